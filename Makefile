@@ -1,0 +1,42 @@
+# Everything works from a fresh clone with python3 (3.11 or newer), make and a package index.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo    install, then list and prune a copy of a real cache"
+	@echo "make test    install, then run the linters' checks and all tests"
+	@echo "make check   ruff, mypy --strict and the import contracts"
+	@echo "make bench   a quick set of benchmarks (about two minutes)"
+	@echo "make clean   remove the virtual environment and caches"
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "fastprune needs Python 3.11 or newer; run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python benchmarks/demo.py
+
+test: $(READY) check
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python benchmarks/bench_plan.py --quick
+	$(BIN)/python benchmarks/bench_apply.py --quick
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -1,0 +1,98 @@
+"""The program: its commands, and what becomes of an error."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from fastprune.cli.options import GlobalOptions, merged, takes
+from fastprune.errors import FastpruneError, UnreadableManifestsError
+from fastprune.text import printable
+
+app = typer.Typer(
+    name="fastprune",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+    help="Lists and prunes the image cache of ociregistry: fast, and without ever removing a "
+    "blob that a kept image still needs. Stop the server before you prune.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from fastprune import __version__
+
+        typer.echo(f"fastprune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+@takes(GlobalOptions)
+def _globals(
+    options: GlobalOptions,
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    context.obj = options
+
+
+def command(name: str, *groups: type[Any]) -> Callable[[Callable[..., int]], None]:
+    """Registers a function as a command.
+
+    Its first parameter gets the `GlobalOptions`, the next ones a value per group; it
+    gives back the exit code. Errors of the library become messages and exit codes.
+
+    Args:
+        name: The name on the command line.
+        groups: More groups of options.
+    """
+
+    def register(function: Callable[..., int]) -> None:
+        @functools.wraps(function)
+        def guarded(options: GlobalOptions, *args: Any, context: typer.Context, **own: Any) -> None:
+            try:
+                code = function(merged(context.obj, options), *args, **own)
+            except FastpruneError as error:
+                _say(error)
+                code = error.exit_code
+            raise typer.Exit(code)
+
+        guarded.__signature__ = _with_context(function)  # type: ignore[attr-defined]
+        app.command(name)(takes(GlobalOptions, *groups)(guarded))
+
+    return register
+
+
+def _with_context(function: Callable[..., int]) -> Any:
+    import inspect
+
+    signature = inspect.signature(function, eval_str=True)
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    return signature.replace(parameters=[*signature.parameters.values(), context])
+
+
+def _say(error: FastpruneError) -> None:
+    text = "\n".join(map(printable, str(error).split("\n")))
+    print(f"fastprune: error: {text}", file=sys.stderr)
+    if isinstance(error, UnreadableManifestsError):
+        for path, reason in error.faults:
+            print(f"  {printable(path)}: {printable(reason)}", file=sys.stderr)
+    if error.hint:
+        print(f"fastprune: hint: {error.hint}", file=sys.stderr)
+
+
+def run() -> None:
+    """Registers the commands and runs the one that was asked for."""
+    from fastprune.cli import list_command, prune_command
+
+    del list_command, prune_command
+    app()

@@ -1,0 +1,122 @@
+"""ociregistry's own configuration file: what of it concerns fastprune.
+
+Known keys: `imagePath`, and in `pruneConfig`: `type` (pattern, date, created, accessed),
+`expr`, `duration`, `count`, `dryRun`; in any letter case, as the server reads them. All
+other keys belong to the server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastprune.errors import UsageError
+
+_TYPES = ("pattern", "date", "created", "accessed")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What the file says, as values of the options of the same meaning.
+
+    Attributes:
+        source: Path of the file, for messages.
+        image_path: `imagePath`.
+        prune: `pruneConfig` as a mapping with lower-case keys; empty if there is none.
+    """
+
+    source: str = ""
+    image_path: str | None = None
+    prune: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PruneSettings:
+    """`pruneConfig` in the terms of the command line; None means not given."""
+
+    pattern: list[str] | None = None
+    date: str | None = None
+    older_than: str | None = None
+    not_pulled_for: str | None = None
+    count: int | None = None
+    dry_run: bool | None = None
+
+
+def load_config(path: str) -> ServerConfig:
+    """Reads the file.
+
+    Raises:
+        UsageError: It can't be read, is not YAML, or a known key has a wrong value.
+    """
+    # For this one small file a YAML library is loaded only when there is one.
+    import yaml
+
+    try:
+        with open(path, "rb") as file:
+            document = yaml.safe_load(file)
+    except OSError as error:
+        raise UsageError(f"--config-file {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"--config-file {path}: not valid YAML: {error}") from None
+    if document is None:
+        return ServerConfig(path)
+    if not isinstance(document, dict):
+        raise UsageError(f"--config-file {path}: not a mapping of keys to values")
+    keys = _lower(document)
+    image_path = keys.get("imagepath")
+    if image_path is not None and not isinstance(image_path, str):
+        raise UsageError(f"--config-file {path}: imagePath is not a string")
+    prune = keys.get("pruneconfig")
+    if prune is not None and not isinstance(prune, dict):
+        raise UsageError(f"--config-file {path}: pruneConfig is not a mapping")
+    return ServerConfig(path, image_path or None, _lower(prune) if prune else None)
+
+
+def prune_settings(config: ServerConfig) -> PruneSettings:
+    """Translates `pruneConfig`.
+
+    Raises:
+        UsageError: A known key has a value that can't be used.
+    """
+    prune = config.prune or {}
+    where = f"--config-file {config.source}: pruneConfig"
+    kind = str(prune.get("type") or "").lower()
+    if kind and kind not in _TYPES:
+        raise UsageError(f"{where}.type: {kind!r} is none of {', '.join(_TYPES)}")
+    expr = _text(prune, "expr", where)
+    duration = _text(prune, "duration", where)
+    if kind in ("pattern", "date") and not expr:
+        raise UsageError(f"{where}.expr: type {kind} needs it")
+    if kind in ("created", "accessed") and not duration:
+        raise UsageError(f"{where}.duration: type {kind} needs it")
+    count = prune.get("count")
+    if count is not None and type(count) is not int:
+        raise UsageError(f"{where}.count: not a whole number: {count!r}")
+    dry_run = prune.get("dryrun")
+    if dry_run is not None and type(dry_run) is not bool:
+        raise UsageError(f"{where}.dryRun: neither true nor false: {dry_run!r}")
+    return PruneSettings(
+        pattern=[expr] if kind == "pattern" and expr else None,
+        date=expr if kind == "date" else None,
+        older_than=duration if kind == "created" else None,
+        not_pulled_for=duration if kind == "accessed" else None,
+        # The server writes "no limit" as -1.
+        count=count if count is not None and count >= 0 else None,
+        dry_run=dry_run,
+    )
+
+
+def _text(prune: dict[str, Any], key: str, where: str) -> str | None:
+    value = prune.get(key)
+    if value is None:
+        return None
+    # YAML reads an unquoted date as a date.
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    if not isinstance(value, str):
+        raise UsageError(f"{where}.{key}: not a string: {value!r}")
+    return value
+
+
+def _lower(mapping: dict[Any, Any]) -> dict[str, Any]:
+    return {str(key).lower(): value for key, value in mapping.items()}

@@ -1,0 +1,243 @@
+"""The options that several commands share, and how a command gets them.
+
+A group of options is a frozen dataclass whose fields are annotated for typer.
+`takes(Group, ...)` puts their fields into the signature that typer sees and hands the
+command one value per group.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
+IMAGE_PATH_VARIABLE = "FASTPRUNE_IMAGE_PATH"
+
+_GLOBAL = "Global options"
+_SELECTION = "Selection (criteria combine with AND)"
+
+
+class LogLevel(StrEnum):
+    """How much is said on stderr."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalOptions:
+    """Options that work before and after the command; None means not given."""
+
+    image_path: Annotated[
+        str | None,
+        typer.Option(
+            "--image-path",
+            metavar="DIR",
+            # Not typer's envvar: the variable must not beat an option before the command.
+            help=f"The image cache. Else ${IMAGE_PATH_VARIABLE}, else imagePath of the "
+            f"config file, else {DEFAULT_IMAGE_PATH}.",
+            rich_help_panel=_GLOBAL,
+        ),
+    ] = None
+    config_file: Annotated[
+        str | None,
+        typer.Option(
+            "--config-file",
+            metavar="FILE",
+            help="ociregistry's own YAML: imagePath and pruneConfig are used.",
+            rich_help_panel=_GLOBAL,
+        ),
+    ] = None
+    jobs: Annotated[
+        str | None,
+        typer.Option(
+            "--jobs",
+            metavar="N|auto",
+            help="Processes that read manifests. Default: auto, by the CPUs that may be used.",
+            rich_help_panel=_GLOBAL,
+        ),
+    ] = None
+    max_manifest_size: Annotated[
+        str | None,
+        typer.Option(
+            "--max-manifest-size",
+            metavar="SIZE",
+            help="Refuse larger manifest files. Default: 64MiB.",
+            rich_help_panel=_GLOBAL,
+        ),
+    ] = None
+    quiet: Annotated[
+        bool | None,
+        typer.Option(
+            "--quiet",
+            "-q",
+            help="Nothing on stderr but errors.",
+            rich_help_panel=_GLOBAL,
+            show_default=False,
+        ),
+    ] = None
+    progress: Annotated[
+        bool | None,
+        typer.Option(
+            "--progress/--no-progress",
+            help="Show how far it is. Default: only on a terminal.",
+            rich_help_panel=_GLOBAL,
+            show_default=False,
+        ),
+    ] = None
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(
+            "--log-level", help="What to say on stderr. Default: warning.", rich_help_panel=_GLOBAL
+        ),
+    ] = None
+    log_file: Annotated[
+        str | None,
+        typer.Option(
+            "--log-file",
+            metavar="FILE",
+            help="Append the messages, with times, to this file too.",
+            rich_help_panel=_GLOBAL,
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionOptions:
+    """Which manifests are meant."""
+
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pattern",
+            metavar="P[,P...]",
+            help="The image URL matches any of these RE2 expressions. Repeatable.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="P[,P...]",
+            help="Keep what any of these matches, whatever else selects it. Repeatable.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    date: Annotated[
+        str | None,
+        typer.Option(
+            "--date",
+            "--prune-before",
+            "--created-before",
+            metavar="T",
+            help="Created before YYYY-MM-DDTHH:MM:SS or YYYY-MM-DD, local wall clock.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            "--older-than",
+            metavar="DUR",
+            help="Created longer ago than this: 90m, 36h, 30d, 2w, 1y, 1d12h.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    pulled_before: Annotated[
+        str | None,
+        typer.Option(
+            "--pulled-before",
+            metavar="T",
+            help="Last pulled before this time; a list and its children count as one.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    not_pulled_for: Annotated[
+        str | None,
+        typer.Option(
+            "--not-pulled-for",
+            metavar="DUR",
+            help="Last pulled longer ago than this.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            "--zone",
+            metavar="NAME",
+            help="The server's time zone, for ages, as in Europe/Berlin. Default: this machine's.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--count",
+            metavar="N",
+            help="At most so many images, those pulled longest ago first.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def takes(*groups: type[Any]) -> Callable[[Command], Command]:
+    """Hands a command one value per group of options, before its own parameters.
+
+    Args:
+        groups: Dataclasses like the ones above.
+    """
+
+    def decorate(command: Command) -> Command:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())
+        own = own[len(groups) :]
+        fields = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=get_type_hints(group, include_extras=True)[field.name],
+            )
+            for group in groups
+            for field in dataclasses.fields(group)
+        ]
+
+        @functools.wraps(command)
+        def wrapper(**given: Any) -> Any:
+            values = [
+                group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
+                for group in groups
+            ]
+            return command(*values, **given)
+
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        signature = inspect.Signature(parameters + fields)
+        wrapper.__signature__ = signature  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {
+            name: parameter.annotation for name, parameter in signature.parameters.items()
+        }
+        return wrapper  # type: ignore[return-value]
+
+    return decorate
+
+
+def merged(before: GlobalOptions, after: GlobalOptions) -> GlobalOptions:
+    """Global options given before and after the command; after wins."""
+    given = {
+        field.name: getattr(after, field.name)
+        for field in dataclasses.fields(after)
+        if getattr(after, field.name) is not None
+    }
+    return dataclasses.replace(before, **given)

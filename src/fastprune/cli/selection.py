@@ -1,0 +1,108 @@
+"""From options to a `Policy`: splits patterns, turns ages into times."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from fastprune.cli.config import PruneSettings
+from fastprune.cli.options import SelectionOptions
+from fastprune.errors import UsageError
+from fastprune.policy import Policy
+from fastprune.quantities import parse_duration
+
+_FORMAT = "%Y-%m-%dT%H:%M:%S"
+_EARLIEST = "0001-01-01T00:00:00"
+
+
+def overridden(selection: SelectionOptions, settings: PruneSettings) -> SelectionOptions:
+    """Fills in from `pruneConfig` what the command line does not say, key by key."""
+    values = {
+        name: getattr(settings, name)
+        for name in ("pattern", "date", "older_than", "not_pulled_for", "count")
+        if getattr(selection, name) in (None, [])
+    }
+    return dataclasses.replace(selection, **values)
+
+
+def to_policy(selection: SelectionOptions, now: datetime, *, orphans_only: bool = False) -> Policy:
+    """Checks the options and makes the policy.
+
+    Args:
+        selection: The options.
+        now: The current time, with a zone.
+        orphans_only: See `Policy`.
+
+    Raises:
+        UsageError: A value can't be used; the message names its option.
+    """
+    zone = _zone(selection.zone)
+    created = [_time(selection.date, "--date")] if selection.date is not None else []
+    if selection.older_than is not None:
+        created.append(_ago(selection.older_than, "--older-than", now, zone))
+    pulled = []
+    if selection.pulled_before is not None:
+        pulled.append(_time(selection.pulled_before, "--pulled-before"))
+    if selection.not_pulled_for is not None:
+        pulled.append(_ago(selection.not_pulled_for, "--not-pulled-for", now, zone))
+    if selection.count is not None and selection.count < 0:
+        raise UsageError(f"--count {selection.count}: can't be negative")
+    return Policy(
+        patterns=_patterns(selection.pattern, "--pattern"),
+        exclude=_patterns(selection.exclude, "--exclude"),
+        # Fixed-width text sorts like time: both criteria hold before the earlier one.
+        created_before=min(created, default=None),
+        pulled_before=min(pulled, default=None),
+        count=selection.count,
+        orphans_only=orphans_only,
+    )
+
+
+def _patterns(texts: list[str] | None, option: str) -> tuple[str, ...]:
+    if not texts:
+        return ()
+    from fastprune.patterns import split_patterns
+
+    return split_patterns(texts, option)
+
+
+def _time(text: str, option: str) -> str:
+    for form in (_FORMAT, "%Y-%m-%d"):
+        try:
+            moment = datetime.strptime(text, form)
+        except ValueError:
+            continue
+        # strptime takes numbers of fewer digits; a cutoff is written in full.
+        if len(text) in (len("2024-03-01"), len("2024-03-01T22:17:31")):
+            return _written(moment)
+    raise UsageError(
+        f"{option}: not a date and time: {text!r}; write YYYY-MM-DDTHH:MM:SS or YYYY-MM-DD"
+    )
+
+
+def _ago(text: str, option: str, now: datetime, zone: tzinfo | None) -> str:
+    seconds = parse_duration(text, option)
+    try:
+        # On the time line, not on the clock: a day with a clock change is 23 or 25 h.
+        moment = (now.astimezone(UTC) - timedelta(seconds=seconds)).astimezone(zone)
+    except OverflowError:
+        return _EARLIEST
+    return _written(moment)
+
+
+def _written(moment: datetime) -> str:
+    # isoformat, because %Y does not pad years before 1000.
+    return moment.replace(microsecond=0, tzinfo=None).isoformat()
+
+
+def _zone(name: str | None) -> tzinfo | None:
+    if name is None:
+        return None
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        raise UsageError(
+            f"--zone: unknown time zone: {name!r}; write one of the IANA names, as Europe/Berlin"
+        ) from None

@@ -1,0 +1,147 @@
+"""What every command begins with: where the cache is, what to say and where to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fastprune.cli.config import ServerConfig, load_config
+from fastprune.cli.options import (
+    DEFAULT_IMAGE_PATH,
+    IMAGE_PATH_VARIABLE,
+    GlobalOptions,
+    LogLevel,
+)
+from fastprune.errors import UsageError
+from fastprune.executors import Executor
+from fastprune.executors.inline import InlineExecutor
+from fastprune.executors.processes import ProcessExecutor, available_jobs
+from fastprune.progress import NoProgress, Progress
+from fastprune.quantities import parse_size
+from fastprune.text import printable
+
+log = logging.getLogger("fastprune")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The global options, resolved.
+
+    Attributes:
+        image_path: The cache.
+        config: What the server's configuration file says.
+        jobs: Number of scan workers.
+        max_manifest_bytes: Larger manifest files are refused; None for the default.
+        quiet: Say nothing on stderr but errors.
+        show_progress: Whether to show progress at all.
+    """
+
+    image_path: str
+    config: ServerConfig
+    jobs: int
+    max_manifest_bytes: int | None
+    quiet: bool
+    show_progress: bool
+
+    def open_executor(self) -> Executor:
+        """Starts the workers. The earlier the better: a small process forks fast."""
+        return InlineExecutor() if self.jobs == 1 else ProcessExecutor(self.jobs)
+
+    def progress(self) -> Progress:
+        """What shows how far it is: a bar on a terminal, lines elsewhere, or nothing."""
+        if not self.show_progress:
+            return NoProgress()
+        from fastprune.cli.bar import LineProgress, TerminalProgress
+
+        return TerminalProgress() if sys.stderr.isatty() else LineProgress()
+
+
+def open_session(options: GlobalOptions) -> Session:
+    """Resolves the global options and sets up messages.
+
+    Raises:
+        UsageError: One of them can't be used.
+    """
+    _set_up_messages(options)
+    config = load_config(options.config_file) if options.config_file else ServerConfig()
+    path = options.image_path or os.environ.get(IMAGE_PATH_VARIABLE) or config.image_path
+    show = sys.stderr.isatty() if options.progress is None else options.progress
+    size = options.max_manifest_size
+    return Session(
+        image_path=path or DEFAULT_IMAGE_PATH,
+        config=config,
+        jobs=parse_number_or_auto(options.jobs, "--jobs") or available_jobs(),
+        max_manifest_bytes=parse_size(size, "--max-manifest-size") if size else None,
+        quiet=bool(options.quiet),
+        show_progress=show and not options.quiet,
+    )
+
+
+def parse_number_or_auto(text: str | None, option: str) -> int | None:
+    """Parses `N|auto`; None for auto.
+
+    Raises:
+        UsageError: It is neither auto nor a number from 1 to 1024.
+    """
+    if text is None or text == "auto":
+        return None
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 1024:
+        return int(text)
+    raise UsageError(f"{option}: neither 'auto' nor a number from 1 to 1024: {text!r}")
+
+
+def write(lines: Iterable[str]) -> None:
+    """Writes lines to stdout; a reader that went away is no error."""
+    try:
+        block: list[str] = []
+        for line in lines:
+            block.append(line)
+            if len(block) == 10_000:
+                sys.stdout.write("\n".join(block) + "\n")
+                block.clear()
+        if block:
+            sys.stdout.write("\n".join(block) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_json(document: object) -> None:
+    """Writes one JSON document to stdout, indented."""
+    import orjson
+
+    from fastprune.text import safe_json
+
+    write([safe_json(orjson.dumps(document, option=orjson.OPT_INDENT_2)).decode()])
+
+
+def _set_up_messages(options: GlobalOptions) -> None:
+    level = options.log_level or LogLevel.warning
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(_StderrFormat())
+    stderr.setLevel(logging.ERROR if options.quiet else level.upper())
+    log.handlers[:] = [stderr]
+    log.setLevel(level.upper())
+    log.propagate = False
+    if options.log_file:
+        try:
+            file = logging.FileHandler(options.log_file, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--log-file {options.log_file}: {error.strerror}") from None
+        file.setFormatter(_FileFormat("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(file)
+
+
+class _StderrFormat(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = "\n".join(map(printable, record.getMessage().split("\n")))
+        return f"fastprune: {record.levelname.lower()}: {text}"
+
+
+class _FileFormat(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))

@@ -1,0 +1,365 @@
+"""The only module that deletes in a cache.
+
+Stage: apply. Input: a `PrunePlan` and a `Deleter`. Output: a `PruneReport`. I/O: lstat,
+unlink and fsync, through descriptors of the three folders, in batches on threads.
+
+The order is the safety: lists, then image manifests, then blobs, and each phase is on
+disk before the next begins. A crash leaves at worst blobs that nothing refers to, which
+the next prune removes; never a manifest without its blobs.
+
+A name is always 64 hex digits made from raw bytes of a directory listing, relative to a
+folder's descriptor: nothing that a manifest says can become a path.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import chain
+from typing import NamedTuple, Protocol
+
+import anyio
+import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.layouts import ociregistry
+from fastprune.plan import PrunePlan
+from fastprune.progress import NoProgress, Progress
+from fastprune.refcounts import Rows
+from fastprune.report import Failure, PruneReport
+from fastprune.tasks import file_names, open_folder
+
+DEFAULT_CONCURRENCY = 16
+"""Threads that delete. What suits best depends on the file system."""
+
+
+class Outcome(IntEnum):
+    """What became of one file."""
+
+    REMOVED = 0
+    GONE = 1
+    CHANGED = 2
+    FAILED = 3
+
+
+class Batch(NamedTuple):
+    """Some files of one folder that are to go.
+
+    Attributes:
+        names: The file names.
+        expected: What must still be true of each: st_mtime_ns and st_size; None if any
+            regular file of that name may go.
+        planned_bytes: Size of each as it is known from the scan.
+    """
+
+    names: list[str]
+    expected: list[tuple[int, int]] | None
+    planned_bytes: list[int]
+
+
+class BatchResult(NamedTuple):
+    """What became of a batch, file by file.
+
+    Attributes:
+        outcomes: Values of `Outcome`.
+        freed: Bytes of each file that was removed, else 0.
+        errors: The errno of each failed file, by position.
+    """
+
+    outcomes: bytearray
+    freed: list[int]
+    errors: dict[int, int]
+
+
+class Deleter(Protocol):
+    """Removes batches of files, in one way or another.
+
+    Attributes:
+        batch_size: How many names to hand it at once.
+        changes_disk: Whether it does anything to the cache at all.
+    """
+
+    batch_size: int
+    changes_disk: bool
+
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
+        """Removes a batch from an open folder; called on several threads at once."""
+        ...
+
+    def settle(self, folder: int) -> None:
+        """Makes what was removed from an open folder durable."""
+        ...
+
+
+class Unlinker:
+    """Deletes."""
+
+    batch_size = 256
+    changes_disk = True
+
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
+        """See `Deleter.remove`. What changed since the scan is left alone."""
+        outcomes = bytearray(len(batch.names))
+        freed = [0] * len(batch.names)
+        errors: dict[int, int] = {}
+        for position, name in enumerate(batch.names):
+            try:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if not _is_still(status, batch, position):
+                    outcomes[position] = Outcome.CHANGED
+                    continue
+                os.unlink(name, dir_fd=folder)
+                freed[position] = status.st_size
+            except FileNotFoundError:
+                outcomes[position] = Outcome.GONE
+            except OSError as error:
+                outcomes[position] = Outcome.FAILED
+                errors[position] = error.errno or errno.EIO
+        return BatchResult(outcomes, freed, errors)
+
+    def settle(self, folder: int) -> None:
+        """See `Deleter.settle`."""
+        os.fsync(folder)
+
+
+class Recorder:
+    """Deletes nothing: a dry run."""
+
+    batch_size = 65_536
+    changes_disk = False
+
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
+        """See `Deleter.remove`."""
+        return BatchResult(bytearray(len(batch.names)), batch.planned_bytes, {})
+
+    def settle(self, folder: int) -> None:
+        """See `Deleter.settle`."""
+
+
+def _is_still(status: os.stat_result, batch: Batch, position: int) -> bool:
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    if batch.expected is None:
+        return True
+    return (status.st_mtime_ns, status.st_size) == batch.expected[position]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How fast, and until when.
+
+    Attributes:
+        concurrency: Batches that are worked on at the same time, each on a thread.
+        stopped: Asked between two batches; says why the run must end, or nothing.
+    """
+
+    concurrency: int = DEFAULT_CONCURRENCY
+    stopped: Callable[[], str] = lambda: ""
+
+
+async def carry_out(
+    plan: PrunePlan,
+    deleter: Deleter,
+    *,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> PruneReport:
+    """Carries out a plan, once.
+
+    Args:
+        plan: What to remove. The caller holds the lock on the cache.
+        deleter: How to remove it.
+        limits: Pace and end.
+        progress: Is told about files and bytes that went.
+
+    Returns:
+        What was removed, and what was not and why. A failed deletion does not end the
+        run; what a manifest that stays still needs, stays too.
+
+    Raises:
+        OSError: A folder can't be opened or made durable.
+    """
+    run = _Run(plan, deleter, limits or Limits(), progress or NoProgress())
+    return await run.carry_out()
+
+
+_PENDING = 255
+
+
+class _Phase:
+    """The files of one kind that are to go, and what became of each.
+
+    Attributes:
+        items: Rows of manifests or ids of blobs.
+        outcomes: uint8: values of `Outcome`, `_PENDING` where nothing was tried.
+        freed: int64: bytes that came free.
+    """
+
+    __slots__ = ("freed", "items", "outcomes")
+
+    def __init__(self, items: Rows) -> None:
+        self.items = items
+        self.outcomes = np.full(len(items), _PENDING, dtype=np.uint8)
+        self.freed = np.zeros(len(items), dtype=np.int64)
+
+    def count(self, outcome: int) -> int:
+        return int((self.outcomes == outcome).sum())
+
+    def items_with(self, *outcomes: int) -> Rows:
+        return self.items[np.isin(self.outcomes, outcomes)]
+
+    @property
+    def removed(self) -> tuple[Rows, NDArray[np.int64]]:
+        """What went, ascending, and the bytes of each."""
+        gone = self.outcomes == Outcome.REMOVED
+        order = np.argsort(self.items[gone], kind="stable")
+        return self.items[gone][order], self.freed[gone][order]
+
+
+class _Piece(NamedTuple):
+    """A slice of a phase: items of one folder, handed to one thread."""
+
+    positions: slice
+    batch: Batch
+
+
+class _Run:
+    """One plan being carried out."""
+
+    def __init__(
+        self, plan: PrunePlan, deleter: Deleter, limits: Limits, progress: Progress
+    ) -> None:
+        self._plan, self._deleter = plan, deleter
+        self._limits, self._progress = limits, progress
+        self._failures: list[Failure] = []
+        self._changed: list[str] = []
+        self._threads = anyio.CapacityLimiter(limits.concurrency)
+        self._stopped = ""
+
+    async def carry_out(self) -> PruneReport:
+        started = time.monotonic()
+        planned = self._plan
+        total = int(planned.removed.sum()) + len(planned.blobs)
+        self._progress.start("removing", total, "files")
+        try:
+            lists = await self._remove_manifests(self._plan.lists)
+            images = await self._remove_manifests(self._plan.images)
+            blobs = await self._remove_blobs(self._plan.blobs)
+        finally:
+            self._progress.stop()
+        phases = (lists, images, blobs)
+        blob_ids, blob_bytes = blobs.removed
+        return PruneReport(
+            plan=self._plan,
+            dry_run=not self._deleter.changes_disk,
+            lists=lists.removed[0],
+            images=images.removed[0],
+            blobs=blob_ids,
+            blob_bytes=blob_bytes,
+            bytes_freed=sum(int(phase.freed.sum()) for phase in phases),
+            already_gone=sum(phase.count(Outcome.GONE) for phase in phases),
+            changed=tuple(sorted(self._changed)),
+            failures=tuple(sorted(self._failures)),
+            left=total
+            - sum(len(phase.items) - phase.count(_PENDING) for phase in phases)
+            - (len(planned.blobs) - len(self._plan.blobs)),
+            stopped=self._stopped,
+            seconds={"apply": time.monotonic() - started},
+        )
+
+    async def _remove_manifests(self, rows: Rows) -> _Phase:
+        """Removes lists or images; what they leave behind narrows the rest of the plan."""
+        index = self._plan.index
+        phase = _Phase(rows)
+        for folder, first, last in zip(
+            ociregistry.manifest_folders,
+            index.folder_starts,
+            index.folder_starts[1:],
+            strict=False,
+        ):
+            begin, end = np.searchsorted(rows, (first, last)).tolist()
+            await self._remove(folder, phase, self._manifest_pieces(phase, begin, end))
+        self._plan = self._plan.without(phase.items_with(Outcome.CHANGED, Outcome.FAILED, _PENDING))
+        return phase
+
+    async def _remove_blobs(self, ids: Rows) -> _Phase:
+        # The largest first: a run that is stopped has freed the most that it could.
+        sizes = self._plan.blob_bytes
+        phase = _Phase(ids[np.argsort(-sizes, kind="stable")])
+        await self._remove(ociregistry.blob_folder, phase, self._blob_pieces(phase))
+        return phase
+
+    def _manifest_pieces(self, phase: _Phase, begin: int, end: int) -> Iterator[_Piece]:
+        index = self._plan.index
+        for positions in _slices(begin, end, self._deleter.batch_size):
+            rows = phase.items[positions]
+            sizes = index.file_sizes[rows].tolist()
+            modified = index.modified[rows].tolist()
+            expected = list(zip(modified, sizes, strict=True))
+            yield _Piece(
+                positions, Batch(file_names(index.digests[rows].tobytes()), expected, sizes)
+            )
+
+    def _blob_pieces(self, phase: _Phase) -> Iterator[_Piece]:
+        index = self._plan.index
+        for positions in _slices(0, len(phase.items), self._deleter.batch_size):
+            ids = phase.items[positions]
+            sizes = np.maximum(index.blob_sizes[ids], 0).tolist()
+            yield _Piece(
+                positions, Batch(file_names(index.blob_digests[ids].tobytes()), None, sizes)
+            )
+
+    async def _remove(self, folder: str, phase: _Phase, pieces: Iterator[_Piece]) -> None:
+        """Removes pieces of one folder, several at a time, and makes that durable."""
+        first = next(pieces, None)
+        if first is None or self._must_stop():
+            return
+        descriptor = open_folder(os.path.join(self._plan.index.root, folder))
+        try:
+            async with anyio.create_task_group() as tasks:
+                queue = chain([first], pieces)
+                for _ in range(self._limits.concurrency):
+                    tasks.start_soon(self._remove_pieces, folder, descriptor, phase, queue)
+            await anyio.to_thread.run_sync(self._deleter.settle, descriptor)
+        finally:
+            os.close(descriptor)
+
+    async def _remove_pieces(
+        self, folder: str, descriptor: int, phase: _Phase, pieces: Iterator[_Piece]
+    ) -> None:
+        for piece in pieces:
+            result = await anyio.to_thread.run_sync(
+                self._deleter.remove, descriptor, piece.batch, limiter=self._threads
+            )
+            phase.outcomes[piece.positions] = np.frombuffer(result.outcomes, dtype=np.uint8)
+            phase.freed[piece.positions] = result.freed
+            self._note(folder, piece.batch, result)
+            self._progress.advance(len(piece.batch.names), sum(result.freed))
+            if self._must_stop():
+                return
+
+    def _note(self, folder: str, batch: Batch, result: BatchResult) -> None:
+        for position, number in result.errors.items():
+            path = f"{folder}/{batch.names[position]}"
+            self._failures.append(Failure(path, number, os.strerror(number)))
+        if Outcome.CHANGED in result.outcomes:
+            self._changed += [
+                f"{folder}/{name}"
+                for name, outcome in zip(batch.names, result.outcomes, strict=True)
+                if outcome == Outcome.CHANGED
+            ]
+
+    def _must_stop(self) -> bool:
+        self._stopped = self._stopped or self._limits.stopped()
+        return bool(self._stopped)
+
+
+def _slices(begin: int, end: int, size: int) -> Iterator[slice]:
+    for first in range(begin, end, size):
+        yield slice(first, min(first + size, end))

@@ -1,0 +1,89 @@
+"""The tree of errors: each class carries its exit code and says what to do.
+
+Stage: all. Input: what went wrong. Output: exceptions. No I/O.
+
+The exit-code table of the documentation is generated from this module
+(`EXIT_CODES`), and the command line maps an error to its exit status through
+`FastpruneError.exit_code` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+EXIT_CODES: dict[int, str] = {
+    0: "done (nothing to do included)",
+    1: "error",
+    2: "usage: the command line or the configuration file is wrong; nothing was deleted",
+    3: "partial: some deletions failed, or a limit stopped the run cleanly",
+    4: "refused as unsafe: unreadable manifests, or the cache changed under the plan",
+    10: "no cache at that path",
+    11: "locked by another fastprune, or a server runs on the cache",
+    130: "stopped by SIGINT between two batches; the report was written",
+    143: "stopped by SIGTERM between two batches; the report was written",
+}
+
+
+class FastpruneError(Exception):
+    """Base of every error that fastprune raises on purpose.
+
+    Attributes:
+        exit_code: The process exit status that the command line uses for it.
+        hint: What the user can do about it; empty if the message says it all.
+    """
+
+    exit_code: ClassVar[int] = 1
+    hint: str = ""
+
+
+class UsageError(FastpruneError):
+    """An option, argument or configuration value that can't be used."""
+
+    exit_code = 2
+
+
+class NoCacheError(FastpruneError):
+    """There is no ociregistry cache at the given path."""
+
+    exit_code = 10
+    hint = "give the folder that holds img/, lts/ and blobs/ with --image-path"
+
+
+class LockedError(FastpruneError):
+    """Another process holds the lock on the cache."""
+
+    exit_code = 11
+    hint = "wait for it to end, or give --lock-wait"
+
+
+class WorkerError(FastpruneError):
+    """A scan worker died or failed, so the scan is not whole and was discarded."""
+
+    hint = "nothing was deleted; if memory ran out, use fewer workers with --jobs"
+
+
+class ManifestError(FastpruneError, ValueError):
+    """The content of one manifest file can't be understood; the message is the reason."""
+
+
+class UnreadableManifestsError(FastpruneError):
+    """Manifests with unknown references: a prune would not be safe.
+
+    Attributes:
+        faults: Pairs of path (relative to the cache) and reason.
+    """
+
+    exit_code = 4
+    hint = (
+        "nothing was deleted; move these files aside with 'fastprune verify --repair', "
+        "or treat them as absent with --skip-corrupt"
+    )
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        self.faults = tuple(faults)
+        files = "file" if len(self.faults) == 1 else "files"
+        super().__init__(
+            f"{len(self.faults)} manifest {files} can't be read or understood, "
+            "so it is unknown which blobs they need"
+        )

@@ -1,0 +1,213 @@
+"""Runs the work in worker processes, each behind a socket of its own.
+
+A worker is handed items as it finishes others, a few ahead so that it never waits for
+us; what it yields comes back as length-prefixed pickles. Sockets instead of shared
+queues: a worker that dies shows at once as the end of its stream, and can't take a
+lock with it.
+
+Workers are forked where that is safe and cheap: Linux, and no other thread in this
+process. Else they are started anew (`fastprune.executors.worker`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from fastprune.errors import WorkerError
+from fastprune.executors import wire
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_ITEMS_AHEAD = 2
+_MOST_JOBS = 8
+
+
+class ProcessExecutor:
+    """A pool of worker processes. Start it early: a small process forks fast."""
+
+    def __init__(self, jobs: int) -> None:
+        """Starts the workers.
+
+        Args:
+            jobs: How many, at least one.
+        """
+        self._workers: list[_Worker] = []
+        self._busy = False
+        fork = _can_fork()
+        try:
+            for _ in range(jobs):
+                start = _Worker.fork if fork else _Worker.spawn
+                self._workers.append(start(self._workers))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def jobs(self) -> int:
+        """The number of workers."""
+        return len(self._workers)
+
+    def map_unordered(
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+    ) -> Iterator[R]:
+        """See `Executor.map_unordered`. Abandoned half-way, it leaves the pool unusable."""
+        if self._busy:
+            raise WorkerError("the worker pool was abandoned in the middle of its work")
+        self._busy = True
+        queue = iter(items)
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                selector.register(worker.socket, selectors.EVENT_READ, worker)
+            for _ in range(_ITEMS_AHEAD):
+                for worker in self._workers:
+                    worker.send_next(function, queue)
+            while any(worker.pending for worker in self._workers):
+                for key, _ in selector.select():
+                    worker = key.data
+                    done, result = worker.receive()
+                    if done:
+                        worker.send_next(function, queue)
+                    else:
+                        yield result
+        self._busy = False
+
+    def close(self) -> None:
+        """Ends the workers: at once if they are in the middle of something."""
+        for worker in self._workers:
+            worker.close(kill=self._busy)
+        self._workers.clear()
+
+
+class _Worker:
+    """One worker process, seen from our side."""
+
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        self.pid = pid
+        self.socket = connection
+        self.pending = 0
+
+    @classmethod
+    def fork(cls, siblings: list[_Worker]) -> _Worker:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                # Else a sibling's stream would stay open here after we have ended.
+                for sibling in siblings:
+                    sibling.socket.close()
+                ours.close()
+                wire.serve(theirs)
+            finally:
+                os._exit(0)
+        theirs.close()
+        return cls(pid, ours)
+
+    @classmethod
+    def spawn(cls, siblings: list[_Worker]) -> _Worker:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+                [sys.executable, "-m", "fastprune.executors.worker", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdin=subprocess.DEVNULL,
+            )
+        # We wait for the process ourselves; Popen must not warn about it or reap it.
+        process.returncode = 0
+        return cls(process.pid, ours)
+
+    def send_next(self, function: Callable[[T], Iterable[R]], queue: Iterator[T]) -> None:
+        try:
+            item = next(queue)
+        except StopIteration:
+            return
+        try:
+            wire.send(self.socket, (function, item))
+        except OSError:
+            raise self._died() from None
+        self.pending += 1
+
+    def receive(self) -> tuple[bool, Any]:
+        """Gives (True, None) when an item is done, else (False, what was yielded)."""
+        try:
+            message = wire.receive(self.socket)
+        except (OSError, EOFError):
+            raise self._died() from None
+        if message is None:
+            self.pending -= 1
+            return True, None
+        result, error = message
+        if error is not None:
+            raise error
+        return False, result
+
+    def _died(self) -> WorkerError:
+        status = self._wait()
+        how = "ended"
+        if status is not None and status < 0:
+            how = f"was killed by {signal.Signals(-status).name}"
+            if status == -signal.SIGKILL:
+                how += " (out of memory?)"
+        elif status is not None:
+            how = f"ended with exit status {status}"
+        return WorkerError(f"scan worker {self.pid} {how} before its work was done")
+
+    def _wait(self) -> int | None:
+        if not self.pid:
+            return None
+        with contextlib.suppress(ChildProcessError):
+            _, status = os.waitpid(self.pid, 0)
+            self.pid = 0
+            return os.waitstatus_to_exitcode(status)
+        return None
+
+    def close(self, *, kill: bool) -> None:
+        if kill and self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        self.socket.close()
+        self._wait()
+
+
+def available_jobs(affinity: int | None = None, quota: float | None = None) -> int:
+    """How many workers `--jobs auto` means on this machine.
+
+    The processors that this process may run on, no more than the CPU limit of its
+    control group. Beyond eight workers the process that merges their results is the
+    bottleneck (benchmarks/README.md), so that is the most.
+
+    Args:
+        affinity: Number of processors; None asks the system.
+        quota: CPUs by the control group; None reads it.
+    """
+    if affinity is None:
+        try:
+            affinity = len(os.sched_getaffinity(0))
+        except AttributeError:
+            affinity = os.cpu_count() or 1
+    if quota is None:
+        from fastprune.executors.cgroup import cpu_quota
+
+        quota = cpu_quota()
+    limit = affinity if quota is None else min(affinity, max(1, math.ceil(quota)))
+    return max(1, min(limit, _MOST_JOBS))
+
+
+def _can_fork() -> bool:
+    """Forking copies only the calling thread; locks of the others would stay taken."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False

@@ -1,0 +1,398 @@
+"""CacheIndex: what is in a cache, as columns; and the builder that merges shards into it.
+
+Stage: index. Input: names of files, `ShardIndex`es in any order. Output: `CacheIndex`.
+Pure: no I/O.
+
+Rows of manifests are ordered by folder (img, then lts) and digest, blobs by digest with
+the present ones first. So the index is the same whatever shards it was merged from; only
+the pools, which rows point into, are in order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.digests import Digests, DigestTable, as_digests, sort_order
+from fastprune.layouts import ociregistry
+from fastprune.shards import ABSENT, TIME_CHARS, ShardIndex
+from fastprune.tasks import FileSizes
+from fastprune.times import BAD_TIME, Times, format_time, parse_times
+
+UNKNOWN_SIZE = -1
+"""Stands for the size of a blob that no descriptor gives."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CacheIndex:
+    """What was in a cache when it was scanned. Immutable; n manifests, m blobs.
+
+    Attributes:
+        root: Path of the cache.
+        scanned_at: Seconds since the epoch when the scan began.
+        folder_starts: First row of each manifest folder, and n.
+        digests: uint8 (n, 32): the file names.
+        kinds: uint8 (n,): values of `ManifestKind`.
+        digest_urls: bool (n,): whether the URL is a digest URL.
+        url_pool: uint8: all URLs in UTF-8, in no particular order.
+        url_starts: int64 (n,): where a row's URL begins in the pool.
+        url_lengths: uint32 (n,): bytes of it.
+        created: int64 (n,): see `fastprune.times`.
+        pulled: int64 (n,): the same.
+        odd_times: Malformed times as they were written: row -> (created, pulled).
+        pattern_sets: The patterns that `url_matches` speaks of.
+        url_matches: uint32 (n,): bit k says that pattern set k matches the URL.
+        modified: int64 (n,): st_mtime_ns of the file.
+        file_sizes: uint32 (n,): bytes of the file.
+        declared: int64 (n,): bytes of an image by its descriptors; 0 for a list.
+        has_edges: Whether the columns below were asked for; they are empty if not.
+        twins: int32 (n,): the row with the same digest in the other folder, or -1.
+        child_parents: int32 (c,): rows of lists, each with ...
+        child_rows: int32 (c,): ... the row of a cached child; sorted by parent, then child.
+        blob_starts: int64 (n,): where a row's blobs begin in `blob_ids`.
+        blob_counts: uint32 (n,): how many there are.
+        blob_ids: uint32 (e,): positions in `blob_digests`, with repetitions.
+        blob_digests: uint8 (m, 32): first the present blobs, sorted, then the missing.
+        blobs_present: How many blobs have a file.
+        blob_sizes: int64 (m,): bytes: the largest size that a descriptor gives, or for
+            an orphan that of its file.
+        faults: Manifest files that can't be read or understood: path and reason, sorted.
+            They have no row.
+        foreign: Paths in the three folders that are not cached files, sorted.
+        vanished: How many manifest files were gone when they were to be read.
+    """
+
+    root: str
+    scanned_at: float
+    folder_starts: tuple[int, ...]
+    digests: Digests
+    kinds: NDArray[np.uint8]
+    digest_urls: NDArray[np.bool_]
+    url_pool: NDArray[np.uint8]
+    url_starts: NDArray[np.int64]
+    url_lengths: NDArray[np.uint32]
+    created: Times
+    pulled: Times
+    odd_times: dict[int, tuple[str, str]]
+    pattern_sets: tuple[tuple[str, ...], ...]
+    url_matches: NDArray[np.uint32]
+    modified: NDArray[np.int64]
+    file_sizes: NDArray[np.uint32]
+    declared: NDArray[np.int64]
+    has_edges: bool
+    twins: NDArray[np.int32]
+    child_parents: NDArray[np.int32]
+    child_rows: NDArray[np.int32]
+    blob_starts: NDArray[np.int64]
+    blob_counts: NDArray[np.uint32]
+    blob_ids: NDArray[np.uint32]
+    blob_digests: Digests
+    blobs_present: int
+    blob_sizes: NDArray[np.int64]
+    faults: tuple[tuple[str, str], ...]
+    foreign: tuple[str, ...]
+    vanished: int
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    @property
+    def is_list(self) -> NDArray[np.bool_]:
+        """Whether a row is a list or index, not an image."""
+        even: NDArray[np.bool_] = (self.kinds & 1) == 0
+        return even
+
+    def url_bytes(self, row: int) -> bytes:
+        """The image URL of a row, in UTF-8."""
+        start = int(self.url_starts[row])
+        return self.url_pool[start : start + int(self.url_lengths[row])].tobytes()
+
+    def url(self, row: int) -> str:
+        """The image URL of a row."""
+        return self.url_bytes(row).decode()
+
+    def urls(self, rows: NDArray[np.intp]) -> list[str]:
+        """The image URLs of many rows."""
+        pool = self.url_pool.data
+        starts = self.url_starts[rows]
+        ends = (starts + self.url_lengths[rows]).tolist()
+        return [
+            str(pool[start:end], "utf-8") for start, end in zip(starts.tolist(), ends, strict=True)
+        ]
+
+    def folder(self, row: int) -> str:
+        """The folder that a row's file is in."""
+        return ociregistry.manifest_folders[0 if row < self.folder_starts[1] else 1]
+
+    def path(self, row: int) -> str:
+        """The path of a row's file, relative to the cache."""
+        return f"{self.folder(row)}/{self.digests[row].tobytes().hex()}"
+
+    def created_text(self, row: int) -> str:
+        """`created` of a row as it was written."""
+        odd = self.odd_times.get(row)
+        return odd[0] if odd and odd[0] else format_time(int(self.created[row]))
+
+    def pulled_text(self, row: int) -> str:
+        """`pulled` of a row as it was written."""
+        odd = self.odd_times.get(row)
+        return odd[1] if odd and odd[1] else format_time(int(self.pulled[row]))
+
+
+class IndexBuilder:
+    """Merges shards, in any order, into a `CacheIndex`."""
+
+    def __init__(
+        self,
+        root: str,
+        scanned_at: float,
+        names: Sequence[bytes],
+        pattern_sets: tuple[tuple[str, ...], ...],
+        *,
+        edges: bool,
+    ) -> None:
+        """Makes room for all manifests.
+
+        Args:
+            root: Path of the cache.
+            scanned_at: When the scan began.
+            names: For each manifest folder, its file names as raw digests.
+            pattern_sets: What the shards' `url_matches` mean.
+            edges: Whether references between manifests and blobs are kept.
+        """
+        self._root, self._scanned_at = root, scanned_at
+        self._pattern_sets, self._edges = pattern_sets, edges
+        self._tables: list[DigestTable] = []
+        self._positions: list[NDArray[np.int32]] = []
+        starts = [0]
+        for raw in names:
+            listed = as_digests(raw)
+            order = sort_order(listed)
+            positions = np.empty(len(order), dtype=np.int32)
+            positions[order] = np.arange(starts[-1], starts[-1] + len(order), dtype=np.int32)
+            self._positions.append(positions)
+            self._tables.append(DigestTable(np.ascontiguousarray(listed[order])))
+            starts.append(starts[-1] + len(order))
+        self._starts = starts
+        self._blobs = DigestTable(as_digests(b""))
+        rows = starts[-1]
+        self._columns: dict[str, NDArray[Any]] = {
+            "kinds": np.full(rows, ABSENT, dtype=np.uint8),
+            "digest_urls": np.zeros(rows, dtype=np.bool_),
+            "url_starts": np.zeros(rows, dtype=np.int64),
+            "url_lengths": np.zeros(rows, dtype=np.uint32),
+            "created": np.zeros(rows, dtype=np.int64),
+            "pulled": np.zeros(rows, dtype=np.int64),
+            "url_matches": np.zeros(rows if pattern_sets else 0, dtype=np.uint32),
+            "modified": np.zeros(rows, dtype=np.int64),
+            "file_sizes": np.zeros(rows, dtype=np.uint32),
+            "declared": np.zeros(rows, dtype=np.int64),
+            "blob_starts": np.zeros(rows if edges else 0, dtype=np.int64),
+            "blob_counts": np.zeros(rows if edges else 0, dtype=np.uint32),
+        }
+        # Grown with realloc, which moves pages instead of copying them: no second copy
+        # of a large pool exists at any time.
+        self._url_pool = bytearray()
+        self._blob_ids = bytearray()
+        self._missing = bytearray()
+        self._missing_at: list[NDArray[np.int64]] = []
+        self._missing_sizes: list[NDArray[np.int64]] = []
+        self._parents: list[NDArray[np.int32]] = []
+        self._children: list[NDArray[np.int32]] = []
+        self._odd_times: dict[int, tuple[str, str]] = {}
+        self._blob_sizes = np.empty(0, dtype=np.int64)
+
+    def rows_of(self, folder: int, positions: slice | list[int]) -> NDArray[np.int32]:
+        """The rows of the names at some positions in a folder's listing."""
+        return self._positions[folder][positions]
+
+    def digest_of(self, folder: int, row: int) -> bytes:
+        """The file name of a row, as raw bytes."""
+        name: bytes = self._tables[folder].digests[row - self._starts[folder]].tobytes()
+        return name
+
+    def set_blobs(self, raw: bytes | bytearray) -> None:
+        """Takes the names in blobs/; before the first shard with edges."""
+        self._blobs = DigestTable.from_unsorted(as_digests(raw))
+        self._blob_sizes = np.full(len(self._blobs), UNKNOWN_SIZE, dtype=np.int64)
+
+    def add(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
+        """Merges a shard.
+
+        Args:
+            shard: What was read.
+            rows: int32: the row of each of its files.
+        """
+        columns = self._columns
+        lengths = np.frombuffer(shard.url_lengths, dtype=np.uint32)
+        columns["kinds"][rows] = np.frombuffer(shard.kinds, dtype=np.uint8)
+        columns["digest_urls"][rows] = np.frombuffer(shard.digest_urls, dtype=np.bool_)
+        columns["url_lengths"][rows] = lengths
+        columns["url_starts"][rows] = len(self._url_pool) + _starts(lengths)
+        self._url_pool += shard.url_bytes
+        columns["modified"][rows] = np.frombuffer(shard.modified, dtype=np.int64)
+        columns["file_sizes"][rows] = np.frombuffer(shard.file_sizes, dtype=np.uint32)
+        columns["declared"][rows] = np.frombuffer(shard.declared, dtype=np.int64)
+        if self._pattern_sets:
+            columns["url_matches"][rows] = np.frombuffer(shard.url_matches, dtype=np.uint32)
+        self._add_times(shard, rows)
+        if self._edges:
+            self._add_edges(shard, rows)
+
+    def _add_times(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
+        texts = (shard.created, shard.pulled)
+        odd = list(shard.odd_times)
+        for column, text in enumerate(texts):
+            times = parse_times(text)
+            for row in np.flatnonzero(times == BAD_TIME).tolist():
+                written = text[row * TIME_CHARS : (row + 1) * TIME_CHARS].decode("ascii")
+                odd.append((row, column, written))
+            name = ("created", "pulled")[column]
+            self._columns[name][rows] = times
+        for row, column, written in odd:
+            at = int(rows[row])
+            self._columns[("created", "pulled")[column]][at] = BAD_TIME
+            created, pulled = self._odd_times.get(at, ("", ""))
+            self._odd_times[at] = (created, written) if column else (written, pulled)
+
+    def _add_edges(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
+        digests = as_digests(shard.digests)
+        counts = np.frombuffer(shard.digest_counts, dtype=np.uint32)
+        is_image = (np.frombuffer(shard.kinds, dtype=np.uint8) & 1) == 1
+        of_image = np.repeat(is_image, counts)
+        image_rows, image_counts = rows[is_image], counts[is_image]
+        self._columns["blob_starts"][image_rows] = len(self._blob_ids) // 4 + _starts(image_counts)
+        self._columns["blob_counts"][image_rows] = image_counts
+        self._add_blobs(digests[of_image], np.frombuffer(shard.sizes, dtype=np.int64))
+        parents = np.repeat(rows[~is_image], counts[~is_image])
+        children = digests[~of_image]
+        for table, first in zip(self._tables, self._starts[:-1], strict=True):
+            found = table.find(children)
+            cached = found >= 0
+            self._parents.append(parents[cached])
+            self._children.append((found[cached] + first).astype(np.int32))
+
+    def _add_blobs(self, digests: Digests, sizes: NDArray[np.int64]) -> None:
+        ids = self._blobs.find(digests)
+        missing = np.flatnonzero(ids < 0)
+        if len(missing):
+            self._missing_at.append(missing + len(self._blob_ids) // 4)
+            self._missing += digests[missing].tobytes()
+            self._missing_sizes.append(sizes[missing])
+            present = ids >= 0
+            _raise_to(self._blob_sizes, ids[present], sizes[present])
+        else:
+            _raise_to(self._blob_sizes, ids, sizes)
+        self._blob_ids += ids.astype(np.uint32).tobytes()
+
+    def unsized_blobs(self) -> bytes:
+        """The names of the present blobs whose size no descriptor gives, raw."""
+        names: bytes = self._blobs.digests[self._blob_sizes == UNKNOWN_SIZE].tobytes()
+        return names
+
+    def set_sizes(self, parts: Iterable[FileSizes]) -> None:
+        """Takes the sizes of the files that `unsized_blobs` names."""
+        unsized = np.flatnonzero(self._blob_sizes == UNKNOWN_SIZE)
+        for first, sizes in parts:
+            self._blob_sizes[unsized[first : first + len(sizes)]] = sizes
+
+    def finish(
+        self, faults: Iterable[tuple[str, str]], foreign: Iterable[str], vanished: int
+    ) -> CacheIndex:
+        """Makes the index; the builder is of no use afterwards.
+
+        Args:
+            faults: Path and reason of every file that can't be read or understood.
+            foreign: Paths of what is no cached file.
+            vanished: How many files were gone when they were to be read.
+        """
+        blob_ids = np.frombuffer(self._blob_ids, dtype=np.uint32)
+        blob_digests, blob_sizes = self._blobs.digests, self._blob_sizes
+        if self._missing_at:
+            table = DigestTable.from_unsorted(as_digests(self._missing))
+            ids = table.find(as_digests(self._missing))
+            missing_sizes = np.full(len(table), UNKNOWN_SIZE, dtype=np.int64)
+            _raise_to(missing_sizes, ids, np.concatenate(self._missing_sizes))
+            blob_ids[np.concatenate(self._missing_at)] = len(blob_digests) + ids
+            blob_digests = np.concatenate([blob_digests, table.digests])
+            blob_sizes = np.concatenate([blob_sizes, missing_sizes])
+        parents, children = self._sorted_children()
+        digests = np.concatenate([table.digests for table in self._tables])
+        twins = self._twins() if self._edges else np.empty(0, dtype=np.int32)
+        keep = self._columns["kinds"] != ABSENT
+        starts = tuple(self._starts)
+        odd_times = self._odd_times
+        if not keep.all():
+            renumbered = np.cumsum(keep, dtype=np.int32) - np.int32(1)
+            renumbered[~keep] = -1
+            starts = tuple(int(keep[:start].sum()) for start in starts)
+            digests = digests[keep]
+            self._columns = {
+                name: column[keep] if len(column) else column
+                for name, column in self._columns.items()
+            }
+            # A row without a manifest is no parent: nothing was read of it.
+            present = keep[children]
+            parents, children = renumbered[parents[present]], renumbered[children[present]]
+            if self._edges:
+                twins = twins[keep]
+                twins = np.where(twins >= 0, renumbered[twins], twins).astype(np.int32)
+            odd_times = {int(renumbered[row]): odd for row, odd in odd_times.items()}
+        return CacheIndex(
+            root=self._root,
+            scanned_at=self._scanned_at,
+            folder_starts=starts,
+            digests=digests,
+            url_pool=np.frombuffer(self._url_pool, dtype=np.uint8),
+            odd_times=odd_times,
+            pattern_sets=self._pattern_sets,
+            has_edges=self._edges,
+            twins=twins,
+            child_parents=parents,
+            child_rows=children,
+            blob_ids=blob_ids,
+            blob_digests=blob_digests,
+            blobs_present=len(self._blobs),
+            blob_sizes=blob_sizes,
+            faults=tuple(sorted(faults)),
+            foreign=tuple(sorted(foreign)),
+            vanished=vanished,
+            **self._columns,
+        )
+
+    def _sorted_children(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        empty = np.empty(0, dtype=np.int32)
+        parents = np.concatenate([empty, *self._parents])
+        children = np.concatenate([empty, *self._children])
+        # A list may name a child twice, for two platforms; once is enough here.
+        pairs = np.unique((parents.astype(np.int64) << 32) | children)
+        return (pairs >> 32).astype(np.int32), (pairs & 0xFFFF_FFFF).astype(np.int32)
+
+    def _twins(self) -> NDArray[np.int32]:
+        first, second = self._tables
+        twins = np.full(self._starts[-1], -1, dtype=np.int32)
+        found = first.find(second.digests)
+        here = np.flatnonzero(found >= 0)
+        twins[here + self._starts[1]] = found[here]
+        twins[found[here]] = here + self._starts[1]
+        return twins
+
+
+def _starts(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Where pieces of these lengths begin if they are laid end to end."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return ends - lengths
+
+
+def _raise_to(
+    sizes: NDArray[np.int64], ids: NDArray[np.int64], declared: NDArray[np.int64]
+) -> None:
+    """Raises sizes[ids] to the declared ones where these are larger."""
+    sizes[ids] = np.maximum(sizes[ids], declared)
+    # Where one id has several sizes, the assignment kept any one of them.
+    if bool((sizes[ids] < declared).any()):
+        np.maximum.at(sizes, ids, declared)

@@ -1,0 +1,46 @@
+"""Where things are in a cache and what its files say, one module per kind of cache.
+
+A layout names the folders and turns the bytes of one manifest file into a
+`ManifestRecord`. It can't delete anything.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+
+class ManifestRecord(NamedTuple):
+    """What one manifest file says; short-lived, one exists at a time in a scan.
+
+    Attributes:
+        kind: A value of `ManifestKind`.
+        url: The image URL, exactly as written.
+        created: Wall-clock text, or empty.
+        pulled: Wall-clock text, or empty.
+        digests: Of a list: its children. Of an image: its layers, in order, then its
+            config. Not yet checked: `fastprune.shards.pack_digests` is strict.
+        sizes: Bytes of each digest by its descriptor; empty for a list.
+    """
+
+    kind: int
+    url: str
+    created: str
+    pulled: str
+    digests: list[str]
+    sizes: list[int]
+
+
+class Layout(Protocol):
+    """The tree of one kind of cache.
+
+    Attributes:
+        manifest_folders: Folders that hold manifest files, in the order of the index.
+        blob_folder: The folder that holds blobs.
+    """
+
+    manifest_folders: tuple[str, ...]
+    blob_folder: str
+
+    def parse(self, content: bytes | bytearray | memoryview) -> ManifestRecord:
+        """Turns the bytes of one manifest file into a record; pure."""
+        ...

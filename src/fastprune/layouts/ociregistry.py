@@ -1,0 +1,105 @@
+"""The cache of ociregistry (checked against version 1.17): its tree and its manifest files.
+
+Stage: parse. Input: bytes of one file. Output: `ManifestRecord`. Pure, no I/O.
+
+The tree below the image path::
+
+    img/<64 hex>     one ManifestHolder per manifest; name = sha256 of the upstream manifest
+    lts/<64 hex>     the same, for manifests whose tag is `latest`
+    blobs/<64 hex>   layers and configs
+
+A ManifestHolder is a JSON object with `type`, `digest`, `imageUrl`, `bytes`, four parts
+of which only the one that `type` names is filled, `created` and `pulled`. Its `digest`
+is never used: a file is known by its folder and name only.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from fastprune.errors import ManifestError
+from fastprune.layouts import ManifestRecord
+
+manifest_folders = ("img", "lts")
+blob_folder = "blobs"
+
+# Indexed by ManifestHolder.type.
+_PARTS = ("v2.docker.manifestList", "v2.docker.manifest", "v1.oci.index", "v1.oci.manifest")
+_IMAGE_TYPES = (1, 3)
+
+
+def parse(content: bytes | bytearray | memoryview) -> ManifestRecord:
+    """Takes out of a ManifestHolder what an index needs.
+
+    Args:
+        content: The whole file.
+
+    Returns:
+        The record. Its digests are the strings of the file, not yet checked.
+
+    Raises:
+        ManifestError: The content is not a ManifestHolder whose references are all
+            known; the message says why. Nothing doubtful is read as "no references".
+    """
+    if not content:
+        raise ManifestError("empty")
+    try:
+        holder = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise ManifestError(f"not valid JSON: {error}") from None
+    if type(holder) is not dict:
+        raise ManifestError("not a JSON object")
+    kind = holder.get("type")
+    if type(kind) is not int or not 0 <= kind < len(_PARTS):
+        raise ManifestError(f"unknown manifest type {_shown(kind)}")
+    url = holder.get("imageUrl")
+    if type(url) is not str:
+        raise ManifestError("imageUrl is not a string")
+    part = holder.get(_PARTS[kind])
+    if type(part) is not dict:
+        raise ManifestError(f"{_PARTS[kind]} is not an object")
+    if kind in _IMAGE_TYPES:
+        digests, sizes = _blobs(part)
+    else:
+        digests, sizes = _children(part), []
+    created, pulled = holder.get("created"), holder.get("pulled")
+    return ManifestRecord(
+        kind,
+        url,
+        created if type(created) is str else "",
+        pulled if type(pulled) is str else "",
+        digests,
+        sizes,
+    )
+
+
+def _children(part: dict[str, object]) -> list[str]:
+    manifests = part.get("manifests")
+    if type(manifests) is not list:
+        raise ManifestError("a list without an array of manifests")
+    try:
+        return [descriptor["digest"] for descriptor in manifests]
+    except (KeyError, TypeError):
+        raise ManifestError("a descriptor in manifests has no digest") from None
+
+
+def _blobs(part: dict[str, object]) -> tuple[list[str], list[int]]:
+    layers, config = part.get("layers"), part.get("config")
+    if type(layers) is not list:
+        raise ManifestError("an image without an array of layers")
+    if type(config) is not dict:
+        raise ManifestError("an image without a config descriptor")
+    try:
+        digests = [descriptor["digest"] for descriptor in layers]
+        digests.append(config["digest"])
+        # The server leaves a size of zero out of a Docker descriptor.
+        sizes = [descriptor.get("size", 0) for descriptor in layers]
+        sizes.append(config.get("size", 0))
+    except (KeyError, TypeError, AttributeError):
+        raise ManifestError("a layer or config descriptor has no digest") from None
+    return digests, sizes
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,258 @@
+"""The listing of manifests: rows in order, rendered in every format.
+
+Stage: report. Input: a `CacheIndex` and rows. Output: lines. Pure, no I/O.
+
+`text` is what `ociregistry list` prints, column for column: repository, tag or digest,
+list or image, created, pulled, size; one blank between, `-` for what is empty.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import orjson
+
+from fastprune.index import CacheIndex
+from fastprune.model import DIGEST_PREFIX, ManifestKind, Reference
+from fastprune.quantities import format_bytes
+from fastprune.refcounts import Rows
+from fastprune.text import column, printable, safe_json
+from fastprune.times import format_times
+
+JSON_VERSION = 1
+HEADER = ("REPOSITORY", "TAG|DIGEST", "TYPE", "CREATED", "PULLED", "SIZE")
+
+_SHORT_DIGEST = len(DIGEST_PREFIX) + 12
+_BLOCK = 10_000
+_WIDE = 110
+_DATE_CHARS = len("2024-03-01")
+
+
+class Format(StrEnum):
+    """How `list` prints."""
+
+    table = "table"
+    text = "text"
+    url = "url"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+class SortKey(StrEnum):
+    """What `list` orders by; a minus before it turns the order round."""
+
+    url = "url"
+    created = "created"
+    pulled = "pulled"
+    size = "size"
+
+
+def sorted_rows(index: CacheIndex, rows: Rows, key: SortKey, *, reverse: bool) -> Rows:
+    """Orders rows; ties go by URL, then path.
+
+    Args:
+        index: The cache.
+        rows: Which manifests.
+        key: What to order by.
+        reverse: Largest or latest first.
+    """
+    urls = index.urls(rows)
+    # Rows are in the order of their paths, and sorting is stable.
+    by_url = rows[sorted(range(len(rows)), key=urls.__getitem__)]
+    if key is SortKey.url:
+        return by_url[::-1] if reverse else by_url
+    columns = {
+        SortKey.created: index.created,
+        SortKey.pulled: index.pulled,
+        SortKey.size: index.declared,
+    }
+    values = columns[key][by_url]
+    return by_url[np.argsort(-values if reverse else values, kind="stable")]
+
+
+def render(
+    index: CacheIndex,
+    rows: Rows,
+    form: Format,
+    *,
+    header: bool = False,
+    short_digest: bool = False,
+    width: int = 80,
+) -> Iterator[str]:
+    """Renders rows, in their order, as lines.
+
+    Args:
+        index: The cache.
+        rows: Which manifests, in order.
+        form: How.
+        header: Begin with the names of the columns (table, text, csv).
+        short_digest: Cut digests down to 12 digits (table, text, csv).
+        width: Columns of the terminal (table).
+    """
+    if form is Format.url:
+        yield from map(printable, index.urls(rows))
+    elif form is Format.text:
+        if header:
+            yield " ".join(HEADER)
+        yield from _text_lines(index, rows, short=short_digest)
+    elif form is Format.table:
+        yield from _table_lines(index, rows, header=header, short=short_digest, width=width)
+    elif form is Format.csv:
+        yield from _csv_lines(index, rows, header=header, short=short_digest)
+    elif form is Format.jsonl:
+        for item in _items(index, rows):
+            yield safe_json(orjson.dumps(item)).decode()
+    else:
+        yield from _json_lines(index, rows)
+
+
+def _blocks(rows: Rows) -> Iterator[Rows]:
+    for first in range(0, len(rows), _BLOCK):
+        yield rows[first : first + _BLOCK]
+
+
+def _cells(index: CacheIndex, rows: Rows) -> Iterator[tuple[str, str, bool, str, str, int]]:
+    """Repository, tag or digest, is it a list, created, pulled, size in bytes."""
+    for block in _blocks(rows):
+        created, pulled = format_times(index.created[block]), format_times(index.pulled[block])
+        for place, row in enumerate(block.tolist()):
+            if row in index.odd_times:
+                created[place], pulled[place] = index.created_text(row), index.pulled_text(row)
+        kinds = ((index.kinds[block] & 1) == 0).tolist()
+        sizes = index.declared[block].tolist()
+        for url, is_list, *times, size in zip(
+            index.urls(block), kinds, created, pulled, sizes, strict=True
+        ):
+            repository, tag = _split(url)
+            yield repository, tag, is_list, times[0], times[1], size
+
+
+def _split(url: str) -> tuple[str, str]:
+    reference = Reference.parse(url)
+    return reference.repository, reference.tag or reference.digest
+
+
+def _shorten(tag: str) -> str:
+    return tag[:_SHORT_DIGEST] if tag.startswith(DIGEST_PREFIX) else tag
+
+
+def _megabytes(size: int, *, is_list: bool) -> str:
+    return "n/a" if is_list else f"{size / 1e6:.1f}"
+
+
+def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
+    for repository, tag, is_list, created, pulled, size in _cells(index, rows):
+        shown = _shorten(tag) if short else tag
+        line = (
+            f"{repository or '-'} {shown or '-'} {'list' if is_list else 'image'} "
+            f"{created or '-'} {pulled or '-'} {_megabytes(size, is_list=is_list)}"
+        )
+        if line.isprintable() and line.count(" ") == len(HEADER) - 1:
+            yield line
+        else:
+            yield " ".join(
+                [
+                    column(repository),
+                    column(shown),
+                    "list" if is_list else "image",
+                    column(created),
+                    column(pulled),
+                    _megabytes(size, is_list=is_list),
+                ]
+            )
+
+
+def _csv_lines(index: CacheIndex, rows: Rows, *, header: bool, short: bool) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="")
+    lines = ([name.lower().replace("|", "_or_") for name in HEADER] for _ in range(header))
+    cells = (
+        [
+            printable(repository),
+            printable(_shorten(tag) if short else tag),
+            "list" if is_list else "image",
+            printable(created),
+            printable(pulled),
+            "" if is_list else str(size),
+        ]
+        for repository, tag, is_list, created, pulled, size in _cells(index, rows)
+    )
+    for source in (lines, cells):
+        for line in source:
+            buffer.seek(0)
+            buffer.truncate()
+            writer.writerow(line)
+            yield buffer.getvalue()
+
+
+def _table_lines(
+    index: CacheIndex, rows: Rows, *, header: bool, short: bool, width: int
+) -> Iterator[str]:
+    """Columns as wide as they need; the repository gives way where it gets too narrow."""
+    lines = [HEADER] if header else []
+    for repository, tag, is_list, *times, size in _cells(index, rows):
+        shown = _shorten(tag) if short else tag
+        chars = None if width >= _WIDE else _DATE_CHARS
+        created, pulled = (printable(time[:chars]) or "-" for time in times)
+        kind = "list" if is_list else "image"
+        bytes_shown = "-" if is_list else format_bytes(size)
+        lines.append(
+            (printable(repository), printable(shown) or "-", kind, created, pulled, bytes_shown)
+        )
+    if not lines:
+        return
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    gaps = 2 * (len(widths) - 1)
+    widths[0] = max(12, min(widths[0], width - gaps - sum(widths[1:])))
+    for cells in lines:
+        padded = [_fit(cells[0], widths[0]).ljust(widths[0])]
+        padded += [cell.ljust(wide) for cell, wide in zip(cells[1:5], widths[1:5], strict=True)]
+        padded.append(cells[5].rjust(widths[5]))
+        yield "  ".join(padded)
+
+
+def _fit(text: str, width: int) -> str:
+    """Cuts the middle out of a text that is too wide: both ends tell images apart."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 3
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:
+    cells = _cells(index, rows)
+    for row, (repository, tag, is_list, created, pulled, size) in zip(
+        rows.tolist(), cells, strict=True
+    ):
+        by_digest = tag.startswith(DIGEST_PREFIX)
+        yield {
+            "url": index.url(row),
+            "repository": repository,
+            "tag": None if by_digest else tag or None,
+            "digest": DIGEST_PREFIX + index.digests[row].tobytes().hex(),
+            "kind": "list" if is_list else "image",
+            "type": int(ManifestKind(int(index.kinds[row]))),
+            "created": created or None,
+            "pulled": pulled or None,
+            "bytes": None if is_list else size,
+            "path": index.path(row),
+        }
+
+
+def _json_lines(index: CacheIndex, rows: Rows) -> Iterator[str]:
+    """One document, written item by item: a million of them need no memory at once."""
+    head = {"version": JSON_VERSION, "command": "list", "image_path": index.root}
+    opening = safe_json(orjson.dumps(head)).decode()
+    yield opening[:-1] + ',"manifests":['
+    before = ""
+    for item in _items(index, rows):
+        yield before + safe_json(orjson.dumps(item)).decode()
+        before = ","
+    corrupt = [{"path": path, "reason": reason} for path, reason in index.faults]
+    yield '],"corrupt":' + safe_json(orjson.dumps(corrupt)).decode() + "}"

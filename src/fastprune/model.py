@@ -1,0 +1,110 @@
+"""Digest, Reference and ManifestKind: the small values of the domain.
+
+Stage: parse. Input: text. Output: frozen values. Pure, no I/O.
+
+Digests follow the OCI image specification (descriptor.md, "Digests"); only the
+algorithm sha256 occurs in an ociregistry cache. Image references follow the
+grammar of the distribution project, as far as ociregistry writes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from fastprune.errors import UsageError
+
+DIGEST_BYTES = 32
+DIGEST_PREFIX = "sha256:"
+_LOWER_HEX = frozenset("0123456789abcdef")
+
+
+def is_hex_name(name: str) -> bool:
+    """Whether a file name is 64 lower-case hex digits, as every cached file's is."""
+    return len(name) == 2 * DIGEST_BYTES and _LOWER_HEX.issuperset(name)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """A content digest: the algorithm sha256 and its 32 raw bytes."""
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.raw) != DIGEST_BYTES:
+            raise ValueError(f"a sha256 digest has {DIGEST_BYTES} bytes, not {len(self.raw)}")
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """Parses `sha256:<64 lower-case hex digits>`, or the hex digits alone.
+
+        Raises:
+            UsageError: The text is anything else; nothing is cut or guessed.
+        """
+        name = text.removeprefix(DIGEST_PREFIX)
+        if not is_hex_name(name):
+            raise UsageError(f"not a digest: {text!r}")
+        return cls(bytes.fromhex(name))
+
+    @property
+    def hex(self) -> str:
+        """The 64 hex digits: the name of the file in the cache."""
+        return self.raw.hex()
+
+    def __str__(self) -> str:
+        return DIGEST_PREFIX + self.hex
+
+
+class ManifestKind(IntEnum):
+    """The `type` of a ManifestHolder, with ociregistry's own numbers."""
+
+    DOCKER_LIST = 0
+    DOCKER_IMAGE = 1
+    OCI_INDEX = 2
+    OCI_IMAGE = 3
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it refers to manifests (a list or index) rather than to blobs."""
+        return self in (ManifestKind.DOCKER_LIST, ManifestKind.OCI_INDEX)
+
+    @property
+    def label(self) -> str:
+        """`list` or `image`, as ociregistry prints it."""
+        return "list" if self.is_list else "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An image URL of the cache, taken apart.
+
+    Attributes:
+        repository: Registry host (and port) and repository path.
+        tag: The tag, empty for a digest URL or when none was written.
+        digest: `sha256:<hex>` of a digest URL, else empty. It is shown, never trusted.
+    """
+
+    repository: str
+    tag: str
+    digest: str
+
+    @classmethod
+    def parse(cls, url: str) -> Reference:
+        """Splits `registry/repository:tag` or `registry/repository@sha256:<hex>`.
+
+        A colon before the last slash belongs to a port. Text that fits neither
+        form is kept whole as the repository, so that it can still be shown.
+        """
+        repository, at, digest = url.partition("@")
+        if at:
+            return cls(repository, "", digest)
+        slash = url.rfind("/")
+        colon = url.rfind(":")
+        if colon > slash:
+            return cls(url[:colon], url[colon + 1 :], "")
+        return cls(url, "", "")
+
+    @property
+    def tag_or_digest(self) -> str:
+        """What follows the repository; `-` if nothing does."""
+        return self.tag or self.digest or "-"

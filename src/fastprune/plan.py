@@ -1,0 +1,186 @@
+"""PrunePlan: what a prune will remove, and why.
+
+Stage: plan. Input: a `CacheIndex` and a `Policy`. Output: `PrunePlan`. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.errors import UnreadableManifestsError, UsageError
+from fastprune.index import CacheIndex
+from fastprune.policy import Policy, select
+from fastprune.refcounts import (
+    NOBODY,
+    Mask,
+    RefCounts,
+    Rows,
+    count_references,
+    drop_references,
+    expand,
+    protect,
+    unreferenced,
+)
+
+
+class Reason(IntEnum):
+    """Why something goes."""
+
+    SELECTED = 1
+    CHILD = 2
+    LAST_REFERENCE = 3
+    ORPHAN = 4
+
+    @property
+    def text(self) -> str:
+        """The reason as reports and the audit log write it."""
+        return _REASON_TEXTS[self]
+
+
+_REASON_TEXTS = {
+    Reason.SELECTED: "selected",
+    Reason.CHILD: "child-of-selected-list",
+    Reason.LAST_REFERENCE: "last-reference-removed",
+    Reason.ORPHAN: "orphan",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PrunePlan:
+    """What goes and what stays. Immutable; holds no descriptors or other resources.
+
+    Attributes:
+        index: The cache that it speaks of.
+        policy: What asked for it.
+        allow_broken: Whether lists may lose children that they still refer to.
+        removed: bool (n,): the manifests that go.
+        taken_by: int32 (n,): the list that a child goes with, `NOBODY` if it was
+            selected itself.
+        kept_by: int32 (n,): the list that still needs a manifest that was to go,
+            `NOBODY` for all others.
+        references: uint32 (m,): references of each blob before the prune.
+        blobs: The ids of the blobs that go, ascending.
+    """
+
+    index: CacheIndex
+    policy: Policy
+    allow_broken: bool
+    removed: Mask
+    taken_by: NDArray[np.int32]
+    kept_by: NDArray[np.int32]
+    references: RefCounts
+    blobs: Rows
+
+    @property
+    def lists(self) -> Rows:
+        """Rows of the lists that go."""
+        return np.flatnonzero(self.removed & self.index.is_list)
+
+    @property
+    def images(self) -> Rows:
+        """Rows of the image manifests that go."""
+        return np.flatnonzero(self.removed & ~self.index.is_list)
+
+    @property
+    def protected(self) -> Rows:
+        """Rows of the manifests that were to go and are still needed by a list."""
+        return np.flatnonzero(self.kept_by != NOBODY)
+
+    @property
+    def blob_bytes(self) -> NDArray[np.int64]:
+        """int64: the size of each blob that goes, as far as it is known."""
+        return np.maximum(self.index.blob_sizes[self.blobs], 0)
+
+    @property
+    def bytes_freed(self) -> int:
+        """Bytes of all files that go: manifests and blobs."""
+        manifests = self.index.file_sizes[self.removed].sum(dtype=np.int64)
+        return int(manifests) + int(self.blob_bytes.sum())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing goes."""
+        return not len(self.blobs) and not bool(self.removed.any())
+
+    def manifest_reason(self, row: int) -> Reason:
+        """Why a manifest goes."""
+        return Reason.SELECTED if self.taken_by[row] == NOBODY else Reason.CHILD
+
+    def blob_reason(self, blob: int) -> Reason:
+        """Why a blob goes."""
+        return Reason.LAST_REFERENCE if self.references[blob] else Reason.ORPHAN
+
+    def without(self, rows: Rows) -> PrunePlan:
+        """The plan if some manifests, which could not be removed, stay after all.
+
+        What they still need stays with them: the children of a list, and the blobs of
+        every image that stays.
+
+        Args:
+            rows: Rows that stay.
+        """
+        if not len(rows):
+            return self
+        removed = self.removed.copy()
+        removed[rows] = False
+        kept_by = self.kept_by
+        if not self.allow_broken:
+            removed, newly_kept_by = protect(self.index, removed)
+            kept_by = np.where(kept_by != NOBODY, kept_by, newly_kept_by)
+        return replace(
+            self,
+            removed=removed,
+            kept_by=kept_by,
+            blobs=_freed(self.index, self.references, removed),
+        )
+
+
+def make_plan(
+    index: CacheIndex,
+    policy: Policy,
+    *,
+    allow_broken: bool = False,
+    skip_corrupt: bool = False,
+) -> PrunePlan:
+    """Works out what a prune removes.
+
+    Args:
+        index: The cache, scanned with edges.
+        policy: What to select.
+        allow_broken: Remove selected manifests although a list that stays refers to them.
+        skip_corrupt: Treat manifests that can't be read as absent, instead of refusing.
+
+    Raises:
+        UsageError: The policy has no criterion, or the index was made without edges.
+        UnreadableManifestsError: There are unreadable manifests, whose references are
+            unknown, and `skip_corrupt` is not set.
+    """
+    policy.check()
+    if not index.has_edges:
+        raise UsageError("this index was scanned without references; scan with edges=True")
+    if index.faults and not skip_corrupt:
+        raise UnreadableManifestsError(index.faults)
+    selection = select(index, policy)
+    removed, taken_by = expand(index, selection.selected, selection.spared)
+    kept_by = np.full(len(index), NOBODY, dtype=np.int32)
+    if not allow_broken:
+        removed, kept_by = protect(index, removed)
+    references = count_references(index)
+    return PrunePlan(
+        index=index,
+        policy=policy,
+        allow_broken=allow_broken,
+        removed=removed,
+        taken_by=taken_by,
+        kept_by=kept_by,
+        references=references,
+        blobs=_freed(index, references, removed),
+    )
+
+
+def _freed(index: CacheIndex, references: RefCounts, removed: Mask) -> Rows:
+    return unreferenced(index, drop_references(index, references, np.flatnonzero(removed)))

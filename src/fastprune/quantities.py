@@ -1,0 +1,106 @@
+"""Durations and sizes as people write them, both ways.
+
+Stage: rim. Input and output: text and numbers. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fastprune.errors import UsageError
+
+_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1,
+    "m": 60,
+    "h": 3_600,
+    "d": 86_400,
+    "w": 7 * 86_400,
+    "y": 365 * 86_400,
+}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kKMGTP])(i)?)?B")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|[smhdwy])")
+
+
+def parse_duration(text: str, option: str) -> float:
+    """Parses a duration: a number and a unit, or a sum of such, as `36h` or `1d12h`.
+
+    Units are s, m, h, d, w (7 d) and y (365 d); ociregistry's ns, us and ms as well.
+
+    Args:
+        text: The duration.
+        option: Where it was given, for the message.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        UsageError: It is negative, has no unit, overflows, or is something else.
+    """
+    parts = _DURATION_PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise UsageError(
+            f"{option}: not a duration: {text!r}; write a number and a unit (s, m, h, d, w, y), "
+            "as in 90m, 30d or 1d12h"
+        )
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if seconds > 10_000 * _SECONDS["y"]:
+        raise UsageError(f"{option}: too long a duration: {text!r}")
+    return seconds
+
+
+def parse_size(text: str, option: str) -> int:
+    """Parses a size: a number and a unit, as `500GB` (10^9) or `1.5TiB` (2^40).
+
+    Args:
+        text: The size; the unit is B, or k, M, G, T, P with or without i, and B.
+        option: Where it was given, for the message.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        UsageError: It is negative, has no unit, overflows, or is something else.
+    """
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise UsageError(
+            f"{option}: not a size: {text!r}; write a number and a unit (B, kB, MB, GB, TB, "
+            "KiB, MiB, GiB, TiB), as in 500GB or 1.5TiB"
+        )
+    number, prefix, binary = match.groups()
+    base = 1024 if binary else 1000
+    size = float(number) * base ** (" KMGTP".index(prefix.upper()) if prefix else 0)
+    if size > 2**62:
+        raise UsageError(f"{option}: too large a size: {text!r}")
+    return int(size)
+
+
+def format_bytes(count: int) -> str:
+    """Bytes for people, in decimal units: `12.3 MB`."""
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB", "PB", "EB"):
+        if abs(size) < 999.95:
+            break
+        size, unit = size / 1000, larger
+    return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def format_count(count: int, singular: str, plural: str = "") -> str:
+    """A number and its noun: `1 blob`, `12,345 blobs`."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
+def format_seconds(seconds: float) -> str:
+    """A span of time for people: `0.42 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 100:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,159 @@
+"""The array kernels: reference counts of blobs, children of lists, protection.
+
+Stage: select, plan. Input and output: a `CacheIndex` and arrays. Pure, no I/O.
+
+The collector is the classic one of a reference-counting store, whose roots are the
+manifests that stay: what they refer to stays, all else that has a count of zero goes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.index import CacheIndex
+
+Mask = NDArray[np.bool_]
+Rows = NDArray[np.intp]
+RefCounts = NDArray[np.uint32]
+"""How many references each blob has: uint32 (m,), by position in `blob_digests`."""
+
+NOBODY = -1
+
+
+def count_references(index: CacheIndex) -> RefCounts:
+    """Counts the references of all image manifests; a layer named twice counts twice.
+
+    Returns:
+        uint32 (m,).
+    """
+    return np.bincount(index.blob_ids, minlength=len(index.blob_digests)).astype(np.uint32)
+
+
+def references_of(index: CacheIndex, rows: Rows) -> NDArray[np.uint32]:
+    """The blob ids that some image manifests refer to, with repetitions.
+
+    Args:
+        index: The cache.
+        rows: Rows of manifests; lists refer to no blobs.
+    """
+    counts = index.blob_counts[rows].astype(np.int64)
+    ends = np.cumsum(counts)
+    if not len(ends) or not ends[-1]:
+        return np.empty(0, dtype=np.uint32)
+    # Position p of the answer is the (p - start of its row)-th blob of that row.
+    shift = index.blob_starts[rows] - (ends - counts)
+    ids: NDArray[np.uint32] = index.blob_ids[np.arange(ends[-1]) + np.repeat(shift, counts)]
+    return ids
+
+
+def drop_references(index: CacheIndex, counts: RefCounts, rows: Rows) -> RefCounts:
+    """Takes the references of some manifests away.
+
+    Args:
+        index: The cache.
+        counts: uint32 (m,): the counts before.
+        rows: The manifests that go; each once.
+
+    Returns:
+        uint32 (m,): the counts without them.
+    """
+    dropped = np.bincount(references_of(index, rows), minlength=len(counts))
+    return (counts - dropped).astype(np.uint32)
+
+
+def unreferenced(index: CacheIndex, counts: RefCounts) -> Rows:
+    """The ids of the present blobs that nothing refers to."""
+    return np.flatnonzero(counts[: index.blobs_present] == 0)
+
+
+def owned_children(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
+    """The children that go with their lists.
+
+    A child is owned by a list that refers to it if its URL is a digest URL or equals
+    the list's own. A child with another tag was pulled for itself.
+
+    Args:
+        index: The cache.
+        parents: Rows of lists.
+
+    Returns:
+        The children, distinct, and for each the list that owns it.
+    """
+    edges = _edges_of(index, parents)
+    heads, children = index.child_parents[edges], index.child_rows[edges]
+    owned = index.digest_urls[children]
+    for at in np.flatnonzero(~owned).tolist():
+        owned[at] = index.url_bytes(int(children[at])) == index.url_bytes(int(heads[at]))
+    rows, first = np.unique(children[owned], return_index=True)
+    return rows.astype(np.intp), heads[owned][first].astype(np.intp)
+
+
+def expand(index: CacheIndex, selected: Mask, spared: Mask) -> tuple[Mask, NDArray[np.int32]]:
+    """Adds the owned children of selected lists, and theirs, and so on.
+
+    Args:
+        index: The cache.
+        selected: bool (n,): the manifests that a policy selected.
+        spared: bool (n,): manifests that are kept, whatever refers to them.
+
+    Returns:
+        bool (n,): selected manifests and what goes with them; and int32 (n,): the list
+        that took a manifest along, `NOBODY` for the others.
+    """
+    removed = selected & ~spared
+    taken_by = np.full(len(index), NOBODY, dtype=np.int32)
+    frontier = np.flatnonzero(removed & index.is_list)
+    while len(frontier):
+        children, owners = owned_children(index, frontier)
+        new = ~removed[children] & ~spared[children]
+        children, owners = children[new], owners[new]
+        removed[children] = True
+        taken_by[children] = owners
+        frontier = children[index.is_list[children]]
+    return removed, taken_by
+
+
+def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
+    """Gives back what a list that stays still refers to: keep beats delete.
+
+    A referred digest needs one file. If one of its files stays anyway, the other may
+    go; if all were to be removed, all of them stay.
+
+    Args:
+        index: The cache.
+        removed: bool (n,): the manifests that are to go.
+
+    Returns:
+        bool (n,): the manifests that go after all; and int32 (n,): the list that keeps
+        a manifest that was to go, `NOBODY` for the others.
+    """
+    removed = removed.copy()
+    kept_by = np.full(len(index), NOBODY, dtype=np.int32)
+    frontier = np.flatnonzero(~removed & index.is_list)
+    while len(frontier):
+        edges = _edges_of(index, frontier)
+        # A digest with files in both folders gives two edges, one to each of them.
+        children, keepers = index.child_rows[edges], index.child_parents[edges]
+        twins = index.twins[children]
+        lost = removed[children] & ((twins < 0) | removed[twins])
+        rows, first = np.unique(children[lost], return_index=True)
+        removed[rows] = False
+        kept_by[rows] = keepers[lost][first]
+        frontier = rows[index.is_list[rows]].astype(np.intp)
+    return removed, kept_by
+
+
+def _edges_of(index: CacheIndex, parents: Rows) -> NDArray[np.int64]:
+    """Positions in `child_parents` and `child_rows` of the edges of some lists."""
+    if len(parents) * 8 > len(index):
+        wanted = np.zeros(len(index), dtype=bool)
+        wanted[parents] = True
+        return np.flatnonzero(wanted[index.child_parents])
+    first = np.searchsorted(index.child_parents, parents, side="left")
+    counts = np.searchsorted(index.child_parents, parents, side="right") - first
+    ends = np.cumsum(counts)
+    if not len(ends):
+        return np.empty(0, dtype=np.int64)
+    positions: NDArray[np.int64] = np.arange(ends[-1]) + np.repeat(first - (ends - counts), counts)
+    return positions

@@ -1,0 +1,211 @@
+"""PruneReport: what a prune did; and how it is shown, as text and as JSON.
+
+Stage: report. Input: a `PruneReport`. Output: lines and documents. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.model import DIGEST_PREFIX, ManifestKind
+from fastprune.plan import PrunePlan
+from fastprune.quantities import format_bytes, format_seconds
+from fastprune.refcounts import Rows
+from fastprune.text import printable
+
+JSON_VERSION = 1
+
+
+class Failure(NamedTuple):
+    """A file that could not be removed.
+
+    Attributes:
+        path: Relative to the cache.
+        errno: The error number of the system.
+        message: What it means.
+    """
+
+    path: str
+    errno: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PruneReport:
+    """What a prune removed, or in a dry run would remove.
+
+    Attributes:
+        plan: The plan as it was in the end: without what had to stay.
+        dry_run: Whether nothing was touched.
+        lists: Rows of the lists that were removed, ascending.
+        images: Rows of the image manifests that were removed, ascending.
+        blobs: Ids of the blobs that were removed, ascending.
+        blob_bytes: int64: bytes of each of these.
+        bytes_freed: Bytes of all removed files.
+        already_gone: Files that someone else had removed.
+        changed: Paths of files that had changed since the scan and were left alone.
+        failures: What could not be removed.
+        left: Files of the plan that were not tried, because the run was stopped.
+        stopped: Why the run was stopped; empty if it wasn't.
+        seconds: How long each step took: scan, plan, apply.
+    """
+
+    plan: PrunePlan
+    dry_run: bool
+    lists: Rows
+    images: Rows
+    blobs: Rows
+    blob_bytes: NDArray[np.int64]
+    bytes_freed: int
+    already_gone: int
+    changed: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    left: int
+    stopped: str
+    seconds: dict[str, float]
+
+    @property
+    def manifests(self) -> Rows:
+        """Rows of all manifests that were removed, ascending."""
+        return np.sort(np.concatenate([self.lists, self.images]))
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 if something is left that should have gone."""
+        return 3 if self.failures or self.changed or self.left or self.stopped else 0
+
+
+def text_lines(report: PruneReport, *, summary: bool) -> Iterator[str]:
+    """The report as lines of text.
+
+    Args:
+        report: What was done.
+        summary: Leave out the line of each manifest and blob.
+    """
+    if not summary:
+        mark = " (dry run)" if report.dry_run else ""
+        index = report.plan.index
+        yield f"Prune manifests{mark}:"
+        yield from sorted(map(printable, index.urls(report.manifests)))
+        yield f"Prune blobs{mark}:"
+        # Ids are in the order of the digests.
+        yield from (digest.tobytes().hex() for digest in index.blob_digests[report.blobs])
+    yield from _totals(report)
+
+
+def _totals(report: PruneReport) -> Iterator[str]:
+    manifests = len(report.lists) + len(report.images)
+    would = "would be freed" if report.dry_run else "freed"
+    yield (
+        f"Manifests: {manifests} ({_plural(len(report.lists), 'list')}, "
+        f"{_plural(len(report.images), 'image')})"
+    )
+    yield f"Blobs: {len(report.blobs)}"
+    yield f"Bytes {would}: {report.bytes_freed} ({format_bytes(report.bytes_freed)})"
+    yield f"Kept by protection: {len(report.plan.protected)}"
+    if report.already_gone:
+        yield f"Already gone: {report.already_gone}"
+    if report.changed:
+        yield f"Changed since the scan, left alone: {len(report.changed)}"
+    if report.failures:
+        yield f"Failed: {len(report.failures)}"
+    if report.stopped:
+        yield f"Stopped: {report.stopped}; files left to remove: {report.left}"
+    yield f"Time: {format_seconds(sum(report.seconds.values()))}"
+
+
+def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
+    """The report as a JSON document, described in docs/json.md.
+
+    Args:
+        report: What was done.
+        summary: Leave out the items.
+    """
+    index = report.plan.index
+    document: dict[str, Any] = {
+        "version": JSON_VERSION,
+        "command": "prune",
+        "image_path": index.root,
+        "dry_run": report.dry_run,
+        "totals": {
+            "manifests": len(report.lists) + len(report.images),
+            "lists": len(report.lists),
+            "images": len(report.images),
+            "blobs": len(report.blobs),
+            "bytes": report.bytes_freed,
+            "protected": len(report.plan.protected),
+            "already_gone": report.already_gone,
+            "changed": len(report.changed),
+            "failed": len(report.failures),
+            "left": report.left,
+        },
+        "cache": {
+            "manifests": len(index),
+            "blobs": index.blobs_present,
+            "missing_blobs": len(index.blob_digests) - index.blobs_present,
+            "corrupt": len(index.faults),
+            "foreign": len(index.foreign),
+        },
+        "stopped": report.stopped or None,
+        "seconds": {name: round(seconds, 6) for name, seconds in report.seconds.items()},
+        "failed": [failure._asdict() for failure in report.failures],
+        "changed": list(report.changed),
+        "corrupt": [{"path": path, "reason": reason} for path, reason in index.faults],
+    }
+    if not summary:
+        document["manifests"] = _manifest_items(report)
+        document["blobs"] = _blob_items(report)
+        document["protected"] = _protected_items(report)
+    return document
+
+
+def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
+    index, plan = report.plan.index, report.plan
+    items: list[dict[str, Any]] = [
+        {
+            "url": url,
+            "path": index.path(row),
+            "kind": ManifestKind(int(index.kinds[row])).label,
+            "bytes": int(index.file_sizes[row]),
+            "reason": plan.manifest_reason(row).text,
+        }
+        for row, url in zip(report.manifests.tolist(), index.urls(report.manifests), strict=True)
+    ]
+    return sorted(items, key=lambda item: (item["url"], item["path"]))
+
+
+def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
+    index, plan = report.plan.index, report.plan
+    return [
+        {
+            "digest": DIGEST_PREFIX + index.blob_digests[blob].tobytes().hex(),
+            "bytes": size,
+            "reason": plan.blob_reason(blob).text,
+        }
+        for blob, size in zip(report.blobs.tolist(), report.blob_bytes.tolist(), strict=True)
+    ]
+
+
+def _protected_items(report: PruneReport) -> list[dict[str, Any]]:
+    index, plan = report.plan.index, report.plan
+    items: list[dict[str, Any]] = []
+    for row in plan.protected.tolist():
+        keeper = int(plan.kept_by[row])
+        items.append(
+            {
+                "url": index.url(row),
+                "path": index.path(row),
+                "kept_by": index.url(keeper),
+                "kept_by_path": index.path(keeper),
+            }
+        )
+    return sorted(items, key=lambda item: (item["url"], item["path"]))
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

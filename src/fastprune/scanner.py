@@ -1,0 +1,290 @@
+"""The scan: from a path to a `CacheIndex`.
+
+Stage: walk, read, parse, index. Input: the path of a cache, an executor. Output:
+`CacheIndex`. I/O: reads only; this process lists the manifests, workers list the blobs
+and read the manifests.
+
+Nothing here decides what a prune removes, but a prune is only as safe as this is whole:
+whatever can't be read is in `faults`, and a worker that dies ends the scan.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from fastprune.errors import FastpruneError, NoCacheError
+from fastprune.executors import Executor
+from fastprune.layouts import ociregistry
+from fastprune.model import DIGEST_BYTES
+from fastprune.progress import NoProgress, Progress
+from fastprune.shards import Fault, ShardIndex
+from fastprune.tasks import (
+    ListingPart,
+    PatternSets,
+    ReadTask,
+    StatTask,
+    list_folder,
+    read_chunk,
+    stat_files,
+)
+
+if TYPE_CHECKING:
+    from fastprune.index import CacheIndex, IndexBuilder
+
+MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+"""Larger manifest files are refused: the most that registries accept is 4 MiB."""
+
+SMALL_CACHE = 4_000
+"""Up to so many manifests, starting workers costs more than they save."""
+
+_MOST_IN_CHUNK = 2_048
+_LEAST_IN_CHUNK = 64
+_CHUNKS_PER_JOB = 8
+# A server rewrites a manifest in place: for a moment it is empty or cut off.
+_RETRY_DELAYS = (0.02, 0.1, 0.3)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """How to scan.
+
+    Attributes:
+        edges: Whether references between manifests and blobs are wanted, which needs
+            the listing of blobs/. Without, an index is good for lists only.
+        pattern_sets: Patterns to match URLs with, a bit of `url_matches` per set.
+        max_manifest_bytes: Larger manifest files are faults.
+        chunk: Manifests per piece of work; None picks by their number.
+    """
+
+    edges: bool = True
+    pattern_sets: PatternSets = ()
+    max_manifest_bytes: int = MAX_MANIFEST_BYTES
+    chunk: int | None = None
+
+
+def scan_cache(
+    root: str,
+    open_executor: Callable[[int], Executor],
+    options: ScanOptions,
+    *,
+    progress: Progress | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> CacheIndex:
+    """Scans a cache. Blocking; `fastprune.api.scan` is its asynchronous face.
+
+    Args:
+        root: Path of the cache.
+        open_executor: Gives the executor for a number of manifests.
+        options: What is wanted.
+        progress: Is told how many manifests were read.
+        checkpoint: Called often; raises if the scan is to end.
+
+    Raises:
+        NoCacheError: There is no cache at this path.
+        FastpruneError: A folder can't be listed.
+        WorkerError: A worker died.
+    """
+    run = _Run(root, options, progress or NoProgress(), checkpoint)
+    return run.scan(open_executor)
+
+
+def check_root(root: str) -> None:
+    """Checks that a path holds a cache: a folder with a folder img/ in it.
+
+    Raises:
+        NoCacheError: It does not. Nothing is created.
+    """
+    if not os.path.isdir(root):
+        raise NoCacheError(f"no cache at {root}: no such folder")
+    manifests = os.path.join(root, ociregistry.manifest_folders[0])
+    if not os.path.isdir(manifests) or os.path.islink(manifests):
+        raise NoCacheError(
+            f"no cache at {root}: it has no folder {ociregistry.manifest_folders[0]}/"
+        )
+
+
+def _list_if_there(path: str) -> Iterator[ListingPart]:
+    """Lists a folder; one that does not exist is empty."""
+    try:
+        yield from list_folder(path)
+    except FileNotFoundError:
+        yield ListingPart(b"", (), last=True)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise FastpruneError(f"{path} is not a folder (or is a symbolic link)") from None
+        raise FastpruneError(f"{path} can't be listed: {error.strerror}") from error
+
+
+def _run_task(work: str | ReadTask) -> Iterable[ListingPart | ShardIndex]:
+    """What a worker does with a piece of work: a folder to list, or a chunk to read."""
+    return _list_if_there(work) if isinstance(work, str) else read_chunk(work)
+
+
+class _Unread(NamedTuple):
+    """A file that could not be read, so far."""
+
+    folder: int
+    position: int
+    digest: bytes
+    fault: Fault
+
+
+class _Run:
+    """One scan: what was handed out, and what has come back."""
+
+    def __init__(
+        self, root: str, options: ScanOptions, progress: Progress, checkpoint: Callable[[], None]
+    ) -> None:
+        self._root, self._options = root, options
+        self._progress, self._checkpoint = progress, checkpoint
+        self._names: list[bytes] = []
+        self._foreign: list[str] = []
+        # What is on its way: chunk -> folder and positions in its listing.
+        self._sent: dict[int, tuple[int, slice | list[int]]] = {}
+        self._chunks = 0
+        self._unread: list[_Unread] = []
+
+    def scan(self, open_executor: Callable[[int], Executor]) -> CacheIndex:
+        """Walks, hands out, merges; see `scan_cache`."""
+        scanned_at = time.time()
+        check_root(self._root)
+        for folder in ociregistry.manifest_folders:
+            self._names.append(self._list(folder))
+        total = sum(map(len, self._names)) // DIGEST_BYTES
+        executor = open_executor(total)
+        self._progress.start("scanning", total, "manifests")
+        try:
+            results = iter(
+                executor.map_unordered(
+                    _run_task, self._tasks(total, executor.jobs, list(self._names))
+                )
+            )
+            # The workers are busy from here on; now is the time for heavy imports.
+            first = list(islice(results, 1))
+            from fastprune.index import IndexBuilder
+
+            builder = IndexBuilder(
+                self._root,
+                scanned_at,
+                self._names,
+                self._options.pattern_sets,
+                edges=self._options.edges,
+            )
+            self._names.clear()
+            self._merge(builder, chain(first, results))
+            for delay in _RETRY_DELAYS:
+                if any(unread.fault.retry for unread in self._unread):
+                    time.sleep(delay)
+                    self._read_again(builder, executor)
+            self._measure(builder, executor)
+        finally:
+            self._progress.stop()
+        faults = [unread for unread in self._unread if not unread.fault.vanished]
+        return builder.finish(
+            [(self._path(unread), unread.fault.reason) for unread in faults],
+            self._foreign,
+            len(self._unread) - len(faults),
+        )
+
+    def _list(self, folder: str) -> bytes:
+        digests = bytearray()
+        for part in _list_if_there(os.path.join(self._root, folder)):
+            self._checkpoint()
+            digests += part.digests
+            self._foreign += [f"{folder}/{name}" for name in part.foreign]
+        return bytes(digests)
+
+    def _tasks(self, total: int, jobs: int, listings: list[bytes]) -> Iterator[str | ReadTask]:
+        if self._options.edges:
+            yield os.path.join(self._root, ociregistry.blob_folder)
+        size = self._options.chunk or min(
+            _MOST_IN_CHUNK, max(_LEAST_IN_CHUNK, total // (jobs * _CHUNKS_PER_JOB))
+        )
+        for folder, names in enumerate(listings):
+            for first in range(0, len(names) // DIGEST_BYTES, size):
+                digests = names[first * DIGEST_BYTES : (first + size) * DIGEST_BYTES]
+                yield self._task(folder, slice(first, first + size), digests)
+
+    def _task(self, folder: int, positions: slice | list[int], digests: bytes) -> ReadTask:
+        chunk = self._chunks
+        self._chunks += 1
+        self._sent[chunk] = (folder, positions)
+        return ReadTask(
+            folder=os.path.join(self._root, ociregistry.manifest_folders[folder]),
+            chunk=chunk,
+            digests=digests,
+            max_bytes=self._options.max_manifest_bytes,
+            edges=self._options.edges,
+            pattern_sets=self._options.pattern_sets,
+        )
+
+    def _merge(self, builder: IndexBuilder, results: Iterable[ListingPart | ShardIndex]) -> None:
+        """Merges what comes back; shards wait until the listing of blobs/ is whole."""
+        blobs: bytearray | None = bytearray() if self._options.edges else None
+        waiting: list[ShardIndex] = []
+        for result in results:
+            self._checkpoint()
+            if isinstance(result, ListingPart):
+                assert blobs is not None
+                blobs += result.digests
+                names = [f"{ociregistry.blob_folder}/{name}" for name in result.foreign]
+                self._foreign += names
+                if result.last:
+                    builder.set_blobs(blobs)
+                    blobs = None
+                    while waiting:
+                        self._add(builder, waiting.pop())
+            elif blobs is not None:
+                waiting.append(result)
+            else:
+                self._add(builder, result)
+
+    def _add(self, builder: IndexBuilder, shard: ShardIndex) -> None:
+        folder, positions = self._sent.pop(shard.chunk)
+        rows = builder.rows_of(folder, positions)
+        builder.add(shard, rows)
+        for fault in shard.faults:
+            row = int(rows[fault.row])
+            at = (
+                positions.start + fault.row
+                if isinstance(positions, slice)
+                else positions[fault.row]
+            )
+            self._unread.append(_Unread(folder, at, builder.digest_of(folder, row), fault))
+        self._progress.advance(len(rows), sum(shard.file_sizes))
+
+    def _read_again(self, builder: IndexBuilder, executor: Executor) -> None:
+        """Reads again, once, what may have been caught while the server wrote it."""
+        again = [unread for unread in self._unread if unread.fault.retry]
+        self._unread = [unread for unread in self._unread if not unread.fault.retry]
+        tasks = []
+        for folder in range(len(ociregistry.manifest_folders)):
+            here = [unread for unread in again if unread.folder == folder]
+            for first in range(0, len(here), _MOST_IN_CHUNK):
+                some = here[first : first + _MOST_IN_CHUNK]
+                digests = b"".join(unread.digest for unread in some)
+                tasks.append(self._task(folder, [unread.position for unread in some], digests))
+        for shard in executor.map_unordered(_run_task, tasks):
+            assert isinstance(shard, ShardIndex)
+            self._add(builder, shard)
+
+    def _measure(self, builder: IndexBuilder, executor: Executor) -> None:
+        """Asks for the sizes of the blobs that no descriptor gives: the orphans."""
+        digests = builder.unsized_blobs()
+        folder = os.path.join(self._root, ociregistry.blob_folder)
+        step = _MOST_IN_CHUNK * DIGEST_BYTES
+        tasks = [
+            StatTask(folder, first // DIGEST_BYTES, digests[first : first + step])
+            for first in range(0, len(digests), step)
+        ]
+        if tasks:
+            builder.set_sizes(executor.map_unordered(stat_files, tasks))
+
+    def _path(self, unread: _Unread) -> str:
+        return f"{ociregistry.manifest_folders[unread.folder]}/{unread.digest.hex()}"

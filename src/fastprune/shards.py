@@ -1,0 +1,266 @@
+"""Shards: what a worker read from a chunk of manifest files, as flat columns.
+
+Stage: parse. Input: `ManifestRecord`s. Output: `ShardIndex`, cheap to send between
+processes. Pure, no I/O, and no numpy: workers start without it.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple, TypeAlias
+
+from fastprune.errors import ManifestError
+from fastprune.layouts import ManifestRecord
+from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
+
+ABSENT = 255
+"""The kind of a row whose file could not be read or understood."""
+
+TIME_CHARS = 19
+"""Characters of a time: YYYY-MM-DDTHH:MM:SS."""
+
+EMPTY_TIME = "0" * TIME_CHARS
+"""Stands in the time columns for an empty or oddly long text."""
+
+UrlMatch: TypeAlias = "Callable[[Sequence[bytes]], array[int]]"
+
+_DIGEST_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES
+_MAX_SIZE = 2**63 - 1
+_ODD_TIME_CHARS = 64
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
+_ABSENT_RECORD = ManifestRecord(ABSENT, "", "", "", [], [])
+
+
+class Fault(NamedTuple):
+    """A manifest file that could not be read or understood.
+
+    Attributes:
+        row: Position of the file in its chunk.
+        reason: Why, in words.
+        retry: Whether reading again may help: the server may have been writing it.
+        vanished: Whether the file was gone, which is no fault of the cache.
+    """
+
+    row: int
+    reason: str
+    retry: bool = False
+    vanished: bool = False
+
+
+class FileStat(NamedTuple):
+    """What the file system said of a manifest file when it was read."""
+
+    modified: int
+    size: int
+
+
+_ABSENT_STAT = FileStat(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardIndex:
+    """Flat columns of one chunk of manifest files, a row per file that was asked for.
+
+    Attributes:
+        chunk: The number of the chunk, as it was asked for.
+        kinds: uint8 a row; `ABSENT` where there is a fault.
+        digest_urls: uint8 a row: 1 where the URL is a digest URL.
+        url_bytes: The URLs in UTF-8, one after the other.
+        url_lengths: uint32 a row.
+        created: `TIME_CHARS` ASCII characters a row, `EMPTY_TIME` where there are others.
+        pulled: The same.
+        odd_times: Triples of row, column (0 created, 1 pulled) and the text that didn't fit.
+        url_matches: uint32 a row: bit k says that pattern set k matches the URL; empty
+            if no patterns were given.
+        modified: int64 a row: st_mtime_ns when it was read.
+        file_sizes: uint32 a row: bytes of the file when it was read.
+        declared: int64 a row: sum of the sizes of an image's descriptors, else 0.
+        digest_counts: uint32 a row: how many digests it refers to; empty without edges.
+        digests: 32 raw bytes each, row after row: children of lists, blobs of images.
+        sizes: int64 each: the descriptor's size of every digest of an image.
+        faults: What could not be read.
+    """
+
+    chunk: int
+    kinds: bytes
+    digest_urls: bytes
+    url_bytes: bytes
+    url_lengths: array[int]
+    created: bytes
+    pulled: bytes
+    odd_times: tuple[tuple[int, int, str], ...]
+    url_matches: array[int]
+    modified: array[int]
+    file_sizes: array[int]
+    declared: array[int]
+    digest_counts: array[int]
+    digests: bytes
+    sizes: array[int]
+    faults: tuple[Fault, ...]
+
+
+class ChunkRecords:
+    """The records of one chunk while it is being read, a slot per file.
+
+    Slots that nothing was put into are absent in the shard that `pack` makes.
+    """
+
+    __slots__ = ("_chunk", "_records", "_stats", "faults")
+
+    def __init__(self, chunk: int, rows: int) -> None:
+        self._chunk = chunk
+        self._records = [_ABSENT_RECORD] * rows
+        self._stats = [_ABSENT_STAT] * rows
+        self.faults: list[Fault] = []
+
+    def put(self, row: int, record: ManifestRecord, modified: int, size: int) -> None:
+        """Stores what the file of a row says, and its mtime (ns) and size (bytes)."""
+        self._records[row] = record
+        self._stats[row] = FileStat(modified, size)
+
+    def pack(self, *, edges: bool, match: UrlMatch | None) -> ShardIndex:
+        """Turns the records into columns; records that fail the checks become faults.
+
+        Args:
+            edges: Whether digests and their sizes are wanted. They are checked anyway.
+            match: Gives for URLs in UTF-8 the bits of the pattern sets that match; None if
+                no patterns were given.
+        """
+        try:
+            digests, sizes = _pack_edges(self._records)
+        except ManifestError:
+            self._drop_invalid()
+            digests, sizes = _pack_edges(self._records)
+        kinds, urls, created, pulled, digest_lists, size_lists = zip(*self._records, strict=True)
+        url_bytes = [url.encode() for url in urls]
+        odd_times: list[tuple[int, int, str]] = []
+        modified, file_sizes = zip(*self._stats, strict=True)
+        return ShardIndex(
+            chunk=self._chunk,
+            kinds=bytes(kinds),
+            digest_urls=bytes(["@sha256:" in url and is_digest_url(url) for url in urls]),
+            url_bytes=b"".join(url_bytes),
+            url_lengths=array("I", map(len, url_bytes)),
+            created=_pack_times(created, 0, odd_times),
+            pulled=_pack_times(pulled, 1, odd_times),
+            odd_times=tuple(odd_times),
+            url_matches=match(url_bytes) if match else array("I"),
+            modified=array("q", modified),
+            file_sizes=array("I", file_sizes),
+            declared=array("q", map(sum, size_lists)),
+            digest_counts=array("I", map(len, digest_lists) if edges else ()),
+            digests=digests if edges else b"",
+            sizes=sizes if edges else array("q"),
+            faults=tuple(self.faults),
+        )
+
+    def _drop_invalid(self) -> None:
+        for row, record in enumerate(self._records):
+            try:
+                check_record(record)
+            except ManifestError as error:
+                self.faults.append(Fault(row, str(error)))
+                self._records[row] = _ABSENT_RECORD
+                self._stats[row] = _ABSENT_STAT
+
+
+def pack_digests(texts: Sequence[str]) -> bytes:
+    """Turns digest strings into raw bytes, all or nothing.
+
+    The check is strict and still costs only a few nanoseconds a digest: every string has
+    the length of a sha256 digest, the columns of the joined text spell the prefix, and
+    what is left is lower-case hex.
+
+    Args:
+        texts: Digests, each of which should be `sha256:` and 64 lower-case hex digits.
+
+    Returns:
+        32 bytes per digest.
+
+    Raises:
+        ManifestError: At least one is anything else.
+    """
+    if not texts:
+        return b""
+    try:
+        joined = "".join(texts)
+        if set(map(len, texts)) != {_DIGEST_CHARS}:
+            raise ValueError
+        for column, letter in enumerate(DIGEST_PREFIX):
+            if joined[column::_DIGEST_CHARS] != letter * len(texts):
+                raise ValueError
+        # A prefix inside a digest makes this too short: it is removed there as well.
+        digits = joined.replace(DIGEST_PREFIX, "")
+        raw = binascii.unhexlify(digits)
+        if len(raw) != DIGEST_BYTES * len(texts) or digits != digits.lower():
+            raise ValueError
+    except (ValueError, TypeError):
+        odd: object = next((text for text in texts if not is_digest(text)), texts[0])
+        raise ManifestError(f"not a sha256 digest: {str(odd)[:80]!r}") from None
+    return raw
+
+
+def is_digest(text: object) -> bool:
+    """Whether a value is `sha256:` and 64 lower-case hex digits."""
+    return isinstance(text, str) and _DIGEST(text) is not None
+
+
+def is_digest_url(url: str) -> bool:
+    """Whether a URL is `repository@sha256:<64 lower-case hex digits>`."""
+    repository, _, digest = url.rpartition("@")
+    return repository != "" and _DIGEST(digest) is not None
+
+
+def pack_sizes(sizes: Sequence[int]) -> array[int]:
+    """Turns descriptor sizes into an int64 array.
+
+    Raises:
+        ManifestError: One is not a whole number from 0 to 2^63 - 1.
+    """
+    try:
+        packed = array("q", sizes)
+    except (TypeError, OverflowError):
+        packed = None
+    if packed is None or set(map(type, sizes)) - {int} or (packed and min(packed) < 0):
+        odd: object = next((size for size in sizes if not _is_size(size)), sizes[0])
+        raise ManifestError(f"not a size: {str(odd)[:40]!r}")
+    return packed
+
+
+def check_record(record: ManifestRecord) -> None:
+    """Checks of one record what `ChunkRecords.pack` checks for a whole chunk at once.
+
+    Raises:
+        ManifestError: A digest or a size can't be used; the message says which.
+    """
+    _pack_edges([record])
+
+
+def _pack_edges(records: Sequence[ManifestRecord]) -> tuple[bytes, array[int]]:
+    digests = pack_digests(list(chain.from_iterable(record.digests for record in records)))
+    sizes = pack_sizes(list(chain.from_iterable(record.sizes for record in records)))
+    if any(sum(record.sizes) > _MAX_SIZE for record in records):
+        raise ManifestError("the sizes of an image add up to more than 2^63 bytes")
+    return digests, sizes
+
+
+def _is_size(size: object) -> bool:
+    return type(size) is int and 0 <= size <= _MAX_SIZE
+
+
+def _pack_times(texts: Sequence[str], column: int, odd_times: list[tuple[int, int, str]]) -> bytes:
+    joined = "".join(texts)
+    if joined.isascii() and set(map(len, texts)) == {TIME_CHARS}:
+        return joined.encode("ascii")
+    fitting = []
+    for row, text in enumerate(texts):
+        fits = len(text) == TIME_CHARS and text.isascii()
+        fitting.append(text if fits else EMPTY_TIME)
+        if text and not fits:
+            odd_times.append((row, column, text[:_ODD_TIME_CHARS]))
+    return "".join(fitting).encode("ascii")

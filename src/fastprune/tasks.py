@@ -1,0 +1,222 @@
+"""What a worker does: lists a folder, or reads a chunk of manifest files.
+
+Stage: walk, read, parse. Input: a task. Output: parts of a listing, or a `ShardIndex`.
+I/O: reads only. Top-level functions and picklable values, so that any executor can run
+them; no numpy, so that a worker starts fast.
+"""
+
+from __future__ import annotations
+
+import binascii
+import functools
+import os
+from array import array
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from fastprune.errors import ManifestError
+from fastprune.layouts import ociregistry
+from fastprune.model import DIGEST_BYTES
+from fastprune.reader import FileReader
+from fastprune.shards import ChunkRecords, Fault, ShardIndex, UrlMatch
+
+_LISTING_PART = 32_768
+_HEX_CHARS = 2 * DIGEST_BYTES
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+PatternSets = tuple[tuple[str, ...], ...]
+
+
+class ListingPart(NamedTuple):
+    """A part of the names in one folder.
+
+    Attributes:
+        digests: The names that are digests, 32 raw bytes each.
+        foreign: Names that are not cached files: not a digest, or not a regular file.
+        last: Whether it is the last part; there always is one.
+    """
+
+    digests: bytes
+    foreign: tuple[str, ...]
+    last: bool = False
+
+
+class ReadTask(NamedTuple):
+    """A chunk of manifest files to read.
+
+    Attributes:
+        folder: Path of the folder.
+        chunk: Number of the chunk, given back in the shard.
+        digests: The names, 32 raw bytes each.
+        max_bytes: Larger files are refused.
+        edges: Whether the digests that the manifests refer to are wanted.
+        pattern_sets: Patterns to match the URLs with, a bit per set.
+    """
+
+    folder: str
+    chunk: int
+    digests: bytes
+    max_bytes: int
+    edges: bool
+    pattern_sets: PatternSets
+
+
+class StatTask(NamedTuple):
+    """Files whose sizes are wanted.
+
+    Attributes:
+        folder: Path of the folder.
+        first: Given back with the sizes.
+        digests: The names, 32 raw bytes each.
+    """
+
+    folder: str
+    first: int
+    digests: bytes
+
+
+class FileSizes(NamedTuple):
+    """Sizes of files.
+
+    Attributes:
+        first: As it was asked for.
+        sizes: int64 each: bytes; 0 for a file that is gone.
+    """
+
+    first: int
+    sizes: array[int]
+
+
+def open_folder(path: str) -> int:
+    """Opens a folder of the cache; it must be a real one, no symbolic link.
+
+    The access time is left alone where we may (owner or root).
+
+    Raises:
+        OSError: It can't be opened.
+    """
+    try:
+        return os.open(path, _FOLDER_FLAGS | getattr(os, "O_NOATIME", 0))
+    except PermissionError:
+        return os.open(path, _FOLDER_FLAGS)
+
+
+def list_folder(path: str) -> Iterator[ListingPart]:
+    """Lists one folder in parts, so that a large one needs no large memory.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        OSError: It can't be listed.
+    """
+    descriptor = open_folder(path)
+    try:
+        with os.scandir(descriptor) as entries:
+            while part := list(islice(entries, _LISTING_PART)):
+                yield _listing_part(part)
+    finally:
+        os.close(descriptor)
+    yield ListingPart(b"", (), last=True)
+
+
+def _listing_part(entries: list[os.DirEntry[str]]) -> ListingPart:
+    names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    foreign: list[str] = []
+    if len(names) != len(entries):
+        foreign = [entry.name for entry in entries if not entry.is_file(follow_symlinks=False)]
+    try:
+        digests = pack_names(names)
+    except ValueError:
+        foreign += [name for name in names if not _is_packable(name)]
+        digests = pack_names([name for name in names if _is_packable(name)])
+    return ListingPart(digests, tuple(foreign))
+
+
+def pack_names(names: list[str]) -> bytes:
+    """Turns file names into raw digests, all or nothing.
+
+    Raises:
+        ValueError: One is not 64 lower-case hex digits.
+    """
+    if not names:
+        return b""
+    joined = "".join(names)
+    # A byte that is no part of UTF-8 comes as a lone surrogate, which unhexlify refuses.
+    if set(map(len, names)) != {_HEX_CHARS} or joined != joined.lower():
+        raise ValueError("not the name of a cached file")
+    return binascii.unhexlify(joined)
+
+
+def file_names(digests: bytes) -> list[str]:
+    """The file names of raw digests, 32 bytes each."""
+    joined = digests.hex()
+    return [joined[at : at + _HEX_CHARS] for at in range(0, len(joined), _HEX_CHARS)]
+
+
+def _is_packable(name: str) -> bool:
+    try:
+        pack_names([name])
+    except ValueError:
+        return False
+    return True
+
+
+def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
+    """Reads a chunk of manifest files into one shard.
+
+    Raises:
+        OSError: The folder can't be opened.
+    """
+    names = file_names(task.digests)
+    records = ChunkRecords(task.chunk, len(names))
+    parse = ociregistry.parse
+    folder = open_folder(task.folder)
+    try:
+        for row, view, modified, size in _reader(task.max_bytes).read(
+            folder, names, records.faults
+        ):
+            try:
+                record = parse(view)
+            except ManifestError as error:
+                # The server rewrites a manifest in place with every pull of it.
+                records.faults.append(Fault(row, str(error), retry=True))
+            else:
+                records.put(row, record, modified, size)
+    finally:
+        os.close(folder)
+    yield records.pack(edges=task.edges, match=_matcher(task.pattern_sets))
+
+
+def stat_files(task: StatTask) -> Iterator[FileSizes]:
+    """Asks the file system for sizes.
+
+    Raises:
+        OSError: The folder can't be opened, or a file not be asked about.
+    """
+    sizes = array("q")
+    folder = open_folder(task.folder)
+    try:
+        for name in file_names(task.digests):
+            try:
+                sizes.append(os.stat(name, dir_fd=folder, follow_symlinks=False).st_size)
+            except FileNotFoundError:
+                sizes.append(0)
+    finally:
+        os.close(folder)
+    yield FileSizes(task.first, sizes)
+
+
+@functools.cache
+def _reader(max_bytes: int) -> FileReader:
+    return FileReader(max_bytes)
+
+
+@functools.cache
+def _matcher(pattern_sets: PatternSets) -> UrlMatch | None:
+    if not pattern_sets:
+        return None
+    from fastprune.patterns import UrlMatcher
+
+    return UrlMatcher(pattern_sets).match
