@@ -35,8 +35,8 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	$(BIN)/python benchmarks/bench_plan.py --quick
-	$(BIN)/python benchmarks/bench_apply.py --quick
+	$(BIN)/python benchmarks/bench_plan.py
+	$(BIN)/python benchmarks/bench_apply.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

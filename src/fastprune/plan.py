@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastprune.errors import UnreadableManifestsError, UsageError
 from fastprune.index import CacheIndex
-from fastprune.policy import Policy, select
+from fastprune.policy import Policy
 from fastprune.refcounts import (
     NOBODY,
     Mask,
@@ -25,6 +25,7 @@ from fastprune.refcounts import (
     protect,
     unreferenced,
 )
+from fastprune.selection import select
 
 
 class Reason(IntEnum):

@@ -5,7 +5,7 @@ posix_fadvise, close.
 
 Warm files are copied straight out of the page cache. A file that is not there is not
 waited for: the kernel is asked to fetch it, the descriptor is put by, and it is read a
-little later, when up to `_MAX_PARKED` others are on their way too. So the depth of the
+little later, when up to `_MOST_PARKED` others are on their way too. So the depth of the
 disk's queue adapts itself, with one thread and without a switch.
 """
 
@@ -20,27 +20,15 @@ from typing import NamedTuple
 
 from fastprune.shards import Fault
 
-_MAX_PARKED = 128
+FileContent = tuple[int, memoryview, int, int]
+"""One file: its position among the names, its bytes (valid until the next file is asked
+for), st_mtime_ns, and st_size in bytes when it was opened."""
+
+_MOST_PARKED = 128
 _BUFFER_BYTES = 256 * 1024
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-
-
-class FileContent(NamedTuple):
-    """One file as it was read.
-
-    Attributes:
-        row: Its position among the names asked for.
-        view: The bytes, valid until the next file is asked for.
-        modified: st_mtime_ns.
-        size: st_size in bytes when it was opened.
-    """
-
-    row: int
-    view: memoryview
-    modified: int
-    size: int
 
 
 class _Parked(NamedTuple):
@@ -48,6 +36,10 @@ class _Parked(NamedTuple):
     descriptor: int
     modified: int
     size: int
+
+
+class _RefusedError(Exception):
+    """A file that is not to be read; the message is the reason."""
 
 
 class FileReader:
@@ -61,8 +53,8 @@ class FileReader:
             descriptor_limit: Soft limit of open descriptors; None asks the system.
         """
         self._max_bytes = max_bytes
-        self._max_parked = max(1, min(_MAX_PARKED, (descriptor_limit or _soft_limit()) // 4))
-        self._view = memoryview(bytearray(_BUFFER_BYTES))
+        self._most_parked = max(1, min(_MOST_PARKED, (descriptor_limit or _soft_limit()) // 4))
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._nowait = _RWF_NOWAIT
         # Reading must not write access times: a dry run changes nothing at all.
         self._flags = _OPEN_FLAGS | getattr(os, "O_NOATIME", 0)
@@ -79,16 +71,27 @@ class FileReader:
         try:
             for row, name in enumerate(names):
                 try:
-                    content = self._read_now(folder, row, name, parked)
+                    descriptor = self._open(name, folder)
                 except OSError as error:
                     faults.append(_fault(row, error))
                     continue
-                except _RefusedError as error:
-                    faults.append(Fault(row, str(error)))
+                # This loop is what a whole scan waits for: the usual case, a small file
+                # in the page cache, calls nothing but the system.
+                try:
+                    status = os.fstat(descriptor)
+                    size = status.st_size
+                    count = self._read_cached(descriptor) if self._wanted(status) else -1
+                except (OSError, _RefusedError) as error:
+                    os.close(descriptor)
+                    faults.append(_fault(row, error))
                     continue
-                if content is not None:
-                    yield content
-                elif len(parked) >= self._max_parked:
+                if count == size:
+                    os.close(descriptor)
+                    yield row, self._buffer[:count], status.st_mtime_ns, size
+                    continue
+                _ask_for(descriptor, size)
+                parked.append(_Parked(row, descriptor, status.st_mtime_ns, size))
+                if len(parked) >= self._most_parked:
                     yield from self._finish(parked.popleft(), faults)
             while parked:
                 yield from self._finish(parked.popleft(), faults)
@@ -96,30 +99,7 @@ class FileReader:
             for waiting in parked:
                 os.close(waiting.descriptor)
 
-    def _read_now(
-        self, folder: int, row: int, name: str, parked: deque[_Parked]
-    ) -> FileContent | None:
-        descriptor = self._open(folder, name)
-        try:
-            status = os.fstat(descriptor)
-            size = status.st_size
-            if not stat.S_ISREG(status.st_mode):
-                raise _RefusedError("not a regular file")
-            if size > self._max_bytes:
-                raise _RefusedError(f"larger than the limit: {size} > {self._max_bytes} bytes")
-            if size <= len(self._view):
-                count = self._read_cached(descriptor)
-                if count == size:
-                    return FileContent(row, self._view[:count], status.st_mtime_ns, size)
-            _ask_for(descriptor, size)
-            parked.append(_Parked(row, descriptor, status.st_mtime_ns, size))
-            descriptor = -1
-            return None
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
-
-    def _open(self, folder: int, name: str) -> int:
+    def _open(self, name: str, folder: int) -> int:
         try:
             return os.open(name, self._flags, dir_fd=folder)
         except PermissionError:
@@ -130,12 +110,25 @@ class FileReader:
             self._flags = _OPEN_FLAGS
             return descriptor
 
+    def _wanted(self, status: os.stat_result) -> bool:
+        """Whether to try the page cache; raises if the file is not to be read at all."""
+        if not stat.S_ISREG(status.st_mode):
+            raise _RefusedError("not a regular file")
+        if status.st_size > self._max_bytes:
+            raise _RefusedError(
+                f"larger than the limit: {status.st_size} > {self._max_bytes} bytes"
+            )
+        return status.st_size <= len(self._buffer)
+
     def _read_cached(self, descriptor: int) -> int:
-        """Reads into the buffer what the page cache holds; -1 if it has to be waited for."""
+        """Reads into the buffer what the page cache holds; -1 if it has to be waited for.
+
+        A short count means nothing: the rest may not be in the page cache.
+        """
         if not self._nowait:
             return -1
         try:
-            return os.preadv(descriptor, [self._view], 0, self._nowait)
+            return os.preadv(descriptor, [self._buffer], 0, self._nowait)
         except BlockingIOError:
             return -1
         except OSError as error:
@@ -145,12 +138,13 @@ class FileReader:
             return -1
 
     def _finish(self, waiting: _Parked, faults: list[Fault]) -> Iterator[FileContent]:
+        """Waits for a file that was put by, and reads it to its end."""
         try:
-            if waiting.size >= len(self._view):
-                self._view = memoryview(bytearray(waiting.size + 1))
+            if waiting.size >= len(self._buffer):
+                self._buffer = memoryview(bytearray(waiting.size + 1))
             count = 0
-            while count < len(self._view):
-                got = os.preadv(waiting.descriptor, [self._view[count:]], count)
+            while count < len(self._buffer):
+                got = os.preadv(waiting.descriptor, [self._buffer[count:]], count)
                 if not got:
                     break
                 count += got
@@ -159,11 +153,7 @@ class FileReader:
             return
         finally:
             os.close(waiting.descriptor)
-        yield FileContent(waiting.row, self._view[:count], waiting.modified, waiting.size)
-
-
-class _RefusedError(Exception):
-    """A file that is not to be read; the message is the reason."""
+        yield waiting.row, self._buffer[:count], waiting.modified, waiting.size
 
 
 def _ask_for(descriptor: int, size: int) -> None:
@@ -171,7 +161,9 @@ def _ask_for(descriptor: int, size: int) -> None:
         os.posix_fadvise(descriptor, 0, size, os.POSIX_FADV_WILLNEED)
 
 
-def _fault(row: int, error: OSError) -> Fault:
+def _fault(row: int, error: OSError | _RefusedError) -> Fault:
+    if isinstance(error, _RefusedError):
+        return Fault(row, str(error))
     if error.errno == errno.ENOENT:
         return Fault(row, "vanished while the cache was read", vanished=True)
     if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):

@@ -43,7 +43,7 @@ MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 SMALL_CACHE = 4_000
 """Up to so many manifests, starting workers costs more than they save."""
 
-_MOST_IN_CHUNK = 2_048
+_MOST_IN_CHUNK = 1_024
 _LEAST_IN_CHUNK = 64
 _CHUNKS_PER_JOB = 8
 # A server rewrites a manifest in place: for a moment it is empty or cut off.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.shards import EMPTY_TIME, TIME_CHARS
+from fastprune.shards import TIME_CHARS
 
 Times = NDArray[np.int64]
 """Times as int64 seconds, or `NO_TIME` (empty) or `BAD_TIME` (malformed)."""
@@ -52,14 +52,6 @@ def parse_times(text: bytes) -> Times:
     seconds[~good] = BAD_TIME
     seconds[empty] = NO_TIME
     return seconds
-
-
-def parse_time(text: str) -> int | None:
-    """Parses one time; None if it is not `YYYY-MM-DDTHH:MM:SS` or no real time."""
-    if len(text) != TIME_CHARS or not text.isascii() or text == EMPTY_TIME:
-        return None
-    seconds = int(parse_times(text.encode("ascii"))[0])
-    return None if seconds == BAD_TIME else seconds
 
 
 def format_times(times: Times) -> list[str]:

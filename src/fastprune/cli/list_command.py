@@ -13,7 +13,6 @@ from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.running import Interruption, run_async
 from fastprune.cli.selection import to_policy
 from fastprune.cli.session import open_session, write
-from fastprune.cli.warnings import warn_about
 from fastprune.errors import UsageError
 
 
@@ -70,11 +69,12 @@ def list_manifests(
     try:
         # From here on the workers are there, and heavy imports may come.
         from fastprune.api import scan
+        from fastprune.cli.warnings import warn_about
         from fastprune.index import CacheIndex
         from fastprune.listing import Format, SortKey, render, sorted_rows
-        from fastprune.policy import select
         from fastprune.refcounts import Rows
         from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions
+        from fastprune.selection import select
 
         # The ages of an image count with those of its children: that needs the edges.
         needs_edges = policy.pulled_before is not None or policy.count is not None

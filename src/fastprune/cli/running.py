@@ -11,7 +11,6 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import anyio
 import typer
 
 T = TypeVar("T")
@@ -47,6 +46,9 @@ def run_async(work: Callable[[Interruption], Awaitable[T]]) -> tuple[T, Interrup
     Raises:
         typer.Exit: A signal ended it before it could stop by itself.
     """
+    # Commands come here when their scan workers have begun to start.
+    import anyio
+
     interruption = Interruption()
     results: list[T] = []
 

@@ -1,0 +1,871 @@
+"""The tests' own tools: the builder against real files, the oracle against worked examples."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from tests.support.cachebuilder import (
+    TIME,
+    CacheBuilder,
+    Corruption,
+    Descriptor,
+    Platform,
+    can_make_devices,
+    digest_of,
+    files,
+    folder_of,
+    snapshot,
+)
+from tests.support.documents import Folder, Media, encode
+from tests.support.oracle import (
+    Cache,
+    Manifest,
+    Outcome,
+    expected,
+    is_digest_url,
+    is_real_time,
+    kept_images_lost_blobs,
+    kept_lists_lost_children,
+    load,
+)
+from tests.support.realcaches import REAL_CACHES, RealCache, unpack
+from tests.support.strategies import (
+    MALFORMED_TIMES,
+    TIMES,
+    CacheSketch,
+    ImageSketch,
+    ListSketch,
+    Request,
+    caches,
+    on_disk,
+    requests,
+)
+
+HEX = "12" * 32
+BY_DIGEST = f"r@sha256:{HEX}"
+
+
+# The builder against the files of a real server.
+
+
+@pytest.mark.parametrize("name", REAL_CACHES)
+def test_every_real_manifest_is_rebuilt_byte_for_byte(name: RealCache, tmp_path: Path) -> None:
+    real = unpack(name, tmp_path)
+    builder = CacheBuilder(tmp_path / "built")
+    for path in sorted((*real.glob("img/*"), *real.glob("lts/*"))):
+        digest = _rebuild(builder, json.loads(path.read_bytes()))
+        # The same name in the same folder means that folder rule and upstream bytes are right.
+        rebuilt = builder.root / path.parent.name / digest
+        assert digest == path.name
+        assert rebuilt.read_bytes() == path.read_bytes()
+        assert rebuilt.stat().st_mode == path.stat().st_mode
+    manifests = {path for path in files(real) if not path.startswith("blobs/")}
+    assert files(builder.root) == manifests
+
+
+@pytest.mark.parametrize("name", REAL_CACHES)
+def test_every_real_blob_is_rebuilt(name: RealCache, tmp_path: Path) -> None:
+    real = unpack(name, tmp_path)
+    builder = CacheBuilder(tmp_path / "built")
+    for path in real.glob("blobs/*"):
+        digest = builder.blob(path.read_bytes())
+        assert digest == path.name
+        assert (builder.root / "blobs" / digest).stat().st_mode == path.stat().st_mode
+
+
+def _rebuild(builder: CacheBuilder, holder: dict[str, Any]) -> str:
+    """Builds a manifest from what a real one says, without its own bytes."""
+    kind: int = holder["type"]
+    media: Media = "docker" if kind < 2 else "oci"
+    url, created, pulled = holder["imageUrl"], holder["created"], holder["pulled"]
+    if kind in (0, 2):
+        part = holder[("v2.docker.manifestList", "", "v1.oci.index")[kind]]
+        children = [_descriptor(child) for child in part["manifests"]]
+        return builder.index(url, children=children, created=created, pulled=pulled, media=media)
+    part = holder[("", "v2.docker.manifest", "", "v1.oci.manifest")[kind]]
+    return builder.image(
+        url,
+        layers=[_descriptor(layer) for layer in part["layers"]],
+        config=_descriptor(part["config"]),
+        annotations=part.get("annotations"),
+        created=created,
+        pulled=pulled,
+        media=media,
+    )
+
+
+def _descriptor(found: dict[str, Any]) -> Descriptor:
+    platform = Platform(**found["platform"]) if "platform" in found else None
+    return Descriptor(found["digest"].removeprefix("sha256:"), found["size"], platform)
+
+
+# The builder alone.
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [
+        ("docker.io/library/nginx:1.25", "img"),
+        ("docker.io/library/nginx:latest", "lts"),
+        ("docker.io/library/nginx:LATEST", "lts"),
+        ("docker.io/library/nginx", "lts"),
+        ("host:5000/x/y", "lts"),
+        ("host:5000/x:1", "img"),
+        (f"docker.io/library/nginx@sha256:{HEX}", "img"),
+    ],
+)
+def test_the_folder_follows_from_the_tag(url: str, folder: str) -> None:
+    assert folder_of(url) == folder
+
+
+def test_sizes_in_descriptors_are_those_of_what_was_built(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    layer = builder.blob(123)
+    image = builder.image("r/a:1", layers=[layer], media="oci")
+    index = builder.index("r/b:1", children=[image], media="oci")
+    holder = json.loads((tmp_path / "img" / index).read_bytes())
+    child = holder["v1.oci.index"]["manifests"][0]
+    holder = json.loads((tmp_path / "img" / image).read_bytes())
+    assert holder["v1.oci.manifest"]["layers"][0]["size"] == 123
+    assert child["digest"] == f"sha256:{image}"
+    assert child["size"] > 300
+    assert child["platform"] == {"architecture": "amd64", "os": "linux"}
+
+
+def test_a_docker_descriptor_leaves_out_a_size_of_zero(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    empty = builder.blob(0)
+    docker = builder.image("r/a:1", layers=[empty])
+    oci = builder.image("r/b:1", layers=[empty], media="oci")
+    parts = [json.loads((tmp_path / "img" / name).read_bytes()) for name in (docker, oci)]
+    assert "size" not in parts[0]["v2.docker.manifest"]["layers"][0]
+    assert parts[1]["v1.oci.manifest"]["layers"][0]["size"] == 0
+    assert load(tmp_path).corrupt == {}
+
+
+def test_blobs_of_one_size_differ_and_names_can_be_forced(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    first, second = builder.blob(10), builder.blob(10)
+    forced = builder.blob(10_485_760, name=HEX)
+    assert first != second
+    assert digest_of((tmp_path / "blobs" / first).read_bytes()) == first
+    assert forced == HEX
+    assert (tmp_path / "blobs" / HEX).stat().st_size == 10_485_760
+    assert (tmp_path / "blobs" / HEX).stat().st_blocks == 0
+    assert (tmp_path / "blobs" / builder.blob(b"x", name="0" * 64)).read_bytes() == b"x"
+
+
+def test_one_digest_can_be_in_both_folders(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    name = builder.index("r/a:1")
+    builder.tag(name, "r/a:latest", created="", pulled="")
+    one, two = load(tmp_path).manifests.values()
+    assert {one.path, two.path} == {f"img/{name}", f"lts/{name}"}
+    assert {one.url, two.url} == {"r/a:1", "r/a:latest"}
+    builder.tag(name, "r/a:2")
+    assert load(tmp_path).manifests[f"img/{name}"].url == "r/a:2"
+
+
+def test_times_and_forced_names_are_written(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    assert builder.image("r/a:1", name=HEX, folder="lts", created="never", pulled="") == HEX
+    found = load(tmp_path).manifests[f"lts/{HEX}"]
+    assert (found.created, found.pulled) == ("never", "")
+    other = load(tmp_path).manifests
+    builder.image("r/b:1")
+    (new,) = load(tmp_path).manifests.keys() - other.keys()
+    assert load(tmp_path).manifests[new].pulled == TIME
+
+
+def test_json_is_escaped_as_go_escapes_it() -> None:
+    assert encode({"a": "<é>&\u2028"}) == b'{"a":"\\u003c\xc3\xa9\\u003e\\u0026\\u2028"}'
+
+
+def test_hazards_are_what_they_say(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    made = {
+        builder.fifo("img"): "fifo",
+        builder.socket("lts"): "socket",
+        builder.symlink("blobs", "/nowhere"): "symlink",
+        builder.directory("img"): "directory",
+    }
+    if can_make_devices(tmp_path):
+        made[builder.device("blobs")] = "device"
+    found = snapshot(tmp_path)
+    assert {path: found[path].kind for path in made} == made
+    assert files(tmp_path) == set(made)
+    assert load(tmp_path) == Cache(foreign=frozenset(made))
+
+
+def test_a_snapshot_sees_every_change(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    path = tmp_path / "blobs" / builder.blob(b"abc")
+    link = tmp_path / builder.symlink("img", "one")
+
+    def retarget() -> None:
+        link.unlink()
+        link.symlink_to("two")
+
+    def come_and_go() -> None:
+        (tmp_path / "lts" / "x").touch()
+        (tmp_path / "lts" / "x").unlink()
+
+    changes: list[Callable[[], object]] = [
+        lambda: path.write_bytes(b"abd"),
+        lambda: path.chmod(0o600),
+        lambda: os.utime(path, ns=(0, 0)),
+        lambda: path.rename(path.with_name("moved")),
+        retarget,
+        come_and_go,
+    ]
+    # The clock of a file system is coarse: without this a folder's mtime may not move.
+    os.utime(tmp_path / "lts", ns=(0, 0))
+    before = snapshot(tmp_path)
+    assert snapshot(tmp_path) == before
+    for change in changes:
+        change()
+        after = snapshot(tmp_path)
+        assert after != before
+        before = after
+    assert snapshot(tmp_path)[f"img/{link.name}"].content == "two"
+
+
+def test_a_snapshot_can_leave_out_the_root(tmp_path: Path) -> None:
+    CacheBuilder(tmp_path).blob(b"abc")
+    before = snapshot(tmp_path, ignore=[".", "lock"])
+    (tmp_path / "lock").touch()
+    assert snapshot(tmp_path, ignore=[".", "lock"]) == before
+    (tmp_path / "other").touch()
+    assert snapshot(tmp_path, ignore=[".", "lock"]) != before
+
+
+# The oracle's reading.
+
+
+@pytest.mark.parametrize("folder", ["img", "lts"])
+@pytest.mark.parametrize("kind", Corruption)
+def test_each_kind_of_damage_is_seen(kind: Corruption, folder: Folder, tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    path = builder.corrupt(kind, folder=folder, size=5000)
+    assert (tmp_path / path).is_file()
+    found = load(tmp_path, max_manifest_bytes=4999 if kind is Corruption.TOO_LARGE else None)
+    assert list(found.corrupt) == [path]
+    assert found.manifests == {}
+
+
+def test_the_file_that_damage_starts_from_is_sound(tmp_path: Path) -> None:
+    path = CacheBuilder(tmp_path).corrupt(Corruption.TOO_LARGE, size=5000)
+    assert load(tmp_path).manifests[path].url == "registry.example/damaged:1"
+
+
+@pytest.mark.parametrize("value", [None, 7, ["x"], "gone"])
+def test_a_time_that_is_no_text_is_not_corrupt(value: object, tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    path = tmp_path / "img" / builder.image("r/a:1")
+    holder = json.loads(path.read_bytes())
+    for key in ("created", "pulled"):
+        if value == "gone":
+            del holder[key]
+        else:
+            holder[key] = value
+    path.write_bytes(encode(holder))
+    (found,) = load(tmp_path).manifests.values()
+    assert found.created == found.pulled == ("" if value in (None, "gone") else None)
+    assert not is_real_time(found.created)
+
+
+def test_what_a_file_says_of_itself_is_not_trusted(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    path = tmp_path / "img" / builder.image("r/a:1")
+    path.write_bytes(path.read_bytes().replace(path.name.encode(), b"../../victim"))
+    assert [one.digest for one in load(tmp_path).manifests.values()] == [path.name]
+
+
+def test_other_names_are_foreign(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    names = ("README", ".nfs01", HEX + ".tmp", HEX[:-1], "AB" * 32, HEX[:-1] + "g", HEX + "\n")
+    made = {builder.raw(folder, name, b"{}") for folder in ("img", "blobs") for name in names}
+    made.add(builder.directory("lts", "folder"))
+    assert load(tmp_path).foreign == made
+    assert load(tmp_path).paths == files(tmp_path) == made
+
+
+def test_missing_folders_are_empty(tmp_path: Path) -> None:
+    assert load(tmp_path) == Cache()
+
+
+@pytest.mark.parametrize(
+    ("url", "answer"),
+    [
+        (f"r@sha256:{HEX}", True),
+        (f"host:5000/r/s@sha256:{HEX}", True),
+        (f"r:1@sha256:{HEX}", True),
+        (f"@sha256:{HEX}", False),
+        (f"sha256:{HEX}", False),
+        (f"r@sha256:{HEX[:-1]}", False),
+        (f"r@sha256:{HEX}0", False),
+        (f"r@sha256:{HEX}\n", False),
+        (f"r@sha256:{HEX}:1", False),
+        ("r@sha256:" + "AB" * 32, False),
+        (f"r@sha512:{HEX}", False),
+        ("r:1", False),
+        ("", False),
+    ],
+)
+def test_digest_urls(url: str, answer: bool) -> None:
+    assert is_digest_url(url) is answer
+
+
+def test_real_times() -> None:
+    assert [time for time in TIMES if not is_real_time(time)] == [""]
+    assert [time for time in MALFORMED_TIMES if is_real_time(time)] == []
+
+
+# The oracle's prune, on toys: letters for digests, a word of letters for several.
+
+
+def toy(*manifests: Manifest, blobs: str = "", corrupt: str = "") -> Cache:
+    return Cache(
+        manifests={one.path: one for one in manifests},
+        blobs=dict.fromkeys(blobs, 10),
+        corrupt={f"img/{letter}": "damaged" for letter in corrupt},
+    )
+
+
+def image(path: str, url: str, blobs: str = "", created: str | None = "") -> Manifest:
+    return Manifest(path, is_list=False, url=url, created=created, blobs=tuple(blobs), size=1)
+
+
+def listing(path: str, url: str, children: str = "", created: str = "") -> Manifest:
+    return Manifest(path, True, url, created=created, children=tuple(children), size=1)
+
+
+def removed(outcome: Outcome) -> str:
+    return " ".join(sorted(outcome.removed))
+
+
+THREE = toy(
+    image("img/a", "r/a:1", created="2024-01-01T00:00:00"),
+    image("img/b", "r/b:1", created="2024-01-01T00:00:01"),
+    image("lts/c", "r/c:latest", created=""),
+)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "answer"),
+    [
+        (["/a"], "img/a"),
+        (["a:1", "b"], "img/a img/b"),
+        (["A"], ""),
+        (["(?i)A:1"], "img/a"),
+        (["^a"], ""),
+        (["^r/.:1$"], "img/a img/b"),
+        (["."], "img/a img/b lts/c"),
+        (["nothing"], ""),
+        ([], ""),
+    ],
+)
+def test_selection_by_pattern(patterns: list[str], answer: str) -> None:
+    assert removed(expected(THREE, patterns=patterns)) == answer
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "answer"),
+    [
+        ("2024-01-01T00:00:00", ""),
+        ("2024-01-01T00:00:01", "img/a"),
+        ("9999-12-31T23:59:59", "img/a img/b"),
+    ],
+)
+def test_selection_by_time_is_strict_and_never_takes_an_empty_one(cutoff: str, answer: str) -> None:
+    assert removed(expected(THREE, created_before=cutoff)) == answer
+
+
+@pytest.mark.parametrize("created", [*MALFORMED_TIMES, None])
+def test_a_malformed_time_is_never_selected_and_reported(created: str | None) -> None:
+    cache = toy(image("img/a", "r/a:1", created=created), image("img/b", "r/b:1"))
+    outcome = expected(cache, created_before="9999-12-31T23:59:59")
+    assert outcome.selected == outcome.removed == set()
+    assert outcome.malformed == {"img/a"}
+
+
+def test_criteria_combine_with_and() -> None:
+    both = expected(THREE, patterns=["/[bc]"], created_before="9999-12-31T23:59:59")
+    assert removed(both) == "img/b"
+
+
+def test_exclude_beats_selection_and_alone_selects_nothing() -> None:
+    outcome = expected(THREE, patterns=["."], exclude=["/a", ":latest"])
+    assert removed(outcome) == "img/b"
+    assert outcome.selected == {"img/b"}
+    assert removed(expected(THREE, exclude=["/a"])) == ""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"patterns": ["a", ""]},
+        {"exclude": [""]},
+        {"created_before": "2024-02-30T00:00:00"},
+        {"created_before": ""},
+    ],
+)
+def test_what_would_be_a_usage_error_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"empty pattern|not a time"):
+        expected(THREE, **options)
+
+
+def test_patterns_are_those_of_re2() -> None:
+    with pytest.raises(Exception, match="perl operator"):
+        expected(THREE, patterns=["a(?=:1)"])
+
+
+# Expansion.
+
+
+@pytest.mark.parametrize("url", [BY_DIGEST, "other/repository@sha256:" + HEX, "r/l:1"])
+@pytest.mark.parametrize("place", ["img/a", "lts/a"])
+def test_a_list_takes_its_cached_children_along(place: str, url: str) -> None:
+    cache = toy(listing("img/l", "r/l:1", "axy"), image(place, url, "p"), blobs="p")
+    outcome = expected(cache, patterns=["r/l:1"])
+    assert outcome.lists == {"img/l"}
+    assert outcome.images == {place}
+    assert outcome.blobs == {"blobs/p"}
+    assert expected(cache, patterns=["l:1"]).left == set()
+
+
+@pytest.mark.parametrize("url", [BY_DIGEST, "r/l:1"])
+def test_a_child_goes_along_though_it_does_not_meet_the_criteria(url: str) -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "a", created="2023-01-01T00:00:00"),
+        image("img/a", url, created="2025-01-01T00:00:00"),
+        image("img/b", url, created="2025-01-01T00:00:00"),
+    )
+    assert removed(expected(cache, created_before="2024-01-01T00:00:00")) == "img/a img/l"
+
+
+@pytest.mark.parametrize("url", ["r/l:2", "r/l", "r@sha256:" + "AB" * 32, ""])
+def test_a_child_with_a_tag_of_its_own_stays(url: str) -> None:
+    cache = toy(listing("img/l", "r/l:1", "a"), image("img/a", url, "p"), blobs="p")
+    assert removed(expected(cache, patterns=["l:1"])) == "img/l"
+
+
+def test_a_child_with_a_tag_of_its_own_goes_when_selected() -> None:
+    cache = toy(listing("img/l", "r/l:1", "a"), image("img/a", "r/other:1"))
+    assert removed(expected(cache, patterns=["l:1", "other"])) == "img/a img/l"
+
+
+def test_a_child_in_both_folders_goes_from_both_but_each_by_its_own_url() -> None:
+    cache = toy(
+        listing("lts/l", "r/l:latest", "a"),
+        image("img/a", BY_DIGEST),
+        image("lts/a", "r/l:latest"),
+    )
+    assert removed(expected(cache, patterns=["latest"])) == "img/a lts/a lts/l"
+    cache = toy(
+        listing("lts/l", "r/l:latest", "a"),
+        image("img/a", "r/l:1"),
+        image("lts/a", "r/l:latest"),
+    )
+    assert removed(expected(cache, patterns=["latest"])) == "lts/a lts/l"
+
+
+def test_expansion_goes_through_nested_lists() -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "m"),
+        listing("img/m", BY_DIGEST, "n"),
+        listing("lts/n", BY_DIGEST, "a"),
+        image("img/a", BY_DIGEST),
+    )
+    assert removed(expected(cache, patterns=["r/l:1"])) == "img/a img/l img/m lts/n"
+
+
+def test_in_a_nested_list_the_url_to_equal_is_its_own() -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "m", created="2023-01-01T00:00:00"),
+        listing("img/m", BY_DIGEST, "ab"),
+        image("img/a", "r/l:1"),
+        image("img/b", BY_DIGEST),
+    )
+    # By time, so that the URL which both img/l and img/a have does not select img/a.
+    assert removed(expected(cache, created_before="2024-01-01T00:00:00")) == "img/b img/l img/m"
+
+
+def test_a_nested_list_with_a_tag_of_its_own_ends_the_expansion() -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "m"), listing("img/m", "r/m:1", "a"), image("img/a", BY_DIGEST)
+    )
+    assert removed(expected(cache, patterns=["l:1"])) == "img/l"
+
+
+def test_cycles_of_lists_end() -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "lm"),
+        listing("img/m", BY_DIGEST, "nl"),
+        listing("img/n", BY_DIGEST, "ma"),
+        image("img/a", BY_DIGEST),
+    )
+    assert removed(expected(cache, patterns=["l:1"])) == "img/a img/l img/m img/n"
+
+
+def test_an_image_takes_no_lists_along() -> None:
+    cache = toy(listing("img/l", BY_DIGEST), image("img/a", "r/a:1", "l"), blobs="l")
+    assert removed(expected(cache, patterns=["a:1"])) == "blobs/l img/a"
+
+
+@pytest.mark.parametrize("allow_broken", [False, True])
+def test_expansion_never_takes_or_passes_what_is_excluded(allow_broken: bool) -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "mb"),
+        listing("img/m", f"keep@sha256:{HEX}", "a"),
+        image("img/a", BY_DIGEST),
+        image("img/b", f"keep@sha256:{HEX}"),
+    )
+    outcome = expected(cache, patterns=["l:1"], exclude=["^keep"], allow_broken=allow_broken)
+    assert removed(outcome) == "img/l"
+    assert outcome.protected == {}
+
+
+# Protection.
+
+
+def test_a_shared_child_stays_under_a_surviving_tag() -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "a"),
+        listing("img/m", "r/l:2", "a"),
+        image("img/a", BY_DIGEST, "p"),
+        blobs="p",
+    )
+    outcome = expected(cache, patterns=["l:1"])
+    assert removed(outcome) == "img/l"
+    assert outcome.protected == {"img/a": {"img/m"}}
+
+
+def test_a_selected_child_of_a_kept_list_stays_unless_broken_is_allowed() -> None:
+    cache = toy(listing("img/l", "r/l:1", "a"), image("img/a", BY_DIGEST, "p"), blobs="p")
+    outcome = expected(cache, patterns=["@sha256"])
+    assert removed(outcome) == ""
+    assert outcome.selected == {"img/a"}
+    assert outcome.protected == {"img/a": {"img/l"}}
+    broken = expected(cache, patterns=["@sha256"], allow_broken=True)
+    assert removed(broken) == "blobs/p img/a"
+    assert broken.protected == {}
+
+
+def test_another_copy_that_stays_serves_the_list() -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "a"),
+        image("img/a", BY_DIGEST, "p"),
+        image("lts/a", "r/a:latest", "p"),
+        blobs="p",
+    )
+    assert removed(expected(cache, patterns=["@sha256"])) == "img/a"
+    assert removed(expected(cache, patterns=["latest"])) == "lts/a"
+
+
+def test_if_every_copy_is_selected_every_copy_stays() -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "a"),
+        image("img/a", BY_DIGEST),
+        image("lts/a", "r/a:latest"),
+    )
+    outcome = expected(cache, patterns=["@sha256", "latest"])
+    assert removed(outcome) == ""
+    assert outcome.protected == {"img/a": {"img/l"}, "lts/a": {"img/l"}}
+
+
+def test_a_list_that_is_put_back_protects_in_its_turn() -> None:
+    cache = toy(
+        listing("img/k", "r/k:1", "l"),
+        listing("img/l", BY_DIGEST, "m"),
+        listing("img/m", BY_DIGEST, "ak"),
+        image("img/a", BY_DIGEST, "p"),
+        blobs="p",
+    )
+    outcome = expected(cache, patterns=["@sha256"])
+    assert removed(outcome) == ""
+    assert outcome.protected == {"img/l": {"img/k"}, "img/m": {"img/l"}, "img/a": {"img/m"}}
+
+
+def test_only_lists_that_stay_protect() -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "m"), listing("img/m", "r/m:1", "l"), image("img/a", "r/a:1")
+    )
+    assert removed(expected(cache, patterns=["/[lm]:"])) == "img/l img/m"
+
+
+def test_a_list_does_not_protect_itself() -> None:
+    cache = toy(listing("img/l", "r/l:1", "l"), listing("img/k", "r/k:1", "l"))
+    assert removed(expected(cache, patterns=["l:1", "k:1"])) == "img/k img/l"
+    assert expected(cache, patterns=["l:1"]).protected == {"img/l": {"img/k"}}
+
+
+def test_every_protecting_list_is_named() -> None:
+    cache = toy(
+        listing("img/k", "r/k:1", "a"),
+        listing("lts/k", "r/k:latest", "a"),
+        listing("img/l", "r/l:1", "a"),
+        image("img/a", BY_DIGEST),
+    )
+    outcome = expected(cache, patterns=["l:1"])
+    assert outcome.protected == {"img/a": {"img/k", "lts/k"}}
+
+
+def test_a_manifest_that_nobody_selected_needs_no_protection() -> None:
+    cache = toy(listing("img/l", "r/l:1", "a"), image("img/a", BY_DIGEST))
+    assert expected(cache, patterns=["nothing"]).protected == {}
+
+
+# Blobs.
+
+
+def test_a_blob_goes_with_its_last_reference() -> None:
+    cache = toy(image("img/a", "r/a:1", "pqc"), image("img/b", "r/b:1", "qrd"), blobs="pqrcdo")
+    assert removed(expected(cache, patterns=["a:1"])) == "blobs/c blobs/o blobs/p img/a"
+    assert removed(expected(cache, patterns=["."])) == (
+        "blobs/c blobs/d blobs/o blobs/p blobs/q blobs/r img/a img/b"
+    )
+
+
+def test_a_layer_named_twice_counts_twice() -> None:
+    cache = toy(image("img/a", "r/a:1", "pp"), image("img/b", "r/b:1", "p"), blobs="p")
+    assert removed(expected(cache, patterns=["a:1"])) == "img/a"
+    assert removed(expected(cache, patterns=["b:1"])) == "img/b"
+    assert removed(expected(cache, patterns=["."])) == "blobs/p img/a img/b"
+
+
+def test_two_copies_of_an_image_count_each() -> None:
+    cache = toy(image("img/a", "r/a:1", "p"), image("lts/a", "r/a:latest", "p"), blobs="p")
+    assert removed(expected(cache, patterns=["latest"])) == "lts/a"
+
+
+def test_without_a_criterion_only_orphans_go() -> None:
+    cache = toy(image("img/a", "r/a:1", "p"), blobs="po")
+    assert removed(expected(cache)) == "blobs/o"
+
+
+def test_lists_hold_no_blobs_and_missing_blobs_are_no_matter() -> None:
+    cache = toy(listing("img/l", "r/l:1", "p"), image("img/a", "r/a:1", "xyz"), blobs="p")
+    assert removed(expected(cache, patterns=["a:1"])) == "blobs/p img/a"
+
+
+def test_bytes_are_added_up() -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "a"),
+        image("img/a", BY_DIGEST, "p"),
+        image("img/b", "r/b:1", "q"),
+        blobs="pqo",
+    )
+    outcome = expected(cache, patterns=["l:1"])
+    assert (outcome.manifest_bytes, outcome.blob_bytes, outcome.total_bytes) == (3, 30, 33)
+    assert (outcome.freed_manifest_bytes, outcome.freed_blob_bytes) == (2, 20)
+    assert outcome.freed_bytes == 22
+
+
+# Identity and fail closed.
+
+
+def test_files_with_one_url_are_two_files() -> None:
+    cache = toy(
+        image("img/a", "r/a:1", "p", created="2024-01-01T00:00:00"),
+        image("img/b", "r/a:1", "q", created="2025-01-01T00:00:00"),
+        blobs="pq",
+    )
+    assert removed(expected(cache, patterns=["a:1"])) == "blobs/p blobs/q img/a img/b"
+    assert removed(expected(cache, created_before="2024-06-01T00:00:00")) == "blobs/p img/a"
+
+
+def test_a_corrupt_manifest_refuses_everything() -> None:
+    cache = toy(image("img/a", "r/a:1", "p"), blobs="po", corrupt="x")
+    outcome = expected(cache, patterns=["."])
+    assert outcome.refused
+    assert outcome.corrupt == {"img/x"}
+    assert outcome.removed == outcome.selected == set()
+    assert outcome.left == {"img/a", "img/x", "blobs/p", "blobs/o"}
+    assert outcome.freed_bytes == 0
+
+
+def test_a_skipped_corrupt_manifest_counts_as_absent_and_is_left_alone() -> None:
+    cache = toy(
+        listing("img/l", "r/l:1", "a"),
+        image("lts/a", "r/a:latest", "p"),
+        blobs="po",
+        corrupt="a",
+    )
+    outcome = expected(cache, patterns=["latest"], skip_corrupt=True)
+    # The corrupt file of the same digest does not serve the list.
+    assert removed(outcome) == "blobs/o"
+    assert outcome.protected == {"lts/a": {"img/l"}}
+    assert "img/a" in outcome.left
+    assert not outcome.refused
+    both = expected(cache, patterns=["latest", "l:1"], skip_corrupt=True)
+    assert removed(both) == "blobs/o blobs/p img/l lts/a"
+    assert both.left == {"img/a"}
+
+
+def test_foreign_entries_are_left() -> None:
+    cache = Cache(foreign=frozenset({"img/README", "blobs/.nfs1"}))
+    assert expected(cache, patterns=["."]).left == cache.foreign
+
+
+# What must hold between the cache before and the cache after.
+
+
+def test_lost_blobs_and_children_are_found() -> None:
+    kept = image("img/a", "r/a:1", "ppqx")
+    over = listing("img/l", "r/l:1", "abx")
+    before = toy(kept, over, image("img/b", "r/b:1", "r"), blobs="pqr")
+    assert kept_images_lost_blobs(before, before) == []
+    assert kept_lists_lost_children(before, before) == []
+    after = toy(kept, over, blobs="q")
+    assert kept_images_lost_blobs(before, after) == [("img/a", "p")]
+    assert kept_lists_lost_children(before, after) == [("img/l", "b")]
+
+
+# The oracle on the real caches.
+
+
+def _by_url(cache: Cache, url: str) -> set[str]:
+    return {one.path for one in cache.manifests.values() if one.url == url}
+
+
+def test_typha_takes_its_child_and_the_blobs_of_its_own(tmp_path: Path) -> None:
+    cache = load(unpack("pulled", tmp_path))
+    outcome = expected(cache, patterns=["calico/typha:v3.27.0"])
+    child = "img/edc34341d6e8d006a9aa40775b8cb3324764876b89e98f26eedae5f3b2e00561"
+    others = {blob for one in cache.manifests.values() if one.path != child for blob in one.blobs}
+    own = set(cache.manifests[child].blobs) - others
+    assert outcome.lists == outcome.selected == _by_url(cache, "docker.io/calico/typha:v3.27.0")
+    assert outcome.images == {child}
+    assert own
+    assert own != set(cache.manifests[child].blobs)
+    assert outcome.blobs == {f"blobs/{blob}" for blob in own}
+    assert outcome.protected == {}
+
+
+def test_nginx_latest_leaves_what_nginx_1_25_needs(tmp_path: Path) -> None:
+    cache = load(unpack("pulled", tmp_path))
+    outcome = expected(cache, patterns=["nginx:latest"])
+    name = "dcc35b60768e5ce7e5dbfba11a886358992c3e420c8930580724073e707162b6"
+    child = "img/2945b75d3933815f781f1856168bf2fd4682aa77cae360e0bf886d4f761b716c"
+    assert outcome.removed == {f"lts/{name}"}
+    assert outcome.protected == {child: {f"img/{name}"}}
+
+
+def test_nginx_latest_as_loaded_takes_the_child_in_its_folder(tmp_path: Path) -> None:
+    cache = load(unpack("loaded", tmp_path))
+    outcome = expected(cache, patterns=["nginx:latest"])
+    assert outcome.removed == _by_url(cache, "docker.io/library/nginx:latest")
+    assert {path[:4] for path in outcome.removed} == {"lts/"}
+    assert len(outcome.removed) == 2
+
+
+@pytest.mark.parametrize(("name", "manifests", "blobs"), [("pulled", 81, 93), ("loaded", 11, 13)])
+def test_everything_can_go(name: RealCache, manifests: int, blobs: int, tmp_path: Path) -> None:
+    root = unpack(name, tmp_path)
+    cache = load(root)
+    outcome = expected(cache, patterns=["."])
+    assert (len(outcome.lists | outcome.images), len(outcome.blobs)) == (manifests, blobs)
+    assert outcome.removed == files(root)
+    assert outcome.left == set()
+    assert expected(cache).removed == set()
+
+
+# The strategies.
+
+
+@given(caches(corrupt=True, foreign=True))
+@settings(max_examples=50, deadline=None)
+def test_a_sketch_is_read_back_from_disk_as_it_was(sketch: CacheSketch) -> None:
+    with on_disk(sketch) as root:
+        cache = load(root)
+        assert files(root) == cache.paths
+    assert cache.blobs == dict(sketch.blobs)
+    assert set(cache.corrupt) == {f"{one.folder}/{one.name}" for one in sketch.corrupt}
+    assert cache.foreign == {f"{one.folder}/{one.name}" for one in sketch.foreign}
+    assert len(cache.manifests) == len(sketch.manifests)
+    for one in sketch.manifests:
+        found = cache.manifests[f"{one.folder}/{one.name}"]
+        assert (found.url, found.created, found.pulled) == (one.url, one.created, one.pulled)
+        assert found.is_list == isinstance(one, ListSketch)
+        if isinstance(one, ImageSketch):
+            assert found.blobs == (*one.layers, one.config)
+        else:
+            assert found.children == one.children
+
+
+@given(caches(corrupt=True), requests())
+@settings(max_examples=100, deadline=None)
+def test_no_outcome_breaks_what_stays(sketch: CacheSketch, request_: Request) -> None:
+    with on_disk(sketch) as root:
+        cache = load(root)
+        outcome = request_.expected(cache)
+        for path in outcome.removed:
+            (root / path).unlink()
+        after = load(root)
+        assert files(root) == outcome.left
+    assert outcome.left | outcome.removed == cache.paths
+    assert not outcome.left & outcome.removed
+    assert outcome.protected.keys() <= outcome.left
+    assert kept_images_lost_blobs(cache, after) == []
+    if not request_.allow_broken:
+        assert kept_lists_lost_children(cache, after) == []
+
+
+def _what_happens(cache: Cache, outcome: Outcome) -> dict[str, object]:
+    """Which hard cases one example holds."""
+    every = cache.manifests.values()
+    pairs = {(one.digest, child) for one in every for child in one.children}
+    going = outcome.lists | outcome.images
+    twins = {
+        path for path in going if path.replace("img/", "lts/") in cache.manifests.keys() - {path}
+    }
+    protected = [cache.manifests[path] for path in outcome.protected]
+    return {
+        "a refusal": outcome.refused,
+        "corrupt files skipped": outcome.corrupt and outcome.removed,
+        "an image protected": any(not one.is_list for one in protected),
+        "a list protected": any(one.is_list for one in protected),
+        "several protectors": any(len(by) > 1 for by in outcome.protected.values()),
+        "an image by expansion": outcome.images - outcome.selected,
+        "a list by expansion": outcome.lists - outcome.selected,
+        "one copy of two": any(path.replace("img/", "lts/") not in going for path in twins),
+        "both copies": any(path.replace("img/", "lts/") in going for path in twins),
+        "a cycle of lists": any((two, one) in pairs for one, two in pairs if one != two),
+        "equal URLs": len({one.url for one in every}) < len(every),
+        "a layer twice": any(len(set(one.blobs)) < len(one.blobs) for one in every),
+        "a missing blob": any(set(one.blobs) - set(cache.blobs) for one in every),
+        "a malformed time": outcome.malformed,
+        "a blob that goes": outcome.blobs,
+        "a blob that stays": not outcome.refused and any("blobs/" in one for one in outcome.left),
+        "nothing to do": not outcome.refused and not outcome.removed,
+    }
+
+
+def test_the_hard_cases_come_up() -> None:
+    missing = set(_what_happens(Cache(), expected(Cache())))
+
+    @given(caches(corrupt=True), requests())
+    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    def look(sketch: CacheSketch, request_: Request) -> None:
+        with on_disk(sketch) as root:
+            cache = load(root)
+        happens = _what_happens(cache, request_.expected(cache))
+        missing.difference_update(name for name in happens if happens[name])
+
+    look()
+    assert missing == set()
+
+
+def test_modes_are_those_of_a_server(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    builder.image("r/a:1")
+    modes = {path: stat.S_IMODE((tmp_path / path).stat().st_mode) for path in files(tmp_path)}
+    assert sorted(modes.values()) == [0o644, 0o755]
