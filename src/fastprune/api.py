@@ -13,6 +13,7 @@ reads no environment.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -23,10 +24,11 @@ import anyio.from_thread
 import anyio.to_thread
 
 from fastprune.deleter import Limits, Recorder, Unlinker, carry_out
+from fastprune.errors import DurationError, ServerRunningError
 from fastprune.executors import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor, available_jobs
-from fastprune.guard import cache_lock
+from fastprune.guard import cache_lock, running_servers, young_blobs
 from fastprune.index import CacheIndex
 from fastprune.plan import PrunePlan, make_plan
 from fastprune.policy import Policy
@@ -119,6 +121,9 @@ async def prune(
     jobs: int | None = None,
     limits: Limits | None = None,
     lock_wait: float = 0,
+    grace: float = 0,
+    max_seconds: float | None = None,
+    force: bool = False,
     confirm: Callable[[PrunePlan], Awaitable[bool]] | None = None,
     progress: Progress | None = None,
 ) -> PruneReport | None:
@@ -135,6 +140,9 @@ async def prune(
         jobs: See `scan`.
         limits: See `apply`.
         lock_wait: Seconds to wait for another fastprune to end.
+        grace: Spare blobs that were written in the last so many seconds.
+        max_seconds: End cleanly after this time, whatever is left.
+        force: Go on although a server seems to run on the cache.
         confirm: Asked before anything is removed, unless there is nothing to do.
         progress: Is told about both steps.
 
@@ -144,17 +152,30 @@ async def prune(
     Raises:
         NoCacheError: There is no cache at this path.
         LockedError: Another fastprune works on it.
+        ServerRunningError: A server seems to run on it.
+        DurationError: The time ran out before anything was removed.
         UnreadableManifestsError: See `make_plan`.
     """
     policy.check()
     check_root(os.fspath(root))
     options = replace(options or ScanOptions(), edges=True, pattern_sets=policy.pattern_sets)
 
+    if not dry_run and not force:
+        await _refuse_servers(os.fspath(root))
+    deadline = anyio.current_time() + max_seconds if max_seconds is not None else math.inf
+    limits = _until(deadline, limits or Limits())
+
     async def work() -> PruneReport | None:
         started = time.monotonic()
-        index = await scan(root, options, executor=executor, jobs=jobs, progress=progress)
+        with anyio.CancelScope(deadline=deadline) as scope:
+            index = await scan(root, options, executor=executor, jobs=jobs, progress=progress)
+        if scope.cancelled_caught:
+            raise DurationError("--max-duration was over before the cache was scanned")
         scanned = time.monotonic()
         plan = make_plan(index, policy, allow_broken=allow_broken, skip_corrupt=skip_corrupt)
+        if grace > 0:
+            young = await anyio.to_thread.run_sync(young_blobs, index, plan.blobs, grace)
+            plan = plan.sparing(young)
         planned = time.monotonic()
         if confirm and not dry_run and not plan.is_empty and not await confirm(plan):
             return None
@@ -166,3 +187,18 @@ async def prune(
         return await work()
     async with cache_lock(os.fspath(root), lock_wait):
         return await work()
+
+
+async def _refuse_servers(root: str) -> None:
+    servers = await anyio.to_thread.run_sync(running_servers, root)
+    if servers:
+        named = "; ".join(f"process {server.pid}: {server.command}" for server in servers)
+        raise ServerRunningError(f"a server seems to run on {root}: {named}")
+
+
+def _until(deadline: float, limits: Limits) -> Limits:
+    def stopped() -> str:
+        late = anyio.current_time() >= deadline
+        return limits.stopped() or ("--max-duration" if late else "")
+
+    return replace(limits, stopped=stopped)

@@ -28,6 +28,7 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.guard import new_manifests
 from fastprune.layouts import ociregistry
 from fastprune.plan import PrunePlan
 from fastprune.progress import NoProgress, Progress
@@ -157,10 +158,12 @@ class Limits:
     Attributes:
         concurrency: Batches that are worked on at the same time, each on a thread.
         stopped: Asked between two batches; says why the run must end, or nothing.
+        per_second: At most so many files a second; None for no limit.
     """
 
     concurrency: int = DEFAULT_CONCURRENCY
     stopped: Callable[[], str] = lambda: ""
+    per_second: float | None = None
 
 
 async def carry_out(
@@ -190,6 +193,7 @@ async def carry_out(
 
 
 _PENDING = 255
+_LONGEST_SLEEP = 0.2
 
 
 class _Phase:
@@ -241,6 +245,11 @@ class _Run:
         self._changed: list[str] = []
         self._threads = anyio.CapacityLimiter(limits.concurrency)
         self._stopped = ""
+        self._appeared: tuple[str, ...] = ()
+        self._next_slot = 0.0
+        # A slow pace is kept by small batches: a thread can't be slowed down.
+        pace = int((limits.per_second or deleter.batch_size * 10) / 10)
+        self._batch_size = max(1, min(deleter.batch_size, pace))
 
     async def carry_out(self) -> PruneReport:
         started = time.monotonic()
@@ -250,6 +259,7 @@ class _Run:
         try:
             lists = await self._remove_manifests(self._plan.lists)
             images = await self._remove_manifests(self._plan.images)
+            await self._look_for_new_manifests()
             blobs = await self._remove_blobs(self._plan.blobs)
         finally:
             self._progress.stop()
@@ -270,8 +280,19 @@ class _Run:
             - sum(len(phase.items) - phase.count(_PENDING) for phase in phases)
             - (len(planned.blobs) - len(self._plan.blobs)),
             stopped=self._stopped,
+            appeared=self._appeared,
             seconds={"apply": time.monotonic() - started},
         )
+
+    async def _look_for_new_manifests(self) -> None:
+        """The last moment before blobs go: whatever has come since may need them."""
+        if not self._deleter.changes_disk or not len(self._plan.blobs) or self._must_stop():
+            return
+        self._appeared = await anyio.to_thread.run_sync(
+            new_manifests, self._plan.index, self._plan.removed
+        )
+        if self._appeared:
+            self._stopped = "manifests that appeared during the prune"
 
     async def _remove_manifests(self, rows: Rows) -> _Phase:
         """Removes lists or images; what they leave behind narrows the rest of the plan."""
@@ -297,7 +318,7 @@ class _Run:
 
     def _manifest_pieces(self, phase: _Phase, begin: int, end: int) -> Iterator[_Piece]:
         index = self._plan.index
-        for positions in _slices(begin, end, self._deleter.batch_size):
+        for positions in _slices(begin, end, self._batch_size):
             rows = phase.items[positions]
             sizes = index.file_sizes[rows].tolist()
             modified = index.modified[rows].tolist()
@@ -308,7 +329,7 @@ class _Run:
 
     def _blob_pieces(self, phase: _Phase) -> Iterator[_Piece]:
         index = self._plan.index
-        for positions in _slices(0, len(phase.items), self._deleter.batch_size):
+        for positions in _slices(0, len(phase.items), self._batch_size):
             ids = phase.items[positions]
             sizes = np.maximum(index.blob_sizes[ids], 0).tolist()
             yield _Piece(
@@ -334,6 +355,9 @@ class _Run:
         self, folder: str, descriptor: int, phase: _Phase, pieces: Iterator[_Piece]
     ) -> None:
         for piece in pieces:
+            await self._wait_for_slot(len(piece.batch.names))
+            if self._must_stop():
+                return
             result = await anyio.to_thread.run_sync(
                 self._deleter.remove, descriptor, piece.batch, limiter=self._threads
             )
@@ -341,8 +365,16 @@ class _Run:
             phase.freed[piece.positions] = result.freed
             self._note(folder, piece.batch, result)
             self._progress.advance(len(piece.batch.names), sum(result.freed))
-            if self._must_stop():
-                return
+
+    async def _wait_for_slot(self, files: int) -> None:
+        """Keeps the pace: every file takes its share of a second, one after the other."""
+        if self._limits.per_second is None:
+            return
+        slot = max(anyio.current_time(), self._next_slot)
+        self._next_slot = slot + files / self._limits.per_second
+        # Nothing wakes it but time: whether to stop is asked for, not told.
+        while not self._must_stop() and (wait := slot - anyio.current_time()) > 0:  # noqa: ASYNC110
+            await anyio.sleep(min(wait, _LONGEST_SLEEP))
 
     def _note(self, folder: str, batch: Batch, result: BatchResult) -> None:
         for position, number in result.errors.items():

@@ -17,7 +17,7 @@ EXIT_CODES: dict[int, str] = {
     1: "error",
     2: "usage: the command line or the configuration file is wrong; nothing was deleted",
     3: "partial: some deletions failed, or a limit stopped the run cleanly",
-    4: "refused as unsafe: unreadable manifests, or the cache changed under the plan",
+    4: "refused as unsafe: unreadable manifests, or manifests that appeared during the prune",
     10: "no cache at that path",
     11: "locked by another fastprune, or a server runs on the cache",
     130: "stopped by SIGINT between two batches; the report was written",
@@ -55,6 +55,23 @@ class LockedError(FastpruneError):
 
     exit_code = 11
     hint = "wait for it to end, or give --lock-wait"
+
+
+class ServerRunningError(FastpruneError):
+    """A server seems to run on the cache."""
+
+    exit_code = 11
+    hint = (
+        "stop the server first: it keeps its own picture of the cache in memory; "
+        "if it does not serve this cache after all, give --force"
+    )
+
+
+class DurationError(FastpruneError):
+    """The time that was given ran out before anything was removed."""
+
+    exit_code = 3
+    hint = "nothing was deleted"
 
 
 class WorkerError(FastpruneError):

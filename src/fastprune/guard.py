@@ -1,6 +1,6 @@
-"""Who else uses the cache: the lock against a second fastprune.
+"""Who else uses the cache: a second fastprune, a running server, new manifests.
 
-Stage: rim. I/O: flock on the folder of the cache, /proc/locks.
+Stage: rim. I/O: flock on the folder of the cache, /proc, listings.
 
 The lock is on the folder itself: no file is made, so it works on a full disk, and the
 kernel frees it when the process ends, however it ends.
@@ -10,14 +10,24 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 import anyio
+import numpy as np
 
+from fastprune.digests import DigestTable, as_digests
 from fastprune.errors import FastpruneError, LockedError
+from fastprune.index import CacheIndex
+from fastprune.layouts import ociregistry
+from fastprune.refcounts import Mask, Rows
+from fastprune.tasks import file_names, list_folder, open_folder
 
 _POLL_SECONDS = 0.2
+_DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 
 
 @asynccontextmanager
@@ -78,3 +88,136 @@ def _command(pid: str) -> str:
     from fastprune.text import printable
 
     return f" ({printable(command[:200])})" if command else ""
+
+
+class ServerProcess(NamedTuple):
+    """A process that seems to serve a cache."""
+
+    pid: int
+    command: str
+
+
+def running_servers(root: str, proc: Path = Path("/proc")) -> list[ServerProcess]:
+    """Looks for servers that run on a cache, in all processes that can be seen.
+
+    A server holds no lock, no pid file and no open file in its cache. It is known by its
+    arguments: `serve`, and an image path that leads to this cache, seen from its own
+    working directory and, in a container, from its own root.
+
+    Args:
+        root: Path of the cache.
+        proc: Where the kernel shows processes.
+    """
+    import psutil
+
+    servers = []
+    for process in psutil.process_iter():
+        try:
+            arguments = process.cmdline()
+            if "serve" not in arguments[1:] or process.pid == os.getpid():
+                continue
+            base = proc / str(process.pid)
+            if _serves(arguments, base, root):
+                command = " ".join(arguments)
+                servers.append(ServerProcess(process.pid, command))
+        except psutil.Error:
+            continue
+    return servers
+
+
+def _serves(arguments: list[str], process: Path, root: str) -> bool:
+    given = _value_of(arguments, "image-path")
+    if given is None:
+        config = _value_of(arguments, "config-file")
+        given = _image_path_of(_seen_from(process, config)) if config else None
+    path = given or _DEFAULT_IMAGE_PATH
+    try:
+        return os.path.samefile(_seen_from(process, path), root)
+    except OSError:
+        # Its root can't be seen from here: another user's, or it has just ended.
+        return os.path.isabs(path) and os.path.realpath(path) == os.path.realpath(root)
+
+
+def _value_of(arguments: list[str], option: str) -> str | None:
+    """The value of `--option X`, `--option=X` or the same with one dash; the last one counts."""
+    value = None
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, inline = argument.partition("=")
+        if name in (f"--{option}", f"-{option}"):
+            value = inline if equals else following
+    return value
+
+
+def _seen_from(process: Path, path: str) -> str:
+    if os.path.isabs(path):
+        return f"{process}/root{path}"
+    return f"{process}/cwd/{path}"
+
+
+def _image_path_of(config_file: str) -> str | None:
+    import yaml
+
+    try:
+        with open(config_file, "rb") as file:
+            document = yaml.safe_load(file)
+    except (OSError, yaml.YAMLError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    keys = {str(key).lower(): value for key, value in document.items()}
+    path = keys.get("imagepath")
+    return path if isinstance(path, str) else None
+
+
+def young_blobs(index: CacheIndex, blobs: Rows, seconds: float) -> Rows:
+    """Which of some blobs were written in the last so many seconds.
+
+    Args:
+        index: The cache.
+        blobs: Ids.
+        seconds: How young is too young.
+
+    Returns:
+        The ids of the young ones. A time in the future is young, too.
+    """
+    youngest = time.time() - seconds
+    names = file_names(index.blob_digests[blobs].tobytes())
+    young = np.zeros(len(blobs), dtype=bool)
+    folder = open_folder(os.path.join(index.root, ociregistry.blob_folder))
+    try:
+        for position, name in enumerate(names):
+            try:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            young[position] = status.st_mtime > youngest
+    finally:
+        os.close(folder)
+    return blobs[young]
+
+
+def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
+    """Manifest files that are there now and should not be.
+
+    Args:
+        index: What was there when the cache was scanned.
+        removed: bool (n,): the manifests that were removed since; one that is there
+            again was pulled again.
+
+    Returns:
+        Their paths, sorted.
+    """
+    known_faults = {path for path, _ in index.faults}
+    found = []
+    borders = zip(index.folder_starts, index.folder_starts[1:], strict=False)
+    for folder, (first, last) in zip(ociregistry.manifest_folders, borders, strict=True):
+        stay = ~removed[first:last]
+        table = DigestTable(index.digests[first:last][stay])
+        path = os.path.join(index.root, folder)
+        if not os.path.isdir(path):
+            continue
+        for part in list_folder(path):
+            digests = as_digests(part.digests)
+            unknown = digests[table.find(digests) < 0].tobytes()
+            found += [f"{folder}/{name}" for name in file_names(unknown)]
+    return tuple(sorted(set(found) - known_faults))

@@ -65,6 +65,8 @@ class PrunePlan:
             `NOBODY` for all others.
         references: uint32 (m,): references of each blob before the prune.
         blobs: The ids of the blobs that go, ascending.
+        spared_blobs: The ids of blobs that nothing refers to and that stay all the same,
+            because they are too young.
     """
 
     index: CacheIndex
@@ -75,6 +77,7 @@ class PrunePlan:
     kept_by: NDArray[np.int32]
     references: RefCounts
     blobs: Rows
+    spared_blobs: Rows
 
     @property
     def lists(self) -> Rows:
@@ -115,6 +118,14 @@ class PrunePlan:
         """Why a blob goes."""
         return Reason.LAST_REFERENCE if self.references[blob] else Reason.ORPHAN
 
+    def sparing(self, blobs: Rows) -> PrunePlan:
+        """The plan without some of the blobs that would go.
+
+        Args:
+            blobs: Ids that stay.
+        """
+        return replace(self, blobs=np.setdiff1d(self.blobs, blobs), spared_blobs=blobs)
+
     def without(self, rows: Rows) -> PrunePlan:
         """The plan if some manifests, which could not be removed, stay after all.
 
@@ -136,7 +147,7 @@ class PrunePlan:
             self,
             removed=removed,
             kept_by=kept_by,
-            blobs=_freed(self.index, self.references, removed),
+            blobs=np.setdiff1d(_freed(self.index, self.references, removed), self.spared_blobs),
         )
 
 
@@ -180,6 +191,7 @@ def make_plan(
         kept_by=kept_by,
         references=references,
         blobs=_freed(index, references, removed),
+        spared_blobs=np.empty(0, dtype=np.intp),
     )
 
 

@@ -52,6 +52,8 @@ class PruneReport:
         failures: What could not be removed.
         left: Files of the plan that were not tried, because the run was stopped.
         stopped: Why the run was stopped; empty if it wasn't.
+        appeared: Paths of manifests that appeared during the prune: a server is at work,
+            and no blob was removed.
         seconds: How long each step took: scan, plan, apply.
     """
 
@@ -67,6 +69,7 @@ class PruneReport:
     failures: tuple[Failure, ...]
     left: int
     stopped: str
+    appeared: tuple[str, ...]
     seconds: dict[str, float]
 
     @property
@@ -76,7 +79,9 @@ class PruneReport:
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 if something is left that should have gone."""
+        """0; 3 if something is left that should have gone; 4 if that was for safety."""
+        if self.appeared:
+            return 4
         return 3 if self.failures or self.changed or self.left or self.stopped else 0
 
 
@@ -108,6 +113,8 @@ def _totals(report: PruneReport) -> Iterator[str]:
     yield f"Blobs: {len(report.blobs)}"
     yield f"Bytes {would}: {report.bytes_freed} ({format_bytes(report.bytes_freed)})"
     yield f"Kept by protection: {len(report.plan.protected)}"
+    if len(report.plan.spared_blobs):
+        yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
     if report.already_gone:
         yield f"Already gone: {report.already_gone}"
     if report.changed:
@@ -143,6 +150,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
             "changed": len(report.changed),
             "failed": len(report.failures),
             "left": report.left,
+            "spared_blobs": len(report.plan.spared_blobs),
         },
         "cache": {
             "manifests": len(index),
@@ -155,6 +163,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "seconds": {name: round(seconds, 6) for name, seconds in report.seconds.items()},
         "failed": [failure._asdict() for failure in report.failures],
         "changed": list(report.changed),
+        "appeared": list(report.appeared),
         "corrupt": [{"path": path, "reason": reason} for path, reason in index.faults],
     }
     if not summary:

@@ -69,7 +69,7 @@ def list_manifests(
     try:
         # From here on the workers are there, and heavy imports may come.
         from fastprune.api import scan
-        from fastprune.cli.warnings import warn_about
+        from fastprune.cli.warnings import warn_about, warn_of_servers
         from fastprune.index import CacheIndex
         from fastprune.listing import Format, SortKey, render, sorted_rows
         from fastprune.refcounts import Rows
@@ -93,6 +93,7 @@ def list_manifests(
     finally:
         executor.close()
     warn_about(index)
+    warn_of_servers(session.image_path)
     terminal = sys.stdout.isatty()
     chosen = Format(form) if form else (Format.table if terminal else Format.text)
     tabular = chosen in (Format.table, Format.csv)

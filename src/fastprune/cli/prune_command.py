@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from fastprune.cli.session import (
     write,
     write_json,
 )
+from fastprune.cli.warnings import warn_of_servers
 from fastprune.errors import UnreadableManifestsError, UsageError
 from fastprune.policy import Policy
 from fastprune.quantities import format_bytes, format_count, parse_duration
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from fastprune.plan import PrunePlan
     from fastprune.report import PruneReport
 
-_SAFETY = "Safety and pace"
+_MOST_NAMED = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,25 @@ class PruneOptions:
             help="Treat manifests that can't be read as absent, instead of refusing.",
         ),
     ] = False
+    force: Annotated[
+        bool, typer.Option("--force", help="Prune although a server seems to run on this cache.")
+    ] = False
+    grace: Annotated[
+        str | None,
+        typer.Option("--grace", metavar="DUR", help="Spare blobs younger than this. Default: 0."),
+    ] = None
+    max_duration: Annotated[
+        str | None,
+        typer.Option(
+            "--max-duration",
+            metavar="DUR",
+            help="Stop cleanly after this time, with exit code 3, and say what is left.",
+        ),
+    ] = None
+    max_deletes_per_second: Annotated[
+        float | None,
+        typer.Option("--max-deletes-per-second", metavar="N", help="Delete no faster than this."),
+    ] = None
     concurrency: Annotated[
         str | None,
         typer.Option(
@@ -120,6 +141,8 @@ def prune_manifests(
         return 1
     report, interruption = outcome
     _say_problems(report)
+    if dry_run:
+        warn_of_servers(session.image_path)
     _print(report, pruning)
     return interruption.exit_code or report.exit_code
 
@@ -128,7 +151,12 @@ def _prune(
     session: Session, policy: Policy, pruning: PruneOptions
 ) -> tuple[PruneReport, Interruption] | None:
     concurrency = parse_number_or_auto(pruning.concurrency, "--concurrency")
-    wait = parse_duration(pruning.lock_wait, "--lock-wait") if pruning.lock_wait else 0.0
+    wait = _seconds(pruning.lock_wait, "--lock-wait")
+    grace = _seconds(pruning.grace, "--grace")
+    longest = _seconds(pruning.max_duration, "--max-duration")
+    pace = pruning.max_deletes_per_second
+    if pace is not None and not 0 < pace < math.inf:
+        raise UsageError(f"--max-deletes-per-second {pace}: must be more than 0")
     executor = session.open_executor()
     try:
         # From here on the workers are there, and heavy imports may come.
@@ -147,8 +175,11 @@ def _prune(
                     max_manifest_bytes=session.max_manifest_bytes or MAX_MANIFEST_BYTES
                 ),
                 executor=executor,
-                limits=Limits(concurrency or DEFAULT_CONCURRENCY, interruption.reason),
-                lock_wait=wait,
+                limits=Limits(concurrency or DEFAULT_CONCURRENCY, interruption.reason, pace),
+                lock_wait=wait or 0,
+                grace=grace or 0,
+                max_seconds=longest,
+                force=pruning.force,
                 confirm=_confirmation(pruning, interruption),
                 progress=session.progress(),
             )
@@ -157,6 +188,10 @@ def _prune(
     finally:
         executor.close()
     return None if report is None else (report, interruption)
+
+
+def _seconds(text: str | None, option: str) -> float | None:
+    return parse_duration(text, option) if text is not None else None
 
 
 def _confirmation(
@@ -197,6 +232,8 @@ def _say_problems(report: PruneReport) -> None:
         index = report.plan.index
         keeper = index.url(int(report.plan.kept_by[row]))
         log.info("%s stays: %s refers to it", index.url(row), keeper)
+    for path in report.appeared[:_MOST_NAMED]:
+        log.error("%s appeared during the prune: a server is at work, no blob was removed", path)
     for path in report.changed:
         log.warning("%s changed since the scan and was left alone", path)
     for failure in report.failures:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 from fastprune.cli.session import log
-from fastprune.index import CacheIndex
 from fastprune.quantities import format_count
-from fastprune.times import BAD_TIME
+
+if TYPE_CHECKING:
+    from fastprune.index import CacheIndex
 
 _MOST_NAMED = 5
 
 
 def warn_about(index: CacheIndex) -> None:
     """Writes warnings about a scanned cache to the messages."""
+    from fastprune.times import BAD_TIME
+
     for path, reason in index.faults:
         log.warning("%s can't be read: %s", path, reason)
     if index.foreign:
@@ -40,3 +46,29 @@ def warn_about(index: CacheIndex) -> None:
             "%s while the cache was read",
             format_count(index.vanished, "manifest vanished", "manifests vanished"),
         )
+
+
+def warn_of_servers(root: str) -> None:
+    """Warns of servers that run on the cache: what was read may be old by now."""
+    if not _anything_serves():
+        return
+    from fastprune.guard import running_servers
+
+    for server in running_servers(root):
+        log.warning("a server seems to run on this cache: process %s: %s", *server)
+
+
+def _anything_serves() -> bool:
+    """Whether any process has `serve` among its arguments; far cheaper than to ask for all."""
+    try:
+        pids = [name for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return True
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                if b"serve" in file.read().split(b"\0"):
+                    return True
+        except OSError:
+            continue
+    return False
