@@ -239,7 +239,7 @@ _CONTENTS = st.builds(
     _Content,
     media=st.sampled_from(("docker", "oci")),
     is_list=st.booleans(),
-    positions=st.lists(st.integers(0, 15), max_size=5).map(tuple),
+    positions=st.lists(st.integers(0, 15), max_size=8).map(tuple),
     config=_DIGESTS,
 )
 _TIMES = st.sampled_from((*TIMES, *TIMES, *MALFORMED_TIMES))

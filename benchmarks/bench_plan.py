@@ -1,0 +1,277 @@
+"""Measures working out a prune, listing, and starting up, against ripgrep and the original.
+
+Usage: ``python benchmarks/bench_plan.py [--sizes 10k,100k] [--cache DIR] [--runs 5] [--cold]``
+
+A dry run of a prune reads every manifest file and deletes nothing, and so does ripgrep when it
+counts a word in the same files: its time is what reading the files costs. Before anything is
+timed, the answers are compared with those that the generator worked out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from answers import FORMAT_VERSION
+from content import Settings
+from generate import description_path, generate
+from measure import (
+    Command,
+    MeasureError,
+    Series,
+    can_drop_caches,
+    compare,
+    describe_machine,
+    fastprune_argv,
+    find_tool,
+    peak,
+    read_output,
+    save_json,
+    show_machine,
+    table,
+    tool_version,
+)
+
+TIMED_PATTERNS = ("small", "registry")
+CHECKED_PATTERNS = (*TIMED_PATTERNS, "tag", "latest")
+RIPGREP = "ripgrep"
+ORIGINAL = "ociregistry"
+UNITS = {"k": 1_000, "m": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A generated cache and what is known about it."""
+
+    root: Path
+    description: dict[str, Any]
+
+    @property
+    def manifests(self) -> int:
+        """Number of manifest files."""
+        return int(self.description["manifests"])
+
+    def pattern(self, name: str) -> str:
+        """The regular expression of a recorded pattern."""
+        return str(self.description["expected"][name]["pattern"])
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The programs to measure."""
+
+    fastprune: tuple[str, ...]
+    ripgrep: str | None
+    original: str | None
+
+    def prune(self, cache: Cache, pattern: str, *options: str) -> tuple[str, ...]:
+        """A dry run of fastprune."""
+        selection = ("--pattern", cache.pattern(pattern), "--dry-run", "--summary")
+        return (*self.fastprune, "--image-path", str(cache.root), "prune", *selection, *options)
+
+    def listing(self, cache: Cache) -> tuple[str, ...]:
+        """A list of all manifests by fastprune."""
+        return (*self.fastprune, "--image-path", str(cache.root), "list", "--format", "text")
+
+
+def open_cache(root: Path) -> Cache:
+    """Reads the description beside a generated cache."""
+    path = description_path(root)
+    if not path.exists():
+        raise MeasureError(f"{path} is missing: was {root} made by generate.py?")
+    description = json.loads(path.read_text())
+    if description["version"] != FORMAT_VERSION:
+        raise MeasureError(f"{root} was made by another version of generate.py: delete it")
+    return Cache(root.resolve(), description)
+
+
+def prepare_cache(work: Path, size: str, seed: int) -> Cache:
+    """Generates a cache under the work folder, unless an earlier run left it there."""
+    root = work / f"cache-{size}-seed{seed}"
+    if not description_path(root).exists():
+        print(f"generating {root}", file=sys.stderr)
+        generate(root, Settings(seed=seed, manifests=parse_size(size), tiny=False))
+    return open_cache(root)
+
+
+def parse_size(text: str) -> int:
+    """A number of manifests such as 5000, 100k or 1m."""
+    unit = UNITS.get(text[-1:].lower())
+    return int(text[:-1]) * unit if unit else int(text)
+
+
+def check_answers(cache: Cache, tools: Tools) -> None:
+    """Compares what fastprune answers with what the generator worked out."""
+    for name in CHECKED_PATTERNS:
+        output = read_output(Command(name, tools.prune(cache, name, "--format", "json")))
+        totals = json.loads(output)["totals"]
+        expected = cache.description["expected"][name]
+        for key in ("manifests", "blobs"):
+            if totals[key] != expected[key]:
+                raise MeasureError(
+                    f"{cache.root}: pattern {name} removes {totals[key]} {key}, not {expected[key]}"
+                )
+    lines = read_output(Command("list", tools.listing(cache))).count(b"\n")
+    if lines != cache.manifests:
+        raise MeasureError(f"{cache.root}: {lines} lines listed, not {cache.manifests}")
+
+
+def cache_commands(cache: Cache, tools: Tools, original_limit: int) -> list[Command]:
+    """What is measured on one cache."""
+    commands = []
+    if tools.ripgrep:
+        options = ("-c", "--no-messages", "--hidden", "--no-ignore", "calico")
+        folders = (str(cache.root / "img"), str(cache.root / "lts"))
+        # Exit code 1: no such word in any file.
+        commands.append(Command(RIPGREP, (tools.ripgrep, *options, *folders), codes=(0, 1)))
+    commands += [Command(f"prune, {name}", tools.prune(cache, name)) for name in TIMED_PATTERNS]
+    commands.append(Command("list", tools.listing(cache)))
+    if tools.original and cache.manifests <= original_limit:
+        start = (tools.original, "--image-path", str(cache.root))
+        pattern = ("--pattern", cache.pattern("small"), "--dry-run")
+        commands.append(Command(f"{ORIGINAL} prune", (*start, "prune", *pattern)))
+        commands.append(Command(f"{ORIGINAL} list", (*start, "list")))
+    return commands
+
+
+def measure_cache(
+    cache: Cache, commands: Sequence[Command], rounds: int, *, cold: bool
+) -> dict[str, Any]:
+    """Times the commands on one cache, then samples their memory."""
+    measured = compare(commands, rounds, cold=cold)
+    by_name = {series.command.name: series for series in measured}
+    results: dict[str, Any] = {}
+    for series in measured:
+        name = series.command.name
+        result = series.as_json()
+        result["files_per_second"] = cache.manifests / series.seconds
+        result["microseconds_per_manifest"] = series.seconds / cache.manifests * 1e6
+        result["peak_bytes"] = peak(series.command).total
+        if RIPGREP in by_name:
+            result["ratio_to_ripgrep"] = series.ratio_to(by_name[RIPGREP])
+        original = by_name.get(f"{ORIGINAL} {name.partition(',')[0]}")
+        if original:
+            result["original_ratio"] = original.ratio_to(series)
+        results[name] = result
+    return results
+
+
+def measure_startup(tools: Tools, rounds: int) -> dict[str, Any]:
+    """Times `--version` and `--help` against an interpreter that does nothing."""
+    commands = [
+        Command("python -c pass", (sys.executable, "-c", "pass")),
+        Command("--version", (*tools.fastprune, "--version")),
+        Command("--help", (*tools.fastprune, "--help")),
+    ]
+    measured: list[Series] = compare(commands, max(rounds, 11))
+    results = {}
+    for series in measured:
+        result = series.as_json()
+        results[series.command.name] = {**result, "ratio": series.ratio_to(measured[0])}
+    return results
+
+
+def show_cache(cache: Cache, results: dict[str, Any]) -> str:
+    """The table of one cache."""
+    rows = []
+    for name, result in results.items():
+        rows.append(
+            (
+                name,
+                f"{result['seconds']:.3f}",
+                f"{result['processor_seconds']:.2f}",
+                f"{result['files_per_second']:,.0f}",
+                f"{result['microseconds_per_manifest']:.2f}",
+                f"{result['peak_bytes'] / 1e6:.0f}",
+                _times(result.get("ratio_to_ripgrep")),
+                _times(result.get("original_ratio")),
+            )
+        )
+    headings = (
+        "command", "seconds", "cpu s", "files/s", "us/file", "peak MB", "/ ripgrep", "original /",
+    )  # fmt: skip
+    size = f"{cache.manifests:,} manifests, {cache.description['blobs']:,} blobs"
+    return f"{cache.root}: {size}\n\n{table(headings, rows)}\n"
+
+
+def show_startup(results: dict[str, Any]) -> str:
+    """The table of starting up."""
+    rows = [
+        (name, f"{result['seconds'] * 1000:.1f}", f"{result['ratio']:.2f}")
+        for name, result in results.items()
+    ]
+    return table(("start-up", "ms", "/ python"), rows) + "\n"
+
+
+def _times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--cache", type=Path, action="append", default=[], metavar="DIR")
+    parser.add_argument("--sizes", help="caches to generate and keep, such as 10k,100k,1m")
+    parser.add_argument(
+        "--work", type=Path, default=Path(tempfile.gettempdir()) / "fastprune-bench", metavar="DIR"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--cold", action="store_true", help="empty the caches before every run")
+    parser.add_argument("--rg", default=find_tool("rg"), metavar="PATH")
+    parser.add_argument("--ociregistry", metavar="PATH", help="the original, to compare with")
+    parser.add_argument(
+        "--ociregistry-limit", type=int, default=200_000, metavar="N", help="only up to N manifests"
+    )
+    parser.add_argument("--fastprune", metavar="PATH")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save the results")
+    return parser.parse_args()
+
+
+def run_benchmark(arguments: argparse.Namespace) -> None:
+    """Prepares the caches, checks the answers, measures and reports."""
+    if arguments.cold and not can_drop_caches():
+        raise MeasureError("--cold needs permission to write /proc/sys/vm/drop_caches")
+    tools = Tools(fastprune_argv(arguments.fastprune), arguments.rg, arguments.ociregistry)
+    sizes = arguments.sizes or ("" if arguments.cache else "10k")
+    caches = [open_cache(root) for root in arguments.cache]
+    wanted = filter(None, sizes.split(","))
+    caches += [prepare_cache(arguments.work, size, arguments.seed) for size in wanted]
+    machine = describe_machine(*(cache.root for cache in caches))
+    results: dict[str, Any] = {"machine": machine, "cold": arguments.cold, "caches": {}}
+    print(show_machine(machine))
+    if tools.ripgrep:
+        results["ripgrep"] = tool_version(tools.ripgrep)
+        print(f"{results['ripgrep']}: rg -c --no-messages --hidden --no-ignore calico img lts")
+    state = "cold" if arguments.cold else "warm"
+    print(f"medians of {arguments.runs} runs, {state}\n")
+    for cache in caches:
+        check_answers(cache, tools)
+        commands = cache_commands(cache, tools, arguments.ociregistry_limit)
+        measured = measure_cache(cache, commands, arguments.runs, cold=arguments.cold)
+        results["caches"][str(cache.root)] = {"content": cache.description, "commands": measured}
+        print(show_cache(cache, measured), flush=True)
+    results["startup"] = measure_startup(tools, arguments.runs)
+    print(show_startup(results["startup"]))
+    if arguments.json:
+        save_json(arguments.json, results)
+
+
+def main() -> int:
+    """Runs the command line."""
+    try:
+        run_benchmark(parse_arguments())
+    except MeasureError as error:
+        print(f"bench_plan: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
