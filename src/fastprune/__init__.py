@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastprune.api import apply, prune, scan
-    from fastprune.deleter import Limits
     from fastprune.errors import (
         FastpruneError,
         LockedError,
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from fastprune.index import CacheIndex
+    from fastprune.limits import Limits
     from fastprune.model import Digest, ManifestKind, Reference
     from fastprune.plan import PrunePlan, make_plan
     from fastprune.policy import Policy
@@ -31,7 +31,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "api": ("apply", "prune", "scan"),
-    "deleter": ("Limits",),
+    "limits": ("Limits",),
     "errors": (
         "FastpruneError",
         "LockedError",

@@ -2,7 +2,8 @@
 
 Stage: all, in order. The asynchronous face of the blocking scan and of the deleter; the
 command line is made of these verbs and nothing else. The library prints nothing and
-reads no environment.
+reads no environment. What needs numpy is imported when a scan is under way, so that its
+workers do not wait for that.
 
     >>> import anyio, fastprune
     >>> async def unused_layers(path):
@@ -13,28 +14,29 @@ reads no environment.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import anyio.from_thread
 import anyio.to_thread
 
-from fastprune.deleter import Limits, Recorder, Unlinker, carry_out
-from fastprune.errors import DurationError, ServerRunningError
 from fastprune.executors import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor, available_jobs
-from fastprune.guard import cache_lock, running_servers, young_blobs
-from fastprune.index import CacheIndex
-from fastprune.plan import PrunePlan, make_plan
+from fastprune.limits import Limits
+from fastprune.pipeline import PlanOptions, refuse_servers, work_out
 from fastprune.policy import Policy
 from fastprune.progress import Progress
-from fastprune.report import PruneReport
 from fastprune.scanner import SMALL_CACHE, ScanOptions, check_root, scan_cache
+
+if TYPE_CHECKING:
+    from fastprune.index import CacheIndex
+    from fastprune.plan import PrunePlan
+    from fastprune.report import PruneReport
 
 Path = str | os.PathLike[str]
 
@@ -61,30 +63,16 @@ async def scan(
         NoCacheError: There is no cache at this path.
         WorkerError: A worker died; nothing partial is ever returned.
     """
-    opened: list[Executor] = []
-
-    def open_executor(manifests: int) -> Executor:
-        if executor is not None:
-            return executor
-        wanted = available_jobs() if jobs is None else jobs
-        small = manifests <= SMALL_CACHE and jobs is None
-        opened.append(InlineExecutor() if small or wanted == 1 else ProcessExecutor(wanted))
-        return opened[0]
-
-    def scan_in_thread() -> CacheIndex:
-        try:
-            return scan_cache(
+    with _Pool(executor, jobs) as pool:
+        return await anyio.to_thread.run_sync(
+            lambda: scan_cache(
                 os.fspath(root),
-                open_executor,
+                pool.open,
                 options or ScanOptions(),
                 progress=progress,
                 checkpoint=anyio.from_thread.check_cancelled,
             )
-        finally:
-            for one in opened:
-                one.close()
-
-    return await anyio.to_thread.run_sync(scan_in_thread)
+        )
 
 
 async def apply(
@@ -105,8 +93,13 @@ async def apply(
     Returns:
         What was removed, and what was not and why.
     """
-    deleter = Recorder() if dry_run else Unlinker()
-    return await carry_out(plan, deleter, limits=limits, progress=progress)
+    if dry_run:
+        from fastprune.report import planned_report
+
+        return planned_report(plan)
+    from fastprune.deleter import Unlinker, carry_out
+
+    return await carry_out(plan, Unlinker(), limits=limits, progress=progress)
 
 
 async def prune(
@@ -156,49 +149,66 @@ async def prune(
         DurationError: The time ran out before anything was removed.
         UnreadableManifestsError: See `make_plan`.
     """
+    folder = os.fspath(root)
     policy.check()
-    check_root(os.fspath(root))
-    options = replace(options or ScanOptions(), edges=True, pattern_sets=policy.pattern_sets)
-
-    if not dry_run and not force:
-        await _refuse_servers(os.fspath(root))
-    deadline = anyio.current_time() + max_seconds if max_seconds is not None else math.inf
-    limits = _until(deadline, limits or Limits())
+    check_root(folder)
+    deadline = None if max_seconds is None else time.monotonic() + max_seconds
+    plan_options = PlanOptions(
+        options or ScanOptions(), allow_broken, skip_corrupt, grace, deadline
+    )
+    checkpoint = anyio.from_thread.check_cancelled
 
     async def work() -> PruneReport | None:
-        started = time.monotonic()
-        with anyio.CancelScope(deadline=deadline) as scope:
-            index = await scan(root, options, executor=executor, jobs=jobs, progress=progress)
-        if scope.cancelled_caught:
-            raise DurationError("--max-duration was over before the cache was scanned")
-        scanned = time.monotonic()
-        plan = make_plan(index, policy, allow_broken=allow_broken, skip_corrupt=skip_corrupt)
-        if grace > 0:
-            young = await anyio.to_thread.run_sync(young_blobs, index, plan.blobs, grace)
-            plan = plan.sparing(young)
-        planned = time.monotonic()
-        if confirm and not dry_run and not plan.is_empty and not await confirm(plan):
+        with _Pool(executor, jobs) as pool:
+            timed = await anyio.to_thread.run_sync(
+                lambda: work_out(
+                    folder,
+                    policy,
+                    pool.open,
+                    plan_options,
+                    progress=progress,
+                    checkpoint=checkpoint,
+                )
+            )
+        if confirm and not dry_run and not timed.plan.is_empty and not await confirm(timed.plan):
             return None
-        report = await apply(plan, dry_run=dry_run, limits=limits, progress=progress)
-        steps = {"scan": scanned - started, "plan": planned - scanned}
-        return replace(report, seconds=steps | report.seconds)
+        pace = (limits or Limits()).until(deadline)
+        report = await apply(timed.plan, dry_run=dry_run, limits=pace, progress=progress)
+        return replace(report, seconds=timed.seconds | report.seconds)
 
     if dry_run:
         return await work()
-    async with cache_lock(os.fspath(root), lock_wait):
+    if not force:
+        await anyio.to_thread.run_sync(refuse_servers, folder)
+    from fastprune.guard import cache_lock
+
+    lock = cache_lock(folder, lock_wait, checkpoint)
+    await anyio.to_thread.run_sync(lock.__enter__)
+    try:
         return await work()
+    finally:
+        lock.__exit__(None, None, None)
 
 
-async def _refuse_servers(root: str) -> None:
-    servers = await anyio.to_thread.run_sync(running_servers, root)
-    if servers:
-        named = "; ".join(f"process {server.pid}: {server.command}" for server in servers)
-        raise ServerRunningError(f"a server seems to run on {root}: {named}")
+class _Pool:
+    """The executor of a scan: the caller's, or one of our own that ends with the scan."""
 
+    def __init__(self, executor: Executor | None, jobs: int | None) -> None:
+        self._given, self._jobs = executor, jobs
+        self._own: Executor | None = None
 
-def _until(deadline: float, limits: Limits) -> Limits:
-    def stopped() -> str:
-        late = anyio.current_time() >= deadline
-        return limits.stopped() or ("--max-duration" if late else "")
+    def __enter__(self) -> Self:
+        return self
 
-    return replace(limits, stopped=stopped)
+    def __exit__(self, *_: object) -> None:
+        if self._own is not None:
+            self._own.close()
+
+    def open(self, manifests: int) -> Executor:
+        """Gives the executor for a number of manifests."""
+        if self._given is not None:
+            return self._given
+        jobs = available_jobs() if self._jobs is None else self._jobs
+        small = manifests <= SMALL_CACHE and self._jobs is None
+        self._own = InlineExecutor() if small or jobs == 1 else ProcessExecutor(jobs)
+        return self._own

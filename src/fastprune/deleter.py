@@ -17,8 +17,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from enum import IntEnum
 from itertools import chain
 from typing import NamedTuple, Protocol
@@ -28,16 +27,17 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.errors import ManifestError
 from fastprune.guard import new_manifests
+from fastprune.index import CacheIndex, Rows
 from fastprune.layouts import ociregistry
+from fastprune.limits import Limits
 from fastprune.plan import PrunePlan
 from fastprune.progress import NoProgress, Progress
-from fastprune.refcounts import Rows
+from fastprune.reader import OPEN_FLAGS
 from fastprune.report import Failure, PruneReport
+from fastprune.shards import ODD_TIME_CHARS, pack_digests
 from fastprune.tasks import file_names, open_folder
-
-DEFAULT_CONCURRENCY = 16
-"""Threads that delete. What suits best depends on the file system."""
 
 
 class Outcome(IntEnum):
@@ -49,19 +49,34 @@ class Outcome(IntEnum):
     FAILED = 3
 
 
+class Expected(NamedTuple):
+    """What a manifest file said when it was scanned.
+
+    Attributes:
+        kind: A value of `ManifestKind`.
+        url: The image URL.
+        created: As `CacheIndex.created_texts` gives it.
+        pulled: In the same way.
+        blobs: Of an image: the digests it refers to, raw; of a list: empty.
+    """
+
+    kind: int
+    url: str
+    created: str
+    pulled: str
+    blobs: bytes
+
+
 class Batch(NamedTuple):
     """Some files of one folder that are to go.
 
     Attributes:
         names: The file names.
-        expected: What must still be true of each: st_mtime_ns and st_size; None if any
-            regular file of that name may go.
-        planned_bytes: Size of each as it is known from the scan.
+        expected: What each must still say; None if any regular file of that name may go.
     """
 
     names: list[str]
-    expected: list[tuple[int, int]] | None
-    planned_bytes: list[int]
+    expected: list[Expected] | None
 
 
 class BatchResult(NamedTuple):
@@ -83,11 +98,9 @@ class Deleter(Protocol):
 
     Attributes:
         batch_size: How many names to hand it at once.
-        changes_disk: Whether it does anything to the cache at all.
     """
 
     batch_size: int
-    changes_disk: bool
 
     def remove(self, folder: int, batch: Batch) -> BatchResult:
         """Removes a batch from an open folder; called on several threads at once."""
@@ -102,7 +115,6 @@ class Unlinker:
     """Deletes."""
 
     batch_size = 256
-    changes_disk = True
 
     def remove(self, folder: int, batch: Batch) -> BatchResult:
         """See `Deleter.remove`. What changed since the scan is left alone."""
@@ -112,7 +124,10 @@ class Unlinker:
         for position, name in enumerate(batch.names):
             try:
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if not _is_still(status, batch, position):
+                if not stat.S_ISREG(status.st_mode) or (
+                    batch.expected is not None
+                    and not _still_says(folder, name, batch.expected[position])
+                ):
                     outcomes[position] = Outcome.CHANGED
                     continue
                 os.unlink(name, dir_fd=folder)
@@ -129,41 +144,22 @@ class Unlinker:
         os.fsync(folder)
 
 
-class Recorder:
-    """Deletes nothing: a dry run."""
+def _still_says(folder: int, name: str, expected: Expected) -> bool:
+    """Whether a manifest file says what it said when it was scanned.
 
-    batch_size = 65_536
-    changes_disk = False
-
-    def remove(self, folder: int, batch: Batch) -> BatchResult:
-        """See `Deleter.remove`."""
-        return BatchResult(bytearray(len(batch.names)), batch.planned_bytes, {})
-
-    def settle(self, folder: int) -> None:
-        """See `Deleter.settle`."""
-
-
-def _is_still(status: os.stat_result, batch: Batch, position: int) -> bool:
-    if not stat.S_ISREG(status.st_mode):
-        return False
-    if batch.expected is None:
-        return True
-    return (status.st_mtime_ns, status.st_size) == batch.expected[position]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How fast, and until when.
-
-    Attributes:
-        concurrency: Batches that are worked on at the same time, each on a thread.
-        stopped: Asked between two batches; says why the run must end, or nothing.
-        per_second: At most so many files a second; None for no limit.
+    Its content is compared, not its times: a clock of a file server may differ from
+    ours, and a pull by a running server changes what counts, `pulled`.
     """
-
-    concurrency: int = DEFAULT_CONCURRENCY
-    stopped: Callable[[], str] = lambda: ""
-    per_second: float | None = None
+    descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
+    with open(descriptor, "rb", buffering=0) as file:
+        content = file.readall()
+    try:
+        record = ociregistry.parse(content)
+        blobs = pack_digests([record.digests]) if record.sizes else b""
+    except ManifestError:
+        return False
+    created, pulled = record.created[:ODD_TIME_CHARS], record.pulled[:ODD_TIME_CHARS]
+    return Expected(record.kind, record.url, created, pulled, blobs) == expected
 
 
 async def carry_out(
@@ -267,7 +263,7 @@ class _Run:
         blob_ids, blob_bytes = blobs.removed
         return PruneReport(
             plan=self._plan,
-            dry_run=not self._deleter.changes_disk,
+            dry_run=False,
             lists=lists.removed[0],
             images=images.removed[0],
             blobs=blob_ids,
@@ -286,7 +282,7 @@ class _Run:
 
     async def _look_for_new_manifests(self) -> None:
         """The last moment before blobs go: whatever has come since may need them."""
-        if not self._deleter.changes_disk or not len(self._plan.blobs) or self._must_stop():
+        if not len(self._plan.blobs) or self._must_stop():
             return
         self._appeared = await anyio.to_thread.run_sync(
             new_manifests, self._plan.index, self._plan.removed
@@ -317,24 +313,15 @@ class _Run:
         return phase
 
     def _manifest_pieces(self, phase: _Phase, begin: int, end: int) -> Iterator[_Piece]:
-        index = self._plan.index
         for positions in _slices(begin, end, self._batch_size):
             rows = phase.items[positions]
-            sizes = index.file_sizes[rows].tolist()
-            modified = index.modified[rows].tolist()
-            expected = list(zip(modified, sizes, strict=True))
-            yield _Piece(
-                positions, Batch(file_names(index.digests[rows].tobytes()), expected, sizes)
-            )
+            names = file_names(self._plan.index.digests[rows].tobytes())
+            yield _Piece(positions, Batch(names, _expected(self._plan.index, rows)))
 
     def _blob_pieces(self, phase: _Phase) -> Iterator[_Piece]:
-        index = self._plan.index
         for positions in _slices(0, len(phase.items), self._batch_size):
-            ids = phase.items[positions]
-            sizes = np.maximum(index.blob_sizes[ids], 0).tolist()
-            yield _Piece(
-                positions, Batch(file_names(index.blob_digests[ids].tobytes()), None, sizes)
-            )
+            digests = self._plan.index.blob_digests[phase.items[positions]]
+            yield _Piece(positions, Batch(file_names(digests.tobytes()), None))
 
     async def _remove(self, folder: str, phase: _Phase, pieces: Iterator[_Piece]) -> None:
         """Removes pieces of one folder, several at a time, and makes that durable."""
@@ -390,6 +377,24 @@ class _Run:
     def _must_stop(self) -> bool:
         self._stopped = self._stopped or self._limits.stopped()
         return bool(self._stopped)
+
+
+def _expected(index: CacheIndex, rows: Rows) -> list[Expected]:
+    columns = zip(
+        rows.tolist(),
+        index.kinds[rows].tolist(),
+        index.urls(rows),
+        index.created_texts(rows),
+        index.pulled_texts(rows),
+        strict=True,
+    )
+    expected = []
+    for row, kind, url, created, pulled in columns:
+        start = int(index.blob_starts[row])
+        ids = index.blob_ids[start : start + int(index.blob_counts[row])]
+        blobs = index.blob_digests[ids].tobytes()
+        expected.append(Expected(kind, url, created, pulled, blobs))
+    return expected
 
 
 def _slices(begin: int, end: int, size: int) -> Iterator[slice]:

@@ -50,32 +50,34 @@ def sort_order(digests: Digests) -> NDArray[np.intp]:
 class DigestTable:
     """An immutable set of digests with ids from 0 in sorted order."""
 
-    __slots__ = ("_crowded", "_fanout", "_keys", "_shift", "digests")
+    __slots__ = ("_crowded", "_fanout", "_shift", "digests")
 
     def __init__(self, digests: Digests) -> None:
         """Makes a table.
 
         Args:
-            digests: uint8 (n, 32), sorted and distinct, as `sorted_table` makes them.
+            digests: uint8 (n, 32), contiguous, sorted and distinct.
         """
         self.digests = digests
-        self._keys = _keys(digests)
-        bits = max(1, min(24, len(digests).bit_length()))
+        # About four digests share an entry of the fan-out: it is searched in few steps,
+        # and takes one byte per digest.
+        bits = max(1, min(24, len(digests).bit_length() - 2))
         self._shift = np.uint64(64 - bits)
-        buckets = np.bincount((self._keys >> self._shift).astype(np.intp), minlength=1 << bits)
-        self._crowded = bool(len(digests)) and int(buckets.max()) > _CROWDED
-        self._fanout = np.zeros((1 << bits) + 1, dtype=np.uint32)
-        np.cumsum(buckets, out=self._fanout[1:])
+        prefixes = (_keys(digests) >> self._shift).astype(np.uint32)
+        self._fanout = np.searchsorted(
+            prefixes, np.arange((1 << bits) + 1, dtype=np.uint32), side="left"
+        ).astype(np.uint32)
+        self._crowded = int(np.diff(self._fanout).max()) > _CROWDED
 
     @classmethod
     def from_unsorted(cls, digests: Digests) -> DigestTable:
         """Makes a table of digests in any order, each of which may occur more than once."""
-        ordered = np.ascontiguousarray(digests[sort_order(digests)])
+        ordered = digests[sort_order(digests)]
         words = _words(ordered)
         repeated = np.zeros(len(ordered), dtype=bool)
         repeated[1:] = (words[1:] == words[:-1]).all(axis=1)
         if repeated.any():
-            ordered = np.ascontiguousarray(ordered[~repeated])
+            ordered = ordered[~repeated]
         return cls(ordered)
 
     def __len__(self) -> int:
@@ -92,36 +94,31 @@ class DigestTable:
         """
         if not len(wanted) or not len(self.digests):
             return np.full(len(wanted), -1, dtype=np.int64)
-        keys = _keys(wanted)
-        at = self._first_at_least(keys)
-        # `at` is the first entry whose key is not smaller. Entries that share the first
-        # eight bytes stand side by side: step on while they differ from what is wanted.
         words, table = _words(wanted), _words(self.digests)
+        at, end = self._range(words[:, 0].byteswap())
         ids = np.full(len(wanted), -1, dtype=np.int64)
-        rows = np.arange(len(wanted))
+        # Each round compares one entry of the table with every digest that is still
+        # looked for, until it is found or its range is over.
+        rows = np.flatnonzero(at < end)
+        at, end = at[rows], end[rows]
         while len(rows):
-            inside = at < len(table)
-            rows, at = rows[inside], at[inside]
-            inside = self._keys[at] == keys[rows]
-            rows, at = rows[inside], at[inside]
-            same = (table[at] == words[rows]).all(axis=1)
-            ids[rows[same]] = at[same]
-            rows, at = rows[~same], at[~same] + 1
+            candidates = np.flatnonzero(table[at, 0] == words[rows, 0])
+            same = (table[at[candidates]] == words[rows[candidates]]).all(axis=1)
+            found = candidates[same]
+            ids[rows[found]] = at[found]
+            at += 1
+            more = at < end
+            more[found] = False
+            rows, at, end = rows[more], at[more], end[more]
         return ids
 
-    def _first_at_least(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    def _range(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where digests with these first eight bytes can stand: from, and to (exclusive)."""
         if self._crowded:
-            return np.searchsorted(self._keys, keys).astype(np.int64)
-        bucket = (keys >> self._shift).astype(np.intp)
-        at = self._fanout[bucket].astype(np.int64)
-        end = self._fanout[bucket + 1]
-        # A bucket holds about one entry, so a few rounds are enough for all.
-        behind = np.flatnonzero((at < end) & (self._keys[np.minimum(at, len(self) - 1)] < keys))
-        while len(behind):
-            at[behind] += 1
-            here = at[behind]
-            more = (here < end[behind]) & (
-                self._keys[np.minimum(here, len(self) - 1)] < keys[behind]
+            table = _keys(self.digests)
+            return (
+                np.searchsorted(table, keys, side="left").astype(np.int64),
+                np.searchsorted(table, keys, side="right").astype(np.int64),
             )
-            behind = behind[more]
-        return at
+        prefixes = (keys >> self._shift).astype(np.intp)
+        return self._fanout[prefixes].astype(np.int64), self._fanout[prefixes + 1].astype(np.int64)

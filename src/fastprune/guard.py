@@ -11,32 +11,34 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import anyio
 import numpy as np
 
 from fastprune.digests import DigestTable, as_digests
 from fastprune.errors import FastpruneError, LockedError
-from fastprune.index import CacheIndex
+from fastprune.index import CacheIndex, Rows
 from fastprune.layouts import ociregistry
-from fastprune.refcounts import Mask, Rows
+from fastprune.refcounts import Mask
 from fastprune.tasks import file_names, list_folder, open_folder
 
 _POLL_SECONDS = 0.2
 _DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 
 
-@asynccontextmanager
-async def cache_lock(root: str, wait: float = 0) -> AsyncIterator[None]:
+@contextmanager
+def cache_lock(
+    root: str, wait: float = 0, checkpoint: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Holds the exclusive lock on a cache.
 
     Args:
         root: Path of the cache, which exists.
         wait: Seconds to wait for another process to end.
+        checkpoint: Called while waiting; raises if the wait is to end.
 
     Raises:
         LockedError: Another process holds it; the message says which.
@@ -44,11 +46,13 @@ async def cache_lock(root: str, wait: float = 0) -> AsyncIterator[None]:
     """
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        deadline = anyio.current_time() + wait
+        deadline = time.monotonic() + wait
         while not _try_lock(descriptor, root):
-            if anyio.current_time() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise LockedError(f"{root} is locked by {_holder(descriptor)}")
-            await anyio.sleep(min(_POLL_SECONDS, max(0.0, deadline - anyio.current_time())))
+            checkpoint()
+            time.sleep(min(_POLL_SECONDS, left))
         yield
     finally:
         os.close(descriptor)

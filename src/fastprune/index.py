@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,17 @@ from numpy.typing import NDArray
 
 from fastprune.digests import Digests, DigestTable, as_digests, sort_order
 from fastprune.layouts import ociregistry
+from fastprune.model import DIGEST_BYTES
+from fastprune.pools import Pool
 from fastprune.shards import ABSENT, TIME_CHARS, ShardIndex
 from fastprune.tasks import FileSizes
-from fastprune.times import BAD_TIME, Times, format_time, parse_times
+from fastprune.times import BAD_TIME, Times, format_times, parse_times
+
+Rows = NDArray[np.intp]
+"""Positions of manifests or blobs."""
+
+_EXPECTED_URL_BYTES = 160
+_EXPECTED_BLOBS = 16
 
 UNKNOWN_SIZE = -1
 """Stands for the size of a blob that no descriptor gives."""
@@ -46,7 +55,6 @@ class CacheIndex:
         odd_times: Malformed times as they were written: row -> (created, pulled).
         pattern_sets: The patterns that `url_matches` speaks of.
         url_matches: uint32 (n,): bit k says that pattern set k matches the URL.
-        modified: int64 (n,): st_mtime_ns of the file.
         file_sizes: uint32 (n,): bytes of the file.
         declared: int64 (n,): bytes of an image by its descriptors; 0 for a list.
         has_edges: Whether the columns below were asked for; they are empty if not.
@@ -80,7 +88,6 @@ class CacheIndex:
     odd_times: dict[int, tuple[str, str]]
     pattern_sets: tuple[tuple[str, ...], ...]
     url_matches: NDArray[np.uint32]
-    modified: NDArray[np.int64]
     file_sizes: NDArray[np.uint32]
     declared: NDArray[np.int64]
     has_edges: bool
@@ -115,7 +122,7 @@ class CacheIndex:
         """The image URL of a row."""
         return self.url_bytes(row).decode()
 
-    def urls(self, rows: NDArray[np.intp]) -> list[str]:
+    def urls(self, rows: Rows) -> list[str]:
         """The image URLs of many rows."""
         pool = self.url_pool.data
         starts = self.url_starts[rows]
@@ -132,15 +139,20 @@ class CacheIndex:
         """The path of a row's file, relative to the cache."""
         return f"{self.folder(row)}/{self.digests[row].tobytes().hex()}"
 
-    def created_text(self, row: int) -> str:
-        """`created` of a row as it was written."""
-        odd = self.odd_times.get(row)
-        return odd[0] if odd and odd[0] else format_time(int(self.created[row]))
+    def created_texts(self, rows: Rows) -> list[str]:
+        """`created` of some rows, as written (cut to `ODD_TIME_CHARS` if malformed)."""
+        return self._time_texts(self.created, 0, rows)
 
-    def pulled_text(self, row: int) -> str:
-        """`pulled` of a row as it was written."""
-        odd = self.odd_times.get(row)
-        return odd[1] if odd and odd[1] else format_time(int(self.pulled[row]))
+    def pulled_texts(self, rows: Rows) -> list[str]:
+        """`pulled` of some rows, in the same way."""
+        return self._time_texts(self.pulled, 1, rows)
+
+    def _time_texts(self, times: Times, column: int, rows: Rows) -> list[str]:
+        texts = format_times(times[rows])
+        if self.odd_times:
+            for place in np.flatnonzero(times[rows] == BAD_TIME).tolist():
+                texts[place] = self.odd_times[int(rows[place])][column]
+        return texts
 
 
 class IndexBuilder:
@@ -168,17 +180,21 @@ class IndexBuilder:
         self._pattern_sets, self._edges = pattern_sets, edges
         self._tables: list[DigestTable] = []
         self._positions: list[NDArray[np.int32]] = []
-        starts = [0]
-        for raw in names:
+        starts = list(accumulate((len(raw) // DIGEST_BYTES for raw in names), initial=0))
+        self._starts = starts
+        self._digests = np.empty((starts[-1], DIGEST_BYTES), dtype=np.uint8)
+        for raw, first, last in zip(names, starts, starts[1:], strict=False):
             listed = as_digests(raw)
             order = sort_order(listed)
             positions = np.empty(len(order), dtype=np.int32)
-            positions[order] = np.arange(starts[-1], starts[-1] + len(order), dtype=np.int32)
+            positions[order] = np.arange(first, last, dtype=np.int32)
             self._positions.append(positions)
-            self._tables.append(DigestTable(np.ascontiguousarray(listed[order])))
-            starts.append(starts[-1] + len(order))
-        self._starts = starts
-        self._blobs = DigestTable(as_digests(b""))
+            np.take(listed, order, axis=0, out=self._digests[first:last])
+            self._tables.append(DigestTable(self._digests[first:last]))
+        self._blobs: DigestTable | None = None
+        # Blobs that were referred to before the listing of blobs/ was whole.
+        self._unresolved: list[tuple[Digests, NDArray[np.int64]]] = []
+        self._references = 0
         rows = starts[-1]
         self._columns: dict[str, NDArray[Any]] = {
             "kinds": np.full(rows, ABSENT, dtype=np.uint8),
@@ -188,16 +204,13 @@ class IndexBuilder:
             "created": np.zeros(rows, dtype=np.int64),
             "pulled": np.zeros(rows, dtype=np.int64),
             "url_matches": np.zeros(rows if pattern_sets else 0, dtype=np.uint32),
-            "modified": np.zeros(rows, dtype=np.int64),
             "file_sizes": np.zeros(rows, dtype=np.uint32),
             "declared": np.zeros(rows, dtype=np.int64),
             "blob_starts": np.zeros(rows if edges else 0, dtype=np.int64),
             "blob_counts": np.zeros(rows if edges else 0, dtype=np.uint32),
         }
-        # Grown with realloc, which moves pages instead of copying them: no second copy
-        # of a large pool exists at any time.
-        self._url_pool = bytearray()
-        self._blob_ids = bytearray()
+        self._url_pool = Pool(np.uint8, rows * _EXPECTED_URL_BYTES)
+        self._blob_ids = Pool(np.uint32, rows * _EXPECTED_BLOBS if edges else 0)
         self._missing = bytearray()
         self._missing_at: list[NDArray[np.int64]] = []
         self._missing_sizes: list[NDArray[np.int64]] = []
@@ -210,15 +223,18 @@ class IndexBuilder:
         """The rows of the names at some positions in a folder's listing."""
         return self._positions[folder][positions]
 
-    def digest_of(self, folder: int, row: int) -> bytes:
+    def digest_of(self, row: int) -> bytes:
         """The file name of a row, as raw bytes."""
-        name: bytes = self._tables[folder].digests[row - self._starts[folder]].tobytes()
+        name: bytes = self._digests[row].tobytes()
         return name
 
     def set_blobs(self, raw: bytes | bytearray) -> None:
-        """Takes the names in blobs/; before the first shard with edges."""
+        """Takes the names in blobs/, once; shards may have been added before."""
         self._blobs = DigestTable.from_unsorted(as_digests(raw))
         self._blob_sizes = np.full(len(self._blobs), UNKNOWN_SIZE, dtype=np.int64)
+        for digests, sizes in self._unresolved:
+            self._resolve(self._blobs, digests, sizes)
+        self._unresolved.clear()
 
     def add(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
         """Merges a shard.
@@ -233,8 +249,7 @@ class IndexBuilder:
         columns["digest_urls"][rows] = np.frombuffer(shard.digest_urls, dtype=np.bool_)
         columns["url_lengths"][rows] = lengths
         columns["url_starts"][rows] = len(self._url_pool) + _starts(lengths)
-        self._url_pool += shard.url_bytes
-        columns["modified"][rows] = np.frombuffer(shard.modified, dtype=np.int64)
+        self._url_pool.append(np.frombuffer(shard.url_bytes, dtype=np.uint8))
         columns["file_sizes"][rows] = np.frombuffer(shard.file_sizes, dtype=np.uint32)
         columns["declared"][rows] = np.frombuffer(shard.declared, dtype=np.int64)
         if self._pattern_sets:
@@ -265,9 +280,14 @@ class IndexBuilder:
         is_image = (np.frombuffer(shard.kinds, dtype=np.uint8) & 1) == 1
         of_image = np.repeat(is_image, counts)
         image_rows, image_counts = rows[is_image], counts[is_image]
-        self._columns["blob_starts"][image_rows] = len(self._blob_ids) // 4 + _starts(image_counts)
+        self._columns["blob_starts"][image_rows] = self._references + _starts(image_counts)
         self._columns["blob_counts"][image_rows] = image_counts
-        self._add_blobs(digests[of_image], np.frombuffer(shard.sizes, dtype=np.int64))
+        self._references += int(image_counts.sum())
+        blobs, sizes = digests[of_image], np.frombuffer(shard.sizes, dtype=np.int64)
+        if self._blobs is None:
+            self._unresolved.append((blobs, sizes))
+        else:
+            self._resolve(self._blobs, blobs, sizes)
         parents = np.repeat(rows[~is_image], counts[~is_image])
         children = digests[~of_image]
         for table, first in zip(self._tables, self._starts[:-1], strict=True):
@@ -276,21 +296,24 @@ class IndexBuilder:
             self._parents.append(parents[cached])
             self._children.append((found[cached] + first).astype(np.int32))
 
-    def _add_blobs(self, digests: Digests, sizes: NDArray[np.int64]) -> None:
-        ids = self._blobs.find(digests)
+    def _resolve(self, blobs: DigestTable, digests: Digests, sizes: NDArray[np.int64]) -> None:
+        """Turns references into ids; those of missing blobs are left for the end."""
+        ids = blobs.find(digests)
         missing = np.flatnonzero(ids < 0)
         if len(missing):
-            self._missing_at.append(missing + len(self._blob_ids) // 4)
+            self._missing_at.append(missing + len(self._blob_ids))
             self._missing += digests[missing].tobytes()
             self._missing_sizes.append(sizes[missing])
             present = ids >= 0
             _raise_to(self._blob_sizes, ids[present], sizes[present])
         else:
             _raise_to(self._blob_sizes, ids, sizes)
-        self._blob_ids += ids.astype(np.uint32).tobytes()
+        self._blob_ids.append(ids.astype(np.uint32))
 
     def unsized_blobs(self) -> bytes:
         """The names of the present blobs whose size no descriptor gives, raw."""
+        if self._blobs is None:
+            return b""
         names: bytes = self._blobs.digests[self._blob_sizes == UNKNOWN_SIZE].tobytes()
         return names
 
@@ -310,7 +333,10 @@ class IndexBuilder:
             foreign: Paths of what is no cached file.
             vanished: How many files were gone when they were to be read.
         """
-        blob_ids = np.frombuffer(self._blob_ids, dtype=np.uint32)
+        if self._blobs is None:
+            self.set_blobs(b"")
+        assert self._blobs is not None
+        blob_ids = self._blob_ids.array()
         blob_digests, blob_sizes = self._blobs.digests, self._blob_sizes
         if self._missing_at:
             table = DigestTable.from_unsorted(as_digests(self._missing))
@@ -321,7 +347,7 @@ class IndexBuilder:
             blob_digests = np.concatenate([blob_digests, table.digests])
             blob_sizes = np.concatenate([blob_sizes, missing_sizes])
         parents, children = self._sorted_children()
-        digests = np.concatenate([table.digests for table in self._tables])
+        digests = self._digests
         twins = self._twins() if self._edges else np.empty(0, dtype=np.int32)
         keep = self._columns["kinds"] != ABSENT
         starts = tuple(self._starts)
@@ -347,7 +373,7 @@ class IndexBuilder:
             scanned_at=self._scanned_at,
             folder_starts=starts,
             digests=digests,
-            url_pool=np.frombuffer(self._url_pool, dtype=np.uint8),
+            url_pool=self._url_pool.array(),
             odd_times=odd_times,
             pattern_sets=self._pattern_sets,
             has_edges=self._edges,

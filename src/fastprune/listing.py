@@ -17,12 +17,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from fastprune.index import CacheIndex
+from fastprune.index import CacheIndex, Rows
 from fastprune.model import DIGEST_PREFIX, ManifestKind, Reference
 from fastprune.quantities import format_bytes
-from fastprune.refcounts import Rows
 from fastprune.text import column, printable, safe_json
-from fastprune.times import format_times
 
 JSON_VERSION = 1
 HEADER = ("REPOSITORY", "TAG|DIGEST", "TYPE", "CREATED", "PULLED", "SIZE")
@@ -120,10 +118,7 @@ def _blocks(rows: Rows) -> Iterator[Rows]:
 def _cells(index: CacheIndex, rows: Rows) -> Iterator[tuple[str, str, bool, str, str, int]]:
     """Repository, tag or digest, is it a list, created, pulled, size in bytes."""
     for block in _blocks(rows):
-        created, pulled = format_times(index.created[block]), format_times(index.pulled[block])
-        for place, row in enumerate(block.tolist()):
-            if row in index.odd_times:
-                created[place], pulled[place] = index.created_text(row), index.pulled_text(row)
+        created, pulled = index.created_texts(block), index.pulled_texts(block)
         kinds = ((index.kinds[block] & 1) == 0).tolist()
         sizes = index.declared[block].tolist()
         for url, is_list, *times, size in zip(

@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.errors import UnreadableManifestsError, UsageError
-from fastprune.index import CacheIndex
+from fastprune.index import CacheIndex, Rows
 from fastprune.policy import Policy
 from fastprune.refcounts import (
     NOBODY,
     Mask,
-    RefCounts,
-    Rows,
     count_references,
     drop_references,
     expand,
@@ -63,8 +61,8 @@ class PrunePlan:
             selected itself.
         kept_by: int32 (n,): the list that still needs a manifest that was to go,
             `NOBODY` for all others.
-        references: uint32 (m,): references of each blob before the prune.
         blobs: The ids of the blobs that go, ascending.
+        orphans: The ids of the blobs that nothing referred to before, ascending.
         spared_blobs: The ids of blobs that nothing refers to and that stay all the same,
             because they are too young.
     """
@@ -75,8 +73,8 @@ class PrunePlan:
     removed: Mask
     taken_by: NDArray[np.int32]
     kept_by: NDArray[np.int32]
-    references: RefCounts
     blobs: Rows
+    orphans: Rows
     spared_blobs: Rows
 
     @property
@@ -114,9 +112,10 @@ class PrunePlan:
         """Why a manifest goes."""
         return Reason.SELECTED if self.taken_by[row] == NOBODY else Reason.CHILD
 
-    def blob_reason(self, blob: int) -> Reason:
-        """Why a blob goes."""
-        return Reason.LAST_REFERENCE if self.references[blob] else Reason.ORPHAN
+    def blob_reasons(self, blobs: Rows) -> list[Reason]:
+        """Why each of some blobs goes."""
+        orphaned = np.isin(blobs, self.orphans, assume_unique=True).tolist()
+        return [Reason.ORPHAN if orphan else Reason.LAST_REFERENCE for orphan in orphaned]
 
     def sparing(self, blobs: Rows) -> PrunePlan:
         """The plan without some of the blobs that would go.
@@ -147,7 +146,7 @@ class PrunePlan:
             self,
             removed=removed,
             kept_by=kept_by,
-            blobs=np.setdiff1d(_freed(self.index, self.references, removed), self.spared_blobs),
+            blobs=np.setdiff1d(_freed(self.index, removed), self.spared_blobs),
         )
 
 
@@ -181,7 +180,6 @@ def make_plan(
     kept_by = np.full(len(index), NOBODY, dtype=np.int32)
     if not allow_broken:
         removed, kept_by = protect(index, removed)
-    references = count_references(index)
     return PrunePlan(
         index=index,
         policy=policy,
@@ -189,11 +187,12 @@ def make_plan(
         removed=removed,
         taken_by=taken_by,
         kept_by=kept_by,
-        references=references,
-        blobs=_freed(index, references, removed),
+        blobs=_freed(index, removed),
+        orphans=unreferenced(index, count_references(index)),
         spared_blobs=np.empty(0, dtype=np.intp),
     )
 
 
-def _freed(index: CacheIndex, references: RefCounts, removed: Mask) -> Rows:
-    return unreferenced(index, drop_references(index, references, np.flatnonzero(removed)))
+def _freed(index: CacheIndex, removed: Mask) -> Rows:
+    counts = count_references(index)
+    return unreferenced(index, drop_references(index, counts, np.flatnonzero(removed)))

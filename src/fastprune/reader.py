@@ -3,10 +3,12 @@
 Stage: read. Input: an open folder and names. Output: contents. I/O: open, fstat, preadv,
 posix_fadvise, close.
 
-Warm files are copied straight out of the page cache. A file that is not there is not
-waited for: the kernel is asked to fetch it, the descriptor is put by, and it is read a
-little later, when up to `_MOST_PARKED` others are on their way too. So the depth of the
-disk's queue adapts itself, with one thread and without a switch.
+There are two passes. The first takes what lies in the page cache, with three calls a
+file and without waiting for anything: `RWF_NOWAIT`. What does not come at once, the
+kernel is asked to fetch. The second pass reads those files for good, when they have all
+been on their way for a while: so the depth of the disk's queue adapts itself, with one
+thread, one open file, and without a switch. The second pass also is the careful one:
+it looks at type and size, and reads to the end.
 """
 
 from __future__ import annotations
@@ -14,167 +16,140 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
 from fastprune.shards import Fault
 
-FileContent = tuple[int, memoryview, int, int]
-"""One file: its position among the names, its bytes (valid until the next file is asked
-for), st_mtime_ns, and st_size in bytes when it was opened."""
+Content = tuple[int, memoryview]
+"""A file's position among the names, and its bytes: valid until the next one is asked for."""
 
-_MOST_PARKED = 128
+OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Never through a symbolic link, and never waiting for the other end of a FIFO."""
+
 _BUFFER_BYTES = 256 * 1024
-_OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-
-
-class _Parked(NamedTuple):
-    row: int
-    descriptor: int
-    modified: int
-    size: int
-
-
-class _RefusedError(Exception):
-    """A file that is not to be read; the message is the reason."""
 
 
 class FileReader:
     """Reads files by name; keeps its buffer and what it learned of the file system."""
 
-    def __init__(self, max_bytes: int, descriptor_limit: int | None = None) -> None:
+    def __init__(self, max_bytes: int) -> None:
         """Makes a reader.
 
         Args:
             max_bytes: Larger files are refused.
-            descriptor_limit: Soft limit of open descriptors; None asks the system.
         """
         self._max_bytes = max_bytes
-        self._most_parked = max(1, min(_MOST_PARKED, (descriptor_limit or _soft_limit()) // 4))
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._nowait = _RWF_NOWAIT
         # Reading must not write access times: a dry run changes nothing at all.
-        self._flags = _OPEN_FLAGS | getattr(os, "O_NOATIME", 0)
+        self._flags = OPEN_FLAGS | getattr(os, "O_NOATIME", 0)
 
-    def read(self, folder: int, names: Sequence[str], faults: list[Fault]) -> Iterator[FileContent]:
-        """Yields the content of every regular file, in an order of its own.
+    def read_cached(
+        self, folder: int, names: Sequence[str], suspects: list[int]
+    ) -> Iterator[Content]:
+        """Yields what the page cache holds of the files; asks for what it doesn't.
+
+        A content may be cut off where the page cache ends. The caller finds out when it
+        parses it, and adds the position to the suspects.
 
         Args:
             folder: Descriptor of the open folder.
             names: File names in it.
-            faults: Receives what could not be read, with the row and the reason.
+            suspects: Receives the positions of files that have to be read carefully.
         """
-        parked: deque[_Parked] = deque()
-        try:
-            for row, name in enumerate(names):
+        buffer, room = self._buffer, len(self._buffer)
+        for row, name in enumerate(names):
+            count = 0
+            try:
+                descriptor = os.open(name, self._flags, dir_fd=folder)
+            except OSError:
+                suspects.append(row)
+                continue
+            try:
+                count = os.preadv(descriptor, [buffer], 0, self._nowait) if self._nowait else 0
+            except OSError as error:
+                if error.errno in _UNSUPPORTED:
+                    self._nowait = 0
+            if not 0 < count < room:
+                _ask_for(descriptor)
+                suspects.append(row)
+            os.close(descriptor)
+            if 0 < count < room:
+                yield row, buffer[:count]
+
+    def read_carefully(
+        self, folder: int, names: Sequence[str], rows: Iterable[int], faults: list[Fault]
+    ) -> Iterator[Content]:
+        """Yields the whole content of regular files, waiting for each.
+
+        Args:
+            folder: Descriptor of the open folder.
+            names: File names in it.
+            rows: Positions of the files to read.
+            faults: Receives what can't be read, with the position and the reason.
+        """
+        for row in rows:
+            try:
+                descriptor = self._open(names[row], folder)
                 try:
-                    descriptor = self._open(name, folder)
-                except OSError as error:
-                    faults.append(_fault(row, error))
-                    continue
-                # This loop is what a whole scan waits for: the usual case, a small file
-                # in the page cache, calls nothing but the system.
-                try:
-                    status = os.fstat(descriptor)
-                    size = status.st_size
-                    count = self._read_cached(descriptor) if self._wanted(status) else -1
-                except (OSError, _RefusedError) as error:
+                    content = self._read_whole(descriptor)
+                finally:
                     os.close(descriptor)
-                    faults.append(_fault(row, error))
-                    continue
-                if count == size:
-                    os.close(descriptor)
-                    yield row, self._buffer[:count], status.st_mtime_ns, size
-                    continue
-                _ask_for(descriptor, size)
-                parked.append(_Parked(row, descriptor, status.st_mtime_ns, size))
-                if len(parked) >= self._most_parked:
-                    yield from self._finish(parked.popleft(), faults)
-            while parked:
-                yield from self._finish(parked.popleft(), faults)
-        finally:
-            for waiting in parked:
-                os.close(waiting.descriptor)
+            except OSError as error:
+                faults.append(_fault(row, error))
+            except _RefusedError as error:
+                faults.append(Fault(row, str(error)))
+            else:
+                yield row, content
 
     def _open(self, name: str, folder: int) -> int:
         try:
             return os.open(name, self._flags, dir_fd=folder)
         except PermissionError:
             # O_NOATIME is for the owner and for root only.
-            if self._flags == _OPEN_FLAGS:
+            if self._flags == OPEN_FLAGS:
                 raise
-            descriptor = os.open(name, _OPEN_FLAGS, dir_fd=folder)
-            self._flags = _OPEN_FLAGS
+            descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
+            self._flags = OPEN_FLAGS
             return descriptor
 
-    def _wanted(self, status: os.stat_result) -> bool:
-        """Whether to try the page cache; raises if the file is not to be read at all."""
+    def _read_whole(self, descriptor: int) -> memoryview:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _RefusedError("not a regular file")
         if status.st_size > self._max_bytes:
             raise _RefusedError(
                 f"larger than the limit: {status.st_size} > {self._max_bytes} bytes"
             )
-        return status.st_size <= len(self._buffer)
-
-    def _read_cached(self, descriptor: int) -> int:
-        """Reads into the buffer what the page cache holds; -1 if it has to be waited for.
-
-        A short count means nothing: the rest may not be in the page cache.
-        """
-        if not self._nowait:
-            return -1
-        try:
-            return os.preadv(descriptor, [self._buffer], 0, self._nowait)
-        except BlockingIOError:
-            return -1
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-            self._nowait = 0
-            return -1
-
-    def _finish(self, waiting: _Parked, faults: list[Fault]) -> Iterator[FileContent]:
-        """Waits for a file that was put by, and reads it to its end."""
-        try:
-            if waiting.size >= len(self._buffer):
-                self._buffer = memoryview(bytearray(waiting.size + 1))
-            count = 0
-            while count < len(self._buffer):
-                got = os.preadv(waiting.descriptor, [self._buffer[count:]], count)
-                if not got:
-                    break
-                count += got
-        except OSError as error:
-            faults.append(_fault(waiting.row, error))
-            return
-        finally:
-            os.close(waiting.descriptor)
-        yield waiting.row, self._buffer[:count], waiting.modified, waiting.size
+        if status.st_size >= len(self._buffer):
+            self._buffer = memoryview(bytearray(status.st_size + 1))
+        count = 0
+        while count < len(self._buffer):
+            got = os.preadv(descriptor, [self._buffer[count:]], count)
+            if not got:
+                break
+            count += got
+        return self._buffer[:count]
 
 
-def _ask_for(descriptor: int, size: int) -> None:
+class _RefusedError(Exception):
+    """A file that is not to be read; the message is the reason."""
+
+
+def _ask_for(descriptor: int) -> None:
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, 0, size, os.POSIX_FADV_WILLNEED)
+        # Harmless on anything that is no regular file: it says ESPIPE.
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+        except OSError:
+            return
 
 
-def _fault(row: int, error: OSError | _RefusedError) -> Fault:
-    if isinstance(error, _RefusedError):
-        return Fault(row, str(error))
+def _fault(row: int, error: OSError) -> Fault:
     if error.errno == errno.ENOENT:
         return Fault(row, "vanished while the cache was read", vanished=True)
     if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
         return Fault(row, "not a regular file")
     return Fault(row, f"{errno.errorcode.get(error.errno or 0, 'error')}: {error.strerror}")
-
-
-def _soft_limit() -> int:
-    try:
-        import resource
-    except ImportError:
-        return 256
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft if soft != resource.RLIM_INFINITY else 1 << 20

@@ -11,10 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index import CacheIndex
+from fastprune.index import CacheIndex, Rows
 
 Mask = NDArray[np.bool_]
-Rows = NDArray[np.intp]
 RefCounts = NDArray[np.uint32]
 """How many references each blob has: uint32 (m,), by position in `blob_digests`."""
 
@@ -27,7 +26,10 @@ def count_references(index: CacheIndex) -> RefCounts:
     Returns:
         uint32 (m,).
     """
-    return np.bincount(index.blob_ids, minlength=len(index.blob_digests)).astype(np.uint32)
+    counts = np.zeros(len(index.blob_digests), dtype=np.uint32)
+    # Unlike bincount, this needs no copy of the ids as 64-bit numbers.
+    np.add.at(counts, index.blob_ids, np.uint32(1))
+    return counts
 
 
 def references_of(index: CacheIndex, rows: Rows) -> NDArray[np.uint32]:
@@ -58,8 +60,9 @@ def drop_references(index: CacheIndex, counts: RefCounts, rows: Rows) -> RefCoun
     Returns:
         uint32 (m,): the counts without them.
     """
-    dropped = np.bincount(references_of(index, rows), minlength=len(counts))
-    return (counts - dropped).astype(np.uint32)
+    left = counts.copy()
+    np.subtract.at(left, references_of(index, rows), np.uint32(1))
+    return left
 
 
 def unreferenced(index: CacheIndex, counts: RefCounts) -> Rows:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan import PrunePlan
 from fastprune.quantities import format_bytes, format_seconds
-from fastprune.refcounts import Rows
 from fastprune.text import printable
 
 JSON_VERSION = 1
@@ -83,6 +83,26 @@ class PruneReport:
         if self.appeared:
             return 4
         return 3 if self.failures or self.changed or self.left or self.stopped else 0
+
+
+def planned_report(plan: PrunePlan) -> PruneReport:
+    """What a prune that removes everything it plans to would report: a dry run."""
+    return PruneReport(
+        plan=plan,
+        dry_run=True,
+        lists=plan.lists,
+        images=plan.images,
+        blobs=plan.blobs,
+        blob_bytes=plan.blob_bytes,
+        bytes_freed=plan.bytes_freed,
+        already_gone=0,
+        changed=(),
+        failures=(),
+        left=0,
+        stopped="",
+        appeared=(),
+        seconds={},
+    )
 
 
 def text_lines(report: PruneReport, *, summary: bool) -> Iterator[str]:
@@ -194,9 +214,14 @@ def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
         {
             "digest": DIGEST_PREFIX + index.blob_digests[blob].tobytes().hex(),
             "bytes": size,
-            "reason": plan.blob_reason(blob).text,
+            "reason": reason.text,
         }
-        for blob, size in zip(report.blobs.tolist(), report.blob_bytes.tolist(), strict=True)
+        for blob, size, reason in zip(
+            report.blobs.tolist(),
+            report.blob_bytes.tolist(),
+            plan.blob_reasons(report.blobs),
+            strict=True,
+        )
     ]
 
 

@@ -225,25 +225,18 @@ class _Run:
         )
 
     def _merge(self, builder: IndexBuilder, results: Iterable[ListingPart | ShardIndex]) -> None:
-        """Merges what comes back; shards wait until the listing of blobs/ is whole."""
-        blobs: bytearray | None = bytearray() if self._options.edges else None
-        waiting: list[ShardIndex] = []
+        """Merges what comes back, in any order."""
+        blobs = bytearray()
         for result in results:
             self._checkpoint()
-            if isinstance(result, ListingPart):
-                assert blobs is not None
-                blobs += result.digests
-                names = [f"{ociregistry.blob_folder}/{name}" for name in result.foreign]
-                self._foreign += names
-                if result.last:
-                    builder.set_blobs(blobs)
-                    blobs = None
-                    while waiting:
-                        self._add(builder, waiting.pop())
-            elif blobs is not None:
-                waiting.append(result)
-            else:
+            if isinstance(result, ShardIndex):
                 self._add(builder, result)
+                continue
+            blobs += result.digests
+            self._foreign += [f"{ociregistry.blob_folder}/{name}" for name in result.foreign]
+            if result.last:
+                builder.set_blobs(blobs)
+                blobs = bytearray()
 
     def _add(self, builder: IndexBuilder, shard: ShardIndex) -> None:
         folder, positions = self._sent.pop(shard.chunk)
@@ -256,7 +249,7 @@ class _Run:
                 if isinstance(positions, slice)
                 else positions[fault.row]
             )
-            self._unread.append(_Unread(folder, at, builder.digest_of(folder, row), fault))
+            self._unread.append(_Unread(folder, at, builder.digest_of(row), fault))
         self._progress.advance(len(rows), sum(shard.file_sizes))
 
     def _read_again(self, builder: IndexBuilder, executor: Executor) -> None:

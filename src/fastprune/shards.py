@@ -29,11 +29,13 @@ EMPTY_TIME = "0" * TIME_CHARS
 
 UrlMatch: TypeAlias = "Callable[[Sequence[bytes]], array[int]]"
 
-_DIGEST_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES
+_LINE_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES + 1
 _MAX_SIZE = 2**63 - 1
-_ODD_TIME_CHARS = 64
+ODD_TIME_CHARS = 64
+"""Characters that are kept of a time that is not `TIME_CHARS` long."""
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
-_ABSENT_RECORD = ManifestRecord(ABSENT, "", "", "", [], [])
+_ABSENT_RECORD = ManifestRecord(ABSENT, "", "", "", "", [])
 
 
 class Fault(NamedTuple):
@@ -67,8 +69,7 @@ class ShardIndex:
         odd_times: Triples of row, column (0 created, 1 pulled) and the text that didn't fit.
         url_matches: uint32 a row: bit k says that pattern set k matches the URL; empty
             if no patterns were given.
-        modified: int64 a row: st_mtime_ns when it was read.
-        file_sizes: uint32 a row: bytes of the file when it was read.
+        file_sizes: uint32 a row: bytes of the file.
         declared: int64 a row: sum of the sizes of an image's descriptors, else 0.
         digest_counts: uint32 a row: how many digests it refers to; empty without edges.
         digests: 32 raw bytes each, row after row: children of lists, blobs of images.
@@ -85,7 +86,6 @@ class ShardIndex:
     pulled: bytes
     odd_times: tuple[tuple[int, int, str], ...]
     url_matches: array[int]
-    modified: array[int]
     file_sizes: array[int]
     declared: array[int]
     digest_counts: array[int]
@@ -100,19 +100,17 @@ class ChunkRecords:
     Slots that nothing was put into are absent in the shard that `pack` makes.
     """
 
-    __slots__ = ("_chunk", "_modified", "_records", "_sizes", "faults")
+    __slots__ = ("_chunk", "_records", "_sizes", "faults")
 
     def __init__(self, chunk: int, rows: int) -> None:
         self._chunk = chunk
         self._records = [_ABSENT_RECORD] * rows
-        self._modified = array("q", bytes(8 * rows))
         self._sizes = array("I", bytes(4 * rows))
         self.faults: list[Fault] = []
 
-    def put(self, row: int, record: ManifestRecord, modified: int, size: int) -> None:
-        """Stores what the file of a row says, and its mtime (ns) and size (bytes)."""
+    def put(self, row: int, record: ManifestRecord, size: int) -> None:
+        """Stores what the file of a row says, and its size in bytes."""
         self._records[row] = record
-        self._modified[row] = modified
         self._sizes[row] = size
 
     def pack(self, *, edges: bool, match: UrlMatch | None) -> ShardIndex:
@@ -128,7 +126,7 @@ class ChunkRecords:
         except ManifestError:
             self._drop_invalid()
             packed = _pack_edges(self._records)
-        kinds, urls, created, pulled, digest_lists, _ = zip(*self._records, strict=True)
+        kinds, urls, created, pulled, _, _ = zip(*self._records, strict=True)
         url_bytes = [url.encode() for url in urls]
         odd_times: list[tuple[int, int, str]] = []
         return ShardIndex(
@@ -141,10 +139,9 @@ class ChunkRecords:
             pulled=_pack_times(pulled, 1, odd_times),
             odd_times=tuple(odd_times),
             url_matches=match(url_bytes) if match else array("I"),
-            modified=self._modified,
             file_sizes=self._sizes,
             declared=packed.declared,
-            digest_counts=array("I", map(len, digest_lists) if edges else ()),
+            digest_counts=packed.counts if edges else array("I"),
             digests=packed.digests if edges else b"",
             sizes=packed.sizes if edges else array("q"),
             faults=tuple(self.faults),
@@ -161,19 +158,22 @@ class ChunkRecords:
 
 class _Edges(NamedTuple):
     digests: bytes
+    counts: array[int]
     sizes: array[int]
     declared: array[int]
 
 
 def _pack_edges(records: Sequence[ManifestRecord]) -> _Edges:
-    *_, digest_lists, size_lists = zip(*records, strict=True)
-    digests = pack_digests(list(chain.from_iterable(digest_lists)))
+    *_, digest_lines, size_lists = zip(*records, strict=True)
+    digests = pack_digests(digest_lines)
     sizes = pack_sizes(list(chain.from_iterable(size_lists)))
     try:
         declared = array("q", map(sum, size_lists))
     except OverflowError:
         raise ManifestError("the sizes of an image add up to more than 2^63 bytes") from None
-    return _Edges(digests, sizes, declared)
+    # Every line has been found to be as long as a digest.
+    counts = array("I", [-(-len(lines) // _LINE_CHARS) for lines in digest_lines])
+    return _Edges(digests, counts, sizes, declared)
 
 
 def check_record(record: ManifestRecord) -> None:
@@ -185,15 +185,16 @@ def check_record(record: ManifestRecord) -> None:
     _pack_edges([record])
 
 
-def pack_digests(texts: Sequence[str]) -> bytes:
-    """Turns digest strings into raw bytes, all or nothing.
+def pack_digests(lines: Sequence[str]) -> bytes:
+    """Turns digests into raw bytes, all or nothing.
 
-    The check is strict, and costs a fraction of checking each text alone: the texts are
-    laid out as the lines of a grid, whose columns are checked and taken away until only
-    hex digits are left.
+    The check is strict, and costs a fraction of checking each digest alone: they are laid
+    out as the lines of a grid, whose columns are checked and taken away until only hex
+    digits are left.
 
     Args:
-        texts: Digests, each of which should be `sha256:` and 64 lower-case hex digits.
+        lines: Texts of any number of digests each, with a line feed between two; each
+            digest should be `sha256:` and 64 lower-case hex digits.
 
     Returns:
         32 bytes per digest.
@@ -201,25 +202,25 @@ def pack_digests(texts: Sequence[str]) -> bytes:
     Raises:
         ManifestError: At least one is anything else.
     """
-    if not texts:
+    text = "\n".join(filter(None, lines))
+    if not text:
         return b""
-    count = len(texts)
     try:
-        grid = bytearray("\n".join(texts) + "\n", "ascii")
-        width = _DIGEST_CHARS + 1
-        if len(grid) != width * count:
+        grid = bytearray(text + "\n", "ascii")
+        if len(grid) % _LINE_CHARS:
             raise ValueError
+        width = _LINE_CHARS
         for char in DIGEST_PREFIX:
             _take_column(grid, 0, width, char)
             width -= 1
-        # Texts of other lengths leave a line feed elsewhere, where it is no hex digit.
+        # Lines of other lengths leave a line feed elsewhere, where it is no hex digit.
         _take_column(grid, width - 1, width, "\n")
         if grid != grid.lower():
             raise ValueError
         return binascii.unhexlify(grid)
-    except (ValueError, TypeError):
-        odd: object = next((text for text in texts if not is_digest(text)), texts[0])
-        raise ManifestError(f"not a sha256 digest: {str(odd)[:80]!r}") from None
+    except ValueError:
+        odd = next((line for line in text.split("\n") if not is_digest(line)), text)
+        raise ManifestError(f"not a sha256 digest: {odd[:80]!r}") from None
 
 
 def _take_column(grid: bytearray, column: int, width: int, char: str) -> None:
@@ -229,9 +230,9 @@ def _take_column(grid: bytearray, column: int, width: int, char: str) -> None:
     del grid[column::width]
 
 
-def is_digest(text: object) -> bool:
-    """Whether a value is `sha256:` and 64 lower-case hex digits."""
-    return isinstance(text, str) and _DIGEST(text) is not None
+def is_digest(text: str) -> bool:
+    """Whether a text is `sha256:` and 64 lower-case hex digits."""
+    return _DIGEST(text) is not None
 
 
 def is_digest_url(url: str) -> bool:
@@ -269,5 +270,5 @@ def _pack_times(texts: Sequence[str], column: int, odd_times: list[tuple[int, in
         fits = len(text) == TIME_CHARS and text.isascii()
         fitting.append(text if fits else EMPTY_TIME)
         if text and not fits:
-            odd_times.append((row, column, text[:_ODD_TIME_CHARS]))
+            odd_times.append((row, column, text[:ODD_TIME_CHARS]))
     return "".join(fitting).encode("ascii")

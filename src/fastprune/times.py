@@ -64,11 +64,6 @@ def format_times(times: Times) -> list[str]:
     return texts
 
 
-def format_time(seconds: int) -> str:
-    """The text of one time; empty for `NO_TIME` and `BAD_TIME`."""
-    return format_times(np.array([seconds], dtype=np.int64))[0]
-
-
 def _number(digits: NDArray[np.int64]) -> NDArray[np.int64]:
     value: NDArray[np.int64] = digits[:, 0]
     for column in range(1, digits.shape[1]):

@@ -6,6 +6,8 @@ imports typer. `main` is light: what a command needs is imported when it runs.
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 
 
@@ -17,6 +19,11 @@ def main() -> None:
 
         print(f"fastprune {__version__}")
         return
+    # Few cycles are ever made here, and looking for them while a million names are listed
+    # takes longer than listing them.
+    gc.set_threshold(100_000, 50, 50)
+    # numpy's linear algebra is not used; its threads would only cost start-up and memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from fastprune.cli.app import run
 
     run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -64,6 +65,10 @@ def command(name: str, *groups: type[Any]) -> Callable[[Callable[..., int]], Non
             except FastpruneError as error:
                 _say(error)
                 code = error.exit_code
+            except KeyboardInterrupt:
+                # Once something may be deleted, `run_until_signal` takes signals.
+                print("fastprune: interrupted; nothing was deleted", file=sys.stderr)
+                code = 128 + signal.SIGINT
             raise typer.Exit(code)
 
         guarded.__signature__ = _with_context(function)  # type: ignore[attr-defined]
@@ -92,7 +97,9 @@ def _say(error: FastpruneError) -> None:
 
 def run() -> None:
     """Registers the commands and runs the one that was asked for."""
-    from fastprune.cli import list_command, prune_command
+    from fastprune.cli import list_command, prune_command, tune_command
 
-    del list_command, prune_command
+    del list_command, prune_command, tune_command
+    # As an exception, so that workers end and a progress bar gives the cursor back.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     app()

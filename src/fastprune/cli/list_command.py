@@ -10,10 +10,10 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.running import Interruption, run_async
 from fastprune.cli.selection import to_policy
 from fastprune.cli.session import open_session, write
 from fastprune.errors import UsageError
+from fastprune.scanner import ScanOptions, scan_cache
 
 
 @command("list", SelectionOptions)
@@ -65,39 +65,27 @@ def list_manifests(
     session = open_session(options)
     policy = to_policy(selection, datetime.now(UTC))
     _check(form, sort)
-    executor = session.open_executor()
-    try:
-        # From here on the workers are there, and heavy imports may come.
-        from fastprune.api import scan
-        from fastprune.cli.warnings import warn_about, warn_of_servers
-        from fastprune.index import CacheIndex
-        from fastprune.listing import Format, SortKey, render, sorted_rows
-        from fastprune.refcounts import Rows
-        from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions
-        from fastprune.selection import select
-
-        # The ages of an image count with those of its children: that needs the edges.
-        needs_edges = policy.pulled_before is not None or policy.count is not None
-        scan_options = ScanOptions(
-            edges=needs_edges,
-            pattern_sets=policy.pattern_sets,
-            max_manifest_bytes=session.max_manifest_bytes or MAX_MANIFEST_BYTES,
+    # The ages of an image count with those of its children: that needs the edges.
+    needs_edges = policy.pulled_before is not None or policy.count is not None
+    scan_options = ScanOptions(
+        edges=needs_edges,
+        pattern_sets=policy.pattern_sets,
+        max_manifest_bytes=session.max_manifest_bytes,
+    )
+    with session.executor() as executor:
+        index = scan_cache(
+            session.image_path, lambda _: executor, scan_options, progress=session.progress()
         )
+    from fastprune.cli.warnings import warn_about, warn_of_servers
+    from fastprune.listing import Format, SortKey, render, sorted_rows
+    from fastprune.selection import select
 
-        async def work(interruption: Interruption) -> CacheIndex:
-            return await scan(
-                session.image_path, scan_options, executor=executor, progress=session.progress()
-            )
-
-        index, _ = run_async(work)
-    finally:
-        executor.close()
     warn_about(index)
     warn_of_servers(session.image_path)
     terminal = sys.stdout.isatty()
     chosen = Format(form) if form else (Format.table if terminal else Format.text)
     tabular = chosen in (Format.table, Format.csv)
-    rows: Rows = select(index, policy).selected.nonzero()[0]
+    rows = select(index, policy).selected.nonzero()[0]
     rows = sorted_rows(index, rows, SortKey(sort.lstrip("-")), reverse=sort.startswith("-"))
     write(
         render(

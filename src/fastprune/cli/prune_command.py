@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Awaitable, Callable
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,20 +14,22 @@ import typer
 from fastprune.cli.app import command
 from fastprune.cli.config import prune_settings
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.running import Interruption, run_async
+from fastprune.cli.running import run_until_signal
 from fastprune.cli.selection import overridden, to_policy
 from fastprune.cli.session import (
     Session,
     log,
     open_session,
-    parse_number_or_auto,
     write,
     write_json,
 )
 from fastprune.cli.warnings import warn_of_servers
 from fastprune.errors import UnreadableManifestsError, UsageError
+from fastprune.limits import DEFAULT_CONCURRENCY, Limits
+from fastprune.pipeline import PlanOptions, TimedPlan, refuse_servers, work_out
 from fastprune.policy import Policy
 from fastprune.quantities import format_bytes, format_count, parse_duration
+from fastprune.scanner import ScanOptions, check_root
 
 if TYPE_CHECKING:
     from fastprune.plan import PrunePlan
@@ -139,79 +141,76 @@ def prune_manifests(
     if outcome is None:
         print("fastprune: nothing was removed", file=sys.stderr)
         return 1
-    report, interruption = outcome
+    report, signal_code = outcome
     _say_problems(report)
     if dry_run:
         warn_of_servers(session.image_path)
     _print(report, pruning)
-    return interruption.exit_code or report.exit_code
+    return signal_code or report.exit_code
 
 
 def _prune(
     session: Session, policy: Policy, pruning: PruneOptions
-) -> tuple[PruneReport, Interruption] | None:
-    concurrency = parse_number_or_auto(pruning.concurrency, "--concurrency")
-    wait = _seconds(pruning.lock_wait, "--lock-wait")
-    grace = _seconds(pruning.grace, "--grace")
-    longest = _seconds(pruning.max_duration, "--max-duration")
+) -> tuple[PruneReport, int | None] | None:
+    """Gives the report and, if a signal ended it, the exit code of that; None for a no."""
+    concurrency = session.concurrency(pruning.concurrency)
     pace = pruning.max_deletes_per_second
     if pace is not None and not 0 < pace < math.inf:
         raise UsageError(f"--max-deletes-per-second {pace}: must be more than 0")
-    executor = session.open_executor()
-    try:
-        # From here on the workers are there, and heavy imports may come.
-        from fastprune.api import prune
-        from fastprune.deleter import DEFAULT_CONCURRENCY, Limits
-        from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions
+    longest = _seconds(pruning.max_duration, "--max-duration")
+    deadline = None if longest is None else time.monotonic() + longest
+    wait = _seconds(pruning.lock_wait, "--lock-wait") or 0
+    options = PlanOptions(
+        scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+        allow_broken=pruning.allow_broken,
+        skip_corrupt=pruning.skip_corrupt,
+        grace=_seconds(pruning.grace, "--grace") or 0,
+        deadline=deadline,
+    )
 
-        async def work(interruption: Interruption) -> PruneReport | None:
-            return await prune(
+    def plan() -> TimedPlan:
+        with session.executor() as executor:
+            return work_out(
                 session.image_path,
                 policy,
-                dry_run=bool(pruning.dry_run),
-                allow_broken=pruning.allow_broken,
-                skip_corrupt=pruning.skip_corrupt,
-                options=ScanOptions(
-                    max_manifest_bytes=session.max_manifest_bytes or MAX_MANIFEST_BYTES
-                ),
-                executor=executor,
-                limits=Limits(concurrency or DEFAULT_CONCURRENCY, interruption.reason, pace),
-                lock_wait=wait or 0,
-                grace=grace or 0,
-                max_seconds=longest,
-                force=pruning.force,
-                confirm=_confirmation(pruning, interruption),
+                lambda _: executor,
+                options,
                 progress=session.progress(),
             )
 
-        report, interruption = run_async(work)
-    finally:
-        executor.close()
-    return None if report is None else (report, interruption)
+    if pruning.dry_run:
+        timed = plan()
+        from fastprune.report import planned_report
+
+        return dataclasses.replace(planned_report(timed.plan), seconds=timed.seconds), None
+    if not pruning.force:
+        refuse_servers(session.image_path)
+    check_root(session.image_path)
+    from fastprune.guard import cache_lock
+
+    with cache_lock(session.image_path, wait):
+        timed = plan()
+        if not timed.plan.is_empty and not pruning.yes and not _confirmed(timed.plan):
+            return None
+        limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace).until(deadline)
+        from fastprune.api import apply
+
+        report, signal_code = run_until_signal(
+            lambda stopped: apply(
+                timed.plan, limits=limits.or_when(stopped), progress=session.progress()
+            )
+        )
+    return dataclasses.replace(report, seconds=timed.seconds | report.seconds), signal_code
 
 
 def _seconds(text: str | None, option: str) -> float | None:
     return parse_duration(text, option) if text is not None else None
 
 
-def _confirmation(
-    pruning: PruneOptions, interruption: Interruption
-) -> Callable[[PrunePlan], Awaitable[bool]]:
-    """Asks on a terminal; from its yes on, a signal lets the running batches finish."""
-    asks = not pruning.yes and sys.stdin.isatty() and sys.stderr.isatty()
-
-    async def confirm(plan: PrunePlan) -> bool:
-        if asks and not await _ask(plan):
-            return False
-        interruption.graceful = True
+def _confirmed(plan: PrunePlan) -> bool:
+    """Asks, if there is a terminal to ask on."""
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
         return True
-
-    return confirm
-
-
-async def _ask(plan: PrunePlan) -> bool:
-    import anyio.to_thread
-
     manifests = len(plan.lists) + len(plan.images)
     question = (
         f"Remove {format_count(manifests, 'manifest')} and "
@@ -219,9 +218,7 @@ async def _ask(plan: PrunePlan) -> bool:
         f"from {plan.index.root}? [y/N] "
     )
     print(question, end="", file=sys.stderr, flush=True)
-    # Abandoned if a signal comes: nobody can interrupt a thread that waits for input.
-    answer = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
-    return answer.strip().lower() in ("y", "yes")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _say_problems(report: PruneReport) -> None:

@@ -1,7 +1,8 @@
-"""Runs a command's asynchronous work: event loop, signals, exit code.
+"""Runs the part of a command that deletes: event loop, signals, exit code.
 
-The first SIGINT or SIGTERM ends the work between two steps, the second at once. Nothing
-is lost either way: see the order of deletion in `fastprune.deleter`.
+Before it, a signal simply ends the process: nothing has been deleted. From here on, the
+first SIGINT or SIGTERM ends the work between two batches, the second one at once.
+Nothing is lost either way: see the order of deletion in `fastprune.deleter`.
 """
 
 from __future__ import annotations
@@ -9,72 +10,51 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from typing import TypeVar
-
-import typer
 
 T = TypeVar("T")
 
 
-class Interruption:
-    """Whether a signal came, and whether the work can stop by itself.
+def run_until_signal(
+    work: Callable[[Callable[[], str]], Awaitable[T]],
+) -> tuple[T, int | None]:
+    """Runs asynchronous work in an event loop (uvloop where there is one).
 
-    Attributes:
-        signal_name: `SIGINT` or `SIGTERM`, or empty.
-        graceful: Set it once the work asks `reason` between two steps. Before, a
-            signal cancels the work.
+    Args:
+        work: Gets a function that says why to stop, if a signal came.
+
+    Returns:
+        What the work gave, and 128 plus the number of the signal, or None.
     """
-
-    def __init__(self) -> None:
-        """Nothing has come yet."""
-        self.signal_name = ""
-        self.graceful = False
-
-    def reason(self) -> str:
-        """Why to stop; empty if there is no reason."""
-        return self.signal_name
-
-    @property
-    def exit_code(self) -> int | None:
-        """128 and the number of the signal, or None."""
-        return 128 + signal.Signals[self.signal_name] if self.signal_name else None
-
-
-def run_async(work: Callable[[Interruption], Awaitable[T]]) -> tuple[T, Interruption]:
-    """Runs the work in an event loop (uvloop where there is one).
-
-    Raises:
-        typer.Exit: A signal ended it before it could stop by itself.
-    """
-    # Commands come here when their scan workers have begun to start.
     import anyio
 
-    interruption = Interruption()
-    results: list[T] = []
+    arrived: list[signal.Signals] = []
 
-    async def watch(scope: anyio.CancelScope) -> None:
+    def stopped() -> str:
+        return arrived[0].name if arrived else ""
+
+    async def watch() -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for number in signals:
-                if interruption.signal_name:
+                if arrived:
                     os._exit(128 + number)
-                interruption.signal_name = number.name
-                if not interruption.graceful:
-                    scope.cancel()
+                arrived.append(number)
 
-    async def run() -> None:
+    async def run() -> T:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch, tasks.cancel_scope)
-            results.append(await work(interruption))
+            tasks.start_soon(watch)
+            result = await work(stopped)
             tasks.cancel_scope.cancel()
+        return result
 
+    has_uvloop = find_spec("uvloop") is not None
     try:
-        anyio.run(run, backend_options={"use_uvloop": _has_uvloop()})
+        result = anyio.run(run, backend_options={"use_uvloop": has_uvloop})
     except BaseExceptionGroup as group:
         # A task group wraps what its body raises; there is only the one.
         raise _only(group) from None
-    if not results:
-        raise typer.Exit(interruption.exit_code or 1)
-    return results[0], interruption
+    return result, 128 + arrived[0] if arrived else None
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -82,9 +62,3 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def _has_uvloop() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("uvloop") is not None

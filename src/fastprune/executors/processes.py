@@ -30,6 +30,7 @@ R = TypeVar("R")
 
 _ITEMS_AHEAD = 2
 _MOST_JOBS = 8
+_BUFFER_BYTES = 1 << 20
 
 
 class ProcessExecutor:
@@ -98,7 +99,7 @@ class _Worker:
 
     @classmethod
     def fork(cls, siblings: list[_Worker]) -> _Worker:
-        ours, theirs = socket.socketpair()
+        ours, theirs = _connection()
         pid = os.fork()
         if pid == 0:
             try:
@@ -114,7 +115,7 @@ class _Worker:
 
     @classmethod
     def spawn(cls, siblings: list[_Worker]) -> _Worker:
-        ours, theirs = socket.socketpair()
+        ours, theirs = _connection()
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own program, no shell
                 [sys.executable, "-m", "fastprune.executors.worker", str(theirs.fileno())],
@@ -177,6 +178,13 @@ class _Worker:
                 os.kill(self.pid, signal.SIGKILL)
         self.socket.close()
         self._wait()
+
+
+def _connection() -> tuple[socket.socket, socket.socket]:
+    """A pair of sockets; ours first. Results are large, so theirs holds as much as it may."""
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+    return ours, theirs
 
 
 def available_jobs(affinity: int | None = None, quota: float | None = None) -> int:

@@ -15,6 +15,9 @@ is never used: a file is known by its folder and name only.
 
 from __future__ import annotations
 
+from operator import itemgetter
+from typing import Any
+
 import orjson
 
 from fastprune.errors import ManifestError
@@ -26,6 +29,7 @@ blob_folder = "blobs"
 # Indexed by ManifestHolder.type.
 _PARTS = ("v2.docker.manifestList", "v2.docker.manifest", "v1.oci.index", "v1.oci.manifest")
 _IMAGE_TYPES = (1, 3)
+_DIGEST, _SIZE = itemgetter("digest"), itemgetter("size")
 
 
 def parse(content: bytes | bytearray | memoryview) -> ManifestRecord:
@@ -58,10 +62,7 @@ def parse(content: bytes | bytearray | memoryview) -> ManifestRecord:
     part = holder.get(_PARTS[kind])
     if type(part) is not dict:
         raise ManifestError(f"{_PARTS[kind]} is not an object")
-    if kind in _IMAGE_TYPES:
-        digests, sizes = _blobs(part)
-    else:
-        digests, sizes = _children(part), []
+    digests, sizes = _blobs(part) if kind in _IMAGE_TYPES else (_children(part), [])
     created, pulled = holder.get("created"), holder.get("pulled")
     return ManifestRecord(
         kind,
@@ -73,31 +74,32 @@ def parse(content: bytes | bytearray | memoryview) -> ManifestRecord:
     )
 
 
-def _children(part: dict[str, object]) -> list[str]:
+def _children(part: dict[str, Any]) -> str:
     manifests = part.get("manifests")
     if type(manifests) is not list:
         raise ManifestError("a list without an array of manifests")
     try:
-        return [descriptor["digest"] for descriptor in manifests]
+        return "\n".join(map(_DIGEST, manifests))
     except (KeyError, TypeError):
         raise ManifestError("a descriptor in manifests has no digest") from None
 
 
-def _blobs(part: dict[str, object]) -> tuple[list[str], list[int]]:
+def _blobs(part: dict[str, Any]) -> tuple[str, list[int]]:
     layers, config = part.get("layers"), part.get("config")
     if type(layers) is not list:
         raise ManifestError("an image without an array of layers")
     if type(config) is not dict:
         raise ManifestError("an image without a config descriptor")
+    descriptors = [*layers, config]
     try:
-        digests = [descriptor["digest"] for descriptor in layers]
-        digests.append(config["digest"])
-        # The server leaves a size of zero out of a Docker descriptor.
-        sizes = [descriptor.get("size", 0) for descriptor in layers]
-        sizes.append(config.get("size", 0))
-    except (KeyError, TypeError, AttributeError):
+        digests = "\n".join(map(_DIGEST, descriptors))
+    except (KeyError, TypeError):
         raise ManifestError("a layer or config descriptor has no digest") from None
-    return digests, sizes
+    try:
+        return digests, list(map(_SIZE, descriptors))
+    except KeyError:
+        # The server leaves a size of zero out of a Docker descriptor.
+        return digests, [descriptor.get("size", 0) for descriptor in descriptors]
 
 
 def _shown(value: object) -> str:

@@ -1,0 +1,166 @@
+"""What `fastprune tune --save` wrote down: defaults for each cache.
+
+The file is `$XDG_CONFIG_HOME/fastprune/tuned.json`, else `~/.config/fastprune/tuned.json`:
+
+    {"version": 1, "caches": {"/var/lib/ociregistry": {"jobs": 4, "concurrency": 16}}}
+
+A value is a number or "auto". Caches are known by their resolved paths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from fastprune.errors import FastpruneError
+
+VERSION = 1
+
+_MOST = 1024
+
+log = logging.getLogger("fastprune")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDefaults:
+    """What to use if the command line does not say; None means auto.
+
+    Attributes:
+        jobs: Number of scan workers.
+        concurrency: Number of threads that delete.
+    """
+
+    jobs: int | None = None
+    concurrency: int | None = None
+
+
+def load_defaults(image_path: str) -> SavedDefaults:
+    """What was saved for a cache. What can't be used is warned about and ignored.
+
+    Args:
+        image_path: The cache.
+    """
+    path = _file()
+    entry = _read_caches(path).get(_key(image_path))
+    if entry is None:
+        return SavedDefaults()
+    if not isinstance(entry, dict):
+        log.warning("%s is damaged and not used: %s is not an object", path, image_path)
+        return SavedDefaults()
+    defaults = SavedDefaults(
+        *(_number(entry, key, f"{path}: {image_path}") for key in ("jobs", "concurrency"))
+    )
+    log.debug("%s: %s for %s", path, entry, image_path)
+    return defaults
+
+
+def save_defaults(image_path: str, defaults: SavedDefaults) -> str:
+    """Saves the defaults for a cache, beside those for others.
+
+    Args:
+        image_path: The cache.
+        defaults: What to use from now on.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        FastpruneError: It can't be written.
+    """
+    path = _file()
+    if not path:
+        raise FastpruneError("there is no home folder to save in: set XDG_CONFIG_HOME")
+    caches = _read_caches(path)
+    caches[_key(image_path)] = {
+        "jobs": defaults.jobs or "auto",
+        "concurrency": defaults.concurrency or "auto",
+    }
+    document = {"version": VERSION, "caches": caches}
+    import orjson
+
+    try:
+        # A link may lead to where somebody keeps all configuration files.
+        _write(
+            os.path.realpath(path),
+            orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
+        )
+    except OSError as error:
+        raise FastpruneError(f"{path} can't be written: {error.strerror}") from error
+    return path
+
+
+def _key(image_path: str) -> str:
+    # JSON is UTF-8, and a path need not be.
+    return os.fsencode(os.path.realpath(image_path)).decode("utf-8", "backslashreplace")
+
+
+def _file() -> str:
+    """The path of the file; empty if there is no home folder."""
+    folder = os.environ.get("XDG_CONFIG_HOME", "")
+    # The XDG base directory specification: what is not absolute is to be ignored.
+    if not os.path.isabs(folder):
+        folder = os.path.join(os.path.expanduser("~"), ".config")
+    return os.path.join(folder, "fastprune", "tuned.json") if os.path.isabs(folder) else ""
+
+
+def _read_caches(path: str) -> dict[str, Any]:
+    """The caches of the file; none, with a warning, if it can't be understood."""
+    if not path:
+        return {}
+    try:
+        with open(path, "rb") as file:
+            # Most machines have no such file, and no command should wait for this then.
+            import orjson
+
+            document = orjson.loads(file.read())
+        if not _is_usable(document):
+            raise ValueError(f'it is no object of version {VERSION} with an object "caches"')
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        log.warning("%s can't be read and is not used: %s", path, error.strerror)
+        return {}
+    except ValueError as error:
+        log.warning("%s is damaged and not used: %s", path, error)
+        return {}
+    return dict(document["caches"])
+
+
+def _is_usable(document: Any) -> bool:
+    return (
+        isinstance(document, dict)
+        and document.get("version") == VERSION
+        and isinstance(document.get("caches"), dict)
+    )
+
+
+def _number(entry: dict[str, Any], key: str, where: str) -> int | None:
+    value = entry.get(key, "auto")
+    if value == "auto":
+        return None
+    if type(value) is int and 1 <= value <= _MOST:
+        return value
+    log.warning("%s: %s is not used: neither auto nor a number from 1 to %d", where, key, _MOST)
+    return None
+
+
+def _write(path: str, content: bytes) -> None:
+    """Writes a file that is there whole or as it was before."""
+    import tempfile
+
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=".tuned-", dir=folder)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

@@ -1,0 +1,116 @@
+"""From a cache to a plan: what the library and the command line both do first.
+
+Stage: walk to plan. Input: the path of a cache and a policy. Output: `PrunePlan`.
+Blocking; I/O: reads only.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from fastprune.errors import DurationError, ServerRunningError
+from fastprune.executors import Executor
+from fastprune.policy import Policy
+from fastprune.progress import Progress
+from fastprune.scanner import ScanOptions, check_root, scan_cache
+
+if TYPE_CHECKING:
+    from fastprune.plan import PrunePlan
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """How to work out a plan.
+
+    Attributes:
+        scan: How to scan; its patterns are replaced by those of the policy.
+        allow_broken: Remove selected manifests although a list that stays needs them.
+        skip_corrupt: Treat manifests that can't be read as absent.
+        grace: Spare blobs that were written in the last so many seconds.
+        deadline: When to give up, by `time.monotonic`; None for never.
+    """
+
+    scan: ScanOptions = field(default_factory=ScanOptions)
+    allow_broken: bool = False
+    skip_corrupt: bool = False
+    grace: float = 0
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimedPlan:
+    """A plan, and the seconds that its steps took."""
+
+    plan: PrunePlan
+    seconds: dict[str, float]
+
+
+def work_out(
+    root: str,
+    policy: Policy,
+    open_executor: Callable[[int], Executor],
+    options: PlanOptions,
+    *,
+    progress: Progress | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> TimedPlan:
+    """Scans a cache and plans a prune of it.
+
+    Args:
+        root: Path of the cache.
+        policy: What to select.
+        open_executor: Gives the executor for a number of manifests.
+        options: How.
+        progress: Is told about the scan.
+        checkpoint: Called often; raises if the work is to end.
+
+    Raises:
+        UsageError: The policy can't be used.
+        NoCacheError: There is no cache at this path.
+        UnreadableManifestsError: See `make_plan`.
+        DurationError: The deadline passed.
+        WorkerError: A worker died.
+    """
+    policy.check()
+
+    def check() -> None:
+        checkpoint()
+        if options.deadline is not None and time.monotonic() > options.deadline:
+            raise DurationError("--max-duration was over before the cache was scanned")
+
+    started = time.monotonic()
+    scan_options = replace(options.scan, edges=True, pattern_sets=policy.pattern_sets)
+    index = scan_cache(root, open_executor, scan_options, progress=progress, checkpoint=check)
+    scanned = time.monotonic()
+    # numpy is there by now: it was imported while the workers read.
+    from fastprune.plan import make_plan
+
+    plan = make_plan(
+        index, policy, allow_broken=options.allow_broken, skip_corrupt=options.skip_corrupt
+    )
+    if options.grace > 0:
+        from fastprune.guard import young_blobs
+
+        plan = plan.sparing(young_blobs(index, plan.blobs, options.grace))
+    planned = time.monotonic()
+    return TimedPlan(plan, {"scan": scanned - started, "plan": planned - scanned})
+
+
+def refuse_servers(root: str) -> None:
+    """Makes sure that no server runs on a cache.
+
+    Raises:
+        NoCacheError: There is no cache at this path.
+        ServerRunningError: One seems to run; the message says which process.
+    """
+    check_root(root)
+    from fastprune.guard import running_servers
+
+    servers = running_servers(os.path.abspath(root))
+    if servers:
+        named = "; ".join(f"process {server.pid}: {server.command}" for server in servers)
+        raise ServerRunningError(f"a server seems to run on {root}: {named}")

@@ -1,0 +1,237 @@
+"""Measures how fast files are deleted, with several numbers of threads.
+
+Stage: tune. Input: a folder of its own. Output: `DeleteFigures`. I/O: creates files in
+that folder, and deletes them.
+
+What is timed is `deleter.carry_out`, which every prune goes through. All files are there
+before the first one goes: creating files after a large deletion is slow on ext4
+(benchmarks/README.md). Their blocks are allocated, not just promised: deleting a file
+that was never written out would cost next to nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+
+import anyio
+import anyio.to_thread
+
+from fastprune.deleter import Unlinker, carry_out
+from fastprune.errors import FastpruneError
+from fastprune.index import IndexBuilder
+from fastprune.layouts import ociregistry
+from fastprune.limits import Limits
+from fastprune.plan import PrunePlan, make_plan
+from fastprune.policy import Policy
+from fastprune.progress import Progress
+from fastprune.tasks import FileSizes, open_folder
+from fastprune.tuning.figures import (
+    CONCURRENCY_SETTINGS,
+    FILE_BYTES,
+    DeleteFigures,
+    Measurement,
+    batch_size,
+    in_turn,
+)
+from fastprune.tuning.scratch import MOST_OF_FREE, create_file, not_made, room_for_files
+
+_ROUNDS = 3
+_PIECES = _ROUNDS * len(CONCURRENCY_SETTINGS)
+_LEAST_IN_PIECE = 32
+_CREATE_STEP = 128
+# How long deleting a file takes, more or less: what is created must be deleted in time.
+_USUAL_SECONDS = 1e-4
+
+
+class StoppedError(FastpruneError):
+    """The measuring was told to end."""
+
+
+class DeleteMeter:
+    """Times deletions of files of its own."""
+
+    def __init__(
+        self,
+        scratch: str,
+        *,
+        clock: Callable[[], float],
+        progress: Progress,
+        stopped: Callable[[], str],
+    ) -> None:
+        """Makes no file yet.
+
+        Args:
+            scratch: A folder that `scratch_cache` made.
+            clock: Gives seconds.
+            progress: Is told about files.
+            stopped: Asked often; says why it must end, or nothing.
+        """
+        self._scratch, self._clock = scratch, clock
+        self._progress, self._stopped = progress, stopped
+
+    def measure(self, files: int, seconds: float) -> DeleteFigures:
+        """Times every concurrency, in turn, several times.
+
+        Args:
+            files: How many to delete with each; fewer if creating them takes too long,
+                or needs too much of the space that is free.
+            seconds: How long all may take, more or less.
+
+        Raises:
+            StoppedError: It had to end.
+            FastpruneError: A file can't be created or deleted.
+        """
+        wanted = max(files // _ROUNDS, _LEAST_IN_PIECE) * _PIECES
+        started = self._clock()
+        digests = self._create(wanted, seconds)
+        created = self._clock() - started
+        each = len(digests) // _PIECES
+        # Every piece has files from everywhere in the folder, as a prune does.
+        pieces = [digests[at::_PIECES][:each] for at in range(_PIECES)]
+        self._progress.start("deleting", each * _PIECES, "files")
+        try:
+            times = anyio.run(
+                self._delete_all,
+                pieces,
+                self._clock() + seconds - created,
+                backend_options={"use_uvloop": find_spec("uvloop") is not None},
+            )
+        finally:
+            self._progress.stop()
+        return DeleteFigures(
+            wanted=files,
+            measurements=tuple(
+                Measurement(setting, each, tuple(seconds)) for setting, seconds in times.items()
+            ),
+        )
+
+    def _create(self, wanted: int, seconds: float) -> list[bytes]:
+        """Creates files, as many as there is time and room for; gives their digests."""
+        least = _LEAST_IN_PIECE * _PIECES
+        room = room_for_files(self._scratch)
+        if room < least:
+            raise FastpruneError(
+                f"too little free space at {self._scratch}: {least:,} files of {FILE_BYTES} "
+                f"bytes would take more than {MOST_OF_FREE:.0%} of it"
+            )
+        token = secrets.token_bytes(16)
+        digests: list[bytes] = []
+        total = min(wanted, room)
+        self._progress.start("creating", total, "files")
+        started = self._clock()
+        folder = open_folder(os.path.join(self._scratch, ociregistry.blob_folder))
+        try:
+            while len(digests) < total:
+                needed = self._clock() - started + len(digests) * _USUAL_SECONDS
+                if needed > seconds and len(digests) >= least:
+                    break
+                self._check()
+                step = min(_CREATE_STEP, total - len(digests))
+                for number in range(len(digests), len(digests) + step):
+                    digest = hashlib.sha256(token + number.to_bytes(8)).digest()
+                    create_file(digest.hex(), folder)
+                    digests.append(digest)
+                self._progress.advance(step, step * FILE_BYTES)
+        except OSError as error:
+            raise not_made(self._scratch, error) from error
+        finally:
+            os.close(folder)
+            self._progress.stop()
+        return digests
+
+    def _check(self) -> None:
+        if reason := self._stopped():
+            raise StoppedError(f"stopped by {reason}")
+
+    async def _delete_all(
+        self, pieces: Sequence[Sequence[bytes]], deadline: float
+    ) -> dict[int, list[float]]:
+        """Seconds to delete a piece with each setting, in each round; one round at least."""
+        await self._start_threads()
+        times: dict[int, list[float]] = {setting: [] for setting in CONCURRENCY_SETTINGS}
+        waiting = iter(pieces)
+        for number in range(_ROUNDS):
+            for setting in in_turn(CONCURRENCY_SETTINGS, number):
+                times[setting].append(await self._delete(next(waiting), setting))
+            if self._clock() > deadline:
+                break
+        return times
+
+    async def _start_threads(self) -> None:
+        """So that no measurement has to start them."""
+        most = max(CONCURRENCY_SETTINGS)
+        limiter = anyio.CapacityLimiter(most)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(most):
+                tasks.start_soon(
+                    partial(anyio.to_thread.run_sync, time.sleep, 0.002, limiter=limiter)
+                )
+
+    async def _delete(self, digests: Sequence[bytes], concurrency: int) -> float:
+        """Seconds to delete files."""
+        deleter = _TimedUnlinker(batch_size(len(digests), concurrency), self._clock)
+        plan = _orphans(self._scratch, digests)
+        started = self._clock()
+        report = await carry_out(
+            plan,
+            deleter,
+            limits=Limits(concurrency, self._stopped),
+            progress=_StepsOf(self._progress),
+        )
+        self._check()
+        if len(report.blobs) != len(digests):
+            why = report.failures[0].message if report.failures else "they are gone"
+            raise FastpruneError(f"files in {self._scratch} can't be deleted: {why}")
+        return deleter.settled_at - started
+
+
+class _TimedUnlinker(Unlinker):
+    """Deletes, and notes when all is deleted.
+
+    It does not fsync the folder: that is done once in a phase, however long it is.
+    """
+
+    def __init__(self, batch: int, clock: Callable[[], float]) -> None:
+        self.batch_size = batch
+        self.settled_at = 0.0
+        self._clock = clock
+
+    def settle(self, folder: int) -> None:
+        """See `Deleter.settle`."""
+        del folder
+        self.settled_at = self._clock()
+
+
+@dataclass(frozen=True, slots=True)
+class _StepsOf:
+    """Passes on how far a part of a step is."""
+
+    whole: Progress
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        """See `Progress.start`."""
+
+    def advance(self, count: int, size: int = 0) -> None:
+        """See `Progress.advance`."""
+        self.whole.advance(count, size)
+
+    def stop(self) -> None:
+        """See `Progress.stop`."""
+
+
+def _orphans(root: str, digests: Sequence[bytes]) -> PrunePlan:
+    """The plan to delete some blobs of a cache without manifests."""
+    nothing = [b"" for _ in ociregistry.manifest_folders]
+    builder = IndexBuilder(root, 0, nothing, (), edges=True)
+    builder.set_blobs(b"".join(digests))
+    sizes = array("q", [FILE_BYTES]) * len(digests)
+    builder.set_sizes([FileSizes(0, sizes)])
+    return make_plan(builder.finish((), (), 0), Policy(orphans_only=True))

@@ -1,0 +1,263 @@
+"""What was measured, and what follows from it.
+
+Stage: tune. Input: seconds. Output: rates, recommendations, estimates. Pure, no I/O; no
+clock either: what was timed is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+TOLERANCE = 0.05
+"""So much slower than the best counts as equally fast: the smaller setting wins then."""
+
+NOISY = 0.25
+"""A larger spread than this means that something else was using the machine."""
+
+CONCURRENCY_SETTINGS = (1, 4, 8, 16, 32)
+"""What is tried for --concurrency."""
+
+FILE_BYTES = 4096
+"""Size of the files that are deleted, as most configs and manifests have it."""
+
+_JOB_SETTINGS = (1, 2, 4, 8)
+_LEAST_BATCH, _MOST_BATCH = 16, 256
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """How fast one setting was.
+
+    Attributes:
+        setting: The number of jobs, or the concurrency.
+        count: Manifests or files in each round.
+        seconds: How long each round took, at least one.
+    """
+
+    setting: int
+    count: int
+    seconds: tuple[float, ...]
+
+    @property
+    def rate(self) -> float:
+        """Manifests or files per second, in the median round."""
+        return self.count / median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """How far the rounds lie apart: half their range, as a part of the median."""
+        return (max(self.seconds) - min(self.seconds)) / 2 / median(self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanFigures:
+    """How fast manifests are read.
+
+    Attributes:
+        sample: Manifests that each round read.
+        too_small: Whether the cache has too few manifests to tell settings apart.
+        measurements: By number of jobs, ascending.
+    """
+
+    sample: int
+    too_small: bool
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteFigures:
+    """How fast files are deleted.
+
+    Attributes:
+        wanted: Files that were to be deleted with each setting, in all rounds.
+        measurements: By concurrency, ascending.
+    """
+
+    wanted: int
+    measurements: tuple[Measurement, ...]
+
+    @property
+    def files(self) -> int:
+        """Files that were deleted with each setting, in all rounds."""
+        first = self.measurements[0]
+        return first.count * len(first.seconds)
+
+    @property
+    def too_few(self) -> bool:
+        """Whether there was no time or no room for about as many as were wanted."""
+        return self.files < self.wanted * 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What to use; None means auto."""
+
+    jobs: int | None
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long a prune of the whole cache takes, at the best rates.
+
+    Attributes:
+        scan_seconds: Reading all manifests, warm.
+        delete_seconds: Deleting all files as if each were of `FILE_BYTES`.
+    """
+
+    scan_seconds: float
+    delete_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Both."""
+        return self.scan_seconds + self.delete_seconds
+
+
+class Mount(NamedTuple):
+    """A mounted file system.
+
+    Attributes:
+        point: The folder at which it is mounted.
+        kind: Its type, as in ext4.
+        options: How it is mounted, with commas between.
+    """
+
+    point: str
+    kind: str
+    options: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine, as far as it explains figures.
+
+    Attributes:
+        cpus: Processors of the machine.
+        auto_jobs: What `--jobs auto` means: those that may be used, eight at most.
+        system: Operating system, release and architecture.
+        python: Version of the interpreter.
+        mount: The file system of the cache.
+    """
+
+    cpus: int
+    auto_jobs: int
+    system: str
+    python: str
+    mount: Mount
+
+
+@dataclass(frozen=True, slots=True)
+class TuneReport:
+    """All that was found out.
+
+    Attributes:
+        image_path: The cache.
+        machine: What it was measured on.
+        manifests: Manifests in the cache.
+        blobs: Blobs in the cache.
+        scan: How fast manifests are read.
+        deletion: How fast files are deleted.
+        seconds: How long the measuring took.
+    """
+
+    image_path: str
+    machine: Machine
+    manifests: int
+    blobs: int
+    scan: ScanFigures
+    deletion: DeleteFigures
+    seconds: float
+
+    @property
+    def recommendation(self) -> Recommendation:
+        """What to use, as far as the figures tell."""
+        return Recommendation(
+            jobs=None if self.scan.too_small else smallest_good(self.scan.measurements),
+            concurrency=smallest_good(self.deletion.measurements),
+        )
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the rounds of some setting differ too much to trust the figures."""
+        measurements = (*self.scan.measurements, *self.deletion.measurements)
+        return any(measurement.spread > NOISY for measurement in measurements)
+
+    @property
+    def estimate(self) -> Estimate:
+        """How long a prune of everything takes."""
+        files = self.manifests + self.blobs
+        return Estimate(
+            scan_seconds=self.manifests / best_rate(self.scan.measurements),
+            delete_seconds=files / best_rate(self.deletion.measurements),
+        )
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one, or the mean of the two; of seconds, so never quite zero.
+
+    Args:
+        values: At least one.
+    """
+    ordered, middle = sorted(values), len(values) // 2
+    low = ordered[middle] if len(values) % 2 else ordered[middle - 1]
+    # A coarse clock may not have moved at all.
+    return max((low + ordered[middle]) / 2, 1e-9)
+
+
+def best_rate(measurements: Sequence[Measurement]) -> float:
+    """The rate of the fastest setting, per second."""
+    return max(measurement.rate for measurement in measurements)
+
+
+def smallest_good(measurements: Sequence[Measurement]) -> int:
+    """The smallest setting that is as fast as the best, but for `TOLERANCE`."""
+    enough = best_rate(measurements) * (1 - TOLERANCE)
+    return min(one.setting for one in measurements if one.rate >= enough)
+
+
+def job_settings(auto: int, wanted: int | None = None) -> tuple[int, ...]:
+    """The numbers of scan workers to try, ascending.
+
+    Args:
+        auto: What `--jobs auto` means here; up to twice as many are tried.
+        wanted: One more, whatever it is.
+    """
+    settings = {auto, *(jobs for jobs in _JOB_SETTINGS if jobs <= 2 * auto)}
+    return tuple(sorted(settings if wanted is None else settings | {wanted}))
+
+
+def rounds_that_fit(round_seconds: float, seconds: float, *, least: int, most: int) -> int:
+    """How often a round can be repeated.
+
+    Args:
+        round_seconds: How long one takes.
+        seconds: How long all may take.
+        least: So many in any case.
+        most: Not more, even if there were time.
+    """
+    return max(least, min(most, int(seconds / max(round_seconds, 1e-9))))
+
+
+def in_turn(settings: Sequence[int], round_number: int) -> list[int]:
+    """The settings in the order of one round: each round begins with another one."""
+    first = round_number % len(settings)
+    return [*settings[first:], *settings[:first]]
+
+
+def evenly(total: int, most: int) -> list[int]:
+    """Positions in a list of `total`: all, or `most` of them at equal distances."""
+    count = min(total, most)
+    return [at * total // count for at in range(count)]
+
+
+def batch_size(files: int, concurrency: int) -> int:
+    """How many of a few files to give a thread at once, so that all threads have work.
+
+    Args:
+        files: How many there are; a prune has many more, and takes full batches.
+        concurrency: How many threads there are.
+    """
+    return max(_LEAST_BATCH, min(_MOST_BATCH, files // (2 * concurrency)))

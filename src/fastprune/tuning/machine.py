@@ -1,0 +1,49 @@
+"""What the measuring ran on.
+
+Stage: tune. Input: a path. Output: `Machine`. I/O: asks the system, changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable
+
+from fastprune.executors.processes import available_jobs
+from fastprune.tuning.figures import Machine, Mount
+
+_UNKNOWN = Mount("", "unknown", "")
+
+
+def describe(path: str) -> Machine:
+    """Describes this machine, and the file system that a path is on."""
+    import psutil
+
+    mounts = [
+        Mount(partition.mountpoint, partition.fstype, partition.opts)
+        for partition in psutil.disk_partitions(all=True)
+    ]
+    return Machine(
+        cpus=os.cpu_count() or 1,
+        auto_jobs=available_jobs(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        mount=mount_of(os.path.realpath(path), mounts),
+    )
+
+
+def mount_of(path: str, mounts: Iterable[Mount]) -> Mount:
+    """The file system that a path is on.
+
+    Args:
+        path: Absolute, without symbolic links.
+        mounts: In the order in which they were mounted: of two at one folder, the later
+            one hides the other.
+    """
+    around = [mount for mount in mounts if _holds(mount.point, path)]
+    # max takes the first of equals.
+    return max(reversed(around), key=lambda mount: len(mount.point), default=_UNKNOWN)
+
+
+def _holds(folder: str, path: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

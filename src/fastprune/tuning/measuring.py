@@ -1,0 +1,71 @@
+"""The verb of the package: measures one cache.
+
+Stage: tune. Input: the path of a cache, executors. Output: `TuneReport`. I/O: `scanning`
+and `deleting` do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from fastprune.executors import Executor
+from fastprune.progress import NoProgress, Progress
+from fastprune.scanner import check_root
+from fastprune.tuning.deleting import DeleteMeter
+from fastprune.tuning.figures import TuneReport
+from fastprune.tuning.machine import describe
+from fastprune.tuning.scanning import ScanMeter, list_names
+from fastprune.tuning.scratch import scratch_cache, scratch_parent
+
+_SCAN_SHARE = 0.4
+
+
+def tune(
+    root: str,
+    executors: Sequence[Executor],
+    *,
+    clock: Callable[[], float],
+    seconds: float,
+    files: int,
+    progress: Progress | None = None,
+    signals: AbstractContextManager[Callable[[], str]] | None = None,
+) -> TuneReport:
+    """Measures how fast a cache is read, and how fast files beside it are deleted.
+
+    Args:
+        root: Path of the cache; nothing in it changes.
+        executors: One for each number of jobs to try, ascending, the first with one job.
+        clock: Gives seconds, as `time.perf_counter` does.
+        seconds: How long to measure, more or less.
+        files: How many files of its own to delete with each concurrency, at most.
+        progress: Is told how far it is.
+        signals: Entered while there are temporary files. Gives a function that says why
+            to stop, or nothing; until it is left, nothing may interrupt the cleaning up.
+
+    Raises:
+        NoCacheError: There is no cache at this path, or an empty one.
+        WorkerError: A worker died.
+        StoppedError: `signals` said so.
+        FastpruneError: Temporary files can't be made or deleted.
+    """
+    progress = progress or NoProgress()
+    started = clock()
+    check_root(root)
+    names = list_names(root)
+    parent = scratch_parent(root)
+    scan = ScanMeter(root, clock=clock, progress=progress).measure(
+        names, executors, seconds * _SCAN_SHARE
+    )
+    with signals or nullcontext(lambda: "") as stopped, scratch_cache(parent) as scratch:
+        meter = DeleteMeter(scratch, clock=clock, progress=progress, stopped=stopped)
+        deletion = meter.measure(files, seconds * (1 - _SCAN_SHARE))
+    return TuneReport(
+        image_path=root,
+        machine=describe(root),
+        manifests=names.manifest_count,
+        blobs=names.blobs,
+        scan=scan,
+        deletion=deletion,
+        seconds=clock() - started,
+    )

@@ -1,0 +1,236 @@
+"""Measures how fast manifests are read and merged, with several numbers of workers.
+
+Stage: tune. Input: the names in a cache, executors. Output: `ScanFigures`. I/O: reads
+manifests, without changing as much as an access time.
+
+The sample is taken evenly from all manifests and read once before anything is timed: the
+figures are those of a cache that is in memory, and of workers that have started.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from fastprune.errors import FastpruneError, NoCacheError
+from fastprune.executors import Executor
+from fastprune.index import IndexBuilder
+from fastprune.layouts import ociregistry
+from fastprune.model import DIGEST_BYTES
+from fastprune.progress import Progress
+from fastprune.scanner import MAX_MANIFEST_BYTES, SMALL_CACHE
+from fastprune.shards import ShardIndex
+from fastprune.tasks import ReadTask, list_folder, read_chunk
+from fastprune.tuning.figures import Measurement, ScanFigures, evenly, in_turn, rounds_that_fit
+
+MOST_IN_SAMPLE = 20_000
+"""Manifests that are read in each round, at most."""
+
+_MOST_IN_CHUNK, _LEAST_IN_CHUNK = 256, 32
+_CHUNKS_PER_JOB = 4
+_STRIDE = 16
+_WARM_UP_SHARE = 0.15
+_LEAST_SAMPLE = 2_000
+_LEAST_ROUNDS, _MOST_ROUNDS = 3, 25
+
+
+class CacheNames(NamedTuple):
+    """What there is in a cache, by name only.
+
+    Attributes:
+        manifests: For each manifest folder, its file names as raw digests.
+        blobs: Number of blobs.
+    """
+
+    manifests: tuple[bytes, ...]
+    blobs: int
+
+    @property
+    def manifest_count(self) -> int:
+        """Number of manifests, in all folders."""
+        return sum(map(len, self.manifests)) // DIGEST_BYTES
+
+
+class _Chunk(NamedTuple):
+    """A piece of the sample: what to read, and where in its folder's sample it is."""
+
+    task: ReadTask
+    folder: int
+    positions: slice
+
+
+class _Sample(NamedTuple):
+    """The manifests that every round reads.
+
+    Attributes:
+        names: As `CacheNames.manifests`, but these only.
+    """
+
+    names: tuple[bytes, ...]
+
+    @property
+    def manifests(self) -> int:
+        """How many there are."""
+        return sum(map(len, self.names)) // DIGEST_BYTES
+
+    def cut(self, most: int) -> _Sample:
+        """The same part of each folder's names, in all no more than this, roughly."""
+        share = min(1.0, most / self.manifests)
+        return _Sample(
+            tuple(
+                raw[: round(len(raw) // DIGEST_BYTES * share) * DIGEST_BYTES] for raw in self.names
+            )
+        )
+
+
+def list_names(root: str) -> CacheNames:
+    """Lists a cache.
+
+    Args:
+        root: Path of the cache.
+
+    Raises:
+        NoCacheError: There is no manifest in it.
+        FastpruneError: A folder can't be listed.
+    """
+    manifests = tuple(
+        b"".join(_listing(os.path.join(root, folder))) for folder in ociregistry.manifest_folders
+    )
+    if not any(manifests):
+        raise NoCacheError(f"the cache at {root} is empty: there is nothing to measure")
+    blobs = _listing(os.path.join(root, ociregistry.blob_folder))
+    return CacheNames(manifests, sum(map(len, blobs)) // DIGEST_BYTES)
+
+
+def _listing(path: str) -> Iterator[bytes]:
+    try:
+        for part in list_folder(path):
+            yield part.digests
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FastpruneError(f"{path} can't be listed: {error.strerror}") from error
+
+
+class ScanMeter:
+    """Times scans of one sample of a cache."""
+
+    def __init__(self, root: str, *, clock: Callable[[], float], progress: Progress) -> None:
+        """Reads nothing yet.
+
+        Args:
+            root: Path of the cache.
+            clock: Gives seconds.
+            progress: Is told about manifests.
+        """
+        self._root, self._clock, self._progress = root, clock, progress
+
+    def measure(
+        self, names: CacheNames, executors: Sequence[Executor], seconds: float
+    ) -> ScanFigures:
+        """Times every executor, in turn, several times.
+
+        Args:
+            names: What there is.
+            executors: One per setting, ascending by jobs, the first with one job.
+            seconds: How long all may take, more or less.
+
+        Raises:
+            WorkerError: A worker died.
+        """
+        too_small = names.manifest_count <= SMALL_CACHE
+        if too_small:
+            executors = executors[:1]
+        sample = self._warm_up(_spread_out(names), seconds * _WARM_UP_SHARE)
+        started = self._clock()
+        # The first round is not counted: workers import what they need when it begins.
+        self._measure_rounds("warming up", sample, executors, 1)
+        round_seconds = self._clock() - started
+        left = seconds * (1 - _WARM_UP_SHARE) - round_seconds
+        share = min(1.0, max(left / (round_seconds * _LEAST_ROUNDS), 0))
+        sample = sample.cut(max(_LEAST_SAMPLE, int(sample.manifests * share)))
+        rounds = rounds_that_fit(
+            round_seconds * share, left, least=_LEAST_ROUNDS, most=_MOST_ROUNDS
+        )
+        return ScanFigures(
+            sample=sample.manifests,
+            too_small=too_small,
+            measurements=self._measure_rounds("scanning", sample, executors, rounds),
+        )
+
+    def _warm_up(self, names: tuple[bytes, ...], seconds: float) -> _Sample:
+        """Reads the sample once; what there is no time to read is left out of it."""
+        read: list[bytearray] = [bytearray() for _ in names]
+        count = 0
+        self._progress.start("warming up", sum(map(len, names)) // DIGEST_BYTES, "manifests")
+        started = self._clock()
+        try:
+            for chunk in _chunks(self._root, names, _LEAST_IN_CHUNK):
+                elapsed = self._clock() - started
+                if elapsed > 4 * seconds or (elapsed > seconds and count >= _LEAST_SAMPLE):
+                    break
+                for shard in read_chunk(chunk.task):
+                    self._advance(shard)
+                read[chunk.folder] += chunk.task.digests
+                count += len(chunk.task.digests) // DIGEST_BYTES
+        finally:
+            self._progress.stop()
+        return _Sample(tuple(map(bytes, read)))
+
+    def _measure_rounds(
+        self, step: str, sample: _Sample, executors: Sequence[Executor], rounds: int
+    ) -> tuple[Measurement, ...]:
+        by_jobs = {executor.jobs: executor for executor in executors}
+        seconds: dict[int, list[float]] = {jobs: [] for jobs in by_jobs}
+        share = sample.manifests // (max(by_jobs) * _CHUNKS_PER_JOB)
+        chunks = list(
+            _chunks(self._root, sample.names, max(_LEAST_IN_CHUNK, min(_MOST_IN_CHUNK, share)))
+        )
+        self._progress.start(step, sample.manifests * len(by_jobs) * rounds, "manifests")
+        try:
+            for number in range(rounds):
+                for jobs in in_turn(list(by_jobs), number):
+                    seconds[jobs].append(self._scan(sample, chunks, by_jobs[jobs]))
+        finally:
+            self._progress.stop()
+        return tuple(
+            Measurement(jobs, sample.manifests, tuple(times)) for jobs, times in seconds.items()
+        )
+
+    def _scan(self, sample: _Sample, chunks: Sequence[_Chunk], executor: Executor) -> float:
+        """Seconds to read the sample and to merge what was read, as a scan does."""
+        builder = IndexBuilder(self._root, 0, sample.names, (), edges=True)
+        started = self._clock()
+        for shard in executor.map_unordered(read_chunk, [chunk.task for chunk in chunks]):
+            chunk = chunks[shard.chunk]
+            builder.add(shard, builder.rows_of(chunk.folder, chunk.positions))
+            self._advance(shard)
+        return self._clock() - started
+
+    def _advance(self, shard: ShardIndex) -> None:
+        self._progress.advance(len(shard.file_sizes), sum(shard.file_sizes))
+
+
+def _spread_out(names: CacheNames) -> tuple[bytes, ...]:
+    """An even sample of the names, in such an order that its beginning is even too."""
+    chosen = evenly(names.manifest_count, MOST_IN_SAMPLE)
+    samples, first = [], 0
+    for raw in names.manifests:
+        end = first + len(raw) // DIGEST_BYTES
+        here = [at - first for at in chosen if first <= at < end]
+        order = [at for start in range(_STRIDE) for at in here[start::_STRIDE]]
+        samples.append(b"".join(raw[at * DIGEST_BYTES : (at + 1) * DIGEST_BYTES] for at in order))
+        first = end
+    return tuple(samples)
+
+
+def _chunks(root: str, names: Sequence[bytes], size: int) -> Iterator[_Chunk]:
+    number = 0
+    for folder, raw in enumerate(names):
+        path = os.path.join(root, ociregistry.manifest_folders[folder])
+        for first in range(0, len(raw) // DIGEST_BYTES, size):
+            digests = raw[first * DIGEST_BYTES : (first + size) * DIGEST_BYTES]
+            task = ReadTask(path, number, digests, MAX_MANIFEST_BYTES, edges=True, pattern_sets=())
+            yield _Chunk(task, folder, slice(first, first + size))
+            number += 1

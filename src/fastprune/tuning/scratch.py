@@ -1,0 +1,157 @@
+"""A folder that looks like a cache full of orphans, and goes whatever happens.
+
+Stage: tune. Input: the path of a cache. Output: the path of the folder. I/O: makes and
+removes one folder beside the cache, and the files in it; nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from fastprune.deleter import Batch, Unlinker
+from fastprune.errors import FastpruneError
+from fastprune.layouts import ociregistry
+from fastprune.tasks import file_names, list_folder, open_folder
+from fastprune.tuning.figures import FILE_BYTES
+
+SCRATCH_PREFIX = ".fastprune-tune-"
+
+MOST_OF_FREE = 0.1
+"""So much of the free space may be used: others may be writing to this disk."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_CLEARING_THREADS = 8
+
+
+def scratch_parent(root: str) -> str:
+    """Where to make a folder for files that are there to be deleted.
+
+    Beside the image path if that is the same file system and can be written to, else in
+    it, beside img/, lts/ and blobs/.
+
+    Args:
+        root: Path of the cache.
+
+    Raises:
+        FastpruneError: Neither can be written to.
+    """
+    root = os.path.realpath(root)
+    parent = os.path.dirname(root)
+    folders = [root]
+    if os.stat(parent).st_dev == os.stat(root).st_dev and parent != root:
+        folders.insert(0, parent)
+    for folder in folders:
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise FastpruneError(
+        f"{' and '.join(folders)} can't be written to: deleting is measured with temporary "
+        "files, in a folder beside the cache or in it"
+    )
+
+
+@contextmanager
+def scratch_cache(parent: str) -> Iterator[str]:
+    """Makes a folder that looks like an empty cache; removes it in the end.
+
+    Args:
+        parent: Where to make it.
+
+    Yields:
+        The path of the folder, which has a folder blobs/ in it.
+
+    Raises:
+        FastpruneError: It can't be made, or not be removed.
+    """
+    path = os.path.join(parent, SCRATCH_PREFIX + secrets.token_hex(6))
+    blobs = os.path.join(path, ociregistry.blob_folder)
+    try:
+        os.mkdir(path, 0o700)
+        try:
+            os.mkdir(blobs, 0o700)
+        except OSError:
+            os.rmdir(path)
+            raise
+    except OSError as error:
+        raise not_made(parent, error) from error
+    try:
+        yield path
+    finally:
+        _clear(path)
+
+
+def _clear(path: str) -> None:
+    """Removes the folder and all files that are left in it."""
+    blobs = os.path.join(path, ociregistry.blob_folder)
+    try:
+        descriptor = open_folder(blobs)
+        try:
+            with ThreadPoolExecutor(_CLEARING_THREADS) as threads:
+                for part in list_folder(blobs):
+                    names = file_names(part.digests)
+                    batches = [
+                        Batch(names[first : first + Unlinker.batch_size], None)
+                        for first in range(0, len(names), Unlinker.batch_size)
+                    ]
+                    list(threads.map(lambda batch: Unlinker().remove(descriptor, batch), batches))
+        finally:
+            os.close(descriptor)
+        os.rmdir(blobs)
+        os.rmdir(path)
+    except OSError as error:
+        raise FastpruneError(
+            f"the folder with temporary files {path} can't be removed: {error.strerror}"
+        ) from error
+
+
+def room_for_files(path: str) -> int:
+    """How many files of `FILE_BYTES` fit into `MOST_OF_FREE`."""
+    free = os.statvfs(path)
+    blocks = free.f_bavail * free.f_frsize // FILE_BYTES
+    # Some file systems have no fixed number of inodes, and say 0.
+    inodes = free.f_favail if free.f_files else blocks
+    return int(min(blocks, inodes) * MOST_OF_FREE)
+
+
+def create_file(name: str, folder: int) -> None:
+    """Creates a file of `FILE_BYTES`, whose blocks are there.
+
+    Args:
+        name: Its name, which must be new.
+        folder: The open folder.
+
+    Raises:
+        OSError: It can't be made, as when the disk is full.
+    """
+    descriptor = os.open(name, _CREATE_FLAGS, 0o600, dir_fd=folder)
+    try:
+        _allocate(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _allocate(descriptor: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, FILE_BYTES)
+        except OSError as error:
+            if error.errno not in _NO_FALLOCATE:
+                raise
+        else:
+            return
+    # Not zeros: some file systems would store nothing at all.
+    if os.write(descriptor, os.urandom(FILE_BYTES)) != FILE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def not_made(path: str, error: OSError) -> FastpruneError:
+    """The error to raise when a folder or file can't be made in a folder."""
+    if error.errno in _FULL:
+        return FastpruneError(f"no room for temporary files in {path}: {error.strerror}")
+    return FastpruneError(f"no temporary files can be made in {path}: {error.strerror}")
