@@ -31,6 +31,8 @@ Rows = NDArray[np.intp]
 
 _EXPECTED_URL_BYTES = 160
 _EXPECTED_BLOBS = 16
+_PARENT_SHIFT = 32
+_BITS_IN_BYTE = 8
 
 UNKNOWN_SIZE = -1
 """Stands for the size of a blob that no descriptor gives."""
@@ -54,14 +56,15 @@ class CacheIndex:
         pulled: int64 (n,): the same.
         odd_times: Malformed times as they were written: row -> (created, pulled).
         pattern_sets: The patterns that `url_matches` speaks of.
-        url_matches: uint32 (n,): bit k says that pattern set k matches the URL.
+        url_matches: uint8 or uint32 (n,): bit k says that pattern set k matches the URL.
         file_sizes: uint32 (n,): bytes of the file.
-        declared: int64 (n,): bytes of an image by its descriptors; 0 for a list.
+        declared: int64 (n,): bytes of an image by its descriptors, 0 for a list; empty
+            where the edges tell (`refcounts.image_bytes`).
         has_edges: Whether the columns below were asked for; they are empty if not.
         twins: int32 (n,): the row with the same digest in the other folder, or -1.
         child_parents: int32 (c,): rows of lists, each with ...
         child_rows: int32 (c,): ... the row of a cached child; sorted by parent, then child.
-        blob_starts: int64 (n,): where a row's blobs begin in `blob_ids`.
+        blob_starts: uint32 (n,): where a row's blobs begin in `blob_ids`.
         blob_counts: uint32 (n,): how many there are.
         blob_ids: uint32 (e,): positions in `blob_digests`, with repetitions.
         blob_digests: uint8 (m, 32): first the present blobs, sorted, then the missing.
@@ -87,14 +90,14 @@ class CacheIndex:
     pulled: Times
     odd_times: dict[int, tuple[str, str]]
     pattern_sets: tuple[tuple[str, ...], ...]
-    url_matches: NDArray[np.uint32]
+    url_matches: NDArray[np.uint8] | NDArray[np.uint32]
     file_sizes: NDArray[np.uint32]
     declared: NDArray[np.int64]
     has_edges: bool
     twins: NDArray[np.int32]
     child_parents: NDArray[np.int32]
     child_rows: NDArray[np.int32]
-    blob_starts: NDArray[np.int64]
+    blob_starts: NDArray[np.uint32]
     blob_counts: NDArray[np.uint32]
     blob_ids: NDArray[np.uint32]
     blob_digests: Digests
@@ -203,10 +206,10 @@ class IndexBuilder:
             "url_lengths": np.zeros(rows, dtype=np.uint32),
             "created": np.zeros(rows, dtype=np.int64),
             "pulled": np.zeros(rows, dtype=np.int64),
-            "url_matches": np.zeros(rows if pattern_sets else 0, dtype=np.uint32),
+            "url_matches": np.zeros(rows if pattern_sets else 0, dtype=_bits(pattern_sets)),
             "file_sizes": np.zeros(rows, dtype=np.uint32),
-            "declared": np.zeros(rows, dtype=np.int64),
-            "blob_starts": np.zeros(rows if edges else 0, dtype=np.int64),
+            "declared": np.zeros(0 if edges else rows, dtype=np.int64),
+            "blob_starts": np.zeros(rows if edges else 0, dtype=np.uint32),
             "blob_counts": np.zeros(rows if edges else 0, dtype=np.uint32),
         }
         self._url_pool = Pool(np.uint8, rows * _EXPECTED_URL_BYTES)
@@ -214,8 +217,8 @@ class IndexBuilder:
         self._missing = bytearray()
         self._missing_at: list[NDArray[np.int64]] = []
         self._missing_sizes: list[NDArray[np.int64]] = []
-        self._parents: list[NDArray[np.int32]] = []
-        self._children: list[NDArray[np.int32]] = []
+        # Parent and child in one number each, which sorts as the pair does.
+        self._child_pairs = Pool(np.int64, rows if edges else 0)
         self._odd_times: dict[int, tuple[str, str]] = {}
         self._blob_sizes = np.empty(0, dtype=np.int64)
 
@@ -251,7 +254,8 @@ class IndexBuilder:
         columns["url_starts"][rows] = len(self._url_pool) + _starts(lengths)
         self._url_pool.append(np.frombuffer(shard.url_bytes, dtype=np.uint8))
         columns["file_sizes"][rows] = np.frombuffer(shard.file_sizes, dtype=np.uint32)
-        columns["declared"][rows] = np.frombuffer(shard.declared, dtype=np.int64)
+        if not self._edges:
+            columns["declared"][rows] = np.frombuffer(shard.declared, dtype=np.int64)
         if self._pattern_sets:
             columns["url_matches"][rows] = np.frombuffer(shard.url_matches, dtype=np.uint32)
         self._add_times(shard, rows)
@@ -293,8 +297,8 @@ class IndexBuilder:
         for table, first in zip(self._tables, self._starts[:-1], strict=True):
             found = table.find(children)
             cached = found >= 0
-            self._parents.append(parents[cached])
-            self._children.append((found[cached] + first).astype(np.int32))
+            heads = parents[cached].astype(np.int64)
+            self._child_pairs.append((heads << _PARENT_SHIFT) | (found[cached] + first))
 
     def _resolve(self, blobs: DigestTable, digests: Digests, sizes: NDArray[np.int64]) -> None:
         """Turns references into ids; those of missing blobs are left for the end."""
@@ -391,12 +395,14 @@ class IndexBuilder:
         )
 
     def _sorted_children(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        empty = np.empty(0, dtype=np.int32)
-        parents = np.concatenate([empty, *self._parents])
-        children = np.concatenate([empty, *self._children])
+        pairs = self._child_pairs.array()
+        pairs.sort()
         # A list may name a child twice, for two platforms; once is enough here.
-        pairs = np.unique((parents.astype(np.int64) << 32) | children)
-        return (pairs >> 32).astype(np.int32), (pairs & 0xFFFF_FFFF).astype(np.int32)
+        first = np.ones(len(pairs), dtype=bool)
+        first[1:] = pairs[1:] != pairs[:-1]
+        pairs = pairs[first]
+        parents = (pairs >> _PARENT_SHIFT).astype(np.int32)
+        return parents, (pairs & ((1 << _PARENT_SHIFT) - 1)).astype(np.int32)
 
     def _twins(self) -> NDArray[np.int32]:
         first, second = self._tables
@@ -406,6 +412,11 @@ class IndexBuilder:
         twins[here + self._starts[1]] = found[here]
         twins[found[here]] = here + self._starts[1]
         return twins
+
+
+def _bits(pattern_sets: Sequence[object]) -> type[np.uint8 | np.uint32]:
+    """The smallest type with a bit for each pattern set."""
+    return np.uint8 if len(pattern_sets) <= _BITS_IN_BYTE else np.uint32
 
 
 def _starts(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:

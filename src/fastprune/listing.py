@@ -20,6 +20,7 @@ import orjson
 from fastprune.index import CacheIndex, Rows
 from fastprune.model import DIGEST_PREFIX, ManifestKind, Reference
 from fastprune.quantities import format_bytes
+from fastprune.refcounts import image_bytes
 from fastprune.text import column, printable, safe_json
 
 JSON_VERSION = 1
@@ -65,12 +66,10 @@ def sorted_rows(index: CacheIndex, rows: Rows, key: SortKey, *, reverse: bool) -
     by_url = rows[sorted(range(len(rows)), key=urls.__getitem__)]
     if key is SortKey.url:
         return by_url[::-1] if reverse else by_url
-    columns = {
-        SortKey.created: index.created,
-        SortKey.pulled: index.pulled,
-        SortKey.size: index.declared,
-    }
-    values = columns[key][by_url]
+    if key is SortKey.size:
+        values = image_bytes(index, by_url)
+    else:
+        values = (index.created if key is SortKey.created else index.pulled)[by_url]
     return by_url[np.argsort(-values if reverse else values, kind="stable")]
 
 
@@ -120,7 +119,7 @@ def _cells(index: CacheIndex, rows: Rows) -> Iterator[tuple[str, str, bool, str,
     for block in _blocks(rows):
         created, pulled = index.created_texts(block), index.pulled_texts(block)
         kinds = ((index.kinds[block] & 1) == 0).tolist()
-        sizes = index.declared[block].tolist()
+        sizes = image_bytes(index, block).tolist()
         for url, is_list, *times, size in zip(
             index.urls(block), kinds, created, pulled, sizes, strict=True
         ):

@@ -19,6 +19,8 @@ RefCounts = NDArray[np.uint32]
 
 NOBODY = -1
 
+_PIECE = 1 << 16
+
 
 def count_references(index: CacheIndex) -> RefCounts:
     """Counts the references of all image manifests; a layer named twice counts twice.
@@ -27,8 +29,9 @@ def count_references(index: CacheIndex) -> RefCounts:
         uint32 (m,).
     """
     counts = np.zeros(len(index.blob_digests), dtype=np.uint32)
-    # Unlike bincount, this needs no copy of the ids as 64-bit numbers.
-    np.add.at(counts, index.blob_ids, np.uint32(1))
+    # In pieces, because numpy counts with a copy of the ids as 64-bit numbers.
+    for first in range(0, len(index.blob_ids), _PIECE):
+        np.add.at(counts, index.blob_ids[first : first + _PIECE], np.uint32(1))
     return counts
 
 
@@ -44,7 +47,7 @@ def references_of(index: CacheIndex, rows: Rows) -> NDArray[np.uint32]:
     if not len(ends) or not ends[-1]:
         return np.empty(0, dtype=np.uint32)
     # Position p of the answer is the (p - start of its row)-th blob of that row.
-    shift = index.blob_starts[rows] - (ends - counts)
+    shift = index.blob_starts[rows].astype(np.int64) - (ends - counts)
     ids: NDArray[np.uint32] = index.blob_ids[np.arange(ends[-1]) + np.repeat(shift, counts)]
     return ids
 
@@ -61,8 +64,31 @@ def drop_references(index: CacheIndex, counts: RefCounts, rows: Rows) -> RefCoun
         uint32 (m,): the counts without them.
     """
     left = counts.copy()
-    np.subtract.at(left, references_of(index, rows), np.uint32(1))
+    for first in range(0, len(rows), _PIECE):
+        np.subtract.at(left, references_of(index, rows[first : first + _PIECE]), np.uint32(1))
     return left
+
+
+def image_bytes(index: CacheIndex, rows: Rows) -> NDArray[np.int64]:
+    """Bytes of the blobs that manifests name, by their descriptors; 0 for lists.
+
+    Args:
+        index: The cache.
+        rows: Which manifests.
+
+    Returns:
+        int64, one a row; a layer named twice counts twice.
+    """
+    if not index.has_edges:
+        return index.declared[rows]
+    sizes = np.zeros(len(rows), dtype=np.int64)
+    counts = index.blob_counts[rows]
+    some = np.flatnonzero(counts)
+    if len(some):
+        starts = np.cumsum(counts[some], dtype=np.int64) - counts[some]
+        named = np.maximum(index.blob_sizes[references_of(index, rows[some])], 0)
+        sizes[some] = np.add.reduceat(named, starts)
+    return sizes
 
 
 def unreferenced(index: CacheIndex, counts: RefCounts) -> Rows:

@@ -64,7 +64,7 @@ def matching(index: CacheIndex, patterns: tuple[str, ...]) -> Mask:
     The scan has the answer if it was asked to match these; else they are matched here.
     """
     if patterns in index.pattern_sets:
-        bit = np.uint32(1 << index.pattern_sets.index(patterns))
+        bit = 1 << index.pattern_sets.index(patterns)
         scanned: Mask = (index.url_matches & bit) != 0
         return scanned
     from fastprune.patterns import UrlMatcher
