@@ -1,19 +1,13 @@
-"""`fastprune list`."""
+"""`fastprune list`: its options. What it does is in `fastprune.cli.listing`."""
 
 from __future__ import annotations
 
-import sys
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.selection import to_policy
-from fastprune.cli.session import open_session, write
-from fastprune.errors import UsageError
-from fastprune.scanner import ScanOptions, scan_cache
 
 
 @command("list", SelectionOptions)
@@ -62,54 +56,14 @@ def list_manifests(
     Reads only. A size is the sum of the blobs that an image names; a list has none.
     Manifests that can't be read are warned about and left out.
     """
-    session = open_session(options)
-    policy = to_policy(selection, datetime.now(UTC))
-    _check(form, sort)
-    # The ages of an image count with those of its children: that needs the edges.
-    needs_edges = policy.pulled_before is not None or policy.count is not None
-    scan_options = ScanOptions(
-        edges=needs_edges,
-        pattern_sets=policy.pattern_sets,
-        max_manifest_bytes=session.max_manifest_bytes,
+    from fastprune.cli.listing import print_list
+
+    return print_list(
+        options,
+        selection,
+        form=form,
+        header=header,
+        short_digest=short_digest,
+        sort=sort,
+        limit=limit,
     )
-    with session.executor() as executor:
-        index = scan_cache(
-            session.image_path, lambda _: executor, scan_options, progress=session.progress()
-        )
-    from fastprune.cli.warnings import warn_about, warn_of_servers
-    from fastprune.listing import Format, SortKey, render, sorted_rows
-    from fastprune.selection import select
-
-    warn_about(index)
-    warn_of_servers(session.image_path)
-    terminal = sys.stdout.isatty()
-    chosen = Format(form) if form else (Format.table if terminal else Format.text)
-    tabular = chosen in (Format.table, Format.csv)
-    rows = select(index, policy).selected.nonzero()[0]
-    rows = sorted_rows(index, rows, SortKey(sort.lstrip("-")), reverse=sort.startswith("-"))
-    write(
-        render(
-            index,
-            rows[:limit],
-            chosen,
-            header=tabular if header is None else header,
-            short_digest=chosen is Format.table if short_digest is None else short_digest,
-            width=_terminal_width(),
-        )
-    )
-    return 0
-
-
-def _check(form: str | None, sort: str) -> None:
-    formats = ("table", "text", "url", "json", "jsonl", "csv")
-    if form is not None and form not in formats:
-        raise UsageError(f"--format: {form!r} is none of {', '.join(formats)}")
-    keys = ("url", "created", "pulled", "size")
-    if sort.removeprefix("-") not in keys:
-        raise UsageError(f"--sort: {sort!r} is none of {', '.join(keys)}, with or without a minus")
-
-
-def _terminal_width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size((120, 24)).columns
