@@ -172,7 +172,7 @@ async def prune(
             )
         if confirm and not dry_run and not timed.plan.is_empty and not await confirm(timed.plan):
             return None
-        pace = (limits or Limits()).until(deadline)
+        pace = (limits or Limits()).until(deadline, time.monotonic)
         report = await apply(timed.plan, dry_run=dry_run, limits=pace, progress=progress)
         return replace(report, seconds=timed.seconds | report.seconds)
 

@@ -189,6 +189,7 @@ async def carry_out(
 
 
 _PENDING = 255
+_NOTHING = np.empty(0, dtype=np.intp)
 _LONGEST_SLEEP = 0.2
 
 
@@ -253,18 +254,22 @@ class _Run:
         total = int(planned.removed.sum()) + len(planned.blobs)
         self._progress.start("removing", total, "files")
         try:
-            lists = await self._remove_manifests(self._plan.lists)
+            lists = [
+                await self._remove_manifests(level[self._plan.removed[level]])
+                for level in planned.list_levels()
+            ]
             images = await self._remove_manifests(self._plan.images)
             await self._look_for_new_manifests()
             blobs = await self._remove_blobs(self._plan.blobs)
         finally:
             self._progress.stop()
-        phases = (lists, images, blobs)
+        phases = (*lists, images, blobs)
         blob_ids, blob_bytes = blobs.removed
+        tried = sum(len(phase.items) - phase.count(_PENDING) for phase in phases)
         return PruneReport(
             plan=self._plan,
             dry_run=False,
-            lists=lists.removed[0],
+            lists=np.sort(np.concatenate([*(level.removed[0] for level in lists), _NOTHING])),
             images=images.removed[0],
             blobs=blob_ids,
             blob_bytes=blob_bytes,
@@ -272,9 +277,7 @@ class _Run:
             already_gone=sum(phase.count(Outcome.GONE) for phase in phases),
             changed=tuple(sorted(self._changed)),
             failures=tuple(sorted(self._failures)),
-            left=total
-            - sum(len(phase.items) - phase.count(_PENDING) for phase in phases)
-            - (len(planned.blobs) - len(self._plan.blobs)),
+            left=total - tried if self._stopped else 0,
             stopped=self._stopped,
             appeared=self._appeared,
             seconds={"apply": time.monotonic() - started},

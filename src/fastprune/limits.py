@@ -5,7 +5,6 @@ Stage: apply. A value; pure, no I/O.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -31,9 +30,9 @@ class Limits:
         """These limits, ending as well when something else says why."""
         return replace(self, stopped=lambda: self.stopped() or asked())
 
-    def until(self, deadline: float | None) -> Limits:
-        """These limits, ending at a time of `time.monotonic`; None for no end."""
+    def until(self, deadline: float | None, clock: Callable[[], float]) -> Limits:
+        """These limits, ending when a clock passes the deadline; None for no end."""
         if deadline is None:
             return self
 
-        return self.or_when(lambda: "--max-duration" if time.monotonic() >= deadline else "")
+        return self.or_when(lambda: "--max-duration" if clock() >= deadline else "")

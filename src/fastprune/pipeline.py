@@ -17,6 +17,7 @@ from fastprune.executors import Executor
 from fastprune.policy import Policy
 from fastprune.progress import Progress
 from fastprune.scanner import ScanOptions, check_root, scan_cache
+from fastprune.text import printable
 
 if TYPE_CHECKING:
     from fastprune.plan import PrunePlan
@@ -112,5 +113,7 @@ def refuse_servers(root: str) -> None:
 
     servers = running_servers(os.path.abspath(root))
     if servers:
-        named = "; ".join(f"process {server.pid}: {server.command}" for server in servers)
+        named = "; ".join(
+            f"process {server.pid}: {printable(server.command)}" for server in servers
+        )
         raise ServerRunningError(f"a server seems to run on {root}: {named}")

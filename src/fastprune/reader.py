@@ -27,6 +27,8 @@ OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Never through a symbolic link, and never waiting for the other end of a FIFO."""
 
 _BUFFER_BYTES = 256 * 1024
+# No page, and no block of a page, is smaller.
+_SECTOR_BYTES = 512
 _RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
@@ -51,15 +53,16 @@ class FileReader:
     ) -> Iterator[Content]:
         """Yields what the page cache holds of the files; asks for what it doesn't.
 
-        A content may be cut off where the page cache ends. The caller finds out when it
-        parses it, and adds the position to the suspects.
+        A read that does not wait comes back short where the page cache ends, which is at
+        the end of a page. So what has the length of whole pages is a suspect, and what
+        has another is the whole file.
 
         Args:
             folder: Descriptor of the open folder.
             names: File names in it.
             suspects: Receives the positions of files that have to be read carefully.
         """
-        buffer, room = self._buffer, len(self._buffer)
+        buffer, room = self._buffer, min(len(self._buffer), self._max_bytes + 1)
         for row, name in enumerate(names):
             count = 0
             try:
@@ -72,11 +75,12 @@ class FileReader:
             except OSError as error:
                 if error.errno in _UNSUPPORTED:
                     self._nowait = 0
-            if not 0 < count < room:
+            whole = 0 < count < room and count % _SECTOR_BYTES
+            if not whole:
                 _ask_for(descriptor)
                 suspects.append(row)
             os.close(descriptor)
-            if 0 < count < room:
+            if whole:
                 yield row, buffer[:count]
 
     def read_carefully(

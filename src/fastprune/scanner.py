@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastprune.errors import FastpruneError, NoCacheError
+from fastprune.errors import FastpruneError, NoCacheError, UsageError, WorkerError
 from fastprune.executors import Executor
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
@@ -148,11 +148,14 @@ class _Run:
         # What is on its way: chunk -> folder and positions in its listing.
         self._sent: dict[int, tuple[int, slice | list[int]]] = {}
         self._chunks = 0
+        self._blobs_listed = False
         self._unread: list[_Unread] = []
 
     def scan(self, open_executor: Callable[[int], Executor]) -> CacheIndex:
         """Walks, hands out, merges; see `scan_cache`."""
         scanned_at = time.time()
+        if self._options.chunk is not None and self._options.chunk < 1:
+            raise UsageError(f"chunk={self._options.chunk}: must be at least 1")
         check_root(self._root)
         for folder in ociregistry.manifest_folders:
             self._names.append(self._list(folder))
@@ -178,6 +181,7 @@ class _Run:
             )
             self._names.clear()
             self._merge(builder, chain(first, results))
+            self._check_whole()
             for delay in _RETRY_DELAYS:
                 if any(unread.fault.retry for unread in self._unread):
                     time.sleep(delay)
@@ -236,7 +240,13 @@ class _Run:
             self._foreign += [f"{ociregistry.blob_folder}/{name}" for name in result.foreign]
             if result.last:
                 builder.set_blobs(blobs)
+                self._blobs_listed = True
                 blobs = bytearray()
+
+    def _check_whole(self) -> None:
+        """A part of a scan must never be taken for the whole."""
+        if self._sent or self._options.edges != self._blobs_listed:
+            raise WorkerError("the scan is not whole: workers left something out")
 
     def _add(self, builder: IndexBuilder, shard: ShardIndex) -> None:
         folder, positions = self._sent.pop(shard.chunk)
@@ -266,6 +276,7 @@ class _Run:
         for shard in executor.map_unordered(_run_task, tasks):
             assert isinstance(shard, ShardIndex)
             self._add(builder, shard)
+        self._check_whole()
 
     def _measure(self, builder: IndexBuilder, executor: Executor) -> None:
         """Asks for the sizes of the blobs that no descriptor gives: the orphans."""

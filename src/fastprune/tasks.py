@@ -181,6 +181,7 @@ def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
             try:
                 put(row, parse(view), len(view))
             except ManifestError:
+                # Caught while the server wrote it, perhaps: look again, with care.
                 suspects.append(row)
         for row, view in reader.read_carefully(folder, names, suspects, records.faults):
             try:

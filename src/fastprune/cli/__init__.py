@@ -13,6 +13,7 @@ import sys
 
 def main() -> None:
     """The entry point of the program `fastprune`."""
+    _open_closed_streams()
     if sys.argv[1:] == ["--version"]:
         # The question that scripts ask most; it needs no parser.
         from fastprune import __version__
@@ -27,3 +28,20 @@ def main() -> None:
     from fastprune.cli.app import run
 
     run()
+
+
+def _open_closed_streams() -> None:
+    """Makes sure that descriptors 0, 1 and 2 are taken, if only by /dev/null.
+
+    A caller may have closed them. Then the next file that is opened would get their
+    numbers, and what is printed would end up in it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            mode = "r" if number == 0 else "w"
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)

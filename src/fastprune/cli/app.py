@@ -86,13 +86,14 @@ def _with_context(function: Callable[..., int]) -> Any:
 
 
 def _say(error: FastpruneError) -> None:
-    text = "\n".join(map(printable, str(error).split("\n")))
-    print(f"fastprune: error: {text}", file=sys.stderr)
+    from fastprune.cli.session import log
+
+    lines = [str(error)]
     if isinstance(error, UnreadableManifestsError):
-        for path, reason in error.faults:
-            print(f"  {printable(path)}: {printable(reason)}", file=sys.stderr)
+        lines += [f"  {printable(path)}: {printable(reason)}" for path, reason in error.faults]
     if error.hint:
-        print(f"fastprune: hint: {error.hint}", file=sys.stderr)
+        lines.append(f"fastprune: hint: {error.hint}")
+    log.error("\n".join(lines))
 
 
 def run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -85,9 +86,11 @@ class LineProgress:
 
     def _say(self, end: str) -> None:
         total = f" of {self._total:,}" if self._total is not None else ""
-        print(
-            f"fastprune: {self._step}: {self._done:,}{total} {self._unit}, "
-            f"{format_bytes(self._bytes)}{end}",
-            file=sys.stderr,
-            flush=True,
-        )
+        # Nobody may be reading any more, which is no reason to stop.
+        with contextlib.suppress(OSError):
+            print(
+                f"fastprune: {self._step}: {self._done:,}{total} {self._unit}, "
+                f"{format_bytes(self._bytes)}{end}",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastprune.errors import UsageError
+from fastprune.quantities import parse_duration
 
 _TYPES = ("pattern", "date", "created", "accessed")
 
@@ -89,6 +90,7 @@ def prune_settings(config: ServerConfig) -> PruneSettings:
         raise UsageError(f"{where}.expr: type {kind} needs it")
     if kind in ("created", "accessed") and not duration:
         raise UsageError(f"{where}.duration: type {kind} needs it")
+    _check_value(kind, expr, duration, where)
     count = prune.get("count")
     if count is not None and type(count) is not int:
         raise UsageError(f"{where}.count: not a whole number: {count!r}")
@@ -104,6 +106,20 @@ def prune_settings(config: ServerConfig) -> PruneSettings:
         count=count if count is not None and count >= 0 else None,
         dry_run=dry_run,
     )
+
+
+def _check_value(kind: str, expr: str | None, duration: str | None, where: str) -> None:
+    """Checks here what the option of the same meaning would check, to name the key."""
+    from fastprune.cli.selection import parse_cutoff
+
+    if kind == "pattern" and expr:
+        from fastprune.patterns import split_patterns
+
+        split_patterns([expr], f"{where}.expr")
+    elif kind == "date" and expr:
+        parse_cutoff(expr, f"{where}.expr")
+    elif duration:
+        parse_duration(duration, f"{where}.duration")
 
 
 def _text(prune: dict[str, Any], key: str, where: str) -> str | None:

@@ -216,6 +216,7 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
 
         @functools.wraps(command)
         def wrapper(**given: Any) -> Any:
+            _refuse_swallowed_options(given)
             values = [
                 group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
                 for group in groups
@@ -231,6 +232,17 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
         return wrapper  # type: ignore[return-value]
 
     return decorate
+
+
+def _refuse_swallowed_options(given: dict[str, Any]) -> None:
+    """`--log-file --dry-run` must not prune for real into a file named --dry-run."""
+    for name, value in given.items():
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and text.startswith("--"):
+                raise typer.BadParameter(
+                    f"{text!r} looks like an option; the value of --{name.replace('_', '-')} "
+                    "is missing"
+                )
 
 
 def merged(before: GlobalOptions, after: GlobalOptions) -> GlobalOptions:

@@ -115,7 +115,9 @@ def _prune(
         timed = plan()
         if not timed.plan.is_empty and not pruning.yes and not _confirmed(timed.plan):
             return None
-        limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace).until(deadline)
+        limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace).until(
+            deadline, time.monotonic
+        )
         from fastprune.api import apply
 
         report, signal_code = run_until_signal(

@@ -37,12 +37,12 @@ def to_policy(selection: SelectionOptions, now: datetime, *, orphans_only: bool 
         UsageError: A value can't be used; the message names its option.
     """
     zone = _zone(selection.zone)
-    created = [_time(selection.date, "--date")] if selection.date is not None else []
+    created = [parse_cutoff(selection.date, "--date")] if selection.date is not None else []
     if selection.older_than is not None:
         created.append(_ago(selection.older_than, "--older-than", now, zone))
     pulled = []
     if selection.pulled_before is not None:
-        pulled.append(_time(selection.pulled_before, "--pulled-before"))
+        pulled.append(parse_cutoff(selection.pulled_before, "--pulled-before"))
     if selection.not_pulled_for is not None:
         pulled.append(_ago(selection.not_pulled_for, "--not-pulled-for", now, zone))
     if selection.count is not None and selection.count < 0:
@@ -66,7 +66,19 @@ def _patterns(texts: list[str] | None, option: str) -> tuple[str, ...]:
     return split_patterns(texts, option)
 
 
-def _time(text: str, option: str) -> str:
+def parse_cutoff(text: str, option: str) -> str:
+    """Parses a date and time, or a date alone.
+
+    Args:
+        text: What was given.
+        option: Where, for the message.
+
+    Returns:
+        `YYYY-MM-DDTHH:MM:SS`.
+
+    Raises:
+        UsageError: It is neither.
+    """
     for form in (_FORMAT, "%Y-%m-%d"):
         try:
             moment = datetime.strptime(text, form)

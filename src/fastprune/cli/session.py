@@ -17,7 +17,7 @@ from fastprune.cli.options import (
     LogLevel,
 )
 from fastprune.cli.saved import load_defaults
-from fastprune.errors import UsageError
+from fastprune.errors import FastpruneError, UsageError
 from fastprune.executors import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor, available_jobs
@@ -126,7 +126,11 @@ def parse_number_or_auto(text: str | None, option: str) -> int | None:
 
 
 def write(lines: Iterable[str]) -> None:
-    """Writes lines to stdout; a reader that went away is no error."""
+    """Writes lines to stdout; a reader that went away is no error.
+
+    Raises:
+        FastpruneError: They can't be written. What was done before is done.
+    """
     try:
         block: list[str] = []
         for line in lines:
@@ -137,9 +141,11 @@ def write(lines: Iterable[str]) -> None:
         if block:
             sys.stdout.write("\n".join(block) + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # The interpreter flushes stdout once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise FastpruneError(f"the output can't be written: {error.strerror}") from None
 
 
 def write_json(document: object) -> None:
@@ -172,22 +178,36 @@ def _set_up_messages(options: GlobalOptions) -> None:
     stderr.setLevel(logging.ERROR if options.quiet else level.upper())
     log.handlers[:] = [stderr]
     log.setLevel(level.upper())
-    log.propagate = False
+    # A message that can't be written is no reason to stop.
+    logging.raiseExceptions = False
     if options.log_file:
         try:
             file = logging.FileHandler(options.log_file, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"--log-file {options.log_file}: {error.strerror}") from None
-        file.setFormatter(_FileFormat("%(asctime)s %(levelname)s %(message)s"))
+        file.setFormatter(_FileFormat())
         log.addHandler(file)
 
 
 class _StderrFormat(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        text = "\n".join(map(printable, record.getMessage().split("\n")))
-        return f"fastprune: {record.levelname.lower()}: {text}"
+        return f"fastprune: {record.levelname.lower()}: {_safe_message(record)}"
 
 
 class _FileFormat(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
+        record.asctime = self.formatTime(record)
+        return f"{record.asctime} {record.levelname} {_safe_message(record)}"
+
+
+def _safe_message(record: logging.LogRecord) -> str:
+    """The message, whose values can't end its line: they may come from a cache."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            printable(value) if isinstance(value, str) else value for value in record.args
+        )
+    return "\n".join(map(printable, record.getMessage().split("\n")))
+
+
+# Until the options are known, errors go to stderr.
+_set_up_messages(GlobalOptions())

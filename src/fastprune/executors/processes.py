@@ -71,13 +71,19 @@ class ProcessExecutor:
                 selector.register(worker.socket, selectors.EVENT_READ, worker)
             for _ in range(_ITEMS_AHEAD):
                 for worker in self._workers:
-                    worker.send_next(function, queue)
+                    worker.queue_next(function, queue)
             while any(worker.pending for worker in self._workers):
-                for key, _ in selector.select():
+                for worker in self._workers:
+                    # Never wait for a worker to take an item: it may wait for us to take
+                    # its results.
+                    selector.modify(worker.socket, worker.send_some(), worker)
+                for key, events in selector.select():
                     worker = key.data
+                    if not events & selectors.EVENT_READ:
+                        continue
                     done, result = worker.receive()
                     if done:
-                        worker.send_next(function, queue)
+                        worker.queue_next(function, queue)
                     else:
                         yield result
         self._busy = False
@@ -96,11 +102,17 @@ class _Worker:
         self.pid = pid
         self.socket = connection
         self.pending = 0
+        self._unsent = bytearray()
 
     @classmethod
     def fork(cls, siblings: list[_Worker]) -> _Worker:
         ours, theirs = _connection()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             try:
                 # Else a sibling's stream would stay open here after we have ended.
@@ -116,27 +128,42 @@ class _Worker:
     @classmethod
     def spawn(cls, siblings: list[_Worker]) -> _Worker:
         ours, theirs = _connection()
-        with theirs:
+        try:
             process = subprocess.Popen(  # noqa: S603 - our own program, no shell
                 [sys.executable, "-m", "fastprune.executors.worker", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdin=subprocess.DEVNULL,
             )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         # We wait for the process ourselves; Popen must not warn about it or reap it.
         process.returncode = 0
         return cls(process.pid, ours)
 
-    def send_next(self, function: Callable[[T], Iterable[R]], queue: Iterator[T]) -> None:
+    def queue_next(self, function: Callable[[T], Iterable[R]], queue: Iterator[T]) -> None:
         try:
             item = next(queue)
         except StopIteration:
             return
+        self._unsent += wire.frame((function, item))
+        self.pending += 1
+
+    def send_some(self) -> int:
+        """Sends what the worker takes now; gives the events to wait for."""
+        if not self._unsent:
+            return selectors.EVENT_READ
         try:
-            wire.send(self.socket, (function, item))
+            count = self.socket.send(self._unsent, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            count = 0
         except OSError:
             raise self._died() from None
-        self.pending += 1
+        del self._unsent[:count]
+        return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
 
     def receive(self) -> tuple[bool, Any]:
         """Gives (True, None) when an item is done, else (False, what was yielded)."""
@@ -176,6 +203,9 @@ class _Worker:
         if kill and self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
+        # Closing alone is not enough: a worker of another pool may hold a copy.
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         self._wait()
 

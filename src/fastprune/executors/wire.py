@@ -17,11 +17,15 @@ from typing import Any
 _HEADER = struct.Struct("<Q")
 
 
+def frame(message: object) -> bytes:
+    """The bytes of one message."""
+    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return _HEADER.pack(len(body)) + body
+
+
 def send(connection: socket.socket, message: object) -> None:
     """Sends one message."""
-    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    connection.sendall(_HEADER.pack(len(body)))
-    connection.sendall(body)
+    connection.sendall(frame(message))
 
 
 def receive(connection: socket.socket) -> Any:

@@ -22,6 +22,7 @@ import orjson
 
 from fastprune.errors import ManifestError
 from fastprune.layouts import ManifestRecord
+from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
 
 manifest_folders = ("img", "lts")
 blob_folder = "blobs"
@@ -30,6 +31,7 @@ blob_folder = "blobs"
 _PARTS = ("v2.docker.manifestList", "v2.docker.manifest", "v1.oci.index", "v1.oci.manifest")
 _IMAGE_TYPES = (1, 3)
 _DIGEST, _SIZE = itemgetter("digest"), itemgetter("size")
+_LINE_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES + 1
 
 
 def parse(content: bytes | bytearray | memoryview) -> ManifestRecord:
@@ -79,7 +81,7 @@ def _children(part: dict[str, Any]) -> str:
     if type(manifests) is not list:
         raise ManifestError("a list without an array of manifests")
     try:
-        return "\n".join(map(_DIGEST, manifests))
+        return _lines(list(map(_DIGEST, manifests)))
     except (KeyError, TypeError):
         raise ManifestError("a descriptor in manifests has no digest") from None
 
@@ -92,7 +94,7 @@ def _blobs(part: dict[str, Any]) -> tuple[str, list[int]]:
         raise ManifestError("an image without a config descriptor")
     descriptors = [*layers, config]
     try:
-        digests = "\n".join(map(_DIGEST, descriptors))
+        digests = _lines(list(map(_DIGEST, descriptors)))
     except (KeyError, TypeError):
         raise ManifestError("a layer or config descriptor has no digest") from None
     try:
@@ -100,6 +102,15 @@ def _blobs(part: dict[str, Any]) -> tuple[str, list[int]]:
     except KeyError:
         # The server leaves a size of zero out of a Docker descriptor.
         return digests, [descriptor.get("size", 0) for descriptor in descriptors]
+
+
+def _lines(digests: list[str]) -> str:
+    """Joins digests, making sure that as many can be told apart again."""
+    lines = "\n".join(digests)
+    if len(lines) != len(digests) * _LINE_CHARS - bool(digests):
+        odd = next(digest for digest in digests if len(digest) != _LINE_CHARS - 1)
+        raise ManifestError(f"not a sha256 digest: {odd[:80]!r}")
+    return lines
 
 
 def _shown(value: object) -> str:

@@ -46,8 +46,10 @@ class Measurement:
         return self.count / median(self.seconds)
 
     @property
-    def spread(self) -> float:
+    def spread(self) -> float | None:
         """How far the rounds lie apart: half their range, as a part of the median."""
+        if len(self.seconds) == 1:
+            return None
         return (max(self.seconds) - min(self.seconds)) / 2 / median(self.seconds)
 
 
@@ -183,7 +185,7 @@ class TuneReport:
     def is_noisy(self) -> bool:
         """Whether the rounds of some setting differ too much to trust the figures."""
         measurements = (*self.scan.measurements, *self.deletion.measurements)
-        return any(measurement.spread > NOISY for measurement in measurements)
+        return any((measurement.spread or 0) > NOISY for measurement in measurements)
 
     @property
     def estimate(self) -> Estimate:

@@ -33,6 +33,8 @@ def tune(
 ) -> TuneReport:
     """Measures how fast a cache is read, and how fast files beside it are deleted.
 
+    Blocking, and not for a running event loop: the deletions run in one of their own.
+
     Args:
         root: Path of the cache; nothing in it changes.
         executors: One for each number of jobs to try, ascending, the first with one job.

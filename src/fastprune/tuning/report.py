@@ -88,7 +88,8 @@ def _table(
     for one in measurements:
         bar = "#" * max(1, round(longest * one.rate / best))
         mark = _MARK if one.setting == recommended else ""
-        yield f"  {one.setting:>13}  {one.rate:>11,.0f}  {one.spread:>6.0%}  {bar}{mark}"
+        spread = "-" if one.spread is None else f"{one.spread:.0%}"
+        yield f"  {one.setting:>13}  {one.rate:>11,.0f}  {spread:>6}  {bar}{mark}"
 
 
 def as_document(report: TuneReport, *, saved: str | None) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def _item(setting: str, one: Measurement) -> dict[str, Any]:
     return {
         setting: one.setting,
         "per_second": round(one.rate, 1),
-        "spread": round(one.spread, 4),
+        "spread": None if one.spread is None else round(one.spread, 4),
         "seconds": [round(seconds, 6) for seconds in one.seconds],
     }
 

@@ -9,6 +9,7 @@ figures are those of a cache that is in memory, and of workers that have started
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -32,6 +33,8 @@ _CHUNKS_PER_JOB = 4
 _STRIDE = 16
 _WARM_UP_SHARE = 0.15
 _LEAST_SAMPLE = 2_000
+# How long a round takes is found out with so small a part of the sample.
+_TRIAL_PART = 8
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 25
 
 
@@ -75,13 +78,11 @@ class _Sample(NamedTuple):
         return sum(map(len, self.names)) // DIGEST_BYTES
 
     def cut(self, most: int) -> _Sample:
-        """The same part of each folder's names, in all no more than this, roughly."""
-        share = min(1.0, most / self.manifests)
-        return _Sample(
-            tuple(
-                raw[: round(len(raw) // DIGEST_BYTES * share) * DIGEST_BYTES] for raw in self.names
-            )
-        )
+        """The same part of each folder's names, at least one, in all not many more than this."""
+        part = min(1.0, most / self.manifests)
+        counts = (math.ceil(len(raw) // DIGEST_BYTES * part) for raw in self.names)
+        names = zip(self.names, counts, strict=True)
+        return _Sample(tuple(raw[: count * DIGEST_BYTES] for raw, count in names))
 
 
 def list_names(root: str) -> CacheNames:
@@ -143,11 +144,12 @@ class ScanMeter:
         if too_small:
             executors = executors[:1]
         sample = self._warm_up(_spread_out(names), seconds * _WARM_UP_SHARE)
+        trial = sample.cut(max(_LEAST_SAMPLE, sample.manifests) // _TRIAL_PART)
         started = self._clock()
-        # The first round is not counted: workers import what they need when it begins.
-        self._measure_rounds("warming up", sample, executors, 1)
-        round_seconds = self._clock() - started
-        left = seconds * (1 - _WARM_UP_SHARE) - round_seconds
+        self._measure_rounds("warming up", trial, executors, 1)
+        trial_seconds = self._clock() - started
+        round_seconds = trial_seconds * sample.manifests / trial.manifests
+        left = seconds * (1 - _WARM_UP_SHARE) - trial_seconds
         share = min(1.0, max(left / (round_seconds * _LEAST_ROUNDS), 0))
         sample = sample.cut(max(_LEAST_SAMPLE, int(sample.manifests * share)))
         rounds = rounds_that_fit(
