@@ -72,10 +72,13 @@ class Batch(NamedTuple):
 
     Attributes:
         names: The file names.
-        expected: What each must still say; None if any regular file of that name may go.
+        sizes: Bytes of each, as far as they are known from the scan.
+        expected: What each manifest must still say; None for blobs, which are known by
+            their names alone.
     """
 
     names: list[str]
+    sizes: list[int]
     expected: list[Expected] | None
 
 
@@ -121,17 +124,16 @@ class Unlinker:
         outcomes = bytearray(len(batch.names))
         freed = [0] * len(batch.names)
         errors: dict[int, int] = {}
+        expected = batch.expected
         for position, name in enumerate(batch.names):
             try:
-                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if not stat.S_ISREG(status.st_mode) or (
-                    batch.expected is not None
-                    and not _still_says(folder, name, batch.expected[position])
-                ):
+                if expected is not None and not _still_says(folder, name, expected[position]):
                     outcomes[position] = Outcome.CHANGED
                     continue
+                # Nothing else is asked about a blob: every further call takes threads in
+                # turn, and costs more than the unlinking itself.
                 os.unlink(name, dir_fd=folder)
-                freed[position] = status.st_size
+                freed[position] = batch.sizes[position]
             except FileNotFoundError:
                 outcomes[position] = Outcome.GONE
             except OSError as error:
@@ -150,9 +152,19 @@ def _still_says(folder: int, name: str, expected: Expected) -> bool:
     Its content is compared, not its times: a clock of a file server may differ from
     ours, and a pull by a running server changes what counts, `pulled`.
     """
-    descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
-    with open(descriptor, "rb", buffering=0) as file:
-        content = file.readall()
+    try:
+        descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return False
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            content = file.readall()
+    finally:
+        os.close(descriptor)
     try:
         record = ociregistry.parse(content)
         blobs = pack_digests([record.digests]) if record.sizes else b""
@@ -310,21 +322,24 @@ class _Run:
 
     async def _remove_blobs(self, ids: Rows) -> _Phase:
         # The largest first: a run that is stopped has freed the most that it could.
-        sizes = self._plan.blob_bytes
-        phase = _Phase(ids[np.argsort(-sizes, kind="stable")])
-        await self._remove(ociregistry.blob_folder, phase, self._blob_pieces(phase))
+        order = np.argsort(-self._plan.blob_bytes, kind="stable")
+        phase = _Phase(ids[order])
+        pieces = self._blob_pieces(phase, self._plan.blob_bytes[order])
+        await self._remove(ociregistry.blob_folder, phase, pieces)
         return phase
 
     def _manifest_pieces(self, phase: _Phase, begin: int, end: int) -> Iterator[_Piece]:
         for positions in _slices(begin, end, self._batch_size):
             rows = phase.items[positions]
             names = file_names(self._plan.index.digests[rows].tobytes())
-            yield _Piece(positions, Batch(names, _expected(self._plan.index, rows)))
+            sizes = self._plan.index.file_sizes[rows].tolist()
+            yield _Piece(positions, Batch(names, sizes, _expected(self._plan.index, rows)))
 
-    def _blob_pieces(self, phase: _Phase) -> Iterator[_Piece]:
+    def _blob_pieces(self, phase: _Phase, sizes: NDArray[np.int64]) -> Iterator[_Piece]:
         for positions in _slices(0, len(phase.items), self._batch_size):
-            digests = self._plan.index.blob_digests[phase.items[positions]]
-            yield _Piece(positions, Batch(file_names(digests.tobytes()), None))
+            ids = phase.items[positions]
+            names = file_names(self._plan.index.blob_digests[ids].tobytes())
+            yield _Piece(positions, Batch(names, sizes[positions].tolist(), None))
 
     async def _remove(self, folder: str, phase: _Phase, pieces: Iterator[_Piece]) -> None:
         """Removes pieces of one folder, several at a time, and makes that durable."""

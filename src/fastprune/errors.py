@@ -84,6 +84,10 @@ class ManifestError(FastpruneError, ValueError):
     """The content of one manifest file can't be understood; the message is the reason."""
 
 
+class CutOffError(ManifestError):
+    """The content is empty or no whole JSON document: it may be being written."""
+
+
 class UnreadableManifestsError(FastpruneError):
     """Manifests with unknown references: a prune would not be safe.
 

@@ -164,7 +164,7 @@ def _image_path_of(config_file: str) -> str | None:
     try:
         with open(config_file, "rb") as file:
             document = yaml.safe_load(file)
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         return None
     if not isinstance(document, dict):
         return None

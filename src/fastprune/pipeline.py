@@ -16,7 +16,7 @@ from fastprune.errors import DurationError, ServerRunningError
 from fastprune.executors import Executor
 from fastprune.policy import Policy
 from fastprune.progress import Progress
-from fastprune.scanner import ScanOptions, check_root, scan_cache
+from fastprune.scanner import ScanOptions, check_root, file_sizes, scan_cache
 from fastprune.text import printable
 
 if TYPE_CHECKING:
@@ -85,7 +85,13 @@ def work_out(
 
     started = time.monotonic()
     scan_options = replace(options.scan, edges=True, pattern_sets=policy.pattern_sets)
-    index = scan_cache(root, open_executor, scan_options, progress=progress, checkpoint=check)
+    opened: list[Executor] = []
+
+    def open_once(manifests: int) -> Executor:
+        opened.append(open_executor(manifests))
+        return opened[0]
+
+    index = scan_cache(root, open_once, scan_options, progress=progress, checkpoint=check)
     scanned = time.monotonic()
     # numpy is there by now: it was imported while the workers read.
     from fastprune.plan import make_plan
@@ -97,6 +103,7 @@ def work_out(
         from fastprune.guard import young_blobs
 
         plan = plan.sparing(young_blobs(index, plan.blobs, options.grace))
+    plan = plan.measured(file_sizes(root, plan, opened[0]))
     planned = time.monotonic()
     return TimedPlan(plan, {"scan": scanned - started, "plan": planned - scanned})
 

@@ -64,6 +64,8 @@ class PrunePlan:
         kept_by: int32 (n,): the list that still needs a manifest that was to go,
             `NOBODY` for all others.
         blobs: The ids of the blobs that go, ascending.
+        blob_bytes: int64: the size of each of these: of its file if it was measured, else
+            by the descriptors.
         orphans: The ids of the blobs that nothing referred to before, ascending.
         spared_blobs: The ids of blobs that nothing refers to and that stay all the same,
             because they are too young.
@@ -76,6 +78,7 @@ class PrunePlan:
     taken_by: NDArray[np.int32]
     kept_by: NDArray[np.int32]
     blobs: Rows
+    blob_bytes: NDArray[np.int64]
     orphans: Rows
     spared_blobs: Rows
 
@@ -114,11 +117,6 @@ class PrunePlan:
         return np.flatnonzero(self.kept_by != NOBODY)
 
     @property
-    def blob_bytes(self) -> NDArray[np.int64]:
-        """int64: the size of each blob that goes, as far as it is known."""
-        return np.maximum(self.index.blob_sizes[self.blobs], 0)
-
-    @property
     def bytes_freed(self) -> int:
         """Bytes of all files that go: manifests and blobs."""
         manifests = self.index.file_sizes[self.removed].sum(dtype=np.int64)
@@ -144,7 +142,17 @@ class PrunePlan:
         Args:
             blobs: Ids that stay.
         """
-        return replace(self, blobs=np.setdiff1d(self.blobs, blobs), spared_blobs=blobs)
+        stay = np.isin(self.blobs, blobs)
+        return replace(
+            self,
+            blobs=self.blobs[~stay],
+            blob_bytes=self.blob_bytes[~stay],
+            spared_blobs=blobs,
+        )
+
+    def measured(self, sizes: NDArray[np.int64]) -> PrunePlan:
+        """The plan with the sizes of the files of its blobs, int64, in bytes."""
+        return replace(self, blob_bytes=sizes)
 
     def without(self, rows: Rows) -> PrunePlan:
         """The plan if some manifests, which could not be removed, stay after all.
@@ -163,11 +171,14 @@ class PrunePlan:
         if not self.allow_broken:
             removed, newly_kept_by = protect(self.index, removed)
             kept_by = np.where(kept_by != NOBODY, kept_by, newly_kept_by)
+        # Fewer manifests go, so fewer blobs do: those that still do are among the old ones.
+        go = np.isin(self.blobs, _freed(self.index, removed), assume_unique=True)
         return replace(
             self,
             removed=removed,
             kept_by=kept_by,
-            blobs=np.setdiff1d(_freed(self.index, removed), self.spared_blobs),
+            blobs=self.blobs[go],
+            blob_bytes=self.blob_bytes[go],
         )
 
 
@@ -201,6 +212,7 @@ def make_plan(
     kept_by = np.full(len(index), NOBODY, dtype=np.int32)
     if not allow_broken:
         removed, kept_by = protect(index, removed)
+    blobs = _freed(index, removed)
     return PrunePlan(
         index=index,
         policy=policy,
@@ -208,7 +220,8 @@ def make_plan(
         removed=removed,
         taken_by=taken_by,
         kept_by=kept_by,
-        blobs=_freed(index, removed),
+        blobs=blobs,
+        blob_bytes=np.maximum(index.blob_sizes[blobs], 0),
         orphans=unreferenced(index, count_references(index)),
         spared_blobs=np.empty(0, dtype=np.intp),
     )

@@ -45,7 +45,8 @@ class PruneReport:
         lists: Rows of the lists that were removed, ascending.
         images: Rows of the image manifests that were removed, ascending.
         blobs: Ids of the blobs that were removed, ascending.
-        blob_bytes: int64: bytes of each of these.
+        blob_bytes: int64: bytes of each of these, by their descriptors or, for orphans,
+            by the scan.
         bytes_freed: Bytes of all removed files.
         already_gone: Files that someone else had removed.
         changed: Paths of files that had changed since the scan and were left alone.

@@ -25,6 +25,7 @@ from fastprune.model import DIGEST_BYTES
 from fastprune.progress import NoProgress, Progress
 from fastprune.shards import Fault, ShardIndex
 from fastprune.tasks import (
+    FileSizes,
     ListingPart,
     PatternSets,
     ReadTask,
@@ -35,7 +36,11 @@ from fastprune.tasks import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fastprune.index import CacheIndex, IndexBuilder
+    from fastprune.plan import PrunePlan
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """Larger manifest files are refused: the most that registries accept is 4 MiB."""
@@ -124,6 +129,33 @@ def _list_if_there(path: str) -> Iterator[ListingPart]:
 def _run_task(work: str | ReadTask) -> Iterable[ListingPart | ShardIndex]:
     """What a worker does with a piece of work: a folder to list, or a chunk to read."""
     return _list_if_there(work) if isinstance(work, str) else read_chunk(work)
+
+
+def file_sizes(root: str, plan: PrunePlan, executor: Executor) -> NDArray[np.int64]:
+    """Asks for the sizes of the blobs that a plan removes, many at a time.
+
+    A descriptor says what a blob should have; a truncated pull has less.
+
+    Returns:
+        int64: bytes of each blob of the plan; 0 for one that is gone.
+    """
+    import numpy as np
+
+    digests = plan.index.blob_digests[plan.blobs].tobytes()
+    sizes = np.zeros(len(plan.blobs), dtype=np.int64)
+    for first, some in _stat_blobs(root, digests, executor):
+        sizes[first : first + len(some)] = some
+    return sizes
+
+
+def _stat_blobs(root: str, digests: bytes, executor: Executor) -> Iterator[FileSizes]:
+    folder = os.path.join(root, ociregistry.blob_folder)
+    step = _MOST_IN_CHUNK * DIGEST_BYTES
+    tasks = [
+        StatTask(folder, first // DIGEST_BYTES, digests[first : first + step])
+        for first in range(0, len(digests), step)
+    ]
+    return executor.map_unordered(stat_files, tasks) if tasks else iter(())
 
 
 class _Unread(NamedTuple):
@@ -280,15 +312,7 @@ class _Run:
 
     def _measure(self, builder: IndexBuilder, executor: Executor) -> None:
         """Asks for the sizes of the blobs that no descriptor gives: the orphans."""
-        digests = builder.unsized_blobs()
-        folder = os.path.join(self._root, ociregistry.blob_folder)
-        step = _MOST_IN_CHUNK * DIGEST_BYTES
-        tasks = [
-            StatTask(folder, first // DIGEST_BYTES, digests[first : first + step])
-            for first in range(0, len(digests), step)
-        ]
-        if tasks:
-            builder.set_sizes(executor.map_unordered(stat_files, tasks))
+        builder.set_sizes(_stat_blobs(self._root, builder.unsized_blobs(), executor))
 
     def _path(self, unread: _Unread) -> str:
         return f"{ociregistry.manifest_folders[unread.folder]}/{unread.digest.hex()}"

@@ -10,12 +10,13 @@ from __future__ import annotations
 import binascii
 import functools
 import os
+import threading
 from array import array
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from fastprune.errors import ManifestError
+from fastprune.errors import CutOffError, ManifestError
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
 from fastprune.reader import FileReader
@@ -188,7 +189,8 @@ def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
                 put(row, parse(view), len(view))
             except ManifestError as error:
                 # The server rewrites a manifest in place with every pull of it.
-                records.faults.append(Fault(row, str(error), retry=True))
+                retry = isinstance(error, CutOffError)
+                records.faults.append(Fault(row, str(error), retry=retry))
     finally:
         os.close(folder)
     yield records.pack(edges=task.edges, match=_matcher(task.pattern_sets))
@@ -213,9 +215,15 @@ def stat_files(task: StatTask) -> Iterator[FileSizes]:
     yield FileSizes(task.first, sizes)
 
 
-@functools.cache
 def _reader(max_bytes: int) -> FileReader:
-    return FileReader(max_bytes)
+    """The reader of this thread: its buffer must not be another scan's as well."""
+    readers: dict[int, FileReader] = _of_thread.__dict__.setdefault("readers", {})
+    if max_bytes not in readers:
+        readers[max_bytes] = FileReader(max_bytes)
+    return readers[max_bytes]
+
+
+_of_thread = threading.local()
 
 
 @functools.cache

@@ -57,7 +57,7 @@ def load_config(path: str) -> ServerConfig:
             document = yaml.safe_load(file)
     except OSError as error:
         raise UsageError(f"--config-file {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise UsageError(f"--config-file {path}: not valid YAML: {error}") from None
     if document is None:
         return ServerConfig(path)

@@ -84,8 +84,8 @@ def parse_cutoff(text: str, option: str) -> str:
             moment = datetime.strptime(text, form)
         except ValueError:
             continue
-        # strptime takes numbers of fewer digits; a cutoff is written in full.
-        if len(text) in (len("2024-03-01"), len("2024-03-01T22:17:31")):
+        # strptime takes numbers of fewer digits, and digits of other scripts.
+        if text.isascii() and len(text) in (len("2024-03-01"), len("2024-03-01T22:17:31")):
             return _written(moment)
     raise UsageError(
         f"{option}: not a date and time: {text!r}; write YYYY-MM-DDTHH:MM:SS or YYYY-MM-DD"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from fastprune.text import printable
 
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM_BYTES = 1 << 18
+_MOST_THREADS = 1024
 
 log = logging.getLogger("fastprune")
 
@@ -120,7 +122,7 @@ def parse_number_or_auto(text: str | None, option: str) -> int | None:
     """
     if text is None or text == "auto":
         return None
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 1024:
+    if re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= _MOST_THREADS:
         return int(text)
     raise UsageError(f"{option}: neither 'auto' nor a number from 1 to 1024: {text!r}")
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from fastprune.errors import ManifestError
+from fastprune.errors import CutOffError, ManifestError
 from fastprune.layouts import ManifestRecord
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
 
@@ -48,11 +48,11 @@ def parse(content: bytes | bytearray | memoryview) -> ManifestRecord:
             known; the message says why. Nothing doubtful is read as "no references".
     """
     if not content:
-        raise ManifestError("empty")
+        raise CutOffError("empty")
     try:
         holder = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise ManifestError(f"not valid JSON: {error}") from None
+        raise CutOffError(f"not valid JSON: {error}") from None
     if type(holder) is not dict:
         raise ManifestError("not a JSON object")
     kind = holder.get("type")

@@ -96,8 +96,9 @@ def _clear(path: str) -> None:
                 for part in list_folder(blobs):
                     names = file_names(part.digests)
                     batches = [
-                        Batch(names[first : first + Unlinker.batch_size], None)
+                        Batch(some, [0] * len(some), None)
                         for first in range(0, len(names), Unlinker.batch_size)
+                        if (some := names[first : first + Unlinker.batch_size])
                     ]
                     list(threads.map(lambda batch: Unlinker().remove(descriptor, batch), batches))
         finally:

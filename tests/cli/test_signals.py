@@ -1,0 +1,66 @@
+"""SIGINT and SIGTERM: it stops between two deletions and reports what it did."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tests.cli.program import finish, holds_open, run, started, wait_until
+from tests.support.cachebuilder import CacheBuilder, Corruption, digest_of, files, snapshot
+
+ORPHANS = 2_000
+
+both_signals = pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+
+
+@both_signals
+def test_during_the_scan_it_ends_and_nothing_is_removed(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    builder.image("a:1")
+    builder.corrupt(Corruption.EMPTY)  # Read again and again, for almost half a second.
+    before = snapshot(builder.root)
+    with started("prune", "--pattern", "a", "--skip-corrupt", cache=builder.root) as process:
+        # The lock is taken just before; a moment later the scan is under way.
+        wait_until(lambda: holds_open(process, builder.root))
+        time.sleep(0.15)
+        process.send_signal(number)
+        result = finish(process)
+    assert result.code == code
+    assert "Traceback" not in result.err
+    assert snapshot(builder.root) == before
+
+
+@both_signals
+def test_during_the_deletion_it_stops_and_the_report_tells_the_truth(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    blobs = builder.root / "blobs"
+    for orphan in range(ORPHANS):
+        (blobs / digest_of(str(orphan))).touch()
+    # Slow enough to be caught in the middle of it.
+    pace = ("--max-deletes-per-second", str(ORPHANS))
+    modified = blobs.stat().st_mtime_ns
+    options = ("--orphans-only", *pace, "--format", "json")
+    with started("prune", *options, cache=builder.root) as process:
+        wait_until(lambda: blobs.stat().st_mtime_ns != modified)
+        process.send_signal(number)
+        result = finish(process)
+    assert result.code == code
+    report = json.loads(result.out)
+    assert report["stopped"] == number.name
+    assert report["totals"]["blobs"] + report["totals"]["left"] == ORPHANS
+    removed = {"blobs/" + item["digest"].removeprefix("sha256:") for item in report["blobs"]}
+    left = files(builder.root)
+    assert len(left) == report["totals"]["left"] > 0
+    assert not removed & left
+    # Nothing is lost: the next run does the rest.
+    assert run("prune", "--orphans-only", "--summary", cache=builder.root).code == 0
+    assert files(builder.root) == set()

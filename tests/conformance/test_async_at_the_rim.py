@@ -1,0 +1,122 @@
+"""Rule 5: async at the rim. Pure modules do no I/O, and only the rim knows an event loop."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterator
+
+import pytest
+from tests.conformance.source import ROOT, dotted, imported, modules
+
+PURE = (
+    *("model", "layouts", "layouts.ociregistry", "shards", "digests", "times", "wallclock"),
+    *("index", "refcounts", "policy", "selection", "patterns", "plan", "report", "listing"),
+    *("text", "quantities", "errors", "limits", "pools"),
+)
+# What leads out of a process, asks a clock, or needs an event loop.
+FORBIDDEN = {
+    *("os", "io.open", "pathlib", "time", "logging", "subprocess", "socket", "threading"),
+    *("anyio", "asyncio", "aiofiles", "uvloop", "concurrent", "multiprocessing", "signal"),
+    *("tempfile", "shutil", "sys", "random", "secrets", "fcntl", "psutil", "resource"),
+}
+# The rim: the verbs, the deleter, and the command line around them.
+MAY_BE_ASYNC = {"api.py", "deleter.py", "tuning/deleting.py"}
+EVENT_LOOPS = {"anyio", "asyncio", "uvloop"}
+
+
+def path_of(name: str) -> str:
+    path = name.replace(".", "/")
+    return f"{path}/__init__.py" if (ROOT / path).is_dir() else f"{path}.py"
+
+
+def roots(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names} | names
+
+
+def is_rim(name: str) -> bool:
+    return name in MAY_BE_ASYNC or name.startswith("cli/")
+
+
+def asynchronous(tree: ast.Module) -> Iterator[str]:
+    kinds = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
+    for node in ast.walk(tree):
+        if isinstance(node, kinds):
+            yield f"line {node.lineno}: {type(node).__name__}"
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_does_no_io_and_knows_no_clock(name: str) -> None:
+    tree = modules()[path_of(name)]
+    assert not roots(imported(tree)) & FORBIDDEN
+    assert not list(asynchronous(tree))
+    calls = {dotted(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not calls & {"open", "print", "input", "exec", "eval", "datetime.now", "date.today"}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_imports_only_pure_modules(name: str) -> None:
+    # The index takes one type from the tasks: what they send.
+    allowed = {"fastprune", *(f"fastprune.{pure}" for pure in PURE)} | {"fastprune.tasks"}
+    ours = {one for one in imported(modules()[path_of(name)]) if one.startswith("fastprune")}
+    assert {one for one in ours if path_exists(one)} <= allowed
+
+
+def path_exists(name: str) -> bool:
+    """Whether a dotted name is a module, and not something in one."""
+    return path_of(name.removeprefix("fastprune").lstrip(".") or "__init__") in modules()
+
+
+@pytest.mark.parametrize("name", modules())
+def test_only_the_rim_is_asynchronous(name: str) -> None:
+    tree = modules()[name]
+    if not is_rim(name):
+        assert not list(asynchronous(tree))
+        assert not roots(imported(tree)) & EVENT_LOOPS
+
+
+@pytest.mark.parametrize("name", modules())
+def test_no_variable_is_changed_across_an_await(name: str) -> None:
+    """`x += await y` reads x before the wait and writes it after."""
+    for node in ast.walk(modules()[name]):
+        if isinstance(node, ast.AugAssign):
+            assert not any(isinstance(inner, ast.Await) for inner in ast.walk(node.value))
+
+
+@pytest.mark.parametrize("name", modules())
+def test_the_library_prints_nothing_and_reads_no_environment(name: str) -> None:
+    if name.startswith("cli/"):
+        return
+    tree = modules()[name]
+    calls = {dotted(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not calls & {"print", "input", "sys.stdout.write", "sys.stderr.write"}
+    used = {dotted(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    reads = used & {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
+    # A worker that is started anew gets the environment as it is, and our import path.
+    assert reads <= ({"os.environ"} if name == "executors/processes.py" else set())
+
+
+def test_modules_that_call_themselves_pure_are_checked_here_and_by_the_import_contract() -> None:
+    claims = {name for name, tree in modules().items() if "Pure" in (ast.get_docstring(tree) or "")}
+    checked = {path_of(name) for name in PURE}
+    assert {name for name in claims if not name.startswith(("cli/", "tuning/"))} <= checked
+    settings = tomllib.loads((ROOT.parent.parent / "pyproject.toml").read_text("utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    contract = next(one for one in contracts if one["name"].startswith("Pure modules"))
+    linted = {path_of(name.removeprefix("fastprune.")) for name in contract["source_modules"]}
+    # A contract for a package holds for the modules in it.
+    packages = {name.rpartition("/")[0] for name in linted if name.endswith("__init__.py")}
+    missing = {
+        name for name in checked - linted - {"errors.py"} if name.rpartition("/")[0] not in packages
+    }
+    assert not missing
+
+
+@pytest.mark.parametrize("name", modules())
+def test_a_module_says_what_it_is_for(name: str) -> None:
+    text = ast.get_docstring(modules()[name]) or ""
+    assert text.partition("\n")[0].endswith(".")
+    if "/" not in name and name not in ("__init__.py", "__main__.py"):
+        # Where it stands in the flow, what comes in, what goes out, I/O or not.
+        assert "Stage: " in text
+        assert "Stage: all" in text or "pure" in text.lower() or "I/O" in text

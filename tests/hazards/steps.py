@@ -1,0 +1,92 @@
+"""The steps of a prune one by one, so that a test can do its mischief in between."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import anyio
+
+import fastprune
+from fastprune import CacheIndex, Limits, Policy, PrunePlan, PruneReport, make_plan
+from fastprune.deleter import Batch, BatchResult, Deleter, Outcome, Unlinker, carry_out
+from fastprune.progress import Progress
+
+
+def scan_now(root: Path, progress: Progress | None = None) -> CacheIndex:
+    """Scans a cache in this process."""
+
+    async def scan() -> CacheIndex:
+        return await fastprune.scan(root, jobs=1, progress=progress)
+
+    return anyio.run(scan)
+
+
+def plan_for(
+    root: Path, *patterns: str, created_before: str | None = None, skip_corrupt: bool = False
+) -> PrunePlan:
+    """Scans a cache and plans to prune what meets the criteria."""
+    policy = Policy(patterns=patterns, created_before=created_before)
+    return make_plan(scan_now(root), policy, skip_corrupt=skip_corrupt)
+
+
+def carry_out_now(plan: PrunePlan, deleter: Deleter | None = None) -> PruneReport:
+    """Carries out a plan, one batch at a time."""
+
+    async def work() -> PruneReport:
+        return await carry_out(plan, deleter or Unlinker(), limits=Limits(concurrency=1))
+
+    return anyio.run(work)
+
+
+class OneByOne:
+    """Deletes file by file. Base of deleters that do something in between."""
+
+    batch_size = 3
+
+    def __init__(self) -> None:
+        self._unlinker = Unlinker()
+
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
+        """See `Deleter.remove`."""
+        outcomes, freed = bytearray(), list[int]()
+        errors: dict[int, int] = {}
+        for position, name in enumerate(batch.names):
+            here = slice(position, position + 1)
+            expected = None if batch.expected is None else batch.expected[here]
+            result = self.remove_one(folder, batch._replace(names=[name], expected=expected))
+            outcomes += result.outcomes
+            freed += result.freed
+            for number in result.errors.values():
+                errors[position] = number
+        return BatchResult(outcomes, freed, errors)
+
+    def remove_one(self, folder: int, one: Batch) -> BatchResult:
+        """Removes a batch of one file."""
+        return self._unlinker.remove(folder, one)
+
+    def settle(self, folder: int) -> None:
+        """See `Deleter.settle`."""
+        self._unlinker.settle(folder)
+
+
+class Failing(OneByOne):
+    """Deletes all but some files, which it fails to delete."""
+
+    def __init__(self, names: Iterable[str], number: int = errno.EIO) -> None:
+        """Fails at these file names, with this errno."""
+        super().__init__()
+        self._names, self._number = set(names), number
+
+    def remove_one(self, folder: int, one: Batch) -> BatchResult:
+        """See `OneByOne.remove_one`."""
+        if one.names[0] in self._names:
+            return BatchResult(bytearray([Outcome.FAILED]), [0], {0: self._number})
+        return super().remove_one(folder, one)
+
+
+def folder_name(descriptor: int) -> str:
+    """The name of an open folder (proc(5), /proc/self/fd)."""
+    return os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))

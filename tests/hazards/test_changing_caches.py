@@ -1,0 +1,190 @@
+"""A cache that changes while it is read, and between the scan and the deletion."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.cli.program import run
+from tests.hazards.steps import carry_out_now, plan_for, scan_now
+from tests.support.cachebuilder import TIME, CacheBuilder, files, snapshot
+from tests.support.oracle import Cache, load
+
+from fastprune.progress import NoProgress
+
+REWRITES_PER_SECOND = 200
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> CacheBuilder:
+    return CacheBuilder(tmp_path / "cache")
+
+
+@contextmanager
+def rewriting(paths: list[Path]) -> Iterator[None]:
+    """Rewrites files as the server does with every pull: cut to nothing, then one write."""
+    contents = {path: path.read_bytes() for path in paths}
+    stop = threading.Event()
+
+    def rewrite() -> None:
+        while not stop.wait(1 / REWRITES_PER_SECOND):
+            for path, content in contents.items():
+                descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
+                os.write(descriptor, content)
+                os.close(descriptor)
+
+    thread = threading.Thread(target=rewrite)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_files_that_are_rewritten_in_place_are_never_taken_for_corrupt(
+    builder: CacheBuilder,
+) -> None:
+    names = [builder.image(f"a:{number}") for number in range(20)]
+    urls = sorted(f"a:{number}" for number in range(20))
+    with rewriting([builder.root / "img" / name for name in names]):
+        for jobs in ("1", "2"):
+            listed = run("list", "--format", "url", "--jobs", jobs, cache=builder.root)
+            assert (listed.code, listed.err) == (0, "")
+            assert listed.out.splitlines() == urls
+            planned = run("prune", "-n", "--pattern", "a", "--jobs", jobs, cache=builder.root)
+            assert (planned.code, planned.err) == (0, "")
+            assert planned.out.splitlines()[1:21] == urls
+
+
+@pytest.mark.parametrize("share", [0, 0.5], ids=["empty", "cut off"])
+def test_what_is_found_half_written_is_read_again(share: float, builder: CacheBuilder) -> None:
+    path = builder.root / "img" / builder.image("a:1")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+
+    class Writer(NoProgress):
+        """Writes the rest as soon as the file was read for the first time."""
+
+        def advance(self, count: int, size: int = 0) -> None:
+            path.write_bytes(content)
+
+    index = scan_now(builder.root, Writer())
+    assert index.faults == ()
+    assert index.url(0) == "a:1"
+
+
+def pull(path: Path) -> None:
+    """What the server does when the manifest is pulled once more."""
+    path.write_bytes(path.read_bytes().replace(TIME.encode(), b"2025-01-01T00:00:00"))
+
+
+def retag(path: Path) -> None:
+    """What the server does when the same manifest is pulled by another tag."""
+    path.write_bytes(path.read_bytes().replace(b'"a:', b'"b:'))
+
+
+def replace(path: Path) -> None:
+    """Another file of that name, and no longer the same one."""
+    path.rename(path.with_suffix(".aside"))
+    path.write_bytes(path.with_suffix(".aside").read_bytes().replace(b'"a:', b'"c:'))
+    path.with_suffix(".aside").unlink()
+
+
+def cut(path: Path) -> None:
+    """What is there while the server writes, or for ever when it was killed then."""
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("change", [pull, retag, replace, cut], ids=lambda change: change.__name__)
+def test_a_manifest_that_changed_since_the_scan_stays_with_all_it_needs(
+    change: Callable[[Path], None], builder: CacheBuilder
+) -> None:
+    layer = builder.blob(10)
+    child = builder.image("a@sha256:" + "12" * 32, layers=[layer])
+    listed = builder.index("a:1", children=[child])
+    pulled = builder.image("a:2")
+    builder.image("a:3")
+    plan = plan_for(builder.root, "a:")
+    before = load(builder.root)
+    for name in (listed, pulled):
+        change(builder.root / "img" / name)
+    changed = snapshot(builder.root / "img")
+    report = carry_out_now(plan)
+    assert set(snapshot(builder.root / "img")) == {".", listed, child, pulled}
+    assert snapshot(builder.root / "img")[listed] == changed[listed]
+    needed = {f"blobs/{digest}" for name in (child, pulled) for digest in blobs_of(before, name)}
+    assert files(builder.root) >= needed
+    assert report.changed == tuple(sorted((f"img/{listed}", f"img/{pulled}")))
+    assert report.exit_code == 3
+
+
+def blobs_of(cache: Cache, name: str) -> tuple[str, ...]:
+    return cache.manifests[f"img/{name}"].blobs
+
+
+def test_a_manifest_that_appears_after_the_scan_keeps_every_blob(builder: CacheBuilder) -> None:
+    layer = builder.blob(10)
+    builder.image("a:1", layers=[layer])
+    plan = plan_for(builder.root, "a")
+    blobs = {path for path in files(builder.root) if path.startswith("blobs/")}
+    new = builder.image("b:1", layers=[layer])
+    report = carry_out_now(plan)
+    assert report.appeared == (f"img/{new}",)
+    assert report.exit_code == 4
+    assert files(builder.root) >= blobs | {f"img/{new}"}
+
+
+@pytest.mark.parametrize("hazard", ["fifo", "directory", "symlink", "socket"])
+def test_what_took_the_place_of_a_file_since_the_scan_stays(
+    hazard: str, builder: CacheBuilder, tmp_path: Path
+) -> None:
+    layer = builder.blob(10)
+    image = builder.image("a:1", layers=[layer])
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    plan = plan_for(builder.root, "a")
+    for folder, name in (("img", image), ("blobs", layer)):
+        (builder.root / folder / name).unlink()
+        if hazard == "symlink":
+            builder.symlink(folder, victim, name)
+        else:
+            getattr(builder, hazard)(folder, name)
+    report = carry_out_now(plan)
+    assert report.changed == (f"img/{image}",)
+    assert files(builder.root) >= {f"img/{image}", f"blobs/{layer}"}
+    assert victim.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("folder", ["img", "blobs"])
+def test_a_folder_that_became_a_symbolic_link_since_the_scan_is_not_entered(
+    folder: str, builder: CacheBuilder, tmp_path: Path
+) -> None:
+    builder.image("a:1", layers=[builder.blob(10)])
+    plan = plan_for(builder.root, "a")
+    elsewhere = tmp_path / "elsewhere"
+    (builder.root / folder).rename(elsewhere)
+    (builder.root / folder).symlink_to(elsewhere)
+    before = snapshot(elsewhere)
+    with pytest.raises(OSError, match=folder):
+        carry_out_now(plan)
+    assert snapshot(elsewhere) == before
+
+
+def test_a_manifest_that_vanishes_during_the_scan_is_no_fault(builder: CacheBuilder) -> None:
+    stays, goes = builder.image("a:1"), builder.image("a:2")
+
+    class Remover(NoProgress):
+        """Removes a file that is listed already, but not yet read."""
+
+        def start(self, step: str, total: int | None, unit: str) -> None:
+            (builder.root / "img" / goes).unlink()
+
+    index = scan_now(builder.root, Remover())
+    assert index.faults == ()
+    assert index.vanished == 1
+    assert [index.path(row) for row in range(len(index))] == [f"img/{stays}"]

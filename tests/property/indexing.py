@@ -1,0 +1,121 @@
+"""A `CacheIndex` of a random cache without a disk, and the same cache for the oracle.
+
+What the scan does between workers and index, done here in one place and in any order, so
+that the pure stages can be tried on many more caches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tests.support.oracle import Cache, Manifest
+from tests.support.strategies import CacheSketch, ImageSketch, ListSketch
+
+from fastprune.index import CacheIndex, IndexBuilder
+from fastprune.layouts import ManifestRecord
+from fastprune.patterns import UrlMatcher
+from fastprune.shards import ChunkRecords, ShardIndex
+
+PatternSets = tuple[tuple[str, ...], ...]
+Shuffle = Callable[[list[tuple[int, list[int], ShardIndex]]], None]
+
+FOLDERS = ("img", "lts")
+_LIST_KINDS = {"docker": 0, "oci": 2}
+_IMAGE_KINDS = {"docker": 1, "oci": 3}
+_UNKNOWN_SIZE = 1000
+
+
+def index_of(
+    sketch: CacheSketch,
+    *,
+    pattern_sets: PatternSets = (),
+    chunk: int = 1000,
+    shuffle: Shuffle = lambda shards: None,
+) -> CacheIndex:
+    """Builds the index that a scan of this cache gives.
+
+    Args:
+        sketch: The cache. Its corrupt files are faults, its foreign entries left out.
+        pattern_sets: What to match the URLs with.
+        chunk: Manifests per shard.
+        shuffle: Brings the shards into another order.
+    """
+    sizes = dict(sketch.blobs)
+    listings = [_files(sketch, folder) for folder in FOLDERS]
+    names = [b"".join(bytes.fromhex(name) for name, _ in files) for files in listings]
+    builder = IndexBuilder("cache", 0.0, names, pattern_sets, edges=True)
+    builder.set_blobs(b"".join(bytes.fromhex(name) for name, _ in sketch.blobs))
+    match = UrlMatcher(pattern_sets).match if pattern_sets else None
+    shards: list[tuple[int, list[int], ShardIndex]] = []
+    for folder, files in enumerate(listings):
+        for first in range(0, len(files), chunk):
+            some = files[first : first + chunk]
+            records = ChunkRecords(len(shards), len(some))
+            for row, (_, manifest) in enumerate(some):
+                if manifest is not None:
+                    position = first + row
+                    records.put(row, _record(manifest, sizes), _file_size(position))
+            positions = list(range(first, first + len(some)))
+            shards.append((folder, positions, records.pack(edges=True, match=match)))
+    shuffle(shards)
+    for folder, positions, shard in shards:
+        builder.add(shard, builder.rows_of(folder, positions))
+    faults = [(f"{one.folder}/{one.name}", one.damage) for one in sketch.corrupt]
+    return builder.finish(faults, [], 0)
+
+
+def cache_of(sketch: CacheSketch) -> Cache:
+    """The same cache as the oracle reads it."""
+    return Cache(
+        manifests={
+            f"{one.folder}/{one.name}": _manifest(one, _file_size(position))
+            for folder in FOLDERS
+            for position, (_, one) in enumerate(_files(sketch, folder))
+            if one is not None
+        },
+        corrupt={f"{one.folder}/{one.name}": one.damage for one in sketch.corrupt},
+        blobs=dict(sketch.blobs),
+    )
+
+
+def _files(sketch: CacheSketch, folder: str) -> list[tuple[str, ImageSketch | ListSketch | None]]:
+    """Names and contents of the files of a folder, None for a corrupt one."""
+    sound = [(one.name, one) for one in sketch.manifests if one.folder == folder]
+    return [*sound, *((one.name, None) for one in sketch.corrupt if one.folder == folder)]
+
+
+def _file_size(position: int) -> int:
+    return 100 + position
+
+
+def _record(manifest: ImageSketch | ListSketch, sizes: dict[str, int]) -> ManifestRecord:
+    if isinstance(manifest, ListSketch):
+        kind, names, blob_sizes = _LIST_KINDS[manifest.media], manifest.children, []
+    else:
+        kind, names = _IMAGE_KINDS[manifest.media], (*manifest.layers, manifest.config)
+        blob_sizes = [sizes.get(name, _UNKNOWN_SIZE) for name in names]
+    return ManifestRecord(
+        kind,
+        manifest.url,
+        manifest.created,
+        manifest.pulled,
+        "\n".join(f"sha256:{name}" for name in names),
+        blob_sizes,
+    )
+
+
+def _manifest(manifest: ImageSketch | ListSketch, size: int) -> Manifest:
+    is_list = isinstance(manifest, ListSketch)
+    blobs: Sequence[str] = ()
+    if isinstance(manifest, ImageSketch):
+        blobs = (*manifest.layers, manifest.config)
+    return Manifest(
+        path=f"{manifest.folder}/{manifest.name}",
+        is_list=is_list,
+        url=manifest.url,
+        created=manifest.created,
+        pulled=manifest.pulled,
+        size=size,
+        blobs=tuple(blobs),
+        children=manifest.children if isinstance(manifest, ListSketch) else (),
+    )

@@ -1,0 +1,27 @@
+"""How many examples a property gets: few in every run, many when asked for.
+
+`FASTPRUNE_EXAMPLES=20 pytest tests/property` runs twenty times as many.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+
+_TIMES = int(os.environ.get("FASTPRUNE_EXAMPLES", "1"))
+
+
+def examples(count: int) -> settings:
+    """The settings of a property: a default number of examples, and no deadline.
+
+    A deadline would measure the machine; the time limit per test is pytest's. The fixture
+    of every test here sets up what holds for all its examples.
+    """
+    return settings(
+        max_examples=count * _TIMES,
+        deadline=None,
+        # All but `explain`, which runs a failing example hundreds of times more.
+        phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )

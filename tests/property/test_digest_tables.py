@@ -1,0 +1,77 @@
+"""DigestTable against a dict, on digests that are hard to tell apart."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.property.profile import examples
+
+from fastprune.digests import DigestTable, as_digests, sort_order
+from fastprune.model import DIGEST_BYTES
+
+# The first eight bytes are what a table looks for first: few of them, and neighbours.
+_HEADS = st.one_of(
+    st.sampled_from([bytes(8), b"\xff" * 8, bytes(7) + b"\x01", b"\x01" + bytes(7), b"\x80" * 8]),
+    st.binary(min_size=8, max_size=8),
+)
+# numpy's own byte strings would drop zeros at the end.
+_TAILS = st.one_of(
+    st.sampled_from([bytes(24), bytes(23) + b"\x01", b"\x01" + bytes(23), b"\xff" * 24]),
+    st.binary(min_size=24, max_size=24),
+)
+DIGESTS = st.builds(bytes.__add__, _HEADS, _TAILS)
+# One head with very many tails: a bucket of the table that holds more than it is made for.
+CROWDS = st.builds(
+    lambda head, count: [head + number.to_bytes(24, "big") for number in range(count)],
+    _HEADS,
+    st.sampled_from([0, 63, 64, 65, 66, 300]),
+)
+
+
+def check(listed: list[bytes], wanted: list[bytes]) -> None:
+    table = DigestTable.from_unsorted(as_digests(b"".join(listed)))
+    ids = {digest: position for position, digest in enumerate(sorted(set(listed)))}
+    assert [digest.tobytes() for digest in table.digests] == list(ids)
+    assert len(table) == len(ids)
+    found = table.find(as_digests(b"".join(wanted)))
+    assert found.tolist() == [ids.get(digest, -1) for digest in wanted]
+
+
+@examples(200)
+@given(listed=st.lists(DIGESTS), other=st.lists(DIGESTS))
+def test_a_table_finds_what_a_dict_finds(listed: list[bytes], other: list[bytes]) -> None:
+    check(listed, listed[::-1] + other)
+
+
+@examples(100)
+@given(crowd=CROWDS, listed=st.lists(DIGESTS, max_size=5), other=st.lists(DIGESTS, max_size=5))
+def test_a_crowd_with_one_beginning_is_told_apart(
+    crowd: list[bytes], listed: list[bytes], other: list[bytes]
+) -> None:
+    check(crowd + listed, other + crowd[::7] + [digest[::-1] for digest in crowd[:9]])
+
+
+@examples(50)
+@given(count=st.integers(0, 5000), seed=st.binary(min_size=24, max_size=24))
+def test_large_tables_find_every_member_and_no_neighbour(count: int, seed: bytes) -> None:
+    # Evenly spread heads, as those of real digests are.
+    step = 2**64 // max(1, count)
+    heads = [number * step for number in range(count)]
+    listed = [head.to_bytes(8, "big") + seed for head in heads]
+    neighbours = [((head + 1) % 2**64).to_bytes(8, "big") + seed for head in heads]
+    check(listed, listed + neighbours)
+
+
+@examples(200)
+@given(listed=st.lists(DIGESTS))
+def test_the_sort_order_is_a_permutation_that_sorts(listed: list[bytes]) -> None:
+    digests = as_digests(b"".join(listed))
+    order = sort_order(digests)
+    assert sorted(order.tolist()) == list(range(len(listed)))
+    assert [digest.tobytes() for digest in digests[order]] == sorted(listed)
+
+
+def test_an_empty_table_holds_nothing_and_an_empty_question_finds_nothing() -> None:
+    check([], [])
+    check([], [bytes(DIGEST_BYTES)])
+    check([bytes(DIGEST_BYTES)], [])

@@ -1,0 +1,138 @@
+"""The criteria of a policy against slow and obvious ones, on random caches without a disk."""
+
+from __future__ import annotations
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tests.property.indexing import cache_of, index_of
+from tests.property.profile import examples
+from tests.support.oracle import Cache, Manifest, is_digest_url, is_real_time
+from tests.support.strategies import CUTOFFS, PATTERNS, CacheSketch, caches
+
+from fastprune import Policy
+from fastprune.index import CacheIndex
+from fastprune.plan import make_plan
+from fastprune.selection import newest_pulls, select
+from fastprune.times import NO_TIME, parse_times
+
+CUTOFF = st.sampled_from(CUTOFFS)
+
+
+def selected(index: CacheIndex, policy: Policy) -> set[str]:
+    mask = select(index, policy).selected
+    return {index.path(row) for row in mask.nonzero()[0].tolist()}
+
+
+def own_pull(manifest: Manifest) -> str:
+    """`pulled`, or `created` instead, or nothing; times of one form sort as text."""
+    for text in (manifest.pulled, manifest.created):
+        if is_real_time(text):
+            return text
+    return ""
+
+
+def slow_pulls(cache: Cache) -> dict[str, str]:
+    """The newest pull of each manifest: first lists learn from children, then the reverse."""
+    pulls = {path: own_pull(manifest) for path, manifest in cache.manifests.items()}
+    edges = [
+        (parent.path, child.path)
+        for parent in cache.manifests.values()
+        for child in cache.manifests.values()
+        if child.digest in parent.children
+    ]
+    for learner, teacher in ((0, 1), (1, 0)):
+        for _ in cache.manifests:
+            for edge in edges:
+                pulls[edge[learner]] = max(pulls[edge[learner]], pulls[edge[teacher]])
+    return pulls
+
+
+def owned(cache: Cache, parent: Manifest) -> set[str]:
+    return {
+        child.path
+        for child in cache.manifests.values()
+        if child.digest in parent.children and (is_digest_url(child.url) or child.url == parent.url)
+    }
+
+
+@examples(120)
+@given(sketch=caches())
+def test_the_newest_pull_is_a_fixpoint_over_lists_and_children(sketch: CacheSketch) -> None:
+    index, pulls = index_of(sketch), slow_pulls(cache_of(sketch))
+    found = newest_pulls(index)
+    for row in range(len(index)):
+        text = pulls[index.path(row)]
+        expected = int(parse_times(text.encode())[0]) if text else NO_TIME
+        assert int(found[row]) == expected
+
+
+@examples(80)
+@given(sketch=caches(), created=st.none() | CUTOFF, pulled=st.none() | CUTOFF)
+def test_times_are_strictly_before_the_cutoff_and_criteria_combine_with_and(
+    sketch: CacheSketch, created: str | None, pulled: str | None
+) -> None:
+    assume(created or pulled)
+    cache = cache_of(sketch)
+    pulls = slow_pulls(cache)
+    assert selected(index_of(sketch), Policy(created_before=created, pulled_before=pulled)) == {
+        path
+        for path, manifest in cache.manifests.items()
+        if (not created or (is_real_time(manifest.created) and manifest.created < created))
+        and (not pulled or (pulls[path] != "" and pulls[path] < pulled))
+    }
+
+
+@examples(80)
+@given(sketch=caches(), excluded=st.sampled_from(PATTERNS))
+def test_without_a_criterion_all_but_the_excluded_are_selected(
+    sketch: CacheSketch, excluded: str
+) -> None:
+    index, cache = index_of(sketch), cache_of(sketch)
+    everything = set(cache.manifests)
+    assert selected(index, Policy()) == everything
+    assert selected(index, Policy(orphans_only=True)) == set()
+    matches = selected(index, Policy(patterns=(excluded,)))
+    assert selected(index, Policy(exclude=(excluded,))) == everything - matches
+    assert selected(index, Policy(patterns=(excluded,), exclude=(excluded,))) == set()
+
+
+@examples(120)
+@given(sketch=caches(), count=st.integers(0, 13), pattern=st.sampled_from(PATTERNS))
+def test_a_count_takes_the_images_pulled_longest_ago(
+    sketch: CacheSketch, count: int, pattern: str
+) -> None:
+    index, cache = index_of(sketch), cache_of(sketch)
+    candidates = selected(index, Policy(patterns=(pattern,)))
+    chosen = selected(index, Policy(patterns=(pattern,), count=count))
+    # A list and its own children are one image, which counts once.
+    parts = {
+        child
+        for path in candidates
+        for child in owned(cache, cache.manifests[path])
+        if cache.manifests[path].is_list
+    }
+    images = candidates - parts
+    assert chosen <= images
+    assert len(chosen) == min(count, len(images))
+    pulls = slow_pulls(cache)
+    # What has no time at all is not known to be old: it comes last.
+    ages = {path: (pulls[path] == "", pulls[path], path) for path in images}
+    assert chosen == set(sorted(images, key=ages.__getitem__)[:count])
+
+
+@examples(80)
+@given(sketch=caches(), count=st.integers(0, 13))
+def test_a_count_takes_the_children_of_what_it_takes_and_no_more(
+    sketch: CacheSketch, count: int
+) -> None:
+    index, cache = index_of(sketch), cache_of(sketch)
+    plan = make_plan(index, Policy(count=count), allow_broken=True)
+    allowed = selected(index, Policy(count=count))
+    while True:
+        more = {
+            child for path in allowed for child in owned(cache, cache.manifests[path])
+        } - allowed
+        if not more:
+            break
+        allowed |= more
+    assert {index.path(row) for row in plan.removed.nonzero()[0].tolist()} == allowed

@@ -1,0 +1,237 @@
+"""Who else uses the cache: another fastprune, a server, and what they leave."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.cachebuilder import CacheBuilder, Corruption, snapshot
+
+from fastprune import CacheIndex, FastpruneError, LockedError
+from fastprune.executors.inline import InlineExecutor
+from fastprune.guard import cache_lock, new_manifests, running_servers, young_blobs
+from fastprune.scanner import ScanOptions, scan_cache
+
+
+@contextmanager
+def other_process(program: str, *arguments: str, cwd: Path | None = None) -> Iterator[int]:
+    """A process that says when it is ready; gives its id."""
+    with subprocess.Popen(
+        [sys.executable, "-c", program + "\nprint(flush=True)\nimport time; time.sleep(60)"]
+        + list(arguments),
+        stdout=subprocess.PIPE,
+        cwd=cwd,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+HOLD = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)"
+
+
+# The lock.
+
+
+def test_the_lock_is_exclusive_and_free_afterwards(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    with cache_lock(root), pytest.raises(LockedError), cache_lock(root):
+        pass
+    with cache_lock(root):
+        pass
+
+
+def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), cache_lock(str(tmp_path)):
+        raise KeyError
+    with cache_lock(str(tmp_path)):
+        pass
+
+
+def test_locking_changes_nothing_in_the_cache(tmp_path: Path) -> None:
+    CacheBuilder(tmp_path)
+    before = snapshot(tmp_path)
+    with cache_lock(str(tmp_path)):
+        assert snapshot(tmp_path) == before
+    assert snapshot(tmp_path) == before
+
+
+def test_the_message_names_the_process_that_holds_the_lock(tmp_path: Path) -> None:
+    with other_process(HOLD, str(tmp_path), "\x1b[31mred") as pid:
+        with pytest.raises(LockedError) as refusal, cache_lock(str(tmp_path)):
+            pass
+        message = str(refusal.value)
+        assert message.startswith(f"{tmp_path} is locked by process {pid} (")
+        # What another process is called is text from outside.
+        assert "\x1b" not in message
+        assert refusal.value.exit_code == 11
+    # The kernel frees it when the process ends, even when it is killed.
+    with cache_lock(str(tmp_path)):
+        pass
+
+
+def test_whoever_waits_gets_the_lock_when_it_is_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    waits: list[float] = []
+
+    def free_it(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    monkeypatch.setattr("fastprune.guard.time.sleep", free_it)
+    checks: list[int] = []
+    with cache_lock(str(tmp_path), wait=60, checkpoint=lambda: checks.append(1)):
+        pass
+    os.close(descriptor)
+    assert len(waits) == len(checks) == 3
+    assert max(waits) <= 0.2
+
+
+def test_waiting_ends_in_time_or_when_it_is_told_to(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with cache_lock(str(tmp_path)):
+        began = time.monotonic()
+        with pytest.raises(LockedError), cache_lock(str(tmp_path), wait=0.05):
+            pass
+        assert 0.05 <= time.monotonic() - began < 5
+        with pytest.raises(KeyboardInterrupt), cache_lock(str(tmp_path), 60, stop):
+            pass
+
+
+def test_a_file_system_that_can_t_lock_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(FastpruneError, match="can't be locked: Operation not supported"):
+        with cache_lock(str(tmp_path)):
+            pass
+
+
+# Servers.
+
+
+def found(root: Path, pid: int) -> bool:
+    return pid in {server.pid for server in running_servers(str(root))}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--image-path", "{root}"],
+        ["--image-path={root}", "serve"],
+        ["serve", "-image-path", "{root}/../cache"],
+        ["serve", "--image-path", "cache"],
+        ["serve", "--image-path", "./cache/"],
+        ["serve", "--config-file", "config.yaml"],
+        ["--config-file={parent}/config.yaml", "serve"],
+        ["serve", "--image-path", "/elsewhere", "--image-path", "{root}"],
+    ],
+)
+def test_a_server_on_this_cache_is_found(arguments: list[str], tmp_path: Path) -> None:
+    root = tmp_path / "cache"
+    CacheBuilder(root)
+    (tmp_path / "config.yaml").write_text(f"IMAGEPATH: {root}\nport: 8080\n")
+    filled = [one.format(root=root, parent=tmp_path) for one in arguments]
+    with other_process("pass", *filled, cwd=tmp_path) as pid:
+        assert found(root, pid)
+        (server,) = [one for one in running_servers(str(root)) if one.pid == pid]
+        assert "serve" in server.command
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--image-path", "{parent}/other"],
+        ["serve"],
+        ["list", "--image-path", "{root}"],
+        ["serve", "--config-file", "missing.yaml"],
+        ["serve", "--config-file", "damaged.yaml"],
+        ["served", "--image-path", "{root}"],
+    ],
+)
+def test_other_processes_are_no_servers_on_this_cache(arguments: list[str], tmp_path: Path) -> None:
+    root = tmp_path / "cache"
+    CacheBuilder(root)
+    CacheBuilder(tmp_path / "other")
+    (tmp_path / "damaged.yaml").write_text("- not\n- a mapping\n")
+    filled = [one.format(root=root, parent=tmp_path) for one in arguments]
+    with other_process("pass", *filled, cwd=tmp_path) as pid:
+        assert not found(root, pid)
+
+
+def test_a_config_file_with_an_impossible_date_stops_nothing(tmp_path: Path) -> None:
+    """Other people's files: an error in one must not end a prune with a traceback."""
+    CacheBuilder(tmp_path)
+    (tmp_path / "config.yaml").write_text("imagePath: x\nsince: 2024-13-45\n")
+    with other_process("pass", "serve", "--config-file", "config.yaml", cwd=tmp_path) as pid:
+        assert not found(tmp_path, pid)
+
+
+# Blobs and manifests that came late.
+
+
+def scan(root: Path) -> CacheIndex:
+    return scan_cache(str(root), lambda manifests: InlineExecutor(), ScanOptions())
+
+
+def test_young_blobs_are_those_written_since(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    ages = {builder.blob(size): age for size, age in ((1, 0), (2, 100), (3, 10_000), (4, -500))}
+    now = time.time()
+    for name, age in ages.items():
+        os.utime(tmp_path / "blobs" / name, (now - age, now - age))
+    index = scan(tmp_path)
+    (tmp_path / "blobs" / next(iter(ages))).unlink()  # one that is gone is not young
+    blobs = np.arange(index.blobs_present)
+    young = {
+        index.blob_digests[blob].tobytes().hex()
+        for blob in young_blobs(index, blobs, 1000).tolist()
+    }
+    assert {ages[name] for name in young} == {100, -500}
+    assert young_blobs(index, blobs[:0], 1000).tolist() == []
+
+
+def test_new_manifests_are_those_that_were_not_there_or_were_removed(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    stays, goes, returns = (builder.image(f"r/a:{number}") for number in range(3))
+    builder.corrupt(Corruption.LAYER_DIGEST)
+    index = scan(tmp_path)
+    paths = [index.path(row) for row in range(len(index))]
+    removed = np.array([path != f"img/{stays}" for path in paths])
+    (tmp_path / "img" / goes).unlink()
+    (tmp_path / "img" / returns).rename(tmp_path / "img" / returns)
+    twin = builder.tag(stays, "r/a:latest")
+    other = builder.index("r/b:1")
+    builder.raw("img", "README", b"")
+    assert new_manifests(index, removed) == (
+        *sorted([f"img/{returns}", f"img/{other}"]),
+        f"lts/{twin}",
+    )
+
+
+def test_nothing_new_is_nothing(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    builder.image("r/a:1")
+    index = scan(tmp_path)
+    (tmp_path / "lts").rmdir()
+    assert new_manifests(index, np.zeros(len(index), dtype=bool)) == ()

@@ -1,0 +1,181 @@
+"""From options to a policy: patterns, cutoffs and ages, on the server's clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastprune import Policy, UsageError
+from fastprune.cli.config import PruneSettings
+from fastprune.cli.options import GlobalOptions, SelectionOptions, merged
+from fastprune.cli.selection import overridden, to_policy
+from fastprune.cli.session import parse_number_or_auto
+
+NOW = datetime(2024, 7, 1, 12, 0, 0, 999_999, tzinfo=UTC)
+
+
+def policy(now: datetime = NOW, **options: object) -> Policy:
+    return to_policy(SelectionOptions(**options), now)  # type: ignore[arg-type]
+
+
+def test_without_options_nothing_is_asked_for() -> None:
+    assert policy() == Policy()
+    assert to_policy(SelectionOptions(), NOW, orphans_only=True) == Policy(orphans_only=True)
+
+
+def test_patterns_are_split_and_keep_their_order() -> None:
+    chosen = policy(pattern=["b,a", "c"], exclude=["x"])
+    assert (chosen.patterns, chosen.exclude) == (("b", "a", "c"), ("x",))
+
+
+@pytest.mark.parametrize(
+    ("text", "cutoff"),
+    [
+        ("2024-03-01T22:17:31", "2024-03-01T22:17:31"),
+        ("2024-03-01", "2024-03-01T00:00:00"),
+        ("0001-01-01", "0001-01-01T00:00:00"),
+        ("9999-12-31T23:59:59", "9999-12-31T23:59:59"),
+        ("2024-02-29", "2024-02-29T00:00:00"),
+    ],
+)
+def test_a_cutoff_is_a_date_with_or_without_a_time(text: str, cutoff: str) -> None:
+    assert policy(date=text).created_before == cutoff
+    assert policy(pulled_before=text).pulled_before == cutoff
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "2023-02-29", "2024-13-01", "2024-3-1", "2024-03-01T24:00:00", "0000-01-01"),
+        *("2024-03-01T22:17", "2024-03-01T22:17:31Z", "2024-03-01 22:17:31", "yesterday"),
+        *("2024-03-01T22:17:60", " 2024-03-01", "2024-03-01\n", "20240301", "10000-01-01"),
+        *("2024-03-01T22:17:31+01:00", "01.03.2024", "-024-03-01", "٢٠٢٤-03-01"),
+    ],
+)
+def test_anything_else_is_a_usage_error_that_names_its_option(text: str) -> None:
+    with pytest.raises(UsageError, match="^--date: "):
+        policy(date=text)
+    with pytest.raises(UsageError, match="^--pulled-before: "):
+        policy(pulled_before=text)
+
+
+@pytest.mark.parametrize(
+    ("zone", "cutoff"),
+    [
+        ("UTC", "2024-07-01T11:00:00"),
+        ("Europe/Berlin", "2024-07-01T13:00:00"),
+        ("America/St_Johns", "2024-07-01T08:30:00"),
+        ("Pacific/Kiritimati", "2024-07-02T01:00:00"),
+    ],
+)
+def test_an_age_becomes_a_time_on_the_clock_of_the_zone(zone: str, cutoff: str) -> None:
+    assert policy(older_than="1h", zone=zone).created_before == cutoff
+    assert policy(not_pulled_for="1h", zone=zone).pulled_before == cutoff
+
+
+@pytest.mark.parametrize(
+    ("now", "cutoff"),
+    [
+        # In Berlin the clock goes from 2 to 3 on 31 March 2024: this day has 23 hours.
+        ("2024-03-31T12:00:00", "2024-03-30T13:00:00"),
+        # And from 3 back to 2 on 27 October: this one has 25.
+        ("2024-10-27T12:00:00", "2024-10-26T14:00:00"),
+    ],
+)
+def test_a_day_is_twenty_four_hours_even_when_the_clock_changes(now: str, cutoff: str) -> None:
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    chosen = policy(moment, older_than="1d", zone="Europe/Berlin")
+    assert chosen.created_before == cutoff
+
+
+def test_without_a_zone_it_is_that_of_this_machine() -> None:
+    local = (NOW - timedelta(hours=2)).astimezone().replace(tzinfo=None, microsecond=0)
+    assert policy(older_than="2h").created_before == local.isoformat()
+
+
+@pytest.mark.parametrize("zone", ["", "Europe", "Nowhere/Land", "../../etc/passwd", "/etc", "a\0b"])
+def test_an_unknown_zone_is_a_usage_error(zone: str) -> None:
+    with pytest.raises(UsageError, match="^--zone: "):
+        policy(older_than="1h", zone=zone)
+
+
+def test_two_cutoffs_for_one_thing_both_hold() -> None:
+    early, late = "2024-01-01T00:00:00", "2024-06-30T12:00:00"
+    assert policy(date=early, older_than="1d", zone="UTC").created_before == early
+    assert policy(date="2025-01-01", older_than="1d", zone="UTC").created_before == late
+    chosen = policy(pulled_before=early, not_pulled_for="1d", zone="UTC")
+    assert (chosen.created_before, chosen.pulled_before) == (None, early)
+
+
+@given(
+    days=st.integers(0, 3_650_000),
+    zone=st.sampled_from(["UTC", "America/Los_Angeles", "Asia/Tokyo", "Pacific/Kiritimati", None]),
+    now=st.datetimes(timezones=st.just(UTC)),
+)
+def test_no_age_is_too_long_for_the_calendar(days: int, zone: str | None, now: datetime) -> None:
+    chosen = policy(now, older_than=f"{days}d", zone=zone)
+    chosen.check()
+    assert chosen.created_before is not None
+    assert len(chosen.created_before) == len("0001-01-01T00:00:00")
+
+
+@pytest.mark.parametrize("text", ["10001y", "-1d", "30", ""])
+def test_an_age_that_can_t_be_used_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="^--older-than: "):
+        policy(older_than=text)
+
+
+def test_a_negative_count_is_a_usage_error_and_zero_is_none() -> None:
+    assert policy(count=0).count == 0
+    with pytest.raises(UsageError, match="--count -1"):
+        policy(count=-1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Policy(),
+        Policy(exclude=("a",)),
+        Policy(orphans_only=True, patterns=("a",)),
+        Policy(orphans_only=True, count=1),
+        Policy(count=-1),
+        Policy(created_before="2024-01-01"),
+        Policy(patterns=("a",), pulled_before="yesterday"),
+    ],
+)
+def test_a_prune_may_not_follow_every_policy(wrong: Policy) -> None:
+    with pytest.raises(UsageError):
+        wrong.check()
+
+
+def test_what_the_command_line_does_not_say_comes_from_the_config_file_key_by_key() -> None:
+    settings = PruneSettings(pattern=["a"], older_than="1d", count=3)
+    filled = overridden(SelectionOptions(pattern=["b"], exclude=["c"], count=0), settings)
+    assert filled == SelectionOptions(pattern=["b"], exclude=["c"], older_than="1d", count=0)
+    assert overridden(SelectionOptions(), PruneSettings()) == SelectionOptions()
+
+
+def test_global_options_after_the_command_win_over_those_before_it() -> None:
+    before = GlobalOptions(image_path="/a", jobs="2", quiet=True)
+    after = GlobalOptions(image_path="/b", progress=False)
+    assert merged(before, after) == GlobalOptions(
+        image_path="/b", jobs="2", quiet=True, progress=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [(None, None), ("auto", None), ("1", 1), ("1024", 1024), ("007", 7)]
+)
+def test_a_number_or_auto(text: str | None, number: int | None) -> None:
+    assert parse_number_or_auto(text, "--jobs") == number
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "1025", "1.5", "two", "AUTO", " 1", "٣", "²", "1_0", "9" * 5000]
+)
+def test_no_other_text_is_a_number_or_auto(text: str) -> None:
+    with pytest.raises(UsageError, match="^--jobs: "):
+        parse_number_or_auto(text, "--jobs")

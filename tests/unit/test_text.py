@@ -1,0 +1,67 @@
+"""Text from outside never reaches a terminal raw."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+import orjson
+import pytest
+
+from fastprune.text import column, printable, safe_json
+
+# What makes a terminal do something: C0, DEL, C1, and what turns or hides text.
+CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
+BIDIRECTIONAL = ["\u061c", "\u200e", "\u200f", *map(chr, range(0x202A, 0x202F))]
+ISOLATES = [chr(code) for code in range(0x2066, 0x206A)]
+INVISIBLE = ["\u00ad", "\u180e", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\ufff9"]
+BREAKS = ["\u2028", "\u2029"]
+UNSAFE = [*CONTROLS, *BIDIRECTIONAL, *ISOLATES, *INVISIBLE, *BREAKS]
+
+
+@pytest.mark.parametrize("char", UNSAFE, ids=lambda char: f"U+{ord(char):04X}")
+def test_an_unsafe_character_is_escaped_in_text_and_in_json(char: str) -> None:
+    text = f"a{char}b"
+    assert char not in printable(text)
+    document = orjson.dumps({"url": text})
+    safe = safe_json(document)
+    assert char not in safe.decode()
+    # The value is the same for whoever parses it.
+    assert json.loads(safe) == {"url": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("docker.io/library/nginx:1.25", "docker.io/library/nginx:1.25"),
+        ("a b", "a b"),
+        ("é😀", "é😀"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\u202e", "\\u202e"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\udc80", "\\udc80"),
+        ("", ""),
+    ],
+)
+def test_what_is_not_printable_is_shown_by_its_number(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("", "-"), ("a b", "a\\x20b"), ("a\nb", "a\\x0ab"), ("x", "x")]
+)
+def test_a_column_holds_no_blank_and_is_never_empty(text: str, shown: str) -> None:
+    assert column(text) == shown
+
+
+def test_what_is_printed_is_printable_whatever_it_was() -> None:
+    everything = "".join(map(chr, range(0x3000)))
+    assert printable(everything).isprintable()
+    assert not any(unicodedata.category(char).startswith("C") for char in printable(everything))
+
+
+def test_safe_json_leaves_plain_documents_and_visible_text_alone() -> None:
+    assert safe_json(b'{"a": "b"}') == b'{"a": "b"}'
+    assert safe_json('{"a": "é"}'.encode()) == '{"a": "é"}'.encode()
+    # An escape that is there already is not escaped once more.
+    assert safe_json(rb'{"a": "\u009b"}') == rb'{"a": "\u009b"}'
