@@ -148,7 +148,7 @@ def _totals(report: PruneReport) -> Iterator[str]:
 
 
 def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
-    """The report as a JSON document, described in docs/json.md.
+    """The report as a JSON document, described in README.md.
 
     Args:
         report: What was done.
