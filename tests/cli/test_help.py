@@ -7,6 +7,7 @@ from tests.cli.golden import check_golden
 from tests.cli.program import run
 
 import fastprune
+from fastprune.cli.commands import COMMANDS
 
 
 @pytest.mark.parametrize("command", [(), ("list",), ("prune",)], ids="".join)
@@ -36,3 +37,15 @@ def test_without_a_command_it_shows_the_help_and_fails() -> None:
     result = run()
     assert result.code == 2
     assert "Commands:" in result.out + result.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_summary_of_a_command_is_the_first_sentence_of_its_help(command: str) -> None:
+    text = " ".join(run(command, "--help").out.split())
+    assert f" {COMMANDS[command].summary} " in text
+    assert f" {command} {COMMANDS[command].summary}" in " ".join(run("--help").out.split())
+
+
+def test_a_value_that_is_the_name_of_a_command_is_no_command() -> None:
+    result = run("--image-path", "/no/such/prune", "--config-file", "tune", "list")
+    assert (result.code, "tune" in result.err) == (2, True)

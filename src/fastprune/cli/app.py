@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -10,12 +12,15 @@ from typing import Annotated, Any
 
 import typer
 
+from fastprune.cli.commands import COMMANDS
 from fastprune.cli.options import GlobalOptions, merged, takes
 from fastprune.errors import FastpruneError, UnreadableManifestsError
 from fastprune.text import printable
 
+PROGRAM = "fastprune"
+
 app = typer.Typer(
-    name="fastprune",
+    name=PROGRAM,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -98,9 +103,18 @@ def _say(error: FastpruneError) -> None:
 
 def run() -> None:
     """Registers the commands and runs the one that was asked for."""
-    from fastprune.cli import list_command, prune_command, tune_command
-
-    del list_command, prune_command, tune_command
+    # A shell that completes a line gives its words in the environment.
+    completing = f"_{PROGRAM.upper()}_COMPLETE" in os.environ
+    for name, entry in COMMANDS.items():
+        if completing or name in sys.argv:
+            importlib.import_module(f"fastprune.cli.{entry.module}")
+        else:
+            # It can't be run, for its name is not there; but --help shows it.
+            app.command(name, help=entry.summary)(_absent)
     # As an exception, so that workers end and a progress bar gives the cursor back.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     app()
+
+
+def _absent() -> None:
+    raise AssertionError

@@ -208,9 +208,10 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=field.default,
-                annotation=get_type_hints(group, include_extras=True)[field.name],
+                annotation=hints[field.name],
             )
             for group in groups
+            for hints in [get_type_hints(group, include_extras=True)]
             for field in dataclasses.fields(group)
         ]
 

@@ -1,0 +1,35 @@
+"""The table of commands: where each is, and what it does in a line.
+
+A module of options takes longer to import than its command's name is worth: `run` imports
+only the modules of those commands whose names stand on the command line.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A command.
+
+    Attributes:
+        module: Registers the command when it is imported.
+        summary: The first sentence of its help.
+    """
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "list": Entry("list_command", "List the manifests of the cache."),
+    "prune": Entry(
+        "prune_command",
+        "Remove selected manifests and the blobs that nothing needs any more.",
+    ),
+    "tune": Entry(
+        "tune_command",
+        "Measure this machine and file system; recommend --jobs and --concurrency.",
+    ),
+}
+"""By name, in the order in which `--help` shows them."""
