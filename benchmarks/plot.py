@@ -1,0 +1,122 @@
+"""Draws the committed results: time and memory by size of the cache, deletions by concurrency.
+
+Usage: ``python benchmarks/plot.py [--results benchmarks/results] [--output docs/images]``
+
+It needs matplotlib (``pip install --group bench``) and measures nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter, StrMethodFormatter
+
+HERE = Path(__file__).resolve().parent
+OURS, THEIRS, MEMORY = "#0b6e99", "#c4561a", "#5b7f2b"
+PRUNE, RIPGREP = "prune, small", "ripgrep"
+KIND_NAMES = {"empty": "empty files", "4k": "4 KiB", "1m": "1 MiB"}
+KIND_COLORS = {"empty": MEMORY, "4k": OURS, "1m": THEIRS}
+
+
+def by_size(results: dict[str, Any], command: str, column: str) -> tuple[list[int], list[float]]:
+    """A figure of a command for each size of cache, in order of the size."""
+    points = sorted(
+        (cache["content"]["manifests"], cache["commands"][command][column])
+        for cache in results["caches"].values()
+        if command in cache["commands"]
+    )
+    return [size for size, _ in points], [value for _, value in points]
+
+
+def draw_scan(warm: dict[str, Any], cold: dict[str, Any], path: Path) -> None:
+    """Seconds and peak memory of a dry run against the number of manifests."""
+    figure, (times, memory) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    for results, state, style in ((warm, "warm", "-"), (cold, "cold", "--")):
+        for command, name, color in ((PRUNE, "fastprune", OURS), (RIPGREP, "ripgrep", THEIRS)):
+            sizes, seconds = by_size(results, command, "seconds")
+            times.plot(sizes, seconds, style, marker="o", color=color, label=f"{name}, {state}")
+    times.set(title="prune --dry-run, and ripgrep over the same files", ylabel="seconds")
+    times.set_yscale("log")
+    times.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    sizes, sampled = by_size(warm, PRUNE, "peak_bytes")
+    memory.plot(sizes, [peak / 1e6 for peak in sampled], marker="o", color=MEMORY)
+    for size, peak in zip(sizes, sampled, strict=True):
+        memory.annotate(f"{peak / 1e6:.0f} MB", (size, peak / 1e6), (-8, 8), **_BESIDE_POINT)
+    memory.set(title="peak memory, all processes", ylabel="MB", ylim=(0, max(sampled) / 1e6 * 1.2))
+    for axes in (times, memory):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("manifests")
+        _tidy(axes)
+    times.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def draw_deletions(results: dict[str, Any], path: Path) -> None:
+    """Files deleted per second against concurrency, with `rm -rf` as a level."""
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for kind, commands in results["kinds"].items():
+        points = sorted(
+            (int(name.partition(", ")[2]), command["apply_files_per_second"])
+            for name, command in commands.items()
+            if name.startswith("fastprune")
+        )
+        color, name = KIND_COLORS[kind], KIND_NAMES[kind]
+        threads, rates = zip(*points, strict=True)
+        axes.plot(threads, rates, marker="o", color=color, label=f"fastprune, {name}")
+        level = commands["rm -rf"]["files_per_second"]
+        axes.axhline(level, color=color, linestyle=":", label=f"rm -rf, {name}")
+    axes.set(title="deleting", xlabel="--concurrency", ylabel="files per second")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
+    _tidy(axes)
+    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+    figure.savefig(path, metadata={"Date": None})
+
+
+_BESIDE_POINT: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 9}
+
+
+def _thousands(value: float, _: object) -> str:
+    if value >= 1_000_000:
+        return f"{value / 1_000_000:g}M"
+    return f"{value / 1_000:g}k" if value >= 1_000 else f"{value:g}"
+
+
+def _tidy(axes: Axes) -> None:
+    axes.grid(visible=True, which="major", color="#dddddd", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def main() -> None:
+    """Reads the results and draws."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--results", type=Path, default=HERE / "results", metavar="DIR")
+    parser.add_argument("--output", type=Path, default=HERE.parent / "docs/images", metavar="DIR")
+    arguments = parser.parse_args()
+
+    def read(name: str) -> dict[str, Any]:
+        results: dict[str, Any] = json.loads((arguments.results / name).read_text())
+        return results
+
+    # The same file for the same results, and text that can be searched for.
+    plt.rcParams |= {"svg.hashsalt": "fastprune", "svg.fonttype": "none"}
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    draw_scan(read("plan-warm.json"), read("plan-cold.json"), arguments.output / "scan.svg")
+    draw_deletions(read("apply.json"), arguments.output / "deletions.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Measures everything that the documentation shows, and saves it.
+
+Usage: ``sudo python benchmarks/run_all.py --work DIR [--results benchmarks/results]``
+
+It takes an hour or so and 15 GB, most of it for the cache of a million manifests, which is kept
+for the next time. Without the right to empty the kernel's caches the cold runs are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from measure import can_drop_caches
+
+HERE = Path(__file__).resolve().parent
+
+
+def runs(work: Path, results: Path) -> list[tuple[str, ...]]:
+    """The benchmarks with their options; each writes one file of results."""
+    plan = ("bench_plan.py", "--work", str(work))
+    commands = [
+        (*plan, "--sizes", "10k,100k,1m", "--runs", "5", "--json", str(results / "plan-warm.json")),
+        (
+            *("bench_apply.py", "--work", str(work), "--runs", "5"),
+            *("--files", "20000", "--large-files", "1000", "--concurrency", "1,2,4,8,16,32"),
+            *("--json", str(results / "apply.json")),
+        ),
+    ]
+    if can_drop_caches():
+        options = ("--sizes", "10k,100k", "--runs", "5", "--cold")
+        commands.append((*plan, *options, "--json", str(results / "plan-cold.json")))
+    return commands
+
+
+def main() -> int:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--results", type=Path, default=HERE / "results", metavar="DIR")
+    arguments = parser.parse_args()
+    for script, *options in runs(arguments.work, arguments.results):
+        print(f"\n{script} {' '.join(options)}\n", flush=True)
+        done = subprocess.run((sys.executable, str(HERE / script), *options), check=False)
+        if done.returncode:
+            return done.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
