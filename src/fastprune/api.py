@@ -97,7 +97,8 @@ async def apply(
         from fastprune.report import planned_report
 
         return planned_report(plan)
-    from fastprune.deleter import Unlinker, carry_out
+    from fastprune.deleter import Unlinker
+    from fastprune.execution import carry_out
 
     return await carry_out(plan, Unlinker(), limits=limits, progress=progress)
 

@@ -20,8 +20,8 @@ FORBIDDEN = {
     *("anyio", "asyncio", "aiofiles", "uvloop", "concurrent", "multiprocessing", "signal"),
     *("tempfile", "shutil", "sys", "random", "secrets", "fcntl", "psutil", "resource"),
 }
-# The rim: the verbs, the deleter, and the command line around them.
-MAY_BE_ASYNC = {"api.py", "deleter.py", "tuning/deleting.py"}
+# The rim: the verbs, the execution of a plan, and the command line around them.
+MAY_BE_ASYNC = {"api.py", "execution.py", "tuning/deleting.py"}
 EVENT_LOOPS = {"anyio", "asyncio", "uvloop"}
 
 

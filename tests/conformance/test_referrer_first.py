@@ -15,7 +15,8 @@ from tests.support.cachebuilder import FOLDERS, CacheBuilder, files
 from tests.support.oracle import kept_images_lost_blobs, load
 
 from fastprune import Limits, Policy, PruneReport
-from fastprune.deleter import Batch, BatchResult, Unlinker, carry_out
+from fastprune.deleter import Batch, BatchResult, Unlinker
+from fastprune.execution import carry_out
 from fastprune.executors.inline import InlineExecutor
 from fastprune.plan import PrunePlan, make_plan
 from fastprune.scanner import ScanOptions, scan_cache

@@ -11,7 +11,8 @@ import anyio
 
 import fastprune
 from fastprune import CacheIndex, Limits, Policy, PrunePlan, PruneReport, make_plan
-from fastprune.deleter import Batch, BatchResult, Deleter, Outcome, Unlinker, carry_out
+from fastprune.deleter import Batch, BatchResult, Deleter, Outcome, Unlinker
+from fastprune.execution import carry_out
 from fastprune.progress import Progress
 
 

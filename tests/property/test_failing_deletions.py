@@ -24,7 +24,7 @@ from tests.support.oracle import Cache, kept_images_lost_blobs, kept_lists_lost_
 from tests.support.strategies import CacheSketch, ListSketch, Request, caches, on_disk, requests
 
 from fastprune import Limits, PruneReport
-from fastprune.deleter import carry_out
+from fastprune.execution import carry_out
 from fastprune.executors.inline import InlineExecutor
 from fastprune.plan import make_plan
 from fastprune.scanner import file_sizes

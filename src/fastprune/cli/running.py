@@ -2,7 +2,7 @@
 
 Before it, a signal simply ends the process: nothing has been deleted. From here on, the
 first SIGINT or SIGTERM ends the work between two batches, the second one at once.
-Nothing is lost either way: see the order of deletion in `fastprune.deleter`.
+Nothing is lost either way: see the order of deletion in `fastprune.execution`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Stage: tune. Input: a folder of its own. Output: `DeleteFigures`. I/O: creates files in
 that folder, and deletes them.
 
-What is timed is `deleter.carry_out`, which every prune goes through. All files are there
+What is timed is `execution.carry_out`, which every prune goes through. All files are there
 before the first one goes: creating files after a large deletion is slow on ext4
 (benchmarks/README.md). Their blocks are allocated, not just promised: deleting a file
 that was never written out would cost next to nothing.
@@ -24,8 +24,9 @@ from importlib.util import find_spec
 import anyio
 import anyio.to_thread
 
-from fastprune.deleter import Unlinker, carry_out
+from fastprune.deleter import Unlinker
 from fastprune.errors import FastpruneError
+from fastprune.execution import carry_out
 from fastprune.index import IndexBuilder
 from fastprune.layouts import ociregistry
 from fastprune.limits import Limits

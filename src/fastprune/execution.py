@@ -1,0 +1,278 @@
+"""Carries out a plan: in which order, how fast, and until when.
+
+Stage: apply. Input: a `PrunePlan` and a `Deleter`. Output: a `PruneReport`. I/O: opens
+the three folders; all that changes one is done by the `Deleter`, in batches on threads.
+
+The order is the safety: lists, then image manifests, then blobs, and each phase is on
+disk before the next begins. A crash leaves at worst blobs that nothing refers to, which
+the next prune removes; never a manifest without its blobs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+import anyio
+import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.deleter import Batch, BatchResult, Deleter, Expected, Outcome
+from fastprune.guard import new_manifests
+from fastprune.index import CacheIndex, Rows
+from fastprune.layouts import ociregistry
+from fastprune.limits import Limits
+from fastprune.plan import PrunePlan
+from fastprune.progress import NoProgress, Progress
+from fastprune.report import Failure, PruneReport
+from fastprune.tasks import file_names, open_folder
+
+
+async def carry_out(
+    plan: PrunePlan,
+    deleter: Deleter,
+    *,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> PruneReport:
+    """Carries out a plan, once.
+
+    Args:
+        plan: What to remove. The caller holds the lock on the cache.
+        deleter: How to remove it.
+        limits: Pace and end.
+        progress: Is told about files and bytes that went.
+
+    Returns:
+        What was removed, and what was not and why. A failed deletion does not end the
+        run; what a manifest that stays still needs, stays too.
+
+    Raises:
+        OSError: A folder can't be opened or made durable.
+    """
+    run = _Run(plan, deleter, limits or Limits(), progress or NoProgress())
+    return await run.carry_out()
+
+
+_PENDING = 255
+_NOTHING = np.empty(0, dtype=np.intp)
+_LONGEST_SLEEP = 0.2
+
+
+class _Phase:
+    """The files of one kind that are to go, and what became of each.
+
+    Attributes:
+        items: Rows of manifests or ids of blobs.
+        outcomes: uint8: values of `Outcome`, `_PENDING` where nothing was tried.
+        freed: int64: bytes that came free.
+    """
+
+    __slots__ = ("freed", "items", "outcomes")
+
+    def __init__(self, items: Rows) -> None:
+        self.items = items
+        self.outcomes = np.full(len(items), _PENDING, dtype=np.uint8)
+        self.freed = np.zeros(len(items), dtype=np.int64)
+
+    def count(self, outcome: int) -> int:
+        return int((self.outcomes == outcome).sum())
+
+    def items_with(self, *outcomes: int) -> Rows:
+        return self.items[np.isin(self.outcomes, outcomes)]
+
+    @property
+    def removed(self) -> tuple[Rows, NDArray[np.int64]]:
+        """What went, ascending, and the bytes of each."""
+        gone = self.outcomes == Outcome.REMOVED
+        order = np.argsort(self.items[gone], kind="stable")
+        return self.items[gone][order], self.freed[gone][order]
+
+
+class _Piece(NamedTuple):
+    """A slice of a phase: items of one folder, handed to one thread."""
+
+    positions: slice
+    batch: Batch
+
+
+class _Run:
+    """One plan being carried out."""
+
+    def __init__(
+        self, plan: PrunePlan, deleter: Deleter, limits: Limits, progress: Progress
+    ) -> None:
+        self._plan, self._deleter = plan, deleter
+        self._limits, self._progress = limits, progress
+        self._failures: list[Failure] = []
+        self._changed: list[str] = []
+        self._threads = anyio.CapacityLimiter(limits.concurrency)
+        self._stopped = ""
+        self._appeared: tuple[str, ...] = ()
+        self._next_slot = 0.0
+        # A slow pace is kept by small batches: a thread can't be slowed down.
+        pace = int((limits.per_second or deleter.batch_size * 10) / 10)
+        self._batch_size = max(1, min(deleter.batch_size, pace))
+
+    async def carry_out(self) -> PruneReport:
+        started = time.monotonic()
+        planned = self._plan
+        total = int(planned.removed.sum()) + len(planned.blobs)
+        self._progress.start("removing", total, "files")
+        try:
+            lists = [
+                await self._remove_manifests(level[self._plan.removed[level]])
+                for level in planned.list_levels()
+            ]
+            images = await self._remove_manifests(self._plan.images)
+            await self._look_for_new_manifests()
+            blobs = await self._remove_blobs(self._plan.blobs)
+        finally:
+            self._progress.stop()
+        phases = (*lists, images, blobs)
+        blob_ids, blob_bytes = blobs.removed
+        tried = sum(len(phase.items) - phase.count(_PENDING) for phase in phases)
+        return PruneReport(
+            plan=self._plan,
+            dry_run=False,
+            lists=np.sort(np.concatenate([*(level.removed[0] for level in lists), _NOTHING])),
+            images=images.removed[0],
+            blobs=blob_ids,
+            blob_bytes=blob_bytes,
+            bytes_freed=sum(int(phase.freed.sum()) for phase in phases),
+            already_gone=sum(phase.count(Outcome.GONE) for phase in phases),
+            changed=tuple(sorted(self._changed)),
+            failures=tuple(sorted(self._failures)),
+            left=total - tried if self._stopped else 0,
+            stopped=self._stopped,
+            appeared=self._appeared,
+            seconds={"apply": time.monotonic() - started},
+        )
+
+    async def _look_for_new_manifests(self) -> None:
+        """The last moment before blobs go: whatever has come since may need them."""
+        if not len(self._plan.blobs) or self._must_stop():
+            return
+        self._appeared = await anyio.to_thread.run_sync(
+            new_manifests, self._plan.index, self._plan.removed
+        )
+        if self._appeared:
+            self._stopped = "manifests that appeared during the prune"
+
+    async def _remove_manifests(self, rows: Rows) -> _Phase:
+        """Removes lists or images; what they leave behind narrows the rest of the plan."""
+        index = self._plan.index
+        phase = _Phase(rows)
+        for folder, first, last in zip(
+            ociregistry.manifest_folders,
+            index.folder_starts,
+            index.folder_starts[1:],
+            strict=False,
+        ):
+            begin, end = np.searchsorted(rows, (first, last)).tolist()
+            await self._remove(folder, phase, self._manifest_pieces(phase, begin, end))
+        self._plan = self._plan.without(phase.items_with(Outcome.CHANGED, Outcome.FAILED, _PENDING))
+        return phase
+
+    async def _remove_blobs(self, ids: Rows) -> _Phase:
+        # The largest first: a run that is stopped has freed the most that it could.
+        order = np.argsort(-self._plan.blob_bytes, kind="stable")
+        phase = _Phase(ids[order])
+        pieces = self._blob_pieces(phase, self._plan.blob_bytes[order])
+        await self._remove(ociregistry.blob_folder, phase, pieces)
+        return phase
+
+    def _manifest_pieces(self, phase: _Phase, begin: int, end: int) -> Iterator[_Piece]:
+        for positions in _slices(begin, end, self._batch_size):
+            rows = phase.items[positions]
+            names = file_names(self._plan.index.digests[rows].tobytes())
+            sizes = self._plan.index.file_sizes[rows].tolist()
+            yield _Piece(positions, Batch(names, sizes, _expected(self._plan.index, rows)))
+
+    def _blob_pieces(self, phase: _Phase, sizes: NDArray[np.int64]) -> Iterator[_Piece]:
+        for positions in _slices(0, len(phase.items), self._batch_size):
+            ids = phase.items[positions]
+            names = file_names(self._plan.index.blob_digests[ids].tobytes())
+            yield _Piece(positions, Batch(names, sizes[positions].tolist(), None))
+
+    async def _remove(self, folder: str, phase: _Phase, pieces: Iterator[_Piece]) -> None:
+        """Removes pieces of one folder, several at a time, and makes that durable."""
+        first = next(pieces, None)
+        if first is None or self._must_stop():
+            return
+        descriptor = open_folder(os.path.join(self._plan.index.root, folder))
+        try:
+            async with anyio.create_task_group() as tasks:
+                queue = chain([first], pieces)
+                for _ in range(self._limits.concurrency):
+                    tasks.start_soon(self._remove_pieces, folder, descriptor, phase, queue)
+            await anyio.to_thread.run_sync(self._deleter.settle, descriptor)
+        finally:
+            os.close(descriptor)
+
+    async def _remove_pieces(
+        self, folder: str, descriptor: int, phase: _Phase, pieces: Iterator[_Piece]
+    ) -> None:
+        for piece in pieces:
+            await self._wait_for_slot(len(piece.batch.names))
+            if self._must_stop():
+                return
+            result = await anyio.to_thread.run_sync(
+                self._deleter.remove, descriptor, piece.batch, limiter=self._threads
+            )
+            phase.outcomes[piece.positions] = np.frombuffer(result.outcomes, dtype=np.uint8)
+            phase.freed[piece.positions] = result.freed
+            self._note(folder, piece.batch, result)
+            self._progress.advance(len(piece.batch.names), sum(result.freed))
+
+    async def _wait_for_slot(self, files: int) -> None:
+        """Keeps the pace: every file takes its share of a second, one after the other."""
+        if self._limits.per_second is None:
+            return
+        slot = max(anyio.current_time(), self._next_slot)
+        self._next_slot = slot + files / self._limits.per_second
+        # Nothing wakes it but time: whether to stop is asked for, not told.
+        while not self._must_stop() and (wait := slot - anyio.current_time()) > 0:  # noqa: ASYNC110
+            await anyio.sleep(min(wait, _LONGEST_SLEEP))
+
+    def _note(self, folder: str, batch: Batch, result: BatchResult) -> None:
+        for position, number in result.errors.items():
+            path = f"{folder}/{batch.names[position]}"
+            self._failures.append(Failure(path, number, os.strerror(number)))
+        if Outcome.CHANGED in result.outcomes:
+            self._changed += [
+                f"{folder}/{name}"
+                for name, outcome in zip(batch.names, result.outcomes, strict=True)
+                if outcome == Outcome.CHANGED
+            ]
+
+    def _must_stop(self) -> bool:
+        self._stopped = self._stopped or self._limits.stopped()
+        return bool(self._stopped)
+
+
+def _expected(index: CacheIndex, rows: Rows) -> list[Expected]:
+    columns = zip(
+        rows.tolist(),
+        index.kinds[rows].tolist(),
+        index.urls(rows),
+        index.created_texts(rows),
+        index.pulled_texts(rows),
+        strict=True,
+    )
+    expected = []
+    for row, kind, url, created, pulled in columns:
+        start = int(index.blob_starts[row])
+        ids = index.blob_ids[start : start + int(index.blob_counts[row])]
+        blobs = index.blob_digests[ids].tobytes()
+        expected.append(Expected(kind, url, created, pulled, blobs))
+    return expected
+
+
+def _slices(begin: int, end: int, size: int) -> Iterator[slice]:
+    for first in range(begin, end, size):
+        yield slice(first, min(first + size, end))
