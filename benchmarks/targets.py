@@ -1,0 +1,132 @@
+"""Holds the committed results against the targets of the project.
+
+Usage: ``python benchmarks/targets.py [--results benchmarks/results]``
+
+Prints the table that stands in `benchmarks/README.md`; a test compares the two. It measures
+nothing: `run_all.py` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+PRUNE = "prune, small"
+DEFAULT_THREADS = "fastprune, 16"
+K100, M1 = 100_000, 1_000_000
+
+
+class Target(NamedTuple):
+    """What is wanted, and what was measured.
+
+    Attributes:
+        what: In words.
+        wanted: The bound.
+        measured: The same quantity.
+        at_least: Whether the bound is a floor rather than a cap.
+        unit: Follows both numbers.
+    """
+
+    what: str
+    wanted: float
+    measured: float
+    at_least: bool
+    unit: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the measured value is on the right side."""
+        return self.measured >= self.wanted if self.at_least else self.measured <= self.wanted
+
+    @property
+    def row(self) -> str:
+        """A row of the table."""
+        bound = "at least" if self.at_least else "at most"
+        met = "yes" if self.met else "**no**"
+        return (
+            f"| {self.what} | {bound} {self.wanted:g}{self.unit} "
+            f"| {self.measured:.2f}{self.unit} | {met} |"
+        )
+
+
+def targets(warm: dict[str, Any], cold: dict[str, Any], apply: dict[str, Any]) -> Iterator[Target]:
+    """Every target that can be measured on one machine, in the order of the table.
+
+    Args:
+        warm: Results of `bench_plan.py`.
+        cold: The same with `--cold`.
+        apply: Results of `bench_apply.py`.
+    """
+    hundred, million = _commands(warm, K100), _commands(warm, M1)
+    times = " times"
+    ripgrep = "prune --dry-run, {}: time of ripgrep"
+    yield _cap(ripgrep.format("100k warm"), 1.6, hundred[PRUNE]["ratio_to_ripgrep"], times)
+    yield _cap(ripgrep.format("1M warm"), 1.8, million[PRUNE]["ratio_to_ripgrep"], times)
+    each = "microseconds_per_manifest"
+    growth = million[PRUNE][each] / hundred[PRUNE][each]
+    yield _cap("time per manifest at 1M, of that at 100k", 1.15, growth, times)
+    faster = 1 / _commands(cold, K100)[PRUNE]["ratio_to_ripgrep"]
+    yield _floor("prune --dry-run, 100k cold: faster than ripgrep", 2, faster, times)
+    peak = million[PRUNE]["peak_bytes"] / 1e6
+    yield _cap("peak memory at 1M", 350, peak, " MB")
+    yield _cap(
+        "memory per manifest at 1M, of that at 100k",
+        1,
+        (million[PRUNE]["peak_bytes"] / hundred[PRUNE]["peak_bytes"])
+        / (_manifests(warm, M1) / _manifests(warm, K100)),
+        times,
+    )
+    deleting = "deleting files, {}: faster than rm -rf"
+    for kind, name, wanted in (("4k", "4 KiB", 3), ("empty", "empty", 1), ("1m", "1 MiB", 1)):
+        rate = apply["kinds"][kind][DEFAULT_THREADS]["apply_ratio_to_rm"]
+        yield _floor(deleting.format(name), wanted, rate, times)
+    startup = warm["startup"]
+    yield _cap("--version, of python -c pass", 8, startup["--version"]["ratio"], times)
+    yield _cap("--help, of python -c pass", 12, startup["--help"]["ratio"], times)
+
+
+def _cap(what: str, wanted: float, measured: float, unit: str) -> Target:
+    return Target(what, wanted, measured, at_least=False, unit=unit)
+
+
+def _floor(what: str, wanted: float, measured: float, unit: str) -> Target:
+    return Target(what, wanted, measured, at_least=True, unit=unit)
+
+
+def _cache(results: dict[str, Any], manifests: int) -> dict[str, Any]:
+    caches: list[dict[str, Any]] = list(results["caches"].values())
+    return min(caches, key=lambda cache: abs(cache["content"]["manifests"] - manifests))
+
+
+def _commands(results: dict[str, Any], manifests: int) -> dict[str, Any]:
+    commands: dict[str, Any] = _cache(results, manifests)["commands"]
+    return commands
+
+
+def _manifests(results: dict[str, Any], manifests: int) -> int:
+    return int(_cache(results, manifests)["content"]["manifests"])
+
+
+def markdown(results: Path) -> str:
+    """The table."""
+    warm, cold, apply = (
+        json.loads((results / name).read_text())
+        for name in ("plan-warm.json", "plan-cold.json", "apply.json")
+    )
+    rows = [target.row for target in targets(warm, cold, apply)]
+    return "\n".join(("| what | target | measured | met |", "| --- | --- | --- | --- |", *rows))
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--results", type=Path, default=HERE / "results", metavar="DIR")
+    print(markdown(parser.parse_args().results))
+
+
+if __name__ == "__main__":
+    main()
