@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check docs bench clean
 
 help:
 	@echo "make demo    install, then list and prune a copy of a real cache"
-	@echo "make test    install, then run the linters' checks and all tests"
+	@echo "make test    install, then run the linters, build the documentation and run all tests"
 	@echo "make check   ruff, mypy --strict and the import contracts"
+	@echo "make docs    the documentation as a site, in build/site"
 	@echo "make bench   a quick set of benchmarks (about two minutes)"
 	@echo "make clean   remove the virtual environment and caches"
 
@@ -19,13 +20,13 @@ $(READY): pyproject.toml
 		{ echo "fastprune needs Python 3.11 or newer; run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev --group docs
 	@touch $@
 
 demo: $(READY)
 	@$(BIN)/python benchmarks/demo.py
 
-test: $(READY) check
+test: $(READY) check docs
 	$(BIN)/python -m pytest
 
 check: $(READY)
@@ -33,6 +34,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench_plan.py
