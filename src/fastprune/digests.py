@@ -39,8 +39,9 @@ def _keys(digests: Digests) -> NDArray[np.uint64]:
 
 def sort_order(digests: Digests) -> NDArray[np.intp]:
     """The permutation that sorts digests, shape (n,)."""
-    order = np.argsort(_keys(digests), kind="stable")
-    keys = _keys(digests)[order]
+    keys = _keys(digests)
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
     if bool((keys[1:] == keys[:-1]).any()):
         columns = _words(digests).byteswap()
         order = np.lexsort(columns[:, ::-1].T)
@@ -63,10 +64,9 @@ class DigestTable:
         # and takes one byte per digest.
         bits = max(1, min(24, len(digests).bit_length() - 2))
         self._shift = np.uint64(64 - bits)
-        prefixes = (_keys(digests) >> self._shift).astype(np.uint32)
-        self._fanout = np.searchsorted(
-            prefixes, np.arange((1 << bits) + 1, dtype=np.uint32), side="left"
-        ).astype(np.uint32)
+        firsts = np.arange(1 << bits, dtype=np.uint64) << self._shift
+        self._fanout = np.full(len(firsts) + 1, len(digests), dtype=np.uint32)
+        self._fanout[:-1] = np.searchsorted(_keys(digests), firsts, side="left")
         self._crowded = int(np.diff(self._fanout).max()) > _CROWDED
 
     @classmethod
@@ -74,10 +74,10 @@ class DigestTable:
         """Makes a table of digests in any order, each of which may occur more than once."""
         ordered = digests[sort_order(digests)]
         words = _words(ordered)
-        repeated = np.zeros(len(ordered), dtype=bool)
-        repeated[1:] = (words[1:] == words[:-1]).all(axis=1)
-        if repeated.any():
-            ordered = ordered[~repeated]
+        alike = np.flatnonzero(words[1:, 0] == words[:-1, 0])
+        repeated = alike[(words[alike] == words[alike + 1]).all(axis=1)]
+        if len(repeated):
+            ordered = np.delete(ordered, repeated, axis=0)
         return cls(ordered)
 
     def __len__(self) -> int:

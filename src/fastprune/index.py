@@ -31,6 +31,7 @@ Rows = NDArray[np.intp]
 
 _EXPECTED_URL_BYTES = 160
 _EXPECTED_BLOBS = 16
+_PIECE = 1 << 16
 _PARENT_SHIFT = 32
 _BITS_IN_BYTE = 8
 
@@ -195,8 +196,9 @@ class IndexBuilder:
             np.take(listed, order, axis=0, out=self._digests[first:last])
             self._tables.append(DigestTable(self._digests[first:last]))
         self._blobs: DigestTable | None = None
-        # Blobs that were referred to before the listing of blobs/ was whole.
-        self._unresolved: list[tuple[Digests, NDArray[np.int64]]] = []
+        # Blobs that were referred to before the listing of blobs/ was whole. On a cold disk
+        # that may be most of them: as pools, their memory goes back when they are resolved.
+        self._unresolved = (Pool(np.uint8, 0), Pool(np.int64, 0))
         self._references = 0
         rows = starts[-1]
         self._columns: dict[str, NDArray[Any]] = {
@@ -235,9 +237,12 @@ class IndexBuilder:
         """Takes the names in blobs/, once; shards may have been added before."""
         self._blobs = DigestTable.from_unsorted(as_digests(raw))
         self._blob_sizes = np.full(len(self._blobs), UNKNOWN_SIZE, dtype=np.int64)
-        for digests, sizes in self._unresolved:
-            self._resolve(self._blobs, digests, sizes)
-        self._unresolved.clear()
+        digests = self._unresolved[0].array().reshape(-1, DIGEST_BYTES)
+        sizes = self._unresolved[1].array()
+        for first in range(0, len(sizes), _PIECE):
+            piece = slice(first, first + _PIECE)
+            self._resolve(self._blobs, digests[piece], sizes[piece])
+        self._unresolved = (Pool(np.uint8, 0), Pool(np.int64, 0))
 
     def add(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
         """Merges a shard.
@@ -289,7 +294,8 @@ class IndexBuilder:
         self._references += int(image_counts.sum())
         blobs, sizes = digests[of_image], np.frombuffer(shard.sizes, dtype=np.int64)
         if self._blobs is None:
-            self._unresolved.append((blobs, sizes))
+            self._unresolved[0].append(blobs.reshape(-1))
+            self._unresolved[1].append(sizes)
         else:
             self._resolve(self._blobs, blobs, sizes)
         parents = np.repeat(rows[~is_image], counts[~is_image])

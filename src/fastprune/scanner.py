@@ -242,9 +242,13 @@ class _Run:
         size = self._options.chunk or min(
             _MOST_IN_CHUNK, max(_LEAST_IN_CHUNK, total // (jobs * _CHUNKS_PER_JOB))
         )
-        for folder, names in enumerate(listings):
+        for folder in range(len(listings)):
+            # Names that were handed out are dropped, so that their memory goes back while
+            # the columns grow.
+            names, listings[folder] = bytearray(listings[folder]), b""
             for first in range(0, len(names) // DIGEST_BYTES, size):
-                digests = names[first * DIGEST_BYTES : (first + size) * DIGEST_BYTES]
+                digests = bytes(names[: size * DIGEST_BYTES])
+                del names[: size * DIGEST_BYTES]
                 yield self._task(folder, slice(first, first + size), digests)
 
     def _task(self, folder: int, positions: slice | list[int], digests: bytes) -> ReadTask:
