@@ -18,7 +18,7 @@ mpl.use("svg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, StrMethodFormatter
 
 HERE = Path(__file__).resolve().parent
 OURS, THEIRS, MEMORY = "#0b6e99", "#c4561a", "#5b7f2b"
@@ -51,7 +51,8 @@ def draw_scan(warm: dict[str, Any], cold: dict[str, Any], path: Path) -> None:
     memory.plot(sizes, [peak / 1e6 for peak in sampled], marker="o", color=MEMORY)
     for size, peak in zip(sizes, sampled, strict=True):
         memory.annotate(f"{peak / 1e6:.0f} MB", (size, peak / 1e6), (-8, 8), **_BESIDE_POINT)
-    memory.set(title="peak memory, all processes", ylabel="MB", ylim=(0, max(sampled) / 1e6 * 1.2))
+    memory.set(title="peak memory, all processes", ylabel="MB", xlim=(5_000, None))
+    memory.set_ylim(0, max(sampled) / 1e6 * 1.2)
     for axes in (times, memory):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
@@ -80,7 +81,9 @@ def draw_deletions(results: dict[str, Any], path: Path) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     _tidy(axes)
     axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     figure.savefig(path, metadata={"Date": None})

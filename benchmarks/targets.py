@@ -1,9 +1,9 @@
 """Holds the committed results against the targets of the project.
 
-Usage: ``python benchmarks/targets.py [--results benchmarks/results]``
+Usage: ``python benchmarks/targets.py [--results benchmarks/results] [--write]``
 
-Prints the table that stands in `benchmarks/README.md`; a test compares the two. It measures
-nothing: `run_all.py` does.
+Prints the table that stands in `benchmarks/README.md`, and with ``--write`` puts it there; a test
+compares the two. It measures nothing: `run_all.py` does.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
+BEGIN, END = "<!-- targets -->\n", "<!-- /targets -->"
 PRUNE = "prune, small"
 DEFAULT_THREADS = "fastprune, 16"
 K100, M1 = 100_000, 1_000_000
@@ -121,11 +122,23 @@ def markdown(results: Path) -> str:
     return "\n".join(("| what | target | measured | met |", "| --- | --- | --- | --- |", *rows))
 
 
+def embedded(page: str, table: str) -> str:
+    """The page with this table between its two marks."""
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}{table}\n{END}{rest.split(END)[1]}"
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--results", type=Path, default=HERE / "results", metavar="DIR")
-    print(markdown(parser.parse_args().results))
+    parser.add_argument("--write", action="store_true", help="put it into README.md as well")
+    arguments = parser.parse_args()
+    table = markdown(arguments.results)
+    print(table)
+    if arguments.write:
+        page = HERE / "README.md"
+        page.write_text(embedded(page.read_text(), table))
 
 
 if __name__ == "__main__":
