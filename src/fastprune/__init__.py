@@ -13,18 +13,22 @@ if TYPE_CHECKING:
     from fastprune.api import apply, prune, scan
     from fastprune.errors import (
         FastpruneError,
+        JournalError,
         LockedError,
         NoCacheError,
+        TrashError,
         UnreadableManifestsError,
         UsageError,
         WorkerError,
     )
     from fastprune.index import CacheIndex
+    from fastprune.journal import Journal, JournalEntry
     from fastprune.limits import Limits
     from fastprune.model import Digest, ManifestKind, Reference
     from fastprune.plan import PrunePlan, make_plan
     from fastprune.policy import Policy
     from fastprune.report import PruneReport
+    from fastprune.runs import make_run_id
     from fastprune.scanner import ScanOptions
 
 __version__ = "0.1.0"
@@ -34,17 +38,21 @@ _HOMES = {
     "limits": ("Limits",),
     "errors": (
         "FastpruneError",
+        "JournalError",
         "LockedError",
         "NoCacheError",
+        "TrashError",
         "UnreadableManifestsError",
         "UsageError",
         "WorkerError",
     ),
     "index": ("CacheIndex",),
+    "journal": ("Journal", "JournalEntry"),
     "model": ("Digest", "ManifestKind", "Reference"),
     "plan": ("PrunePlan", "make_plan"),
     "policy": ("Policy",),
     "report": ("PruneReport",),
+    "runs": ("make_run_id",),
     "scanner": ("ScanOptions",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -53,6 +61,9 @@ __all__ = (
     "CacheIndex",
     "Digest",
     "FastpruneError",
+    "Journal",
+    "JournalEntry",
+    "JournalError",
     "Limits",
     "LockedError",
     "ManifestKind",
@@ -62,12 +73,14 @@ __all__ = (
     "PruneReport",
     "Reference",
     "ScanOptions",
+    "TrashError",
     "UnreadableManifestsError",
     "UsageError",
     "WorkerError",
     "__version__",
     "apply",
     "make_plan",
+    "make_run_id",
     "prune",
     "scan",
 )

@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -35,6 +36,7 @@ from fastprune.scanner import SMALL_CACHE, ScanOptions, check_root, scan_cache
 
 if TYPE_CHECKING:
     from fastprune.index import CacheIndex
+    from fastprune.journal import Journal
     from fastprune.plan import PrunePlan
     from fastprune.report import PruneReport
 
@@ -79,28 +81,48 @@ async def apply(
     plan: PrunePlan,
     *,
     dry_run: bool = False,
+    trash_run: str | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
+    journal: Journal | None = None,
 ) -> PruneReport:
     """Carries out a plan, once; the caller holds `cache_lock`, as `prune` does.
 
     Args:
         plan: What to remove.
         dry_run: Remove nothing, but report what would be removed.
+        trash_run: Move files into the trash, as the run of this new id (`make_run_id`),
+            instead of deleting them.
         limits: Pace and end.
         progress: Is told about files and bytes that went.
+        journal: Is told what became of every file.
 
     Returns:
         What was removed, and what was not and why.
+
+    Raises:
+        TrashError: The trash can't be made; nothing was moved.
     """
     if dry_run:
         from fastprune.report import planned_report
 
-        return planned_report(plan)
-    from fastprune.deleter import Unlinker
+        return planned_report(plan, trash=trash_run is not None)
+    from fastprune.deleter import Unlinker, moving_to_trash
     from fastprune.execution import carry_out
 
-    return await carry_out(plan, Unlinker(), limits=limits, progress=progress)
+    work = partial(carry_out, plan, limits=limits, progress=progress, journal=journal)
+    if trash_run is None or plan.is_empty:
+        report = await work(Unlinker())
+        return replace(report, trash=trash_run is not None)
+    moving = moving_to_trash(plan.index.root, trash_run)
+    mover = await anyio.to_thread.run_sync(moving.__enter__)
+    try:
+        report = await work(mover)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(moving.__exit__, None, None, None)
+    moved = len(report.manifests) or len(report.blobs)
+    return replace(report, trash=True, trash_run=trash_run if moved else "")
 
 
 async def prune(
@@ -118,6 +140,8 @@ async def prune(
     grace: float = 0,
     max_seconds: float | None = None,
     force: bool = False,
+    trash_run: str | None = None,
+    journal: Journal | None = None,
     confirm: Callable[[PrunePlan], Awaitable[bool]] | None = None,
     progress: Progress | None = None,
 ) -> PruneReport | None:
@@ -137,6 +161,8 @@ async def prune(
         grace: Spare blobs that were written in the last so many seconds.
         max_seconds: End cleanly after this time, whatever is left.
         force: Go on although a server seems to run on the cache.
+        trash_run: See `apply`.
+        journal: See `apply`.
         confirm: Asked before anything is removed, unless there is nothing to do.
         progress: Is told about both steps.
 
@@ -148,6 +174,7 @@ async def prune(
         LockedError: Another fastprune works on it.
         ServerRunningError: A server seems to run on it.
         DurationError: The time ran out before anything was removed.
+        TrashError: The trash can't be made; nothing was moved.
         UnreadableManifestsError: See `make_plan`.
     """
     folder = os.fspath(root)
@@ -174,7 +201,14 @@ async def prune(
         if confirm and not dry_run and not timed.plan.is_empty and not await confirm(timed.plan):
             return None
         pace = (limits or Limits()).until(deadline, time.monotonic)
-        report = await apply(timed.plan, dry_run=dry_run, limits=pace, progress=progress)
+        report = await apply(
+            timed.plan,
+            dry_run=dry_run,
+            trash_run=trash_run,
+            limits=pace,
+            progress=progress,
+            journal=journal,
+        )
         return replace(report, seconds=timed.seconds | report.seconds)
 
     if dry_run:

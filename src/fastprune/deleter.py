@@ -1,7 +1,8 @@
-"""The only module that deletes in a cache.
+"""The only module that deletes or moves in a cache.
 
 Stage: apply. Input: open folders and batches of names. Output: what became of each
-file. I/O: open, read, unlink and fsync, relative to descriptors of the folders.
+file. I/O: open, read, unlink, rename, link, mkdir, rmdir and fsync, relative to
+descriptors of the folders.
 
 These are the leaves: blocking functions over a batch, called on threads. What goes when,
 and what comes before what, is decided in `fastprune.execution`.
@@ -15,13 +16,27 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from fastprune.errors import ManifestError
+from fastprune.errors import ManifestError, TrashError
 from fastprune.layouts import ociregistry
 from fastprune.reader import OPEN_FLAGS
 from fastprune.shards import ODD_TIME_CHARS, pack_digests
+from fastprune.trash.tree import (
+    RUN_FOLDERS,
+    STEPS,
+    open_root,
+    open_step,
+    opened_cache,
+    opened_run,
+)
+
+_TRASH_MODE = 0o755
+# What a system says that can't make hard links, or not for this user or to this file.
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class Outcome(IntEnum):
@@ -105,29 +120,46 @@ class Unlinker:
 
     def remove(self, folder: int, batch: Batch) -> BatchResult:
         """See `Deleter.remove`. What changed since the scan is left alone."""
-        outcomes = bytearray(len(batch.names))
-        freed = [0] * len(batch.names)
-        errors: dict[int, int] = {}
-        expected = batch.expected
-        for position, name in enumerate(batch.names):
-            try:
-                if expected is not None and not _still_says(folder, name, expected[position]):
-                    outcomes[position] = Outcome.CHANGED
-                    continue
-                # Nothing else is asked about a blob: every further call takes threads in
-                # turn, and costs more than the unlinking itself.
-                os.unlink(name, dir_fd=folder)
-                freed[position] = batch.sizes[position]
-            except FileNotFoundError:
-                outcomes[position] = Outcome.GONE
-            except OSError as error:
-                outcomes[position] = Outcome.FAILED
-                errors[position] = error.errno or errno.EIO
-        return BatchResult(outcomes, freed, errors)
+
+        def unlink(name: str) -> Outcome:
+            # Nothing else is asked about a blob: every further call takes threads in
+            # turn, and costs more than the unlinking itself.
+            os.unlink(name, dir_fd=folder)
+            return Outcome.REMOVED
+
+        return _one_by_one(folder, batch, unlink)
 
     def settle(self, folder: int) -> None:
         """See `Deleter.settle`."""
         os.fsync(folder)
+
+
+def _one_by_one(folder: int, batch: Batch, take: Callable[[str], Outcome]) -> BatchResult:
+    """Takes files away that are still what they were, and notes what became of each.
+
+    Args:
+        folder: The open folder they are in.
+        batch: The files.
+        take: Takes one away, by its name.
+    """
+    outcomes = bytearray(len(batch.names))
+    freed = [0] * len(batch.names)
+    errors: dict[int, int] = {}
+    expected = batch.expected
+    for position, name in enumerate(batch.names):
+        try:
+            if expected is not None and not _still_says(folder, name, expected[position]):
+                outcomes[position] = Outcome.CHANGED
+                continue
+            outcome = outcomes[position] = take(name)
+            if outcome == Outcome.REMOVED:
+                freed[position] = batch.sizes[position]
+        except FileNotFoundError:
+            outcomes[position] = Outcome.GONE
+        except OSError as error:
+            outcomes[position] = Outcome.FAILED
+            errors[position] = error.errno or errno.EIO
+    return BatchResult(outcomes, freed, errors)
 
 
 def _still_says(folder: int, name: str, expected: Expected) -> bool:
@@ -156,3 +188,196 @@ def _still_says(folder: int, name: str, expected: Expected) -> bool:
         return False
     created, pulled = record.created[:ODD_TIME_CHARS], record.pulled[:ODD_TIME_CHARS]
     return Expected(record.kind, record.url, created, pulled, blobs) == expected
+
+
+class Mover:
+    """Moves into the trash, by renaming; made by `moving_to_trash`."""
+
+    batch_size = 256
+
+    def __init__(self, folders: Iterable[tuple[int, int]]) -> None:
+        """Moves nothing yet.
+
+        Args:
+            folders: Pairs of an open folder of the cache and that of the trash which its
+                files go to.
+        """
+        self._trash = {_identity(folder): trash for folder, trash in folders}
+
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
+        """See `Deleter.remove`. What changed since the scan is left alone."""
+        trash = self._trash[_identity(folder)]
+        blobs = batch.expected is None
+
+        def move(name: str) -> Outcome:
+            # Unlike unlinking, renaming works on folders as well.
+            if blobs and not stat.S_ISREG(_status(name, folder).st_mode):
+                return Outcome.CHANGED
+            os.rename(name, name, src_dir_fd=folder, dst_dir_fd=trash)
+            return Outcome.REMOVED
+
+        return _one_by_one(folder, batch, move)
+
+    def settle(self, folder: int) -> None:
+        """See `Deleter.settle`.
+
+        That the files are in the trash is made durable before that they have left their
+        folder: so even where a rename is not atomic in a power cut, they are somewhere.
+        """
+        os.fsync(self._trash[_identity(folder)])
+        os.fsync(folder)
+
+
+def _identity(folder: int) -> tuple[int, int]:
+    status = os.fstat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _status(name: str, folder: int) -> os.stat_result:
+    return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+@contextmanager
+def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
+    """Makes the folders of a run in the trash, durably; removes those that stay empty.
+
+    Args:
+        root: Path of the cache, which the caller has locked.
+        run: The id of the run, which is new.
+
+    Yields:
+        What moves files there.
+
+    Raises:
+        TrashError: It can't be done; nothing was moved.
+    """
+    with ExitStack() as opened:
+        opened.callback(remove_run, root, run)
+        try:
+            _make_run(root, run)
+            trash = opened.enter_context(opened_run(root, run))
+            cache = opened.enter_context(opened_cache(root))
+            for name, folder in cache.items():
+                _check_renaming(name, folder, trash[name], run)
+        except OSError as error:
+            raise TrashError(
+                f"the trash can't be made in {root}: {error.strerror}; nothing was moved"
+            ) from error
+        yield Mover((folder, trash[name]) for name, folder in cache.items())
+
+
+def _make_run(root: str, run: str) -> None:
+    with ExitStack() as opened:
+        at = open_root(root)
+        opened.callback(os.close, at)
+        for step in STEPS:
+            with suppress(FileExistsError):
+                os.mkdir(step, _TRASH_MODE, dir_fd=at)
+            os.fsync(at)
+            at = open_step(step, at, opened)
+        os.mkdir(run, _TRASH_MODE, dir_fd=at)
+        os.fsync(at)
+        at = open_step(run, at, opened)
+        for name in RUN_FOLDERS:
+            os.mkdir(name, _TRASH_MODE, dir_fd=at)
+        os.fsync(at)
+
+
+def _check_renaming(name: str, folder: int, trash: int, absent: str) -> None:
+    """Makes sure that files can be renamed from a folder to another, by asking for one.
+
+    The system looks at the file systems, and at where they are mounted, before it looks
+    for the file, which isn't there.
+    """
+    try:
+        if os.fstat(folder).st_dev != os.fstat(trash).st_dev:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        os.rename(absent, absent, src_dir_fd=folder, dst_dir_fd=trash)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        raise TrashError(
+            f"{name}/ and {os.path.join(*STEPS)} are not on the same file system, "
+            "so files can't be moved there; nothing was moved"
+        ) from None
+
+
+def remove_run(root: str, run: str) -> None:
+    """Removes the folders of a run that are empty, and those of the trash if they are.
+
+    Args:
+        root: Path of the cache, which the caller has locked.
+        run: The id of the run.
+    """
+    way: list[tuple[int, str]] = []
+    with ExitStack() as opened, suppress(OSError):
+        at = open_root(root)
+        opened.callback(os.close, at)
+        with suppress(FileNotFoundError, TrashError):
+            for step in (*STEPS, run):
+                within = open_step(step, at, opened)
+                way.append((at, step))
+                at = within
+            way += [(at, name) for name in RUN_FOLDERS]
+        # It ends at the first folder that is not empty. img/ goes last of its kind: without
+        # it, a run does not look like one.
+        for parent, name in reversed(way):
+            with suppress(FileNotFoundError):
+                os.rmdir(name, dir_fd=parent)
+
+
+class Restorer:
+    """Puts files of the trash back into the cache; never over what is there."""
+
+    batch_size = 256
+
+    def put_back(self, trash: int, folder: int, batch: Batch) -> BatchResult:
+        """Gives files their names in the cache again; called on several threads at once.
+
+        Those in the trash stay until `forget`, so that a crash in between loses nothing.
+
+        Args:
+            trash: The open folder of the run.
+            folder: The open folder of the cache.
+            batch: The files. What has another file of its name in the cache gets
+                `Outcome.CHANGED`.
+        """
+
+        def restore(name: str) -> Outcome:
+            status = _status(name, trash)
+            if not stat.S_ISREG(status.st_mode):
+                return Outcome.CHANGED
+            return _link_back(name, trash, folder, status)
+
+        return _one_by_one(trash, batch, restore)
+
+    def settle(self, folder: int) -> None:
+        """Makes what was put back durable."""
+        os.fsync(folder)
+
+    def forget(self, trash: int, batch: Batch) -> BatchResult:
+        """Removes from the trash what was put back; called on several threads at once."""
+        return Unlinker().remove(trash, batch)
+
+
+def _link_back(name: str, trash: int, folder: int, status: os.stat_result) -> Outcome:
+    """Makes a name in the cache for a file of the trash, unless it has another file."""
+    try:
+        os.link(name, name, src_dir_fd=trash, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        there = _status(name, folder)
+        # The same file: an earlier restore was cut off before it removed the other name.
+        same = (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
+        return Outcome.REMOVED if same else Outcome.CHANGED
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # Without hard links there is no way but to look first. The lock keeps every other
+        # fastprune away; a server that comes in between writes the same blob or manifest.
+        with suppress(FileNotFoundError):
+            _status(name, folder)
+            return Outcome.CHANGED
+        os.rename(name, name, src_dir_fd=trash, dst_dir_fd=folder)
+    return Outcome.REMOVED

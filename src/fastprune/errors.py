@@ -74,6 +74,16 @@ class DurationError(FastpruneError):
     hint = "nothing was deleted"
 
 
+class TrashError(FastpruneError):
+    """The trash of a cache can't be used."""
+
+
+class JournalError(FastpruneError):
+    """What was removed can't be taken down, so nothing more may be removed."""
+
+    exit_code = 3
+
+
 class WorkerError(FastpruneError):
     """A scan worker died or failed, so the scan is not whole and was discarded."""
 

@@ -1,7 +1,8 @@
 """Carries out a plan: in which order, how fast, and until when.
 
 Stage: apply. Input: a `PrunePlan` and a `Deleter`. Output: a `PruneReport`. I/O: opens
-the three folders; all that changes one is done by the `Deleter`, in batches on threads.
+the three folders; all that changes one is done by the `Deleter`, in batches on threads,
+and a `Journal` is told of each.
 
 The order is the safety: lists, then image manifests, then blobs, and each phase is on
 disk before the next begins. A crash leaves at worst blobs that nothing refers to, which
@@ -12,18 +13,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
+from functools import partial
 from itertools import chain
-from typing import NamedTuple
 
-import anyio
 import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.batches import Crew, Piece, slices
 from fastprune.deleter import Batch, BatchResult, Deleter, Expected, Outcome
+from fastprune.errors import JournalError
 from fastprune.guard import new_manifests
 from fastprune.index import CacheIndex, Rows
+from fastprune.journal import Journal, JournalEntry, blob_entries, manifest_entries
 from fastprune.layouts import ociregistry
 from fastprune.limits import Limits
 from fastprune.plan import PrunePlan
@@ -38,6 +41,7 @@ async def carry_out(
     *,
     limits: Limits | None = None,
     progress: Progress | None = None,
+    journal: Journal | None = None,
 ) -> PruneReport:
     """Carries out a plan, once.
 
@@ -46,6 +50,7 @@ async def carry_out(
         deleter: How to remove it.
         limits: Pace and end.
         progress: Is told about files and bytes that went.
+        journal: Is told what became of every file.
 
     Returns:
         What was removed, and what was not and why. A failed deletion does not end the
@@ -54,27 +59,28 @@ async def carry_out(
     Raises:
         OSError: A folder can't be opened or made durable.
     """
-    run = _Run(plan, deleter, limits or Limits(), progress or NoProgress())
+    run = _Run(plan, deleter, limits or Limits(), progress or NoProgress(), journal)
     return await run.carry_out()
 
 
 _PENDING = 255
 _NOTHING = np.empty(0, dtype=np.intp)
-_LONGEST_SLEEP = 0.2
 
 
 class _Phase:
     """The files of one kind that are to go, and what became of each.
 
     Attributes:
+        kind: list, image or blob.
         items: Rows of manifests or ids of blobs.
         outcomes: uint8: values of `Outcome`, `_PENDING` where nothing was tried.
         freed: int64: bytes that came free.
     """
 
-    __slots__ = ("freed", "items", "outcomes")
+    __slots__ = ("freed", "items", "kind", "outcomes")
 
-    def __init__(self, items: Rows) -> None:
+    def __init__(self, kind: str, items: Rows) -> None:
+        self.kind = kind
         self.items = items
         self.outcomes = np.full(len(items), _PENDING, dtype=np.uint8)
         self.freed = np.zeros(len(items), dtype=np.int64)
@@ -93,30 +99,24 @@ class _Phase:
         return self.items[gone][order], self.freed[gone][order]
 
 
-class _Piece(NamedTuple):
-    """A slice of a phase: items of one folder, handed to one thread."""
-
-    positions: slice
-    batch: Batch
-
-
 class _Run:
     """One plan being carried out."""
 
     def __init__(
-        self, plan: PrunePlan, deleter: Deleter, limits: Limits, progress: Progress
+        self,
+        plan: PrunePlan,
+        deleter: Deleter,
+        limits: Limits,
+        progress: Progress,
+        journal: Journal | None,
     ) -> None:
         self._plan, self._deleter = plan, deleter
-        self._limits, self._progress = limits, progress
+        self._progress, self._journal = progress, journal
         self._failures: list[Failure] = []
         self._changed: list[str] = []
-        self._threads = anyio.CapacityLimiter(limits.concurrency)
-        self._stopped = ""
         self._appeared: tuple[str, ...] = ()
-        self._next_slot = 0.0
-        # A slow pace is kept by small batches: a thread can't be slowed down.
-        pace = int((limits.per_second or deleter.batch_size * 10) / 10)
-        self._batch_size = max(1, min(deleter.batch_size, pace))
+        self._crew = Crew(limits)
+        self._batch_size = self._crew.batch_size(deleter.batch_size)
 
     async def carry_out(self) -> PruneReport:
         started = time.monotonic()
@@ -125,10 +125,10 @@ class _Run:
         self._progress.start("removing", total, "files")
         try:
             lists = [
-                await self._remove_manifests(level[self._plan.removed[level]])
+                await self._remove_manifests("list", level[self._plan.removed[level]])
                 for level in planned.list_levels()
             ]
-            images = await self._remove_manifests(self._plan.images)
+            images = await self._remove_manifests("image", self._plan.images)
             await self._look_for_new_manifests()
             blobs = await self._remove_blobs(self._plan.blobs)
         finally:
@@ -147,26 +147,26 @@ class _Run:
             already_gone=sum(phase.count(Outcome.GONE) for phase in phases),
             changed=tuple(sorted(self._changed)),
             failures=tuple(sorted(self._failures)),
-            left=total - tried if self._stopped else 0,
-            stopped=self._stopped,
+            left=total - tried if self._crew.stopped else 0,
+            stopped=self._crew.stopped,
             appeared=self._appeared,
             seconds={"apply": time.monotonic() - started},
         )
 
     async def _look_for_new_manifests(self) -> None:
         """The last moment before blobs go: whatever has come since may need them."""
-        if not len(self._plan.blobs) or self._must_stop():
+        if not len(self._plan.blobs) or self._crew.must_stop():
             return
         self._appeared = await anyio.to_thread.run_sync(
             new_manifests, self._plan.index, self._plan.removed
         )
         if self._appeared:
-            self._stopped = "manifests that appeared during the prune"
+            self._crew.stop("manifests that appeared during the prune")
 
-    async def _remove_manifests(self, rows: Rows) -> _Phase:
+    async def _remove_manifests(self, kind: str, rows: Rows) -> _Phase:
         """Removes lists or images; what they leave behind narrows the rest of the plan."""
         index = self._plan.index
-        phase = _Phase(rows)
+        phase = _Phase(kind, rows)
         for folder, first, last in zip(
             ociregistry.manifest_folders,
             index.folder_starts,
@@ -181,63 +181,64 @@ class _Run:
     async def _remove_blobs(self, ids: Rows) -> _Phase:
         # The largest first: a run that is stopped has freed the most that it could.
         order = np.argsort(-self._plan.blob_bytes, kind="stable")
-        phase = _Phase(ids[order])
+        phase = _Phase("blob", ids[order])
         pieces = self._blob_pieces(phase, self._plan.blob_bytes[order])
         await self._remove(ociregistry.blob_folder, phase, pieces)
         return phase
 
-    def _manifest_pieces(self, phase: _Phase, begin: int, end: int) -> Iterator[_Piece]:
-        for positions in _slices(begin, end, self._batch_size):
+    def _manifest_pieces(self, phase: _Phase, begin: int, end: int) -> Iterator[Piece]:
+        for positions in slices(begin, end, self._batch_size):
             rows = phase.items[positions]
             names = file_names(self._plan.index.digests[rows].tobytes())
             sizes = self._plan.index.file_sizes[rows].tolist()
-            yield _Piece(positions, Batch(names, sizes, _expected(self._plan.index, rows)))
+            yield Piece(positions, Batch(names, sizes, _expected(self._plan.index, rows)))
 
-    def _blob_pieces(self, phase: _Phase, sizes: NDArray[np.int64]) -> Iterator[_Piece]:
-        for positions in _slices(0, len(phase.items), self._batch_size):
+    def _blob_pieces(self, phase: _Phase, sizes: NDArray[np.int64]) -> Iterator[Piece]:
+        for positions in slices(0, len(phase.items), self._batch_size):
             ids = phase.items[positions]
             names = file_names(self._plan.index.blob_digests[ids].tobytes())
-            yield _Piece(positions, Batch(names, sizes[positions].tolist(), None))
+            yield Piece(positions, Batch(names, sizes[positions].tolist(), None))
 
-    async def _remove(self, folder: str, phase: _Phase, pieces: Iterator[_Piece]) -> None:
+    async def _remove(self, folder: str, phase: _Phase, pieces: Iterator[Piece]) -> None:
         """Removes pieces of one folder, several at a time, and makes that durable."""
         first = next(pieces, None)
-        if first is None or self._must_stop():
+        if first is None or self._crew.must_stop():
             return
         descriptor = open_folder(os.path.join(self._plan.index.root, folder))
         try:
-            async with anyio.create_task_group() as tasks:
-                queue = chain([first], pieces)
-                for _ in range(self._limits.concurrency):
-                    tasks.start_soon(self._remove_pieces, folder, descriptor, phase, queue)
+            await self._crew.work_on(
+                chain([first], pieces),
+                partial(self._deleter.remove, descriptor),
+                partial(self._record, folder, phase),
+            )
+            if self._journal is not None:
+                await self._tell(self._journal.settle())
             await anyio.to_thread.run_sync(self._deleter.settle, descriptor)
         finally:
             os.close(descriptor)
 
-    async def _remove_pieces(
-        self, folder: str, descriptor: int, phase: _Phase, pieces: Iterator[_Piece]
-    ) -> None:
-        for piece in pieces:
-            await self._wait_for_slot(len(piece.batch.names))
-            if self._must_stop():
-                return
-            result = await anyio.to_thread.run_sync(
-                self._deleter.remove, descriptor, piece.batch, limiter=self._threads
-            )
-            phase.outcomes[piece.positions] = np.frombuffer(result.outcomes, dtype=np.uint8)
-            phase.freed[piece.positions] = result.freed
-            self._note(folder, piece.batch, result)
-            self._progress.advance(len(piece.batch.names), sum(result.freed))
+    async def _record(self, folder: str, phase: _Phase, piece: Piece, result: BatchResult) -> None:
+        phase.outcomes[piece.positions] = np.frombuffer(result.outcomes, dtype=np.uint8)
+        phase.freed[piece.positions] = result.freed
+        self._note(folder, piece.batch, result)
+        self._progress.advance(len(piece.batch.names), sum(result.freed))
+        if self._journal is not None:
+            await self._tell(self._journal.note(self._entries(folder, phase, piece, result)))
 
-    async def _wait_for_slot(self, files: int) -> None:
-        """Keeps the pace: every file takes its share of a second, one after the other."""
-        if self._limits.per_second is None:
-            return
-        slot = max(anyio.current_time(), self._next_slot)
-        self._next_slot = slot + files / self._limits.per_second
-        # Nothing wakes it but time: whether to stop is asked for, not told.
-        while not self._must_stop() and (wait := slot - anyio.current_time()) > 0:  # noqa: ASYNC110
-            await anyio.sleep(min(wait, _LONGEST_SLEEP))
+    async def _tell(self, told: Awaitable[None]) -> None:
+        """What can't be taken down ends the run: nothing goes without a trace."""
+        try:
+            await told
+        except JournalError as error:
+            self._crew.stop(str(error))
+
+    def _entries(
+        self, folder: str, phase: _Phase, piece: Piece, result: BatchResult
+    ) -> list[JournalEntry]:
+        items = phase.items[piece.positions]
+        if phase.kind == "blob":
+            return blob_entries(self._plan, folder, items, piece.batch, result)
+        return manifest_entries(self._plan, phase.kind, folder, items, piece.batch, result)
 
     def _note(self, folder: str, batch: Batch, result: BatchResult) -> None:
         for position, number in result.errors.items():
@@ -249,10 +250,6 @@ class _Run:
                 for name, outcome in zip(batch.names, result.outcomes, strict=True)
                 if outcome == Outcome.CHANGED
             ]
-
-    def _must_stop(self) -> bool:
-        self._stopped = self._stopped or self._limits.stopped()
-        return bool(self._stopped)
 
 
 def _expected(index: CacheIndex, rows: Rows) -> list[Expected]:
@@ -271,8 +268,3 @@ def _expected(index: CacheIndex, rows: Rows) -> list[Expected]:
         blobs = index.blob_digests[ids].tobytes()
         expected.append(Expected(kind, url, created, pulled, blobs))
     return expected
-
-
-def _slices(begin: int, end: int, size: int) -> Iterator[slice]:
-    for first in range(begin, end, size):
-        yield slice(first, min(first + size, end))

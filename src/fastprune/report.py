@@ -56,6 +56,8 @@ class PruneReport:
         appeared: Paths of manifests that appeared during the prune: a server is at work,
             and no blob was removed.
         seconds: How long each step took: scan, plan, apply.
+        trash: Whether files were moved into the trash instead of being deleted.
+        trash_run: The run that they are in; empty if nothing was moved.
     """
 
     plan: PrunePlan
@@ -72,6 +74,8 @@ class PruneReport:
     stopped: str
     appeared: tuple[str, ...]
     seconds: dict[str, float]
+    trash: bool = False
+    trash_run: str = ""
 
     @property
     def manifests(self) -> Rows:
@@ -86,8 +90,13 @@ class PruneReport:
         return 3 if self.failures or self.changed or self.left or self.stopped else 0
 
 
-def planned_report(plan: PrunePlan) -> PruneReport:
-    """What a prune that removes everything it plans to would report: a dry run."""
+def planned_report(plan: PrunePlan, *, trash: bool = False) -> PruneReport:
+    """What a prune that removes everything it plans to would report: a dry run.
+
+    Args:
+        plan: What would be removed.
+        trash: Whether it would be moved into the trash.
+    """
     return PruneReport(
         plan=plan,
         dry_run=True,
@@ -103,6 +112,7 @@ def planned_report(plan: PrunePlan) -> PruneReport:
         stopped="",
         appeared=(),
         seconds={},
+        trash=trash,
     )
 
 
@@ -126,13 +136,16 @@ def text_lines(report: PruneReport, *, summary: bool) -> Iterator[str]:
 
 def _totals(report: PruneReport) -> Iterator[str]:
     manifests = len(report.lists) + len(report.images)
-    would = "would be freed" if report.dry_run else "freed"
+    verb = "moved to the trash" if report.trash else "freed"
+    done = f"would be {verb}" if report.dry_run else verb
     yield (
         f"Manifests: {manifests} ({_plural(len(report.lists), 'list')}, "
         f"{_plural(len(report.images), 'image')})"
     )
     yield f"Blobs: {len(report.blobs)}"
-    yield f"Bytes {would}: {report.bytes_freed} ({format_bytes(report.bytes_freed)})"
+    yield f"Bytes {done}: {report.bytes_freed} ({format_bytes(report.bytes_freed)})"
+    if report.trash_run:
+        yield f"Trash: run {report.trash_run}; 'fastprune trash empty' frees the bytes"
     yield f"Kept by protection: {len(report.plan.protected)}"
     if len(report.plan.spared_blobs):
         yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
@@ -180,6 +193,8 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
             "corrupt": len(index.faults),
             "foreign": len(index.foreign),
         },
+        "trash": report.trash,
+        "trash_run": report.trash_run or None,
         "stopped": report.stopped or None,
         "seconds": {name: round(seconds, 6) for name, seconds in report.seconds.items()},
         "failed": [failure._asdict() for failure in report.failures],

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fastprune.digests import Digests
     from fastprune.index import CacheIndex, IndexBuilder
     from fastprune.plan import PrunePlan
 
@@ -139,11 +140,19 @@ def file_sizes(root: str, plan: PrunePlan, executor: Executor) -> NDArray[np.int
     Returns:
         int64: bytes of each blob of the plan; 0 for one that is gone.
     """
+    return blob_file_sizes(root, plan.index.blob_digests[plan.blobs], executor)
+
+
+def blob_file_sizes(root: str, digests: Digests, executor: Executor) -> NDArray[np.int64]:
+    """Asks for the sizes of blobs, many at a time.
+
+    Returns:
+        int64: bytes of each; 0 for one that is gone.
+    """
     import numpy as np
 
-    digests = plan.index.blob_digests[plan.blobs].tobytes()
-    sizes = np.zeros(len(plan.blobs), dtype=np.int64)
-    for first, some in _stat_blobs(root, digests, executor):
+    sizes = np.zeros(len(digests), dtype=np.int64)
+    for first, some in _stat_blobs(root, digests.tobytes(), executor):
         sizes[first : first + len(some)] = some
     return sizes
 

@@ -90,18 +90,22 @@ class FileSizes(NamedTuple):
     sizes: array[int]
 
 
-def open_folder(path: str) -> int:
+def open_folder(path: str, *, within: int | None = None) -> int:
     """Opens a folder of the cache; it must be a real one, no symbolic link.
 
     The access time is left alone where we may (owner or root).
+
+    Args:
+        path: The folder.
+        within: The open folder that the path is relative to.
 
     Raises:
         OSError: It can't be opened.
     """
     try:
-        return os.open(path, _FOLDER_FLAGS | getattr(os, "O_NOATIME", 0))
+        return os.open(path, _FOLDER_FLAGS | getattr(os, "O_NOATIME", 0), dir_fd=within)
     except PermissionError:
-        return os.open(path, _FOLDER_FLAGS)
+        return os.open(path, _FOLDER_FLAGS, dir_fd=within)
 
 
 def list_folder(path: str) -> Iterator[ListingPart]:

@@ -9,8 +9,10 @@ from tests.cli.program import run
 import fastprune
 from fastprune.cli.commands import COMMANDS
 
+TRASH = [("trash",), ("trash", "list"), ("trash", "restore"), ("trash", "empty")]
 
-@pytest.mark.parametrize("command", [(), ("list",), ("prune",)], ids="".join)
+
+@pytest.mark.parametrize("command", [(), ("list",), ("prune",), *TRASH], ids=" ".join)
 def test_help_is_as_the_golden_file_has_it(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
     assert (result.code, result.err) == (0, "")

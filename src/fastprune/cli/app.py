@@ -51,7 +51,9 @@ def _globals(
     context.obj = options
 
 
-def command(name: str, *groups: type[Any]) -> Callable[[Callable[..., int]], None]:
+def command(
+    name: str, *groups: type[Any], parent: typer.Typer = app
+) -> Callable[[Callable[..., int]], None]:
     """Registers a function as a command.
 
     Its first parameter gets the `GlobalOptions`, the next ones a value per group; it
@@ -60,6 +62,7 @@ def command(name: str, *groups: type[Any]) -> Callable[[Callable[..., int]], Non
     Args:
         name: The name on the command line.
         groups: More groups of options.
+        parent: The program, or a group of commands.
     """
 
     def register(function: Callable[..., int]) -> None:
@@ -77,9 +80,27 @@ def command(name: str, *groups: type[Any]) -> Callable[[Callable[..., int]], Non
             raise typer.Exit(code)
 
         guarded.__signature__ = _with_context(function)  # type: ignore[attr-defined]
-        app.command(name)(takes(GlobalOptions, *groups)(guarded))
+        parent.command(name)(takes(GlobalOptions, *groups)(guarded))
 
     return register
+
+
+def add_group(name: str, summary: str) -> typer.Typer:
+    """Adds a group of commands, which takes the global options like a command.
+
+    Args:
+        name: The name on the command line.
+        summary: What its commands are about.
+    """
+    group = typer.Typer(name=name, help=summary, no_args_is_help=True)
+
+    @group.callback()
+    @takes(GlobalOptions)
+    def globals_of_group(options: GlobalOptions, context: typer.Context) -> None:
+        context.obj = merged(context.obj, options)
+
+    app.add_typer(group)
+    return group
 
 
 def _with_context(function: Callable[..., int]) -> Any:

@@ -27,6 +27,10 @@ COMMANDS = {
         "prune_command",
         "Remove selected manifests and the blobs that nothing needs any more.",
     ),
+    "trash": Entry(
+        "trash_command",
+        "Show, put back or delete for good what 'prune --trash' moved aside.",
+    ),
     "tune": Entry(
         "tune_command",
         "Measure this machine and file system; recommend --jobs and --concurrency.",

@@ -207,7 +207,7 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
+                default=_default(field),
                 annotation=hints[field.name],
             )
             for group in groups
@@ -233,6 +233,12 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
         return wrapper  # type: ignore[return-value]
 
     return decorate
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """What typer takes for no default is an empty parameter: an argument that is needed."""
+    missing = field.default is dataclasses.MISSING
+    return inspect.Parameter.empty if missing else field.default
 
 
 def _refuse_swallowed_options(given: dict[str, Any]) -> None:

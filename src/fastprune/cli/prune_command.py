@@ -45,6 +45,22 @@ class PruneOptions:
             help="Treat manifests that can't be read as absent, instead of refusing.",
         ),
     ] = False
+    trash: Annotated[
+        bool,
+        typer.Option(
+            "--trash",
+            help="Move files into the trash of the cache instead of deleting them: see "
+            "fastprune trash.",
+        ),
+    ] = False
+    audit_log: Annotated[
+        str | None,
+        typer.Option(
+            "--audit-log",
+            metavar="FILE",
+            help="Append a JSON line for every file that goes, with the reason, to this file.",
+        ),
+    ] = None
     force: Annotated[
         bool, typer.Option("--force", help="Prune although a server seems to run on this cache.")
     ] = False

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import secrets
 import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from fastprune.cli.auditing import opened_audit
 from fastprune.cli.config import prune_settings
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.prune_command import PruneOptions
@@ -27,6 +29,7 @@ from fastprune.limits import DEFAULT_CONCURRENCY, Limits
 from fastprune.pipeline import PlanOptions, TimedPlan, refuse_servers, work_out
 from fastprune.policy import Policy
 from fastprune.quantities import format_bytes, format_count, parse_duration
+from fastprune.runs import RUN_ID_RANDOM_BYTES, make_run_id
 from fastprune.scanner import ScanOptions, check_root
 
 if TYPE_CHECKING:
@@ -64,18 +67,18 @@ def prune(options: GlobalOptions, selection: SelectionOptions, pruning: PruneOpt
     if outcome is None:
         print("fastprune: nothing was removed", file=sys.stderr)
         return 1
-    report, signal_code = outcome
+    report, code = outcome
     _say_problems(report)
     if dry_run:
         warn_of_servers(session.image_path)
     _print(report, pruning)
-    return signal_code or report.exit_code
+    return code
 
 
 def _prune(
     session: Session, policy: Policy, pruning: PruneOptions
-) -> tuple[PruneReport, int | None] | None:
-    """Gives the report and, if a signal ended it, the exit code of that; None for a no."""
+) -> tuple[PruneReport, int] | None:
+    """Gives the report and the exit code; None for a no."""
     concurrency = session.concurrency(pruning.concurrency)
     pace = pruning.max_deletes_per_second
     if pace is not None and not 0 < pace < math.inf:
@@ -105,15 +108,23 @@ def _prune(
         timed = plan()
         from fastprune.report import planned_report
 
-        return dataclasses.replace(planned_report(timed.plan), seconds=timed.seconds), None
+        if pruning.audit_log:
+            log.warning("a dry run removes nothing, so nothing is written to the audit log")
+        report = planned_report(timed.plan, trash=pruning.trash)
+        return dataclasses.replace(report, seconds=timed.seconds), report.exit_code
     if not pruning.force:
         refuse_servers(session.image_path)
     check_root(session.image_path)
     from fastprune.guard import cache_lock
 
-    with cache_lock(session.image_path, wait):
+    run = make_run_id(datetime.now(UTC), secrets.token_bytes(RUN_ID_RANDOM_BYTES))
+    action = "trash" if pruning.trash else "delete"
+    with (
+        cache_lock(session.image_path, wait),
+        opened_audit(pruning.audit_log, session.image_path, run, action) as audit,
+    ):
         timed = plan()
-        if not timed.plan.is_empty and not pruning.yes and not _confirmed(timed.plan):
+        if not timed.plan.is_empty and not pruning.yes and not _confirmed(timed.plan, pruning):
             return None
         limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace).until(
             deadline, time.monotonic
@@ -121,26 +132,36 @@ def _prune(
         from fastprune.api import apply
 
         report, signal_code = run_until_signal(
-            lambda stopped: apply(
-                timed.plan, limits=limits.or_when(stopped), progress=session.progress()
+            lambda stopped: audit.around(
+                timed.plan,
+                lambda journal: apply(
+                    timed.plan,
+                    trash_run=run if pruning.trash else None,
+                    limits=limits.or_when(stopped),
+                    progress=session.progress(),
+                    journal=journal,
+                ),
+                stopped,
             )
         )
-    return dataclasses.replace(report, seconds=timed.seconds | report.seconds), signal_code
+    code = signal_code or report.exit_code or audit.exit_code
+    return dataclasses.replace(report, seconds=timed.seconds | report.seconds), code
 
 
 def _seconds(text: str | None, option: str) -> float | None:
     return parse_duration(text, option) if text is not None else None
 
 
-def _confirmed(plan: PrunePlan) -> bool:
+def _confirmed(plan: PrunePlan, pruning: PruneOptions) -> bool:
     """Asks, if there is a terminal to ask on."""
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         return True
     manifests = len(plan.lists) + len(plan.images)
+    remove, where = ("Move", "to the trash of") if pruning.trash else ("Remove", "from")
     question = (
-        f"Remove {format_count(manifests, 'manifest')} and "
+        f"{remove} {format_count(manifests, 'manifest')} and "
         f"{format_count(len(plan.blobs), 'blob')} ({format_bytes(plan.bytes_freed)}) "
-        f"from {plan.index.root}? [y/N] "
+        f"{where} {plan.index.root}? [y/N] "
     )
     print(question, end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,104 @@
+"""The audit log of a command: opened before anything else, ended whatever happens."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fastprune.auditfile import opened_audit_file
+from fastprune.cli.session import log
+from fastprune.errors import FastpruneError, JournalError
+
+if TYPE_CHECKING:
+    from fastprune.audit import AuditLog
+    from fastprune.journal import Journal
+    from fastprune.plan import PrunePlan
+    from fastprune.report import PruneReport
+
+Work = Callable[["Journal | None"], Awaitable["PruneReport"]]
+"""Carries out a plan, and tells a journal of every file."""
+
+
+class Audit:
+    """An audit log around a piece of work; or none, if none was asked for.
+
+    Attributes:
+        exit_code: 3 if lines are missing in the log, else 0.
+    """
+
+    def __init__(self, make_log: Callable[[], AuditLog] | None) -> None:
+        """Writes nothing yet.
+
+        Args:
+            make_log: Makes the log, if one was asked for.
+        """
+        self.exit_code = 0
+        self._make_log = make_log
+
+    async def around(self, plan: PrunePlan, work: Work, stopped: Callable[[], str]) -> PruneReport:
+        """Writes the first line, does the work, and writes the last line.
+
+        Args:
+            plan: What is carried out.
+            work: Carries it out.
+            stopped: Names the signal that stopped it, or gives an empty text.
+
+        Raises:
+            UsageError: The first line can't be written; the work was not begun.
+        """
+        if self._make_log is None:
+            return await work(None)
+        import anyio
+
+        from fastprune import __version__
+        from fastprune.audit import error_facts, plan_facts, report_facts
+
+        audit_log = self._make_log()
+        await audit_log.start(plan_facts(plan, __version__))
+        try:
+            report = await work(audit_log)
+        except BaseException as error:
+            code = error.exit_code if isinstance(error, FastpruneError) else 1
+            with anyio.CancelScope(shield=True):
+                await self._end(audit_log, error_facts(error, code))
+            raise
+        name = stopped()
+        code = 128 + signal.Signals[name] if name else report.exit_code
+        await self._end(audit_log, report_facts(report, code))
+        return report
+
+    async def _end(self, audit_log: AuditLog, facts: dict[str, object]) -> None:
+        try:
+            await audit_log.end(facts)
+        except JournalError as error:
+            log.error("%s", error)
+            self.exit_code = error.exit_code
+
+
+@contextmanager
+def opened_audit(path: str | None, root: str, run: str, action: str) -> Iterator[Audit]:
+    """Opens the file of the audit log, if one was asked for.
+
+    Args:
+        path: What `--audit-log` says.
+        root: Path of the cache.
+        run: The run id.
+        action: delete or trash.
+
+    Raises:
+        UsageError: It can't be opened; nothing was deleted.
+    """
+    if path is None:
+        yield Audit(None)
+        return
+    with opened_audit_file(path, root) as descriptor:
+
+        def make_log() -> AuditLog:
+            from fastprune.audit import AuditLog
+
+            return AuditLog(path, descriptor, run=run, action=action, now=lambda: datetime.now(UTC))
+
+        yield Audit(make_log)

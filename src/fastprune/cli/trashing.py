@@ -1,0 +1,211 @@
+"""What `fastprune trash` does: options to runs, a report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from fastprune.cli.options import GlobalOptions
+from fastprune.cli.running import run_until_signal
+from fastprune.cli.session import Session, log, open_session, write, write_json
+from fastprune.cli.trash_command import ChangeOptions, EmptyOptions, ListOptions, RestoreOptions
+from fastprune.errors import UsageError
+from fastprune.limits import DEFAULT_CONCURRENCY, Limits
+from fastprune.pipeline import refuse_servers
+from fastprune.quantities import format_bytes, format_count, parse_duration
+from fastprune.runs import find_run, run_time
+from fastprune.scanner import check_root
+from fastprune.trash.tree import TrashListing, list_trash
+
+if TYPE_CHECKING:
+    from fastprune.trash.model import RunContents
+    from fastprune.trash.report import TrashReport
+
+_MOST_NAMED = 20
+
+
+def print_trash(options: GlobalOptions, listing: ListOptions) -> int:
+    """Lists the trash, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    session = _open(options, listing.form)
+    found = list_trash(session.image_path)
+    runs = _read(session, found.runs)
+    from fastprune.trash.report import list_document, list_lines
+
+    _warn_of_foreign(found, runs)
+    if listing.form == "json":
+        write_json(list_document(session.image_path, runs, found.foreign))
+    else:
+        write(list_lines(runs))
+    return 0
+
+
+def restore_trash(
+    options: GlobalOptions, restoring: RestoreOptions, changing: ChangeOptions
+) -> int:
+    """Puts a run back, prints the report, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    session = _open(options, changing.form)
+    root = session.image_path
+    limits = _limits(session, changing)
+    if changing.dry_run:
+        contents = _choose(session, [restoring.run])
+        from fastprune.trash.changing import planned_restore
+
+        return _finish(planned_restore(root, contents[0]), changing, None)
+    if not restoring.force:
+        refuse_servers(root)
+    from fastprune.guard import cache_lock
+
+    with cache_lock(root, _seconds(changing.lock_wait, "--lock-wait")):
+        contents = _choose(session, [restoring.run])
+        from fastprune.trash.changing import restore
+
+        def work(stopped: Callable[[], str]) -> Awaitable[TrashReport]:
+            return restore(
+                root, contents[0], limits=limits.or_when(stopped), progress=session.progress()
+            )
+
+        report, signal_code = run_until_signal(work)
+    return _finish(report, changing, signal_code)
+
+
+def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: ChangeOptions) -> int:
+    """Deletes runs for good, prints the report, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    session = _open(options, changing.form)
+    root = session.image_path
+    limits = _limits(session, changing)
+    age = None
+    if emptying.older_than is not None:
+        age = timedelta(seconds=_seconds(emptying.older_than, "--older-than"))
+    now = datetime.now(UTC)
+    if changing.dry_run:
+        contents = _choose(session, emptying.runs, now=now, age=age)
+        from fastprune.trash.changing import planned_empty
+
+        return _finish(planned_empty(root, contents), changing, None)
+    from fastprune.guard import cache_lock
+
+    with cache_lock(root, _seconds(changing.lock_wait, "--lock-wait")):
+        contents = _choose(session, emptying.runs, now=now, age=age)
+        if contents and not emptying.yes and not _confirmed(root, contents):
+            print("fastprune: nothing was deleted", file=sys.stderr)
+            return 1
+        from fastprune.trash.changing import empty
+
+        def work(stopped: Callable[[], str]) -> Awaitable[TrashReport]:
+            return empty(
+                root, contents, limits=limits.or_when(stopped), progress=session.progress()
+            )
+
+        report, signal_code = run_until_signal(work)
+    return _finish(report, changing, signal_code)
+
+
+def _open(options: GlobalOptions, form: str) -> Session:
+    if form not in ("text", "json"):
+        raise UsageError(f"--format: {form!r} is neither text nor json")
+    session = open_session(options)
+    check_root(session.image_path)
+    return session
+
+
+def _limits(session: Session, changing: ChangeOptions) -> Limits:
+    return Limits(session.concurrency(changing.concurrency) or DEFAULT_CONCURRENCY)
+
+
+def _seconds(text: str | None, option: str) -> float:
+    return parse_duration(text, option) if text is not None else 0
+
+
+def _choose(
+    session: Session,
+    wanted: Sequence[str] | None,
+    *,
+    now: datetime | None = None,
+    age: timedelta | None = None,
+) -> list[RunContents]:
+    """Reads the runs that are meant: those that are named, or all; old ones only."""
+    found = list_trash(session.image_path)
+    runs = list(found.runs)
+    if wanted:
+        runs = sorted({find_run(found.runs, prefix) for prefix in wanted})
+    if now is not None and age is not None:
+        runs = [run for run in runs if (at := run_time(run)) is not None and now - at > age]
+    contents = _read(session, runs)
+    _warn_of_foreign(found, contents)
+    return contents
+
+
+def _read(session: Session, runs: Sequence[str]) -> list[RunContents]:
+    if not runs:
+        return []
+    with session.executor() as executor:
+        # The workers are forked: now is the time for heavy imports.
+        from fastprune.trash.contents import read_run
+
+        return [
+            read_run(
+                session.image_path,
+                run,
+                executor,
+                max_manifest_bytes=session.max_manifest_bytes,
+                progress=session.progress(),
+            )
+            for run in runs
+        ]
+
+
+def _confirmed(root: str, runs: Sequence[RunContents]) -> bool:
+    """Asks, if there is a terminal to ask on."""
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        return True
+    files = sum(contents.files for contents in runs)
+    size = sum(contents.size for contents in runs)
+    question = (
+        f"Delete {format_count(len(runs), 'run')} ({format_count(files, 'file')}, "
+        f"{format_bytes(size)}) in the trash of {root} for good? [y/N] "
+    )
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _warn_of_foreign(found: TrashListing, runs: Sequence[RunContents]) -> None:
+    paths = [*found.foreign, *(f"{one.run}/{path}" for one in runs for path in one.foreign)]
+    for path in paths[:_MOST_NAMED]:
+        log.warning("%s does not belong in the trash, and is left alone", path)
+
+
+def _finish(report: TrashReport, changing: ChangeOptions, signal_code: int | None) -> int:
+    """Says what is amiss, prints the report, and gives the exit code."""
+    for path in report.kept[:_MOST_NAMED]:
+        log.warning("%s stays in the trash: the cache has another file of that name", path)
+    for failure in report.failures[:_MOST_NAMED]:
+        verb = "put back" if report.command == "restore" else "deleted"
+        log.error("%s can't be %s: %s", failure.path, verb, failure.message)
+    if report.missing_blobs:
+        log.warning(
+            "%s by images that were put back but missing: pull these images again",
+            format_count(len(report.missing_blobs), "blob is needed", "blobs are needed"),
+        )
+    if report.stopped:
+        log.warning("stopped by %s; %s left", report.stopped, format_count(report.left, "file"))
+    from fastprune.trash.report import report_document, report_lines
+
+    if changing.form == "json":
+        write_json(report_document(report))
+    else:
+        write(report_lines(report))
+    return signal_code or report.exit_code

@@ -1,0 +1,100 @@
+"""Journal: who is told, file by file, what became of it.
+
+Stage: apply. Input: what was tried and the result. Output: `JournalEntry`, a file each.
+No I/O; what a journal does with its entries is its own affair (`fastprune.audit`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from fastprune.deleter import Batch, BatchResult, Outcome
+from fastprune.index import Rows
+from fastprune.plan import PrunePlan
+
+
+class JournalEntry(NamedTuple):
+    """One file that was tried.
+
+    Attributes:
+        kind: list, image or blob.
+        path: Relative to the cache.
+        url: The image URL of a manifest; None for a blob.
+        reason: Why it was to go, as in `Reason.text`.
+        size: Bytes that went: 0 unless it was removed.
+        outcome: removed, gone (someone else had removed it), changed (since the scan, so
+            it was left alone) or failed.
+        error: What the system said to a failure; else None.
+    """
+
+    kind: str
+    path: str
+    url: str | None
+    reason: str
+    size: int
+    outcome: str
+    error: str | None
+
+
+class Journal(Protocol):
+    """Is told what became of every file that was tried."""
+
+    async def note(self, entries: Sequence[JournalEntry]) -> None:
+        """Takes down a batch, after it was worked on.
+
+        Raises:
+            JournalError: It can't. The run then ends, between two batches; those that
+                were under way meanwhile are noted as well.
+        """
+        ...
+
+    async def settle(self) -> None:
+        """Makes what was noted durable; called before a phase is made durable.
+
+        Raises:
+            JournalError: As for `note`.
+        """
+        ...
+
+
+def manifest_entries(
+    plan: PrunePlan, kind: str, folder: str, rows: Rows, batch: Batch, result: BatchResult
+) -> list[JournalEntry]:
+    """The entries of a batch of manifests.
+
+    Args:
+        plan: Knows their URLs and reasons.
+        kind: list or image.
+        folder: The folder they are in.
+        rows: Their rows, in the order of the batch.
+        batch: Their names.
+        result: What became of them.
+    """
+    urls = plan.index.urls(rows)
+    reasons = (plan.manifest_reason(row).text for row in rows.tolist())
+    return list(_entries(kind, folder, zip(urls, reasons, strict=True), batch, result))
+
+
+def blob_entries(
+    plan: PrunePlan, folder: str, blobs: Rows, batch: Batch, result: BatchResult
+) -> list[JournalEntry]:
+    """The entries of a batch of blobs; the arguments are those of `manifest_entries`."""
+    facts = ((None, reason.text) for reason in plan.blob_reasons(blobs))
+    return list(_entries("blob", folder, facts, batch, result))
+
+
+def _entries(
+    kind: str,
+    folder: str,
+    facts: Iterator[tuple[str | None, str]],
+    batch: Batch,
+    result: BatchResult,
+) -> Iterator[JournalEntry]:
+    rows = zip(batch.names, facts, result.freed, result.outcomes, strict=True)
+    for position, (name, (url, reason), freed, outcome) in enumerate(rows):
+        number = result.errors.get(position)
+        error = None if number is None else os.strerror(number)
+        path = f"{folder}/{name}"
+        yield JournalEntry(kind, path, url, reason, freed, Outcome(outcome).name.lower(), error)

@@ -1,0 +1,63 @@
+"""Run ids: what one prune is called in the trash and in an audit log.
+
+Stage: all. Input: a time and some random digits. Output: text. Pure, no I/O.
+
+A run id is the time in UTC and six hex digits, as in `20261123T140501Z-3fa9c1`: run ids
+sort by time, two prunes of the same second differ, and no metadata is needed to say when
+a run was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from fastprune.errors import UsageError
+
+RUN_ID_RANDOM_BYTES = 3
+"""How much of a run id is random."""
+
+_RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}", re.ASCII)
+_TIME = "%Y%m%dT%H%M%SZ"
+
+
+def make_run_id(now: datetime, random: bytes) -> str:
+    """Makes the id of a run.
+
+    Args:
+        now: When it begins, with a time zone.
+        random: `RUN_ID_RANDOM_BYTES` random bytes.
+    """
+    return f"{now.astimezone(UTC).strftime(_TIME)}-{random.hex()}"
+
+
+def run_time(text: str) -> datetime | None:
+    """When a run was, in UTC; None for a text that is no run id."""
+    match = _RUN_ID.fullmatch(text)
+    if not match:
+        return None
+    try:
+        return datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def find_run(runs: Iterable[str], prefix: str) -> str:
+    """The one run whose id begins so.
+
+    Args:
+        runs: The ids to choose from.
+        prefix: A run id, or enough of its beginning.
+
+    Raises:
+        UsageError: No run begins so, or several do; the message names them.
+    """
+    known = sorted(runs)
+    found = [run for run in known if run.startswith(prefix)] if prefix else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"{prefix!r} is the beginning of several runs: {', '.join(found)}")
+    listed = f"the runs in it are: {', '.join(known)}" if known else "it is empty"
+    raise UsageError(f"no run {prefix!r} in the trash; {listed}")

@@ -1,0 +1,81 @@
+"""What a run in the trash holds, in the order in which it can be put back.
+
+Stage: walk to plan. Input: the path of a cache and a run id. Output: `RunContents`. I/O:
+reads only. A run is scanned as the small cache that it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.digests import as_digests
+from fastprune.executors import Executor
+from fastprune.index import CacheIndex
+from fastprune.layouts import ociregistry
+from fastprune.progress import Progress
+from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, blob_file_sizes, scan_cache
+from fastprune.trash.model import RunContents, RunPart
+from fastprune.trash.tree import foreign_in_run, opened_run, trash_path
+
+
+def read_run(
+    root: str,
+    run: str,
+    executor: Executor,
+    *,
+    max_manifest_bytes: int = MAX_MANIFEST_BYTES,
+    progress: Progress | None = None,
+) -> RunContents:
+    """Reads what a run holds.
+
+    Args:
+        root: Path of the cache.
+        run: The id of a run that `list_trash` has found.
+        executor: Where to read.
+        max_manifest_bytes: Larger manifest files are unreadable.
+        progress: Is told how many manifests were read.
+
+    Raises:
+        TrashError: Something on the way to it is no folder.
+        FastpruneError: It can't be listed.
+    """
+    with opened_run(root, run) as folders:
+        if not folders:
+            return RunContents(run, (), as_digests(b""), foreign_in_run(root, run))
+    path = trash_path(root, run)
+    options = ScanOptions(max_manifest_bytes=max_manifest_bytes)
+    index = scan_cache(path, lambda _: executor, options, progress=progress)
+    sizes = blob_file_sizes(path, index.blob_digests[: index.blobs_present], executor)
+    return RunContents(
+        run=run,
+        parts=tuple(part for part in _parts(index, sizes) if len(part.digests)),
+        needs=index.blob_digests[index.blobs_present :],
+        foreign=tuple(sorted(index.foreign + foreign_in_run(root, run))),
+    )
+
+
+def _parts(index: CacheIndex, blob_sizes: NDArray[np.int64]) -> Iterator[RunPart]:
+    blobs = index.blob_digests[: index.blobs_present]
+    yield RunPart("blob", ociregistry.blob_folder, blobs, blob_sizes)
+    borders = list(zip(index.folder_starts, index.folder_starts[1:], strict=False))
+    for kind, wanted in (("image", False), ("list", True)):
+        for folder, (first, last) in zip(ociregistry.manifest_folders, borders, strict=True):
+            rows = first + np.flatnonzero(index.is_list[first:last] == wanted)
+            sizes = index.file_sizes[rows].astype(np.int64)
+            yield RunPart(kind, folder, index.digests[rows], sizes)
+    for folder in ociregistry.manifest_folders:
+        names = [path.partition("/")[2] for path, _ in index.faults if path.startswith(folder)]
+        found = [_size(os.path.join(index.root, folder, name)) for name in names]
+        digests = as_digests(bytes.fromhex("".join(names)))
+        yield RunPart("unreadable", folder, digests, np.array(found, dtype=np.int64))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,65 @@
+"""What a run in the trash consists of, as values.
+
+Stage: index. Input and output: arrays. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.digests import Digests
+
+KINDS = ("blob", "image", "list", "unreadable")
+"""What the files of a run are, in the order in which they are put back: what is needed
+before what needs it. It is unknown what an unreadable manifest needs."""
+
+
+class RunPart(NamedTuple):
+    """Files of one kind in one folder of a run.
+
+    Attributes:
+        kind: One of `KINDS`.
+        folder: img, lts or blobs.
+        digests: uint8 (n, 32): their names.
+        sizes: int64 (n,): bytes of each.
+    """
+
+    kind: str
+    folder: str
+    digests: Digests
+    sizes: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RunContents:
+    """What a run holds.
+
+    Attributes:
+        run: Its id.
+        parts: Its files, in the order of `KINDS`; no part is empty.
+        needs: uint8 (n, 32): the blobs that its images need and that are not in it.
+        foreign: Paths, relative to the run, of what is no cached file.
+    """
+
+    run: str
+    parts: tuple[RunPart, ...]
+    needs: Digests
+    foreign: tuple[str, ...]
+
+    def count(self, kind: str) -> int:
+        """How many files of a kind there are."""
+        return sum(len(part.digests) for part in self.parts if part.kind == kind)
+
+    @property
+    def files(self) -> int:
+        """How many files there are."""
+        return sum(len(part.digests) for part in self.parts)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(int(part.sizes.sum()) for part in self.parts)

@@ -1,0 +1,157 @@
+"""TrashReport: what was put back from the trash or deleted in it; and what is in it.
+
+Stage: report. Input: `TrashReport` or `RunContents`. Output: lines and documents. Pure,
+no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastprune.quantities import format_bytes, format_seconds
+from fastprune.report import Failure
+from fastprune.runs import run_time
+from fastprune.trash.model import KINDS, RunContents
+
+JSON_VERSION = 1
+
+_HEADER = ("RUN", "MOVED", "LISTS", "IMAGES", "BLOBS", "SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class TrashReport:
+    """What became of some runs.
+
+    Attributes:
+        command: restore or empty.
+        root: Path of the cache.
+        runs: Their ids.
+        dry_run: Whether nothing was touched.
+        counts: Files that were put back or deleted, by `KINDS`.
+        size: Bytes of these.
+        kept: Paths of files that stay in the trash, because the cache has another file
+            of that name.
+        failures: What could not be done.
+        left: Files that were not tried, because the work was stopped.
+        stopped: Why it was stopped; empty if it wasn't.
+        missing_blobs: Blobs that images which were put back need and that are neither in
+            the cache nor in the run.
+        foreign: Paths, relative to the trash, of what does not belong there and stays.
+        seconds: How long it took.
+    """
+
+    command: str
+    root: str
+    runs: tuple[str, ...]
+    dry_run: bool
+    counts: Mapping[str, int]
+    size: int
+    kept: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    left: int = 0
+    stopped: str = ""
+    missing_blobs: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    seconds: float = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all was done, 3 if not."""
+        return 3 if self.kept or self.failures or self.left or self.stopped else 0
+
+
+def report_lines(report: TrashReport) -> Iterator[str]:
+    """A report as lines of text."""
+    counts = report.counts
+    verb = {"restore": "put back", "empty": "deleted"}[report.command]
+    done = f"would be {verb}" if report.dry_run else verb
+    yield f"Runs: {', '.join(report.runs) or 'none'}"
+    yield f"Lists {done}: {counts['list']}"
+    yield f"Images {done}: {counts['image']}"
+    if counts["unreadable"]:
+        yield f"Unreadable manifests {done}: {counts['unreadable']}"
+    yield f"Blobs {done}: {counts['blob']}"
+    yield f"Bytes {done}: {report.size} ({format_bytes(report.size)})"
+    if report.kept:
+        yield f"Left in the trash, as the cache has another file of that name: {len(report.kept)}"
+    if report.missing_blobs:
+        yield f"Blobs that these images need and that are missing: {len(report.missing_blobs)}"
+    if report.failures:
+        yield f"Failed: {len(report.failures)}"
+    if report.stopped:
+        yield f"Stopped: {report.stopped}; files left: {report.left}"
+    yield f"Time: {format_seconds(report.seconds)}"
+
+
+def report_document(report: TrashReport) -> dict[str, Any]:
+    """A report as a JSON document, described in docs/trash.md."""
+    return {
+        "version": JSON_VERSION,
+        "command": f"trash {report.command}",
+        "image_path": report.root,
+        "dry_run": report.dry_run,
+        "runs": list(report.runs),
+        "totals": {
+            **_counts(report.counts),
+            "bytes": report.size,
+            "kept": len(report.kept),
+            "failed": len(report.failures),
+            "left": report.left,
+            "missing_blobs": len(report.missing_blobs),
+        },
+        "stopped": report.stopped or None,
+        "kept": list(report.kept),
+        "failed": [failure._asdict() for failure in report.failures],
+        "missing_blobs": list(report.missing_blobs),
+        "foreign": list(report.foreign),
+        "seconds": round(report.seconds, 6),
+    }
+
+
+def list_lines(runs: Sequence[RunContents]) -> Iterator[str]:
+    """The runs as a table, whose columns are as wide as they need to be."""
+    if not runs:
+        return
+    cells = [_HEADER, *map(_cells, runs)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
+        padded += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        yield "  ".join(padded)
+
+
+def _cells(contents: RunContents) -> tuple[str, ...]:
+    numbers = [str(contents.count(kind)) for kind in ("list", "image", "blob")]
+    return (contents.run, _moved_at(contents.run), *numbers, format_bytes(contents.size))
+
+
+def list_document(root: str, runs: Sequence[RunContents], foreign: Sequence[str]) -> dict[str, Any]:
+    """The runs as a JSON document, described in docs/trash.md."""
+    return {
+        "version": JSON_VERSION,
+        "command": "trash list",
+        "image_path": root,
+        "runs": [
+            {
+                "run": contents.run,
+                "moved": _moved_at(contents.run),
+                **_counts({kind: contents.count(kind) for kind in KINDS}),
+                "bytes": contents.size,
+                "foreign": list(contents.foreign),
+            }
+            for contents in runs
+        ],
+        "foreign": list(foreign),
+    }
+
+
+def _counts(counts: Mapping[str, int]) -> dict[str, int]:
+    names = {"list": "lists", "image": "images", "blob": "blobs", "unreadable": "unreadable"}
+    return {name: counts[kind] for kind, name in names.items()}
+
+
+def _moved_at(run: str) -> str:
+    moment = run_time(run)
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment else "-"

@@ -1,0 +1,81 @@
+"""Prunes into the trash and back, step by step."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import anyio
+from tests.support.cachebuilder import Stamp, snapshot
+
+import fastprune
+from fastprune import Limits, Policy, PruneReport
+from fastprune.deleter import Restorer
+from fastprune.executors.inline import InlineExecutor
+from fastprune.trash.changing import empty, restore
+from fastprune.trash.contents import read_run
+from fastprune.trash.model import RunContents
+from fastprune.trash.report import TrashReport
+from fastprune.trash.tree import list_trash
+
+RUN = "20261123T140501Z-3fa9c1"
+LATER = "20261124T000000Z-000000"
+
+
+def prune_to_trash(
+    root: Path,
+    policy: Policy,
+    run: str = RUN,
+    *,
+    allow_broken: bool = False,
+    skip_corrupt: bool = False,
+) -> PruneReport:
+    """Prunes with the trash, whatever serves the cache."""
+
+    async def work() -> PruneReport:
+        report = await fastprune.prune(
+            root,
+            policy,
+            force=True,
+            trash_run=run,
+            allow_broken=allow_broken,
+            skip_corrupt=skip_corrupt,
+        )
+        assert report is not None
+        return report
+
+    return anyio.run(work)
+
+
+def contents_of(root: Path, run: str = RUN) -> RunContents:
+    """What a run holds."""
+    return read_run(str(root), run, InlineExecutor())
+
+
+def restore_now(
+    root: Path, run: str = RUN, *, restorer: Restorer | None = None, limits: Limits | None = None
+) -> TrashReport:
+    """Puts a run back, one batch at a time."""
+    limits = limits or Limits(concurrency=1)
+    work = partial(restore, str(root), contents_of(root, run), restorer=restorer, limits=limits)
+    return anyio.run(work)
+
+
+def empty_now(root: Path, *, limits: Limits | None = None) -> TrashReport:
+    """Empties the trash, one batch at a time."""
+    runs = [contents_of(root, run) for run in list_trash(str(root)).runs]
+    return anyio.run(partial(empty, str(root), runs, limits=limits or Limits(concurrency=1)))
+
+
+def entries(root: Path) -> dict[str, Stamp | str]:
+    """All there is: names, contents, modes and times; of folders just that they are there."""
+    return {
+        path: "folder" if stamp.kind == "directory" else stamp
+        for path, stamp in snapshot(root).items()
+    }
+
+
+def in_trash(root: Path, run: str = RUN) -> set[str]:
+    """The files of a run, relative to it."""
+    folder = root / ".fastprune" / "trash" / run
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
