@@ -24,8 +24,8 @@ ABSENT = 255
 TIME_CHARS = 19
 """Characters of a time: YYYY-MM-DDTHH:MM:SS."""
 
-EMPTY_TIME = "0" * TIME_CHARS
-"""Stands in the time columns for an empty or oddly long text."""
+EMPTY_TIME = b"\xff" * TIME_CHARS
+"""Stands in the time columns for an empty or odd text: what no file can say, as it isn't ASCII."""
 
 UrlMatch: TypeAlias = "Callable[[Sequence[bytes]], array[int]]"
 
@@ -64,7 +64,7 @@ class ShardIndex:
         digest_urls: uint8 a row: 1 where the URL is a digest URL.
         url_bytes: The URLs in UTF-8, one after the other.
         url_lengths: uint32 a row.
-        created: `TIME_CHARS` ASCII characters a row, `EMPTY_TIME` where there are others.
+        created: `TIME_CHARS` ASCII characters a row, or `EMPTY_TIME`.
         pulled: The same.
         odd_times: Triples of row, column (0 created, 1 pulled) and the text that didn't fit.
         url_matches: uint32 a row: bit k says that pattern set k matches the URL; empty
@@ -268,7 +268,7 @@ def _pack_times(texts: Sequence[str], column: int, odd_times: list[tuple[int, in
     fitting = []
     for row, text in enumerate(texts):
         fits = len(text) == TIME_CHARS and text.isascii()
-        fitting.append(text if fits else EMPTY_TIME)
+        fitting.append(text.encode("ascii") if fits else EMPTY_TIME)
         if text and not fits:
             odd_times.append((row, column, text[:ODD_TIME_CHARS]))
-    return "".join(fitting).encode("ascii")
+    return b"".join(fitting)

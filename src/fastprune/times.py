@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.shards import TIME_CHARS
+from fastprune.shards import EMPTY_TIME, TIME_CHARS
 
 Times = NDArray[np.int64]
 """Times as int64 seconds, or `NO_TIME` (empty) or `BAD_TIME` (malformed)."""
@@ -36,7 +36,7 @@ def parse_times(text: bytes) -> Times:
     chars = np.frombuffer(text, dtype=np.uint8).reshape(-1, TIME_CHARS)
     if not len(chars):
         return np.empty(0, dtype=np.int64)
-    empty = (chars == ord("0")).all(axis=1)
+    empty = (chars == EMPTY_TIME[0]).all(axis=1)
     digits = chars.astype(np.int64) - ord("0")
     good = ((digits >= 0) & (digits <= 9))[:, _DIGIT].all(axis=1)
     good &= (chars[:, ~_DIGIT] == _FORM[~_DIGIT]).all(axis=1)
