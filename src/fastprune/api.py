@@ -179,7 +179,7 @@ async def prune(
     """
     folder = os.fspath(root)
     policy.check()
-    check_root(folder)
+    await anyio.to_thread.run_sync(check_root, folder)
     deadline = None if max_seconds is None else time.monotonic() + max_seconds
     plan_options = PlanOptions(
         options or ScanOptions(), allow_broken, skip_corrupt, grace, deadline

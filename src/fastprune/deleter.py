@@ -122,8 +122,10 @@ class Unlinker:
         """See `Deleter.remove`. What changed since the scan is left alone."""
 
         def unlink(name: str) -> Outcome:
-            # Nothing else is asked about a blob: every further call takes threads in
-            # turn, and costs more than the unlinking itself.
+            # Nothing is asked about a blob here (`guard.replaced_blobs` has, for all at
+            # once): every further call takes threads in turn, and costs more than the
+            # unlinking. What took its place since loses a name and no more: unlink follows
+            # no link and removes no folder.
             os.unlink(name, dir_fd=folder)
             return Outcome.REMOVED
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from fastprune.batches import Crew, Piece, slices
 from fastprune.deleter import Batch, BatchResult, Deleter, Expected, Outcome
 from fastprune.errors import JournalError
-from fastprune.guard import new_manifests
+from fastprune.guard import new_manifests, replaced_blobs
 from fastprune.index import CacheIndex, Rows
 from fastprune.journal import Journal, JournalEntry, blob_entries, manifest_entries
 from fastprune.layouts import ociregistry
@@ -179,11 +179,19 @@ class _Run:
         return phase
 
     async def _remove_blobs(self, ids: Rows) -> _Phase:
-        # The largest first: a run that is stopped has freed the most that it could.
-        order = np.argsort(-self._plan.blob_bytes, kind="stable")
+        if not len(ids) or self._crew.must_stop():
+            return _Phase("blob", ids)
+        replaced = await anyio.to_thread.run_sync(replaced_blobs, self._plan.index, ids)
+        # The largest first: a run that is stopped has freed the most that it could. What is
+        # no file any more comes last, and is left alone.
+        order = np.lexsort((-self._plan.blob_bytes, replaced))
         phase = _Phase("blob", ids[order])
-        pieces = self._blob_pieces(phase, self._plan.blob_bytes[order])
+        files = len(ids) - int(replaced.sum())
+        pieces = self._blob_pieces(phase, files, self._plan.blob_bytes[order])
         await self._remove(ociregistry.blob_folder, phase, pieces)
+        phase.outcomes[files:] = Outcome.CHANGED
+        names = file_names(self._plan.index.blob_digests[phase.items[files:]].tobytes())
+        self._changed += [f"{ociregistry.blob_folder}/{name}" for name in names]
         return phase
 
     def _manifest_pieces(self, phase: _Phase, begin: int, end: int) -> Iterator[Piece]:
@@ -193,8 +201,8 @@ class _Run:
             sizes = self._plan.index.file_sizes[rows].tolist()
             yield Piece(positions, Batch(names, sizes, _expected(self._plan.index, rows)))
 
-    def _blob_pieces(self, phase: _Phase, sizes: NDArray[np.int64]) -> Iterator[Piece]:
-        for positions in slices(0, len(phase.items), self._batch_size):
+    def _blob_pieces(self, phase: _Phase, end: int, sizes: NDArray[np.int64]) -> Iterator[Piece]:
+        for positions in slices(0, end, self._batch_size):
             ids = phase.items[positions]
             names = file_names(self._plan.index.blob_digests[ids].tobytes())
             yield Piece(positions, Batch(names, sizes[positions].tolist(), None))
