@@ -15,7 +15,7 @@ from itertools import chain
 from typing import NamedTuple, TypeAlias
 
 from fastprune.errors import ManifestError
-from fastprune.layouts import ManifestRecord
+from fastprune.layouts import ManifestRecord, shown
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
 
 ABSENT = 255
@@ -253,7 +253,7 @@ def pack_sizes(sizes: Sequence[int]) -> array[int]:
         packed = None
     if packed is None or set(map(type, sizes)) - {int} or (packed and min(packed) < 0):
         odd: object = next((size for size in sizes if not _is_size(size)), sizes[0])
-        raise ManifestError(f"not a size: {str(odd)[:40]!r}")
+        raise ManifestError(f"not a size: {shown(odd)}")
     return packed
 
 

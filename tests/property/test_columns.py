@@ -16,6 +16,7 @@ from tests.support import oracle
 from tests.support.strategies import MALFORMED_TIMES, TIMES
 
 from fastprune.errors import ManifestError
+from fastprune.layouts import shown
 from fastprune.layouts.ociregistry import parse
 from fastprune.shards import (
     ABSENT,
@@ -226,7 +227,7 @@ def test_sizes_are_whole_numbers_that_fit(sizes: list[int]) -> None:
         return
     with pytest.raises(ManifestError) as refusal:
         pack_sizes(sizes)
-    assert str(refusal.value) == f"not a size: {str(sizes[sound.index(False)])[:40]!r}"
+    assert str(refusal.value) == f"not a size: {shown(sizes[sound.index(False)])}"
 
 
 _NAMES = st.one_of(

@@ -89,10 +89,10 @@ def test_a_folder_of_another_owner_is_opened_without_the_flag_for_owners(
 ) -> None:
     real = os.open
 
-    def refuse(path: str, flags: int) -> int:
+    def refuse(path: str, flags: int, *, dir_fd: int | None = None) -> int:
         if flags & os.O_NOATIME:
             raise PermissionError
-        return real(path, flags)
+        return real(path, flags, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", refuse)
     os.close(open_folder(str(tmp_path)))

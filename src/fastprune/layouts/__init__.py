@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+_SHOWN_CHARS = 40
+
+_SHOWN_CHARS = 40
+
 
 class ManifestRecord(NamedTuple):
     """What one manifest file says; short-lived, one exists at a time in a scan.
@@ -46,3 +50,15 @@ class Layout(Protocol):
     def parse(self, content: bytes | bytearray | memoryview) -> ManifestRecord:
         """Turns the bytes of one manifest file into a record; pure."""
         ...
+
+
+def shown(value: object) -> str:
+    """A JSON value in words that are short, whatever the value: for messages.
+
+    The `repr` of a deeply nested value raises RecursionError, so arrays and objects are
+    only named.
+    """
+    if isinstance(value, list | dict):
+        return "an array" if isinstance(value, list) else "an object"
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from fastprune.errors import CutOffError, ManifestError
-from fastprune.layouts import ManifestRecord
+from fastprune.layouts import ManifestRecord, shown
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
 
 manifest_folders = ("img", "lts")
@@ -57,7 +57,7 @@ def parse(content: bytes | bytearray | memoryview) -> ManifestRecord:
         raise ManifestError("not a JSON object")
     kind = holder.get("type")
     if type(kind) is not int or not 0 <= kind < len(_PARTS):
-        raise ManifestError(f"unknown manifest type {_shown(kind)}")
+        raise ManifestError(f"unknown manifest type {shown(kind)}")
     url = holder.get("imageUrl")
     if type(url) is not str:
         raise ManifestError("imageUrl is not a string")
@@ -111,8 +111,3 @@ def _lines(digests: list[str]) -> str:
         odd = next(digest for digest in digests if len(digest) != _LINE_CHARS - 1)
         raise ManifestError(f"not a sha256 digest: {odd[:80]!r}")
     return lines
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,122 @@
+"""What must hold for every manifest file, whatever is in it.
+
+A file is read the way a scan reads it. Either it is a fault with a reason, or it is a row
+that says exactly what a slow and independent reading of the same bytes says
+(`tests.support.oracle`): nothing doubtful ever counts as "no references".
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from tests.support import oracle
+
+from fastprune import deleter, execution
+from fastprune.deleter import Expected
+from fastprune.errors import CutOffError, ManifestError
+from fastprune.index import CacheIndex, IndexBuilder
+from fastprune.layouts import ManifestRecord, ociregistry
+from fastprune.scanner import MAX_MANIFEST_BYTES
+from fastprune.shards import ABSENT, ShardIndex, check_record
+from fastprune.tasks import ReadTask, read_chunk
+
+NAME = bytes(range(1, 33))
+# What Python's own json can't read although it is JSON: the oracle has no opinion then.
+_BEYOND_THE_ORACLE = ("nested too deeply", "not JSON: Exceeds the limit")
+_PATTERNS = (("a",), (r"^[^@]*:\w+$", "sha256"))
+
+
+class Checker:
+    """Checks manifests, in a cache that holds one file."""
+
+    def __init__(self, root: Path) -> None:
+        """Makes the folder of the file.
+
+        Args:
+            root: An empty folder, in memory if possible.
+        """
+        self._root = root
+        self._folder = root / "img"
+        self._folder.mkdir()
+        self._file = self._folder / NAME.hex()
+        self._descriptor = os.open(self._folder, os.O_RDONLY)
+
+    def close(self) -> None:
+        """Closes the folder."""
+        os.close(self._descriptor)
+
+    def check(self, content: bytes) -> bool:
+        """Checks one manifest.
+
+        Args:
+            content: Of the file.
+
+        Returns:
+            Whether it was understood.
+
+        Raises:
+            AssertionError: Something that must hold does not.
+            Exception: Whatever the program raises and must not.
+        """
+        record, retry = _parsed(content)
+        self._file.write_bytes(content)
+        (shard,) = read_chunk(
+            ReadTask(str(self._folder), 0, NAME, MAX_MANIFEST_BYTES, True, _PATTERNS)
+        )
+        index = self._index(shard)
+        if record is None:
+            (fault,) = shard.faults
+            assert (fault.row, fault.retry, fault.vanished) == (0, retry, False)
+            assert fault.reason.strip()
+            assert (shard.kinds[0], len(index)) == (ABSENT, 0)
+            assert (shard.digests, len(shard.sizes)) == (b"", 0)
+            return False
+        assert shard.faults == ()
+        self._check_row(content, record, shard)
+        self._check_that_it_can_be_removed(index)
+        return True
+
+    def _check_row(self, content: bytes, record: ManifestRecord, shard: ShardIndex) -> None:
+        """The row, the record and the oracle say the same."""
+        try:
+            manifest = oracle.parse("img/" + NAME.hex(), content)
+        except Exception as error:
+            if str(error).startswith(_BEYOND_THE_ORACLE):
+                return
+            raise AssertionError(f"understood, but: {error}") from error
+        digests = manifest.children if manifest.is_list else manifest.blobs
+        assert shard.digests == bytes.fromhex("".join(digests))
+        assert list(shard.digest_counts) == [len(digests)]
+        assert len(shard.sizes) == (0 if manifest.is_list else len(digests))
+        assert manifest.is_list or digests, "an image without references"
+        assert list(shard.declared) == [sum(shard.sizes)]
+        assert (shard.kinds[0] in (0, 2)) == manifest.is_list
+        assert shard.url_bytes.decode() == record.url == manifest.url
+        assert bool(shard.digest_urls[0]) == oracle.is_digest_url(manifest.url)
+        assert list(shard.file_sizes) == [manifest.size]
+        assert record.created == (manifest.created or "")
+        assert record.pulled == (manifest.pulled or "")
+
+    def _index(self, shard: ShardIndex) -> CacheIndex:
+        builder = IndexBuilder(str(self._root), 0.0, [NAME, b""], _PATTERNS, edges=True)
+        # One of the blobs is there, the others are missing.
+        builder.set_blobs(shard.digests[:32])
+        builder.add(shard, builder.rows_of(0, slice(0, 1)))
+        return builder.finish([], [], 0)
+
+    def _check_that_it_can_be_removed(self, index: CacheIndex) -> None:
+        """Read again, unchanged, it says what it said; else it could never be pruned."""
+        expected: list[Expected] = execution._expected(index, np.array([0]))
+        assert deleter._still_says(self._descriptor, NAME.hex(), expected[0])
+
+
+def _parsed(content: bytes) -> tuple[ManifestRecord | None, bool]:
+    """The record, or None and whether reading again may help. Nothing else is raised."""
+    try:
+        record = ociregistry.parse(content)
+        check_record(record)
+    except ManifestError as error:
+        return None, isinstance(error, CutOffError)
+    return record, False
