@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         JournalError,
         LockedError,
         NoCacheError,
+        OtherCacheError,
+        PlanFileError,
         TrashError,
         UnreadableManifestsError,
         UsageError,
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from fastprune.limits import Limits
     from fastprune.model import Digest, ManifestKind, Reference
     from fastprune.plan import PrunePlan, make_plan
+    from fastprune.planfile import SavedPlan
+    from fastprune.plans import load_plan, save_plan
     from fastprune.policy import Policy
+    from fastprune.replanning import replan
     from fastprune.report import PruneReport
     from fastprune.runs import make_run_id
     from fastprune.scanner import ScanOptions
@@ -41,6 +46,8 @@ _HOMES = {
         "JournalError",
         "LockedError",
         "NoCacheError",
+        "OtherCacheError",
+        "PlanFileError",
         "TrashError",
         "UnreadableManifestsError",
         "UsageError",
@@ -50,7 +57,10 @@ _HOMES = {
     "journal": ("Journal", "JournalEntry"),
     "model": ("Digest", "ManifestKind", "Reference"),
     "plan": ("PrunePlan", "make_plan"),
+    "planfile": ("SavedPlan",),
+    "plans": ("load_plan", "save_plan"),
     "policy": ("Policy",),
+    "replanning": ("replan",),
     "report": ("PruneReport",),
     "runs": ("make_run_id",),
     "scanner": ("ScanOptions",),
@@ -68,10 +78,13 @@ __all__ = (
     "LockedError",
     "ManifestKind",
     "NoCacheError",
+    "OtherCacheError",
+    "PlanFileError",
     "Policy",
     "PrunePlan",
     "PruneReport",
     "Reference",
+    "SavedPlan",
     "ScanOptions",
     "TrashError",
     "UnreadableManifestsError",
@@ -79,9 +92,12 @@ __all__ = (
     "WorkerError",
     "__version__",
     "apply",
+    "load_plan",
     "make_plan",
     "make_run_id",
     "prune",
+    "replan",
+    "save_plan",
     "scan",
 )
 

@@ -1,4 +1,4 @@
-"""The verbs of the library: scan, make_plan, apply, prune.
+"""The verbs of the library: scan, make_plan, apply, prune; save_plan, load_plan, replan.
 
 Stage: all, in order. The asynchronous face of the blocking scan and of the deleter; the
 command line is made of these verbs and nothing else. The library prints nothing and

@@ -43,6 +43,19 @@ class UsageError(FastpruneError):
     exit_code = 2
 
 
+class PlanFileError(UsageError):
+    """A plan file that can't be read, was altered, or is of a newer format."""
+
+    hint = "nothing was deleted; make a new plan with 'fastprune plan'"
+
+
+class OtherCacheError(FastpruneError):
+    """A saved plan that was made for another cache."""
+
+    exit_code = 4
+    hint = "nothing was deleted; make a plan for this cache with 'fastprune plan'"
+
+
 class NoCacheError(FastpruneError):
     """There is no ociregistry cache at the given path."""
 

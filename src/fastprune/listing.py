@@ -21,7 +21,7 @@ from fastprune.index import CacheIndex, Rows
 from fastprune.model import DIGEST_PREFIX, ManifestKind, Reference
 from fastprune.quantities import format_bytes
 from fastprune.refcounts import image_bytes
-from fastprune.text import column, printable, safe_json
+from fastprune.text import column, fitted, printable, safe_json
 
 JSON_VERSION = 1
 HEADER = ("REPOSITORY", "TAG|DIGEST", "TYPE", "CREATED", "PULLED", "SIZE")
@@ -205,18 +205,10 @@ def _table_lines(
     gaps = 2 * (len(widths) - 1)
     widths[0] = max(12, min(widths[0], width - gaps - sum(widths[1:])))
     for cells in lines:
-        padded = [_fit(cells[0], widths[0]).ljust(widths[0])]
+        padded = [fitted(cells[0], widths[0]).ljust(widths[0])]
         padded += [cell.ljust(wide) for cell, wide in zip(cells[1:5], widths[1:5], strict=True)]
         padded.append(cells[5].rjust(widths[5]))
         yield "  ".join(padded)
-
-
-def _fit(text: str, width: int) -> str:
-    """Cuts the middle out of a text that is too wide: both ends tell images apart."""
-    if len(text) <= width:
-        return text
-    head = (width - 1) // 3
-    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
 def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:

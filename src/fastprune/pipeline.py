@@ -20,7 +20,9 @@ from fastprune.scanner import ScanOptions, check_root, file_sizes, scan_cache
 from fastprune.text import printable
 
 if TYPE_CHECKING:
+    from fastprune.index import CacheIndex
     from fastprune.plan import PrunePlan
+    from fastprune.planfile import SavedPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +80,72 @@ def work_out(
     """
     policy.check()
 
+    def plan_from(index: CacheIndex) -> PrunePlan:
+        # numpy is there by now: it was imported while the workers read.
+        from fastprune.plan import make_plan
+
+        return make_plan(
+            index, policy, allow_broken=options.allow_broken, skip_corrupt=options.skip_corrupt
+        )
+
+    scan = replace(options.scan, pattern_sets=policy.pattern_sets)
+    options = replace(options, scan=scan)
+    return _plan(root, plan_from, open_executor, options, progress, checkpoint)
+
+
+def work_out_again(
+    root: str,
+    saved: SavedPlan,
+    open_executor: Callable[[int], Executor],
+    options: PlanOptions,
+    *,
+    progress: Progress | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> TimedPlan:
+    """Scans a cache and finds out what of a saved plan still holds.
+
+    Args:
+        root: Path of the cache.
+        saved: The plan.
+        open_executor: Gives the executor for a number of manifests.
+        options: How; what is allowed and what is skipped is for the plan to say.
+        progress: Is told about the scan.
+        checkpoint: Called often; raises if the work is to end.
+
+    Raises:
+        NoCacheError: There is no cache at this path.
+        OtherCacheError: The plan was made for another one.
+        UnreadableManifestsError: See `replan`.
+        DurationError: The deadline passed.
+        WorkerError: A worker died.
+    """
+    from fastprune.identity import check_same_cache
+    from fastprune.replanning import replan
+
+    check_root(root)
+    check_same_cache(saved.header.cache, root)
+    return _plan(
+        root, lambda index: replan(saved, index), open_executor, options, progress, checkpoint
+    )
+
+
+def _plan(
+    root: str,
+    plan_from: Callable[[CacheIndex], PrunePlan],
+    open_executor: Callable[[int], Executor],
+    options: PlanOptions,
+    progress: Progress | None,
+    checkpoint: Callable[[], None],
+) -> TimedPlan:
+    """Scans, makes a plan of the index, spares young blobs and measures the others."""
+
     def check() -> None:
         checkpoint()
         if options.deadline is not None and time.monotonic() > options.deadline:
             raise DurationError("--max-duration was over before the cache was scanned")
 
     started = time.monotonic()
-    scan_options = replace(options.scan, edges=True, pattern_sets=policy.pattern_sets)
+    scan_options = replace(options.scan, edges=True)
     opened: list[Executor] = []
 
     def open_once(manifests: int) -> Executor:
@@ -93,12 +154,7 @@ def work_out(
 
     index = scan_cache(root, open_once, scan_options, progress=progress, checkpoint=check)
     scanned = time.monotonic()
-    # numpy is there by now: it was imported while the workers read.
-    from fastprune.plan import make_plan
-
-    plan = make_plan(
-        index, policy, allow_broken=options.allow_broken, skip_corrupt=options.skip_corrupt
-    )
+    plan = plan_from(index)
     if options.grace > 0:
         from fastprune.guard import young_blobs
 

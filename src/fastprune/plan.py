@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,22 @@ _REASON_TEXTS = {
 }
 
 
+class LeftOut(NamedTuple):
+    """What a saved plan names and what stays after all.
+
+    Attributes:
+        path: Relative to the cache.
+        url: Of a manifest; of a blob it is empty.
+        reason: Why it stays, in words.
+        needed_by: The URL of the manifest that is the cause; empty if it is itself.
+    """
+
+    path: str
+    url: str
+    reason: str
+    needed_by: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PrunePlan:
     """What goes and what stays. Immutable; holds no descriptors or other resources.
@@ -69,6 +86,9 @@ class PrunePlan:
         orphans: The ids of the blobs that nothing referred to before, ascending.
         spared_blobs: The ids of blobs that nothing refers to and that stay all the same,
             because they are too young.
+        left_out: What the saved plan that this one was made of names besides; None if
+            there was none.
+        gone: How many files of that plan were gone.
     """
 
     index: CacheIndex
@@ -81,6 +101,8 @@ class PrunePlan:
     blob_bytes: NDArray[np.int64]
     orphans: Rows
     spared_blobs: Rows
+    left_out: tuple[LeftOut, ...] | None = None
+    gone: int = 0
 
     @property
     def lists(self) -> Rows:
@@ -172,7 +194,7 @@ class PrunePlan:
             removed, newly_kept_by = protect(self.index, removed)
             kept_by = np.where(kept_by != NOBODY, kept_by, newly_kept_by)
         # Fewer manifests go, so fewer blobs do: those that still do are among the old ones.
-        go = np.isin(self.blobs, _freed(self.index, removed), assume_unique=True)
+        go = np.isin(self.blobs, freed(self.index, removed), assume_unique=True)
         return replace(
             self,
             removed=removed,
@@ -212,7 +234,7 @@ def make_plan(
     kept_by = np.full(len(index), NOBODY, dtype=np.int32)
     if not allow_broken:
         removed, kept_by = protect(index, removed)
-    blobs = _freed(index, removed)
+    blobs = freed(index, removed)
     return PrunePlan(
         index=index,
         policy=policy,
@@ -227,6 +249,7 @@ def make_plan(
     )
 
 
-def _freed(index: CacheIndex, removed: Mask) -> Rows:
+def freed(index: CacheIndex, removed: Mask) -> Rows:
+    """The present blobs that nothing refers to once some manifests, bool (n,), are gone."""
     counts = count_references(index)
     return unreferenced(index, drop_references(index, counts, np.flatnonzero(removed)))

@@ -109,13 +109,51 @@ def owned_children(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
     Returns:
         The children, distinct, and for each the list that owns it.
     """
-    edges = _edges_of(index, parents)
+    edges = edges_of(index, parents)
     heads, children = index.child_parents[edges], index.child_rows[edges]
     owned = index.digest_urls[children]
     for at in np.flatnonzero(~owned).tolist():
         owned[at] = index.url_bytes(int(children[at])) == index.url_bytes(int(heads[at]))
     rows, first = np.unique(children[owned], return_index=True)
     return rows.astype(np.intp), heads[owned][first].astype(np.intp)
+
+
+def lost_edges(index: CacheIndex, removed: Mask) -> tuple[Rows, Rows]:
+    """What lists that stay would lose: references to digests that no file would have.
+
+    Args:
+        index: The cache.
+        removed: bool (n,): the manifests that are to go.
+
+    Returns:
+        Rows of lists that stay, and for each the row of a child that goes.
+    """
+    parents, children = index.child_parents, index.child_rows
+    edges = np.flatnonzero(removed[children] & ~removed[parents])
+    twins = index.twins[children[edges]]
+    edges = edges[(twins < 0) | removed[twins]]
+    return parents[edges].astype(np.intp), children[edges].astype(np.intp)
+
+
+def referrers(index: CacheIndex, blobs: Rows) -> tuple[Rows, Rows]:
+    """Which images refer to some blobs.
+
+    Args:
+        index: The cache.
+        blobs: Ids of blobs.
+
+    Returns:
+        Ids of these blobs and rows of images, as pairs, each once, ascending.
+    """
+    wanted = np.zeros(len(index.blob_digests), dtype=bool)
+    wanted[blobs] = True
+    hits = np.flatnonzero(wanted[index.blob_ids])
+    # References lie in the order in which shards arrived, not in that of the rows.
+    images = np.flatnonzero(index.blob_counts)
+    images = images[np.argsort(index.blob_starts[images], kind="stable")]
+    at = np.searchsorted(index.blob_starts[images], hits, side="right") - 1
+    pairs = np.unique(np.stack([index.blob_ids[hits].astype(np.intp), images[at]]), axis=1)
+    return pairs[0], pairs[1]
 
 
 def expand(index: CacheIndex, selected: Mask, spared: Mask) -> tuple[Mask, NDArray[np.int32]]:
@@ -161,7 +199,7 @@ def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
     kept_by = np.full(len(index), NOBODY, dtype=np.int32)
     frontier = np.flatnonzero(~removed & index.is_list)
     while len(frontier):
-        edges = _edges_of(index, frontier)
+        edges = edges_of(index, frontier)
         # A digest with files in both folders gives two edges, one to each of them.
         children, keepers = index.child_rows[edges], index.child_parents[edges]
         twins = index.twins[children]
@@ -173,8 +211,13 @@ def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
     return removed, kept_by
 
 
-def _edges_of(index: CacheIndex, parents: Rows) -> NDArray[np.int64]:
-    """Positions in `child_parents` and `child_rows` of the edges of some lists."""
+def edges_of(index: CacheIndex, parents: Rows) -> NDArray[np.int64]:
+    """Positions in `child_parents` and `child_rows` of the edges of some lists.
+
+    Args:
+        index: The cache.
+        parents: Rows of lists.
+    """
     if len(parents) * 8 > len(index):
         wanted = np.zeros(len(index), dtype=bool)
         wanted[parents] = True

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX, ManifestKind
-from fastprune.plan import PrunePlan
+from fastprune.plan import LeftOut, PrunePlan
 from fastprune.quantities import format_bytes, format_seconds
 from fastprune.text import printable
 
@@ -87,7 +87,8 @@ class PruneReport:
         """0; 3 if something is left that should have gone; 4 if that was for safety."""
         if self.appeared:
             return 4
-        return 3 if self.failures or self.changed or self.left or self.stopped else 0
+        partial = self.failures or self.changed or self.left or self.stopped or self.plan.left_out
+        return 3 if partial else 0
 
 
 def planned_report(plan: PrunePlan, *, trash: bool = False) -> PruneReport:
@@ -131,7 +132,15 @@ def text_lines(report: PruneReport, *, summary: bool) -> Iterator[str]:
         yield f"Prune blobs{mark}:"
         # Ids are in the order of the digests.
         yield from (digest.tobytes().hex() for digest in index.blob_digests[report.blobs])
+        if report.plan.left_out:
+            yield "Left out of the saved plan:"
+            yield from sorted(map(_left_line, report.plan.left_out))
     yield from _totals(report)
+
+
+def _left_line(left: LeftOut) -> str:
+    cause = f" ({printable(left.needed_by)})" if left.needed_by else ""
+    return f"{printable(left.url or left.path)}: {left.reason}{cause}"
 
 
 def _totals(report: PruneReport) -> Iterator[str]:
@@ -149,8 +158,10 @@ def _totals(report: PruneReport) -> Iterator[str]:
     yield f"Kept by protection: {len(report.plan.protected)}"
     if len(report.plan.spared_blobs):
         yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
-    if report.already_gone:
-        yield f"Already gone: {report.already_gone}"
+    if report.plan.left_out:
+        yield f"Left out of the saved plan: {len(report.plan.left_out)}"
+    if gone := report.already_gone + report.plan.gone:
+        yield f"Already gone: {gone}"
     if report.changed:
         yield f"Changed since the scan, left alone: {len(report.changed)}"
     if report.failures:
@@ -180,7 +191,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
             "blobs": len(report.blobs),
             "bytes": report.bytes_freed,
             "protected": len(report.plan.protected),
-            "already_gone": report.already_gone,
+            "already_gone": report.already_gone + report.plan.gone,
             "changed": len(report.changed),
             "failed": len(report.failures),
             "left": report.left,
@@ -202,6 +213,8 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "appeared": list(report.appeared),
         "corrupt": [{"path": path, "reason": reason} for path, reason in index.faults],
     }
+    if report.plan.left_out is not None:
+        document["left_out"] = [left._asdict() for left in report.plan.left_out]
     if not summary:
         document["manifests"] = _manifest_items(report)
         document["blobs"] = _blob_items(report)

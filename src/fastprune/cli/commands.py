@@ -23,9 +23,20 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "list": Entry("list_command", "List the manifests of the cache."),
+    "plan": Entry(
+        "plan_command", "Work out a prune and write it to a file, for review and for apply."
+    ),
     "prune": Entry(
         "prune_command",
         "Remove selected manifests and the blobs that nothing needs any more.",
+    ),
+    "apply": Entry(
+        "apply_command",
+        "Carry out a saved plan: never more than it names, and only what is still safe.",
+    ),
+    "explain": Entry(
+        "explain_command",
+        "Say why an image would be kept or removed, and what holds its blobs.",
     ),
     "trash": Entry(
         "trash_command",

@@ -36,7 +36,7 @@ def to_policy(selection: SelectionOptions, now: datetime, *, orphans_only: bool 
     Raises:
         UsageError: A value can't be used; the message names its option.
     """
-    zone = _zone(selection.zone)
+    zone = parse_zone(selection.zone)
     created = [parse_cutoff(selection.date, "--date")] if selection.date is not None else []
     if selection.older_than is not None:
         created.append(_ago(selection.older_than, "--older-than", now, zone))
@@ -107,7 +107,12 @@ def _written(moment: datetime) -> str:
     return moment.replace(microsecond=0, tzinfo=None).isoformat()
 
 
-def _zone(name: str | None) -> tzinfo | None:
+def parse_zone(name: str | None) -> tzinfo | None:
+    """The time zone of --zone; None, this machine's, if it was not given.
+
+    Raises:
+        UsageError: There is no zone of that name.
+    """
     if name is None:
         return None
     from zoneinfo import ZoneInfo

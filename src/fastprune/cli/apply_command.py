@@ -1,0 +1,36 @@
+"""`fastprune apply`: its options. What it does is in `fastprune.cli.applying`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fastprune.cli.app import command
+from fastprune.cli.options import GlobalOptions
+from fastprune.cli.prune_options import PruneOptions
+
+
+@command("apply", PruneOptions)
+def apply_plan(
+    options: GlobalOptions,
+    pruning: PruneOptions,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What plan wrote.")],
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            "--grace",
+            metavar="DUR",
+            help="Spare blobs younger than this. Default: as the plan was made.",
+        ),
+    ] = None,
+) -> int:
+    """Carry out a saved plan: never more than it names, and only what is still safe.
+
+    Scans the cache again. What changed, was pulled or is needed since the plan was made is
+    left, and named with the reason; the exit code is 3 then. A plan that was made for
+    another cache is refused with exit code 4, a file that was altered with 2.
+    """
+    from fastprune.cli.applying import apply
+
+    return apply(options, pruning, file=file, grace=grace)

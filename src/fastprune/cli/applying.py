@@ -1,0 +1,55 @@
+"""What `fastprune apply` does: a file to a saved plan, what still holds of it, a report."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from fastprune.cli.carrying import carry_out, check_form, seconds_of
+from fastprune.cli.config import prune_settings
+from fastprune.cli.options import GlobalOptions
+from fastprune.cli.prune_options import PruneOptions
+from fastprune.cli.session import open_session
+from fastprune.executors import Executor
+from fastprune.pipeline import PlanOptions, TimedPlan, work_out_again
+from fastprune.scanner import ScanOptions, check_root
+
+if TYPE_CHECKING:
+    from fastprune.planfile import SavedPlan
+
+
+def apply(options: GlobalOptions, pruning: PruneOptions, *, file: str, grace: str | None) -> int:
+    """Carries out a saved plan, prints the report, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done; nothing was deleted.
+    """
+    session = open_session(options)
+    dry_run = prune_settings(session.config).dry_run if pruning.dry_run is None else pruning.dry_run
+    check_form(pruning.form)
+    spared = seconds_of(grace, "--grace")
+    check_root(session.image_path)
+    saved = _load(file)
+    plan_options = PlanOptions(
+        scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+        grace=saved.header.grace if spared is None else spared,
+    )
+
+    def plan(executor: Executor, deadline: float | None) -> TimedPlan:
+        return work_out_again(
+            session.image_path,
+            saved,
+            lambda _: executor,
+            dataclasses.replace(plan_options, deadline=deadline),
+            progress=session.progress(),
+        )
+
+    return carry_out(session, "apply", dataclasses.replace(pruning, dry_run=bool(dry_run)), plan)
+
+
+def _load(file: str) -> SavedPlan:
+    import anyio
+
+    from fastprune.plans import load_plan
+
+    return anyio.run(load_plan, file)

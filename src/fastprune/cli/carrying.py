@@ -1,0 +1,212 @@
+"""What `prune` and `apply` share: a plan is worked out, carried out under the lock, reported."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fastprune.cli.auditing import opened_audit
+from fastprune.cli.prune_options import PruneOptions
+from fastprune.cli.running import run_until_signal
+from fastprune.cli.session import (
+    Session,
+    log,
+    write,
+    write_json,
+)
+from fastprune.cli.warnings import warn_of_servers
+from fastprune.errors import UnreadableManifestsError, UsageError
+from fastprune.executors import Executor
+from fastprune.limits import DEFAULT_CONCURRENCY, Limits
+from fastprune.pipeline import TimedPlan, refuse_servers
+from fastprune.quantities import format_bytes, format_count, parse_duration
+from fastprune.runs import RUN_ID_RANDOM_BYTES, make_run_id
+from fastprune.scanner import check_root
+
+if TYPE_CHECKING:
+    from fastprune.plan import PrunePlan
+    from fastprune.report import PruneReport
+
+_MOST_NAMED = 20
+
+WorkOut = Callable[[Executor, float | None], TimedPlan]
+"""Gets a plan, with an executor and a deadline by `time.monotonic`."""
+
+
+def carry_out(session: Session, command: str, pruning: PruneOptions, work_out: WorkOut) -> int:
+    """Gets a plan, carries it out, prints the report, and gives the exit code.
+
+    Args:
+        session: The global options.
+        command: The name of the command, for the report.
+        pruning: How to carry the plan out.
+        work_out: Gets the plan, once the cache is locked.
+
+    Raises:
+        FastpruneError: It can't be done; nothing was deleted.
+    """
+    check_form(pruning.form)
+    try:
+        outcome = _carry_out(session, pruning, work_out)
+    except UnreadableManifestsError as error:
+        if pruning.form == "json":
+            write_json(refusal(session, command, error))
+        raise
+    if outcome is None:
+        print("fastprune: nothing was removed", file=sys.stderr)
+        return 1
+    report, code = outcome
+    _say_problems(report)
+    if report.dry_run:
+        warn_of_servers(session.image_path)
+    print_report(report, command, form=pruning.form, summary=pruning.summary)
+    return code
+
+
+def _carry_out(
+    session: Session, pruning: PruneOptions, work_out: WorkOut
+) -> tuple[PruneReport, int] | None:
+    """Gives the report and the exit code; None for a no."""
+    concurrency = session.concurrency(pruning.concurrency)
+    pace = pruning.max_deletes_per_second
+    if pace is not None and not 0 < pace < math.inf:
+        raise UsageError(f"--max-deletes-per-second {pace}: must be more than 0")
+    longest = seconds_of(pruning.max_duration, "--max-duration")
+    deadline = None if longest is None else time.monotonic() + longest
+    wait = seconds_of(pruning.lock_wait, "--lock-wait") or 0
+
+    def plan() -> TimedPlan:
+        with session.executor() as executor:
+            return work_out(executor, deadline)
+
+    if pruning.dry_run:
+        timed = plan()
+        from fastprune.report import planned_report
+
+        if pruning.audit_log:
+            log.warning("a dry run removes nothing, so nothing is written to the audit log")
+        report = planned_report(timed.plan, trash=pruning.trash)
+        return dataclasses.replace(report, seconds=timed.seconds), report.exit_code
+    if not pruning.force:
+        refuse_servers(session.image_path)
+    check_root(session.image_path)
+    from fastprune.guard import cache_lock
+
+    run = make_run_id(datetime.now(UTC), secrets.token_bytes(RUN_ID_RANDOM_BYTES))
+    action = "trash" if pruning.trash else "delete"
+    with (
+        cache_lock(session.image_path, wait),
+        opened_audit(pruning.audit_log, session.image_path, run, action) as audit,
+    ):
+        timed = plan()
+        if not timed.plan.is_empty and not pruning.yes and not _confirmed(timed.plan, pruning):
+            return None
+        limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace).until(
+            deadline, time.monotonic
+        )
+        from fastprune.api import apply
+
+        report, signal_code = run_until_signal(
+            lambda stopped: audit.around(
+                timed.plan,
+                lambda journal: apply(
+                    timed.plan,
+                    trash_run=run if pruning.trash else None,
+                    limits=limits.or_when(stopped),
+                    progress=session.progress(),
+                    journal=journal,
+                ),
+                stopped,
+            )
+        )
+    code = signal_code or report.exit_code or audit.exit_code
+    return dataclasses.replace(report, seconds=timed.seconds | report.seconds), code
+
+
+def check_form(form: str) -> None:
+    """Checks the value of --format.
+
+    Raises:
+        UsageError: It is neither text nor json.
+    """
+    if form not in ("text", "json"):
+        raise UsageError(f"--format: {form!r} is neither text nor json")
+
+
+def seconds_of(text: str | None, option: str) -> float | None:
+    """The seconds of an option's duration; None if it was not given.
+
+    Raises:
+        UsageError: It is no duration.
+    """
+    return parse_duration(text, option) if text is not None else None
+
+
+def _confirmed(plan: PrunePlan, pruning: PruneOptions) -> bool:
+    """Asks, if there is a terminal to ask on."""
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        return True
+    manifests = len(plan.lists) + len(plan.images)
+    remove, where = ("Move", "to the trash of") if pruning.trash else ("Remove", "from")
+    question = (
+        f"{remove} {format_count(manifests, 'manifest')} and "
+        f"{format_count(len(plan.blobs), 'blob')} ({format_bytes(plan.bytes_freed)}) "
+        f"{where} {plan.index.root}? [y/N] "
+    )
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _say_problems(report: PruneReport) -> None:
+    from fastprune.cli.warnings import warn_about
+
+    warn_about(report.plan.index)
+    for row in report.plan.protected.tolist():
+        index = report.plan.index
+        keeper = index.url(int(report.plan.kept_by[row]))
+        log.info("%s stays: %s refers to it", index.url(row), keeper)
+    for path in report.appeared[:_MOST_NAMED]:
+        log.error("%s appeared during the prune: a server is at work, no blob was removed", path)
+    for path in report.changed:
+        log.warning("%s changed since the scan and was left alone", path)
+    for failure in report.failures:
+        log.error("%s can't be removed: %s", failure.path, failure.message)
+    if report.stopped:
+        log.warning(
+            "stopped by %s; %s left to remove", report.stopped, format_count(report.left, "file")
+        )
+
+
+def print_report(report: PruneReport, command: str, *, form: str, summary: bool) -> None:
+    """Prints a report.
+
+    Args:
+        report: What was done.
+        command: The name of the command.
+        form: text or json.
+        summary: Leave out the line of each manifest and blob.
+    """
+    from fastprune.report import as_document, text_lines
+
+    if form == "json":
+        write_json(as_document(report, summary=summary) | {"command": command})
+    else:
+        write(text_lines(report, summary=summary))
+
+
+def refusal(session: Session, command: str, error: UnreadableManifestsError) -> dict[str, object]:
+    """The JSON document of a command that unreadable manifests stopped."""
+    return {
+        "version": 1,
+        "command": command,
+        "image_path": session.image_path,
+        "error": str(error),
+        "exit_code": error.exit_code,
+        "corrupt": [{"path": path, "reason": reason} for path, reason in error.faults],
+    }

@@ -1,0 +1,38 @@
+"""`fastprune explain`: its options. What it does is in `fastprune.cli.explaining`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fastprune.cli.app import command
+from fastprune.cli.options import GlobalOptions, SelectionOptions
+from fastprune.cli.prune_options import PlanningOptions
+
+
+@command("explain", SelectionOptions, PlanningOptions)
+def explain_image(
+    options: GlobalOptions,
+    selection: SelectionOptions,
+    planning: PlanningOptions,
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF",
+            help="An image URL, a tag or a digest, whole or enough of its beginning or end.",
+        ),
+    ],
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=0, help="Names of each sort to show.")
+    ] = 5,
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")] = "text",
+) -> int:
+    """Say why an image would be kept or removed, and what holds its blobs.
+
+    Reads only. With the selection options of prune it says what that prune would do to the
+    image, and why.
+    """
+    from fastprune.cli.explaining import explain
+
+    return explain(options, selection, planning, reference=reference, limit=limit, form=form)

@@ -1,0 +1,36 @@
+"""`fastprune plan`: its options. What it does is in `fastprune.cli.planning`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fastprune.cli.app import command
+from fastprune.cli.options import GlobalOptions, SelectionOptions
+from fastprune.cli.prune_options import PlanningOptions
+
+
+@command("plan", SelectionOptions, PlanningOptions)
+def plan_prune(
+    options: GlobalOptions,
+    selection: SelectionOptions,
+    planning: PlanningOptions,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to write the plan; - for stdout."
+        ),
+    ],
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="Of the totals: text or json.")
+    ] = "text",
+) -> int:
+    """Work out a prune and write it to a file, for review and for apply.
+
+    Changes nothing in the cache. The file holds a line of JSON for each manifest and blob
+    that would go, with the reason. The options mean what they mean for prune.
+    """
+    from fastprune.cli.planning import plan
+
+    return plan(options, selection, planning, output=output, form=form)

@@ -1,0 +1,95 @@
+"""What `fastprune plan` does: options to a policy, a plan, a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING
+
+from fastprune.cli.carrying import check_form, print_report, refusal
+from fastprune.cli.config import prune_settings
+from fastprune.cli.options import GlobalOptions, SelectionOptions
+from fastprune.cli.prune_options import PlanningOptions
+from fastprune.cli.pruning import plan_options_of, prune_policy
+from fastprune.cli.session import open_session, write, write_json
+from fastprune.cli.warnings import warn_about, warn_of_servers
+from fastprune.errors import UnreadableManifestsError
+from fastprune.pipeline import work_out
+from fastprune.scanner import check_root
+
+if TYPE_CHECKING:
+    from fastprune.plan import PrunePlan
+
+STDOUT = "-"
+
+
+def plan(
+    options: GlobalOptions,
+    selection: SelectionOptions,
+    planning: PlanningOptions,
+    *,
+    output: str,
+    form: str,
+) -> int:
+    """Plans, writes the plan, prints its totals, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    session = open_session(options)
+    policy = prune_policy(selection, planning, prune_settings(session.config))
+    check_form(form)
+    plan_options = plan_options_of(session, planning)
+    check_root(session.image_path)
+    try:
+        with session.executor() as executor:
+            if output != STDOUT:
+                from fastprune.plans import checked_target
+
+                # Better now than after a long scan.
+                checked_target(output, session.image_path)
+            timed = work_out(
+                session.image_path,
+                policy,
+                lambda _: executor,
+                plan_options,
+                progress=session.progress(),
+            )
+    except UnreadableManifestsError as error:
+        if form == "json" and output != STDOUT:
+            write_json(refusal(session, "plan", error))
+        raise
+    from fastprune.report import planned_report, text_lines
+
+    warn_about(timed.plan.index)
+    warn_of_servers(session.image_path)
+    report = dataclasses.replace(planned_report(timed.plan), seconds=timed.seconds)
+    if output == STDOUT:
+        _print_plan(timed.plan, plan_options.grace)
+        if not session.quiet:
+            print("\n".join(text_lines(report, summary=True)), file=sys.stderr)
+        return 0
+    _save(timed.plan, output, plan_options.grace)
+    print_report(report, "plan", form=form, summary=True)
+    return 0
+
+
+def _print_plan(plan: PrunePlan, grace: float) -> None:
+    from fastprune import __version__
+    from fastprune.identity import identify
+    from fastprune.planfile.encoding import encode
+
+    cache = identify(plan.index.root)
+    blocks = encode(plan, cache, made_by=__version__, grace=grace)
+    write(block.decode().removesuffix("\n") for block in blocks)
+
+
+def _save(plan: PrunePlan, output: str, grace: float) -> None:
+    import anyio
+
+    from fastprune.plans import save_plan
+
+    async def save() -> None:
+        await save_plan(plan, output, grace=grace)
+
+    anyio.run(save)

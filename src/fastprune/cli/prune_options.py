@@ -1,0 +1,101 @@
+"""Options that `prune`, `plan` and `apply` share: what shapes a plan, how it is carried out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PlanningOptions:
+    """What becomes of a selection: children, blobs, and what is in doubt."""
+
+    orphans_only: Annotated[
+        bool,
+        typer.Option("--orphans-only", help="Remove only blobs that nothing refers to."),
+    ] = False
+    allow_broken: Annotated[
+        bool,
+        typer.Option(
+            "--allow-broken", help="Remove selected images although a list that stays needs them."
+        ),
+    ] = False
+    skip_corrupt: Annotated[
+        bool,
+        typer.Option(
+            "--skip-corrupt",
+            help="Treat manifests that can't be read as absent, instead of refusing.",
+        ),
+    ] = False
+    grace: Annotated[
+        str | None,
+        typer.Option("--grace", metavar="DUR", help="Spare blobs younger than this. Default: 0."),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PruneOptions:
+    """How a plan is carried out."""
+
+    dry_run: Annotated[
+        bool | None,
+        typer.Option(
+            "--dry-run/--no-dry-run",
+            "-n",
+            help="Show exactly what would be removed and change nothing at all.",
+            show_default=False,
+        ),
+    ] = None
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Do not ask. Without a terminal nothing is ever asked."),
+    ] = False
+    trash: Annotated[
+        bool,
+        typer.Option(
+            "--trash",
+            help="Move files into the trash of the cache instead of deleting them: see "
+            "fastprune trash.",
+        ),
+    ] = False
+    audit_log: Annotated[
+        str | None,
+        typer.Option(
+            "--audit-log",
+            metavar="FILE",
+            help="Append a JSON line for every file that goes, with the reason, to this file.",
+        ),
+    ] = None
+    force: Annotated[
+        bool, typer.Option("--force", help="Prune although a server seems to run on this cache.")
+    ] = False
+    max_duration: Annotated[
+        str | None,
+        typer.Option(
+            "--max-duration",
+            metavar="DUR",
+            help="Stop cleanly after this time, with exit code 3, and say what is left.",
+        ),
+    ] = None
+    max_deletes_per_second: Annotated[
+        float | None,
+        typer.Option("--max-deletes-per-second", metavar="N", help="Delete no faster than this."),
+    ] = None
+    concurrency: Annotated[
+        str | None,
+        typer.Option(
+            "--concurrency", metavar="N|auto", help="Threads that delete. Default: auto, 16."
+        ),
+    ] = None
+    lock_wait: Annotated[
+        str | None,
+        typer.Option(
+            "--lock-wait", metavar="DUR", help="Wait so long for another fastprune to end."
+        ),
+    ] = None
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")] = "text"
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Leave out the line of each manifest and blob.")
+    ] = False

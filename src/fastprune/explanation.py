@@ -1,0 +1,205 @@
+"""Why an image would be kept or removed, and what holds its blobs.
+
+Stage: report. Input: a `CacheIndex`, a row, a `PrunePlan`. Output: `Explanation`. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from fastprune.digests import DigestTable, as_digests
+from fastprune.index import CacheIndex, Rows
+from fastprune.plan import PrunePlan
+from fastprune.refcounts import (
+    NOBODY,
+    Mask,
+    count_references,
+    drop_references,
+    edges_of,
+    expand,
+    protect,
+    references_of,
+    referrers,
+)
+from fastprune.selection import newest_pulls, select
+
+EXCLUDED = "excluded"
+NOT_SELECTED = "criteria-not-met"
+NEEDED = "needed-by-list"
+
+
+class Verdict(NamedTuple):
+    """What a prune would do to a manifest.
+
+    Attributes:
+        goes: Whether it would be removed.
+        reason: Why, in a word.
+        because_of: The row of the list that takes it along or keeps it; `NOBODY` if none.
+    """
+
+    goes: bool
+    reason: str
+    because_of: int
+
+
+class Sharing(NamedTuple):
+    """Blobs that another image needs as well.
+
+    Attributes:
+        row: The other image.
+        via: The list that leads to it, if its URL does not tell a tag; else `NOBODY`.
+        blobs: How many of them.
+        size: Their bytes, by the descriptors.
+    """
+
+    row: int
+    via: int
+    blobs: int
+    size: int
+
+
+class Blobs(NamedTuple):
+    """Some of the blobs of an image.
+
+    Attributes:
+        ids: Which, ascending.
+        size: Their bytes, by the descriptors.
+    """
+
+    ids: Rows
+    size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """What there is to know of a manifest, with the children that would go with it.
+
+    Attributes:
+        index: The cache.
+        row: The manifest.
+        lists: Rows of the lists that refer to it.
+        children: Rows of its cached children, each digest once.
+        uncached: How many of its children are not cached; None if that is not known.
+        last_pull: When any part of the image was last pulled; see `newest_pulls`.
+        unit: Rows of the manifests that go if it goes, itself included.
+        own: Of the blobs that it and its children need, those that only the unit needs.
+        shared: Those that others need, too.
+        missing: Those that are not there.
+        sharing: The images that share blobs, those that share most bytes first.
+        frees: Bytes that come free if the unit goes, those of its manifests included.
+        verdict: What a prune would do; None if nothing says what to prune.
+    """
+
+    index: CacheIndex
+    row: int
+    lists: Rows
+    children: Rows
+    uncached: int | None
+    last_pull: int
+    unit: Rows
+    own: Blobs
+    shared: Blobs
+    missing: Blobs
+    sharing: tuple[Sharing, ...]
+    frees: int
+    verdict: Verdict | None
+
+
+def explain(
+    index: CacheIndex,
+    row: int,
+    plan: PrunePlan | None = None,
+    *,
+    named_children: bytes | None = None,
+) -> Explanation:
+    """Explains a manifest.
+
+    Args:
+        index: The cache, scanned with edges.
+        row: The manifest.
+        plan: The prune that it is explained for, if any.
+        named_children: The raw digests that a list names, as its file says.
+    """
+    children = index.child_rows[edges_of(index, np.array([row]))].astype(np.intp)
+    whole, unit = _unit(index, row)
+    gone = np.flatnonzero(unit)
+    needed = np.unique(references_of(index, np.flatnonzero(whole))).astype(np.intp)
+    left = drop_references(index, count_references(index), gone)
+    there = needed < index.blobs_present
+    own, shared = needed[there & (left[needed] == 0)], needed[there & (left[needed] > 0)]
+    return Explanation(
+        index=index,
+        row=row,
+        lists=np.unique(index.child_parents[index.child_rows == row]).astype(np.intp),
+        children=_each_digest_once(index, children),
+        uncached=_uncached(index, named_children),
+        last_pull=int(newest_pulls(index)[row]),
+        unit=gone,
+        own=Blobs(own, _size(index, own)),
+        shared=Blobs(shared, _size(index, shared)),
+        missing=Blobs(needed[~there], _size(index, needed[~there])),
+        sharing=_sharing(index, shared, unit, row),
+        frees=_size(index, own) + int(index.file_sizes[gone].sum(dtype=np.int64)),
+        verdict=None if plan is None else _verdict(plan, row),
+    )
+
+
+def _unit(index: CacheIndex, row: int) -> tuple[Mask, Mask]:
+    """A manifest with its children; and what of that goes if it goes, as lists need the rest."""
+    alone = np.zeros(len(index), dtype=bool)
+    alone[row] = True
+    expanded, _ = expand(index, alone, np.zeros(len(index), dtype=bool))
+    unit, kept_by = protect(index, expanded)
+    # A list keeps it: what if that went, too?
+    return expanded, expanded if kept_by[row] != NOBODY else unit
+
+
+def _each_digest_once(index: CacheIndex, rows: Rows) -> Rows:
+    twins = index.twins[rows]
+    # Of a child in both folders, the one that comes first.
+    return rows[(twins < 0) | (rows < twins) | ~np.isin(twins, rows)]
+
+
+def _uncached(index: CacheIndex, named: bytes | None) -> int | None:
+    if named is None:
+        return None
+    digests = DigestTable.from_unsorted(as_digests(named)).digests
+    cached = np.zeros(len(digests), dtype=bool)
+    for first, last in pairwise(index.folder_starts):
+        cached |= DigestTable(index.digests[first:last]).find(digests) >= 0
+    return int((~cached).sum())
+
+
+def _size(index: CacheIndex, blobs: Rows) -> int:
+    return int(np.maximum(index.blob_sizes[blobs], 0).sum())
+
+
+def _sharing(index: CacheIndex, shared: Rows, unit: Mask, row: int) -> tuple[Sharing, ...]:
+    blobs, rows = referrers(index, shared)
+    others = ~unit[rows]
+    blobs, rows = blobs[others], rows[others]
+    images, at = np.unique(rows, return_inverse=True)
+    counts = np.bincount(at, minlength=len(images))
+    sizes = np.zeros(len(images), dtype=np.int64)
+    np.add.at(sizes, at, np.maximum(index.blob_sizes[blobs], 0))
+    order = np.lexsort((images, -counts, -sizes))
+    via = np.full(len(index), NOBODY, dtype=np.intp)
+    elsewhere = index.child_parents != row
+    via[index.child_rows[elsewhere]] = index.child_parents[elsewhere]
+    via[~index.digest_urls] = NOBODY
+    columns = (images, via[images], counts, sizes)
+    return tuple(map(Sharing, *(column[order].tolist() for column in columns)))
+
+
+def _verdict(plan: PrunePlan, row: int) -> Verdict:
+    if plan.removed[row]:
+        owner = int(plan.taken_by[row])
+        return Verdict(goes=True, reason=plan.manifest_reason(row).text, because_of=owner)
+    if plan.kept_by[row] != NOBODY:
+        return Verdict(goes=False, reason=NEEDED, because_of=int(plan.kept_by[row]))
+    spared = select(plan.index, plan.policy).spared[row]
+    return Verdict(goes=False, reason=EXCLUDED if spared else NOT_SELECTED, because_of=NOBODY)
