@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo test check docs reference bench clean
 
 help:
 	@echo "make demo    install, then list and prune a copy of a real cache"
 	@echo "make test    install, then run the linters, build the documentation and run all tests"
 	@echo "make check   ruff, mypy --strict and the import contracts"
 	@echo "make docs    the documentation as a site, in build/site"
+	@echo "make reference   write the pages that are made from the program, docs/reference/"
 	@echo "make bench   a quick set of benchmarks (about two minutes)"
 	@echo "make clean   remove the virtual environment and caches"
 
@@ -37,6 +38,9 @@ check: $(READY)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+reference: $(READY)
+	$(BIN)/python -m tools.reference
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench_plan.py

@@ -1,0 +1,1 @@
+"""Programs for whoever works on fastprune; nothing in here is installed."""

@@ -1,0 +1,147 @@
+"""What the program says of its commands and options, as plain values.
+
+Input: the typer program, with all its commands registered. Output: `Program`. The
+reference, the man page and the tests that hold documents to the program start here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+import typer.core
+import typer.main
+
+from fastprune.cli.app import app
+from fastprune.cli.commands import COMMANDS
+
+GLOBAL_PANEL = "Global options"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a command.
+
+    Attributes:
+        names: All its names, the one that turns it off included, in the order of `--help`.
+        metavar: What stands for its value; empty for a flag.
+        text: Its help.
+        default: What holds if it isn't given; empty if the help says so or nothing does.
+        panel: The title that `--help` puts above it and its like; empty for none.
+    """
+
+    names: tuple[str, ...]
+    metavar: str
+    text: str
+    default: str
+    panel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument of a command: how it is written, and its help."""
+
+    metavar: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, or a group of commands.
+
+    Attributes:
+        path: Its name, after those of the groups that it is in; empty for the program.
+        paragraphs: Its help.
+        arguments: In their order.
+        options: In the order of `--help`, without `--help`.
+        commands: What a group holds.
+    """
+
+    path: tuple[str, ...]
+    paragraphs: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    options: tuple[Option, ...]
+    commands: tuple[Command, ...]
+
+    @property
+    def name(self) -> str:
+        """As it is typed, without the name of the program."""
+        return " ".join(self.path)
+
+    def own_options(self) -> tuple[Option, ...]:
+        """The options that it has besides the global ones."""
+        return tuple(option for option in self.options if option.panel != GLOBAL_PANEL)
+
+    def leaves(self) -> Iterator[Command]:
+        """The commands that do something, itself or those of the group."""
+        if not self.commands:
+            yield self
+        for command in self.commands:
+            yield from command.leaves()
+
+
+def typer_program() -> typer.core.TyperGroup:
+    """The program with all its commands, as typer parses it."""
+    for entry in COMMANDS.values():
+        importlib.import_module(f"fastprune.cli.{entry.module}")
+    program = typer.main.get_command(app)
+    assert isinstance(program, typer.core.TyperGroup)
+    # As `--help` has them, whichever module was imported first.
+    program.commands = {name: program.commands[name] for name in COMMANDS}
+    return program
+
+
+def read_program() -> Command:
+    """Walks the program."""
+    return _command(typer_program(), ())
+
+
+def _command(
+    command: typer.core.TyperCommand | typer.core.TyperGroup, path: tuple[str, ...]
+) -> Command:
+    context = typer.Context(command, info_name=path[-1] if path else "fastprune")
+    return Command(
+        path=path,
+        paragraphs=_paragraphs(command.help or ""),
+        arguments=tuple(
+            Argument(parameter.make_metavar(context), getattr(parameter, "help", None) or "")
+            for parameter in command.params
+            if isinstance(parameter, typer.core.TyperArgument)
+        ),
+        options=tuple(
+            _option(parameter, context)
+            for parameter in command.params
+            if isinstance(parameter, typer.core.TyperOption) and not parameter.hidden
+        ),
+        commands=tuple(
+            _command(child, (*path, name))
+            for name, child in getattr(command, "commands", {}).items()
+        ),
+    )
+
+
+def _paragraphs(text: str) -> tuple[str, ...]:
+    return tuple(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
+
+
+def _option(option: typer.core.TyperOption, context: typer.Context) -> Option:
+    return Option(
+        names=(*option.opts, *option.secondary_opts),
+        # The names of a choice stand in angle brackets there.
+        metavar="" if option.is_flag else option.make_metavar(context).strip("<>"),
+        text=" ".join((option.help or "").split()),
+        default=_default(option),
+        panel=getattr(option, "rich_help_panel", None) or "",
+    )
+
+
+def _default(option: typer.core.TyperOption) -> str:
+    value: Any = option.default
+    # A flag that is off says nothing.
+    if value is None or value is False or value == "" or option.is_flag:
+        return ""
+    return str(value)
