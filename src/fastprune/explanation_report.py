@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from fastprune.cells import fitted
 from fastprune.explanation import Blobs, Explanation, Verdict
 from fastprune.index import CacheIndex
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.quantities import format_bytes, format_count, format_seconds
 from fastprune.refcounts import NOBODY
-from fastprune.text import fitted, printable
+from fastprune.text import printable
 from fastprune.times import BAD_TIME, format_times
 
 JSON_VERSION = 1

@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 import orjson
 
+from fastprune.cells import cells, fitted, left, right
 from fastprune.index import CacheIndex, Rows
 from fastprune.model import DIGEST_PREFIX, ManifestKind, Reference
-from fastprune.quantities import format_bytes
+from fastprune.quantities import bytes_cell
 from fastprune.refcounts import image_bytes
-from fastprune.text import column, fitted, printable, safe_json
+from fastprune.style import Paint, Style, plain
+from fastprune.text import column, printable, safe_json
 
 JSON_VERSION = 1
 HEADER = ("REPOSITORY", "TAG|DIGEST", "TYPE", "CREATED", "PULLED", "SIZE")
@@ -30,6 +32,13 @@ _SHORT_DIGEST = len(DIGEST_PREFIX) + 12
 _BLOCK = 10_000
 _WIDE = 110
 _DATE_CHARS = len("2024-03-01")
+
+_REPOSITORY, _TAG, _KIND, _CREATED, _PULLED, _SIZE = range(len(HEADER))
+_NONE = -1
+# What is missed least goes first where it gets narrow.
+_DROPPED = (_CREATED, _KIND, _PULLED)
+_LEAST_REPOSITORY = 16
+_GAP = "  "
 
 
 class Format(StrEnum):
@@ -81,6 +90,7 @@ def render(
     header: bool = False,
     short_digest: bool = False,
     width: int = 80,
+    paint: Paint = plain,
 ) -> Iterator[str]:
     """Renders rows, in their order, as lines.
 
@@ -91,6 +101,7 @@ def render(
         header: Begin with the names of the columns (table, text, csv).
         short_digest: Cut digests down to 12 digits (table, text, csv).
         width: Columns of the terminal (table).
+        paint: Gives text its looks (table).
     """
     if form is Format.url:
         yield from map(printable, index.urls(rows))
@@ -99,7 +110,9 @@ def render(
             yield " ".join(HEADER)
         yield from _text_lines(index, rows, short=short_digest)
     elif form is Format.table:
-        yield from _table_lines(index, rows, header=header, short=short_digest, width=width)
+        yield from _table_lines(
+            index, rows, header=header, short=short_digest, width=width, paint=paint
+        )
     elif form is Format.csv:
         yield from _csv_lines(index, rows, header=header, short=short_digest)
     elif form is Format.jsonl:
@@ -186,29 +199,58 @@ def _csv_lines(index: CacheIndex, rows: Rows, *, header: bool, short: bool) -> I
 
 
 def _table_lines(
-    index: CacheIndex, rows: Rows, *, header: bool, short: bool, width: int
+    index: CacheIndex, rows: Rows, *, header: bool, short: bool, width: int, paint: Paint
 ) -> Iterator[str]:
-    """Columns as wide as they need; the repository gives way where it gets too narrow."""
+    """Columns as wide as they need; what does not fit is cut, or left out."""
     lines = [HEADER] if header else []
+    chars = None if width >= _WIDE else _DATE_CHARS
     for repository, tag, is_list, *times, size in _cells(index, rows):
-        shown = _shorten(tag) if short else tag
-        chars = None if width >= _WIDE else _DATE_CHARS
         created, pulled = (printable(time[:chars]) or "-" for time in times)
         kind = "list" if is_list else "image"
-        bytes_shown = "-" if is_list else format_bytes(size)
-        lines.append(
-            (printable(repository), printable(shown) or "-", kind, created, pulled, bytes_shown)
-        )
+        shown = printable(_shorten(tag) if short else tag) or "-"
+        bytes_shown = "-" if is_list else bytes_cell(size)
+        lines.append((printable(repository), shown, kind, created, pulled, bytes_shown))
     if not lines:
         return
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    gaps = 2 * (len(widths) - 1)
-    widths[0] = max(12, min(widths[0], width - gaps - sum(widths[1:])))
-    for cells in lines:
-        padded = [fitted(cells[0], widths[0]).ljust(widths[0])]
-        padded += [cell.ljust(wide) for cell, wide in zip(cells[1:5], widths[1:5], strict=True)]
-        padded.append(cells[5].rjust(widths[5]))
-        yield "  ".join(padded)
+    widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
+    columns = _fit(widths, width, least_tag=_SHORT_DIGEST if short else widths[_TAG])
+    for number, line in enumerate(lines):
+        parts = [_aligned(line[column], column, wide) for column, wide in columns.items()]
+        if header and not number:
+            yield paint(Style.HEADING, _GAP.join(parts))
+            continue
+        if line[_KIND] == "list" and _KIND in columns:
+            at = list(columns).index(_KIND)
+            parts[at] = parts[at].replace("list", paint(Style.LIST, "list"))
+        yield _GAP.join(parts)
+
+
+def _fit(widths: list[int], width: int, *, least_tag: int) -> dict[int, int]:
+    """Decides which columns there is room for, and how wide each is.
+
+    Args:
+        widths: How wide each would like to be.
+        width: Columns of the terminal.
+        least_tag: Rather than to cut tags shorter than this, a column is left out.
+
+    Returns:
+        Widths by the positions of the columns.
+    """
+    least = min(widths[_REPOSITORY], _LEAST_REPOSITORY)
+    columns = dict(enumerate(widths))
+    for dropped in (_NONE, *_DROPPED):
+        columns.pop(dropped, None)
+        others = sum(wide for column, wide in columns.items() if column > _TAG)
+        room = width - others - len(_GAP) * (len(columns) - 1)
+        if room >= least + min(widths[_TAG], least_tag):
+            break
+    columns[_TAG] = max(1, min(widths[_TAG], room - least))
+    columns[_REPOSITORY] = max(1, min(widths[_REPOSITORY], room - columns[_TAG]))
+    return columns
+
+
+def _aligned(text: str, column: int, width: int) -> str:
+    return right(text, width) if column == _SIZE else left(fitted(text, width), width)
 
 
 def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:

@@ -89,6 +89,12 @@ def format_bytes(count: int) -> str:
     return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
+def bytes_cell(count: int) -> str:
+    """The same for a column that is aligned on the right: units lie below each other."""
+    number, unit = format_bytes(count).split()
+    return f"{number} {unit:>2}"
+
+
 def format_count(count: int, singular: str, plural: str = "") -> str:
     """A number and its noun: `1 blob`, `12,345 blobs`."""
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

@@ -29,14 +29,6 @@ def column(text: str) -> str:
     return printable(text).replace(" ", "\\x20") or "-"
 
 
-def fitted(text: str, width: int) -> str:
-    """Cuts the middle out of a text that is too wide: both ends tell images apart."""
-    if len(text) <= width:
-        return text
-    head = (width - 1) // 3
-    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
-
-
 def safe_json(document: bytes) -> bytes:
     """Escapes in JSON, which stays the same value, what a terminal would act on."""
     if document.isascii() and b"\x7f" not in document:

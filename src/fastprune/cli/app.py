@@ -14,10 +14,12 @@ import typer
 
 from fastprune.cli.commands import COMMANDS
 from fastprune.cli.options import GlobalOptions, merged, takes
-from fastprune.errors import FastpruneError, UnreadableManifestsError
-from fastprune.text import printable
+from fastprune.errors import FastpruneError
 
 PROGRAM = "fastprune"
+
+# Of click, or of the copy of it that typer brings along: whichever it uses.
+_UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name=PROGRAM,
@@ -71,11 +73,15 @@ def command(
             try:
                 code = function(merged(context.obj, options), *args, **own)
             except FastpruneError as error:
-                _say(error)
+                from fastprune.cli.messages import say_error
+
+                say_error(error)
                 code = error.exit_code
             except KeyboardInterrupt:
+                from fastprune.cli.messages import notice
+
                 # Once something may be deleted, `run_until_signal` takes signals.
-                print("fastprune: interrupted; nothing was deleted", file=sys.stderr)
+                notice("interrupted; nothing was deleted", exit_code=128 + signal.SIGINT)
                 code = 128 + signal.SIGINT
             raise typer.Exit(code)
 
@@ -111,17 +117,6 @@ def _with_context(function: Callable[..., int]) -> Any:
     return signature.replace(parameters=[*signature.parameters.values(), context])
 
 
-def _say(error: FastpruneError) -> None:
-    from fastprune.cli.session import log
-
-    lines = [str(error)]
-    if isinstance(error, UnreadableManifestsError):
-        lines += [f"  {printable(path)}: {printable(reason)}" for path, reason in error.faults]
-    if error.hint:
-        lines.append(f"fastprune: hint: {error.hint}")
-    log.error("\n".join(lines))
-
-
 def run() -> None:
     """Registers the commands and runs the one that was asked for."""
     # A shell that completes a line gives its words in the environment.
@@ -134,7 +129,17 @@ def run() -> None:
             app.command(name, help=entry.summary)(_absent)
     # As an exception, so that workers end and a progress bar gives the cursor back.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    app()
+    try:
+        code = app(standalone_mode=False)
+    except _UsageError as error:
+        if type(error).show is not _UsageError.show:
+            # No command at all: the message is the help.
+            error.show()
+            sys.exit(error.exit_code)
+        from fastprune.cli.mistakes import say_mistake
+
+        code = say_mistake(error)
+    sys.exit(code)
 
 
 def _absent() -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import threading
 import time
 
+from fastprune.cli.messages import notice
 from fastprune.quantities import format_bytes, format_seconds
 
-_LINE_SECONDS = 30
+LINE_SECONDS = 30
+"""How often a line is written where there is no terminal."""
 
 
 class TerminalProgress:
     """A bar with count, rate, bytes and time left. Drawn by a thread of its own."""
 
-    def __init__(self) -> None:
-        """Draws nothing yet."""
+    def __init__(self, *, color: bool) -> None:
+        """Draws nothing yet.
+
+        Args:
+            color: Whether to use colours.
+        """
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -32,7 +36,7 @@ class TerminalProgress:
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}  {task.fields[rate]}  {task.fields[bytes]}"),
             TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
+            console=Console(stderr=True, no_color=not color),
             transient=True,
             refresh_per_second=8,
         )
@@ -70,27 +74,50 @@ class LineProgress:
         """See `Progress.start`."""
         self._step, self._total, self._unit = step, total, unit
         self._done, self._bytes, self._began = 0, 0, time.monotonic()
-        self._next = self._began + _LINE_SECONDS
+        self._next = self._began + LINE_SECONDS
 
     def advance(self, count: int, size: int = 0) -> None:
         """See `Progress.advance`."""
         self._done += count
         self._bytes += size
-        if time.monotonic() >= self._next:
-            self._next += _LINE_SECONDS
-            self._say("")
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + LINE_SECONDS
+            self._say(now, "under way")
 
     def stop(self) -> None:
         """See `Progress.stop`."""
-        self._say(f" in {format_seconds(time.monotonic() - self._began)}")
+        self._say(time.monotonic(), "ended")
 
-    def _say(self, end: str) -> None:
-        total = f" of {self._total:,}" if self._total is not None else ""
-        # Nobody may be reading any more, which is no reason to stop.
-        with contextlib.suppress(OSError):
-            print(
-                f"fastprune: {self._step}: {self._done:,}{total} {self._unit}, "
-                f"{format_bytes(self._bytes)}{end}",
-                file=sys.stderr,
-                flush=True,
-            )
+    def _say(self, now: float, state: str) -> None:
+        passed = max(now - self._began, 1e-9)
+        rate = self._done / passed
+        text = f"{self._done:,}"
+        if self._total is not None:
+            text += f" of {self._total:,}"
+        text += f" {self._unit}"
+        # Files that have no size, or whose bytes do not count.
+        if self._bytes:
+            text += f", {format_bytes(self._bytes)}"
+        left = None
+        if state == "ended":
+            text += f" in {format_seconds(passed)} ({rate:,.0f}/s)"
+        else:
+            text += f", {rate:,.0f}/s"
+            if self._total is not None and self._done:
+                left = (self._total - self._done) / rate
+                text += f", {format_seconds(left)} left"
+        notice(
+            "%s: %s",
+            self._step,
+            text,
+            step=self._step,
+            state=state,
+            done=self._done,
+            total=self._total,
+            unit=self._unit,
+            bytes=self._bytes,
+            per_second=round(rate, 1),
+            seconds=round(passed, 3),
+            seconds_left=None if left is None else round(left, 1),
+        )

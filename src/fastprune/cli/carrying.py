@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fastprune.cli.auditing import opened_audit
+from fastprune.cli.messages import notice
 from fastprune.cli.prune_options import PruneOptions
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import (
@@ -59,7 +60,7 @@ def carry_out(session: Session, command: str, pruning: PruneOptions, work_out: W
             write_json(refusal(session, command, error))
         raise
     if outcome is None:
-        print("fastprune: nothing was removed", file=sys.stderr)
+        notice("nothing was removed")
         return 1
     report, code = outcome
     _say_problems(report)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 from calendar import timegm
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from fastprune.cli.prune_options import PlanningOptions
 from fastprune.cli.pruning import prune_policy
 from fastprune.cli.selection import parse_zone
 from fastprune.cli.session import Session, open_session, write, write_json
+from fastprune.cli.terminal import terminal_width
 from fastprune.cli.warnings import warn_about, warn_of_servers
 from fastprune.errors import FastpruneError, ManifestError, UsageError
 from fastprune.layouts import ociregistry
@@ -79,7 +79,7 @@ def explain(
     if form == "json":
         write_json(as_document(explanation, most=limit))
     else:
-        width = shutil.get_terminal_size((80, 24)).columns
+        width = terminal_width()
         write(text_lines(explanation, now=timegm(clock.timetuple()), most=limit, width=width))
     return 0
 

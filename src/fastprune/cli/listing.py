@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.selection import to_policy
 from fastprune.cli.session import open_session, write
+from fastprune.cli.terminal import terminal_width
 from fastprune.cli.warnings import warn_about, warn_of_servers
 from fastprune.errors import UsageError
 from fastprune.scanner import ScanOptions, scan_cache
@@ -60,7 +61,8 @@ def print_list(
             chosen,
             header=tabular if header is None else header,
             short_digest=chosen is Format.table if short_digest is None else short_digest,
-            width=_terminal_width(),
+            width=terminal_width(),
+            paint=session.paint,
         )
     )
     return 0
@@ -73,9 +75,3 @@ def _check(form: str | None, sort: str) -> None:
     keys = ("url", "created", "pulled", "size")
     if sort.removeprefix("-") not in keys:
         raise UsageError(f"--sort: {sort!r} is none of {', '.join(keys)}, with or without a minus")
-
-
-def _terminal_width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size((120, 24)).columns

@@ -32,6 +32,21 @@ class LogLevel(StrEnum):
     error = "error"
 
 
+class LogFormat(StrEnum):
+    """How messages are written."""
+
+    text = "text"
+    json = "json"
+
+
+class Color(StrEnum):
+    """Whether to use colours."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GlobalOptions:
     """Options that work before and after the command; None means not given."""
@@ -105,6 +120,23 @@ class GlobalOptions:
             "--log-file",
             metavar="FILE",
             help="Append the messages, with times, to this file too.",
+            rich_help_panel=_GLOBAL,
+        ),
+    ] = None
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(
+            "--log-format",
+            help="Messages as text, or each as a line of JSON. Default: text.",
+            rich_help_panel=_GLOBAL,
+        ),
+    ] = None
+    color: Annotated[
+        Color | None,
+        typer.Option(
+            "--color",
+            help="Default: auto, on a terminal and unless $NO_COLOR is set; $FORCE_COLOR "
+            "is for what only looks like no terminal.",
             rich_help_panel=_GLOBAL,
         ),
     ] = None

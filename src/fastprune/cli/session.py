@@ -11,13 +11,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from fastprune.cli.config import ServerConfig, load_config
+from fastprune.cli.messages import set_up_messages
 from fastprune.cli.options import (
     DEFAULT_IMAGE_PATH,
     IMAGE_PATH_VARIABLE,
+    Color,
     GlobalOptions,
-    LogLevel,
+    LogFormat,
 )
 from fastprune.cli.saved import load_defaults
+from fastprune.cli.terminal import paint_for, wants_color
 from fastprune.errors import FastpruneError, UsageError
 from fastprune.executors import Executor
 from fastprune.executors.inline import InlineExecutor
@@ -25,7 +28,7 @@ from fastprune.executors.processes import ProcessExecutor, available_jobs
 from fastprune.progress import NoProgress, Progress
 from fastprune.quantities import parse_size
 from fastprune.scanner import MAX_MANIFEST_BYTES
-from fastprune.text import printable
+from fastprune.style import Paint
 
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM_BYTES = 1 << 18
@@ -47,6 +50,8 @@ class Session:
         max_manifest_bytes: Larger manifest files are refused.
         quiet: Say nothing on stderr but errors.
         show_progress: Whether to show progress at all.
+        color: What --color says.
+        log_format: What --log-format says.
     """
 
     image_path: str
@@ -56,6 +61,8 @@ class Session:
     max_manifest_bytes: int
     quiet: bool
     show_progress: bool
+    color: Color | None = None
+    log_format: LogFormat | None = None
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
@@ -83,7 +90,14 @@ class Session:
             return NoProgress()
         from fastprune.cli.bar import LineProgress, TerminalProgress
 
-        return TerminalProgress() if sys.stderr.isatty() else LineProgress()
+        if sys.stderr.isatty() and self.log_format is not LogFormat.json:
+            return TerminalProgress(color=wants_color(self.color, sys.stderr))
+        return LineProgress()
+
+    @property
+    def paint(self) -> Paint:
+        """What gives text on stdout its looks."""
+        return paint_for(self.color, sys.stdout)
 
 
 def open_session(options: GlobalOptions) -> Session:
@@ -92,7 +106,7 @@ def open_session(options: GlobalOptions) -> Session:
     Raises:
         UsageError: One of them can't be used.
     """
-    _set_up_messages(options)
+    set_up_messages(options)
     config = load_config(options.config_file) if options.config_file else ServerConfig()
     path = options.image_path or os.environ.get(IMAGE_PATH_VARIABLE) or config.image_path
     show = sys.stderr.isatty() if options.progress is None else options.progress
@@ -111,6 +125,8 @@ def open_session(options: GlobalOptions) -> Session:
         ),
         quiet=bool(options.quiet),
         show_progress=show and not options.quiet,
+        color=options.color,
+        log_format=options.log_format,
     )
 
 
@@ -171,45 +187,3 @@ def _return_freed_memory() -> None:
 
         with suppress(AttributeError, OSError):
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
-
-
-def _set_up_messages(options: GlobalOptions) -> None:
-    level = options.log_level or LogLevel.warning
-    stderr = logging.StreamHandler(sys.stderr)
-    stderr.setFormatter(_StderrFormat())
-    stderr.setLevel(logging.ERROR if options.quiet else level.upper())
-    log.handlers[:] = [stderr]
-    log.setLevel(level.upper())
-    # A message that can't be written is no reason to stop.
-    logging.raiseExceptions = False
-    if options.log_file:
-        try:
-            file = logging.FileHandler(options.log_file, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--log-file {options.log_file}: {error.strerror}") from None
-        file.setFormatter(_FileFormat())
-        log.addHandler(file)
-
-
-class _StderrFormat(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return f"fastprune: {record.levelname.lower()}: {_safe_message(record)}"
-
-
-class _FileFormat(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        record.asctime = self.formatTime(record)
-        return f"{record.asctime} {record.levelname} {_safe_message(record)}"
-
-
-def _safe_message(record: logging.LogRecord) -> str:
-    """The message, whose values can't end its line: they may come from a cache."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(
-            printable(value) if isinstance(value, str) else value for value in record.args
-        )
-    return "\n".join(map(printable, record.getMessage().split("\n")))
-
-
-# Until the options are known, errors go to stderr.
-_set_up_messages(GlobalOptions())

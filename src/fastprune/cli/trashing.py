@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from fastprune.cli.messages import notice
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import Session, log, open_session, write, write_json
@@ -101,7 +102,7 @@ def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: Change
     with cache_lock(root, _seconds(changing.lock_wait, "--lock-wait")):
         contents = _choose(session, emptying.runs, now=now, age=age)
         if contents and not emptying.yes and not _confirmed(root, contents):
-            print("fastprune: nothing was deleted", file=sys.stderr)
+            notice("nothing was deleted")
             return 1
         from fastprune.trash.changing import empty
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from fastprune.cli.session import (
     write,
     write_json,
 )
+from fastprune.cli.terminal import terminal_width
 from fastprune.cli.tune_command import TuneOptions
 from fastprune.errors import FastpruneError, UsageError
 from fastprune.executors.processes import available_jobs
@@ -106,7 +106,7 @@ def _print(report: TuneReport, saved: str | None, form: str) -> None:
     if form == "json":
         write_json(as_document(report, saved=saved))
         return
-    lines = [*text_lines(report, width=shutil.get_terminal_size((80, 24)).columns)]
+    lines = [*text_lines(report, width=terminal_width())]
     if saved:
         lines.append(f"Saved in {printable(saved)}: later runs on this cache use it.")
     write(lines)

@@ -1,0 +1,78 @@
+"""Text measured in the cells of a terminal: cut, aligned; and bars.
+
+Stage: report. Input and output: printable text. Pure, no I/O.
+
+A Chinese, Japanese or Korean character and most emoji take two cells, a combining mark
+takes none (Unicode Standard Annex 11 and the general category).
+"""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_FULL = "█"
+
+
+def cells(text: str) -> int:
+    """Cells that printable text takes."""
+    return len(text) if text.isascii() else sum(map(_cells_of, text))
+
+
+@functools.cache
+def _cells_of(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "FW" else 1
+
+
+def fitted(text: str, width: int) -> str:
+    """Cuts the middle out of a text that is too wide: both ends tell images apart.
+
+    Args:
+        text: What to show.
+        width: Cells that there are; the result may take one less, as a wide character
+            can't be cut.
+    """
+    if cells(text) <= width:
+        return text
+    if width < 1:
+        return ""
+    head = _beginning(text, (width - 1) // 3)
+    tail = _beginning(text[::-1], width - 1 - cells(head))
+    return f"{head}…{tail[::-1]}"
+
+
+def _beginning(text: str, width: int) -> str:
+    """As much of the beginning as fits."""
+    if text.isascii():
+        return text[:width]
+    for end, char in enumerate(text):
+        width -= _cells_of(char)
+        if width < 0:
+            return text[:end]
+    return text
+
+
+def left(text: str, width: int) -> str:
+    """Aligns text on the left of so many cells."""
+    return text + " " * (width - cells(text))
+
+
+def right(text: str, width: int) -> str:
+    """Aligns text on the right of so many cells."""
+    return " " * (width - cells(text)) + text
+
+
+def bar(share: float, width: int) -> str:
+    """A bar, drawn in eighths of a cell; something that is not nothing is seen.
+
+    Args:
+        share: How long it is, from 0 to 1.
+        width: Cells that 1 takes.
+    """
+    eighths = round(min(max(share, 0), 1) * width * 8)
+    if share > 0:
+        eighths = max(eighths, 1)
+    return _FULL * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

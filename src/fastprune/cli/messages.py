@@ -1,0 +1,149 @@
+"""What is said on stderr and in the log file: as text, or each message as a line of JSON.
+
+Messages go through `log`, by level. Notices (`notice`) are said whatever the level, but
+not with --quiet: how far a step is, what a no to a question means.
+
+A line of JSON has `time` (RFC 3339, UTC), `level` and `message`, then the facts that the
+message was made of, as `path` or `exit_code`: see docs/monitoring.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from fastprune.cli.options import Color, GlobalOptions, LogFormat, LogLevel
+from fastprune.cli.terminal import paint_for
+from fastprune.errors import FastpruneError, UnreadableManifestsError, UsageError
+from fastprune.style import Paint, Style
+from fastprune.text import printable
+
+log = logging.getLogger("fastprune")
+_notices = logging.getLogger("fastprune.notices")
+_notices.propagate = False
+
+_STYLES = {logging.ERROR: Style.ERROR, logging.WARNING: Style.WARNING}
+_PROGRAM = "fastprune: "
+
+
+def set_up_messages(options: GlobalOptions) -> None:
+    """Says where messages go, and what they look like.
+
+    Raises:
+        UsageError: The log file can't be opened.
+    """
+    level = options.log_level or LogLevel.warning
+    as_json = options.log_format is LogFormat.json
+    paint = paint_for(options.color, sys.stderr)
+    stderr = _written_as(logging.StreamHandler(sys.stderr), as_json, _StderrFormat(paint))
+    stderr.setLevel(logging.ERROR if options.quiet else logging.NOTSET)
+    handlers: list[logging.Handler] = [stderr]
+    # A message that can't be written is no reason to stop.
+    logging.raiseExceptions = False
+    log.setLevel(level.upper())
+    _notices.setLevel(logging.INFO)
+    for old in log.handlers:
+        old.close()
+    log.handlers[:] = _notices.handlers[:] = handlers
+    if options.log_file:
+        try:
+            file = logging.FileHandler(options.log_file, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--log-file {options.log_file}: {error.strerror}") from None
+        handlers.append(_written_as(file, as_json, _FileFormat()))
+        log.handlers[:] = _notices.handlers[:] = handlers
+
+
+def facts(**values: Any) -> dict[str, dict[str, Any]]:
+    """What a message is about, as `extra=` of a call of `log`: fields of a line of JSON."""
+    return {"facts": values}
+
+
+def notice(text: str, *values: object, **about: Any) -> None:
+    """Says something whatever the level, unless --quiet was given.
+
+    Args:
+        text: What to say, with % for the values, as in the calls of `log`.
+        values: What is in it.
+        about: See `facts`.
+    """
+    _notices.info(text, *values, extra=facts(**about))
+
+
+def say_error(error: FastpruneError) -> None:
+    """Says what went wrong, and what can be done about it."""
+    about: dict[str, Any] = {"exit_code": error.exit_code}
+    lines = [str(error)]
+    if isinstance(error, UnreadableManifestsError):
+        lines += [f"  {printable(path)}: {printable(reason)}" for path, reason in error.faults]
+        about["corrupt"] = [{"path": path, "reason": reason} for path, reason in error.faults]
+    log.error("\n".join(lines), extra=facts(**about, hint=error.hint or None))
+
+
+def _written_as(
+    handler: logging.Handler, as_json: bool, text: logging.Formatter
+) -> logging.Handler:
+    handler.setFormatter(_JsonFormat() if as_json else text)
+    return handler
+
+
+class _StderrFormat(logging.Formatter):
+    def __init__(self, paint: Paint) -> None:
+        super().__init__()
+        self._paint = paint
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == _notices.name:
+            return _PROGRAM + _message(record, printable)
+        level = record.levelname.lower() + ":"
+        if style := _STYLES.get(record.levelno):
+            level = self._paint(style, level)
+        hint = _hint(record, self._paint(Style.HINT, "hint:"))
+        return f"{_PROGRAM}{level} {_message(record, printable)}{hint}"
+
+
+class _FileFormat(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time = self.formatTime(record)
+        return f"{time} {record.levelname} {_message(record, printable)}{_hint(record, 'hint:')}"
+
+
+class _JsonFormat(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        document = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "message": _message(record, _as_is),
+        }
+        about = getattr(record, "facts", {})
+        document |= {name: value for name, value in about.items() if value is not None}
+        import json
+
+        # ASCII only, but for DEL: a lone surrogate, as a path may hold, is no error.
+        return json.dumps(document).replace("\x7f", "\\u007f")
+
+
+def _hint(record: logging.LogRecord, word: str) -> str:
+    hint = getattr(record, "facts", {}).get("hint")
+    return f"\n{_PROGRAM}{word} {hint}" if hint else ""
+
+
+def _as_is(text: str) -> str:
+    return text
+
+
+def _message(record: logging.LogRecord, safe: Callable[[str], str]) -> str:
+    """The message, whose values can't end its line: they may come from a cache."""
+    values = record.args
+    if isinstance(values, tuple):
+        values = tuple(safe(value) if isinstance(value, str) else value for value in values)
+    text = str(record.msg) % values if values else str(record.msg)
+    return "\n".join(map(safe, text.split("\n")))
+
+
+# Until the options are known, errors go to stderr.
+set_up_messages(GlobalOptions(color=Color.auto))

@@ -1,0 +1,52 @@
+"""What the terminal is like: how wide, and whether it is to show colours.
+
+What lines look like is not decided here: `fastprune.cells` measures and aligns,
+`fastprune.style` says what a colour means.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TextIO
+
+from fastprune.cli.options import Color
+from fastprune.style import Paint, colored, plain
+
+WIDTH_ELSEWHERE = 120
+"""Columns of a table that goes into a file or a pipe; $COLUMNS beats it."""
+
+
+def terminal_width() -> int:
+    """Columns of the terminal that stdout is; $COLUMNS beats it."""
+    return shutil.get_terminal_size((WIDTH_ELSEWHERE, 24)).columns
+
+
+def wants_color(choice: Color | None, stream: TextIO) -> bool:
+    """Whether colours are wanted on a stream.
+
+    `--color always` or `never` decides; else NO_COLOR (https://no-color.org) and then
+    FORCE_COLOR (https://force-color.org), if they are not empty; else whether it is a
+    terminal, and one that knows colours.
+
+    Args:
+        choice: What --color says.
+        stream: stdout or stderr.
+    """
+    if choice in (Color.always, Color.never):
+        return choice is Color.always
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def paint_for(choice: Color | None, stream: TextIO) -> Paint:
+    """What gives text on a stream its looks.
+
+    Args:
+        choice: What --color says.
+        stream: stdout or stderr.
+    """
+    return colored if wants_color(choice, stream) else plain

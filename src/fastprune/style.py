@@ -1,0 +1,40 @@
+"""What a piece of text means, and how a terminal is told.
+
+Stage: report. Input and output: text. Pure, no I/O. Whether colours are wanted is for the
+command line to say (`fastprune.cli.terminal`): it passes a `Paint` to what makes lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+
+class Style(Enum):
+    """What text means; the value is its parameters of SGR (ECMA-48, 8.3.117).
+
+    They are taken from the eight colours that every theme defines, light or dark.
+    """
+
+    HEADING = "1"
+    ERROR = "1;31"
+    WARNING = "33"
+    HINT = "1;36"
+    LIST = "36"
+    GOES = "31"
+    STAYS = "32"
+
+
+Paint = Callable[[Style, str], str]
+"""Gives text the looks of a style."""
+
+
+def plain(style: Style, text: str) -> str:
+    """Leaves text as it is. A `Paint`."""
+    del style
+    return text
+
+
+def colored(style: Style, text: str) -> str:
+    """Puts the codes of a style around text that is safe to print. A `Paint`."""
+    return f"\x1b[{style.value}m{text}\x1b[0m" if text else text
