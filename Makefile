@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check docs reference bench clean
+.PHONY: help demo test check docs reference dist bench clean
 
 help:
 	@echo "make demo    install, then list and prune a copy of a real cache"
@@ -13,6 +13,7 @@ help:
 	@echo "make check   ruff, mypy --strict and the import contracts"
 	@echo "make docs    the documentation as a site, in build/site"
 	@echo "make reference   write the pages that are made from the program, docs/reference/"
+	@echo "make dist    wheel and sdist in dist/, installed and tried in fresh environments"
 	@echo "make bench   a quick set of benchmarks (about two minutes)"
 	@echo "make clean   remove the virtual environment and caches"
 
@@ -41,6 +42,12 @@ docs: $(READY)
 
 reference: $(READY)
 	$(BIN)/python -m tools.reference
+
+dist: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dist
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m tools.check_dist dist
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench_plan.py

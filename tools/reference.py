@@ -16,6 +16,7 @@ from pathlib import Path
 from fastprune.errors import EXIT_CODES
 from tools.command_tree import GLOBAL_PANEL, Command, Option, read_program
 from tools.error_tree import ErrorClass, read_errors
+from tools.manpage import man_page
 
 ROOT = Path(__file__).resolve().parents[1]
 _GENERATED = (
@@ -28,6 +29,7 @@ def pages() -> dict[str, str]:
     return {
         "docs/reference/commands.md": commands_page(read_program()),
         "docs/reference/errors.md": errors_page(read_errors()),
+        "docs/man/fastprune.1": man_page(read_program()),
     }
 
 
