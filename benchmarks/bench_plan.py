@@ -3,8 +3,9 @@
 Usage: ``python benchmarks/bench_plan.py [--sizes 10k,100k] [--cache DIR] [--runs 5] [--cold]``
 
 A dry run of a prune reads every manifest file and deletes nothing, and so does ripgrep when it
-counts a word in the same files: its time is what reading the files costs. Before anything is
-timed, the answers are compared with those that the generator worked out.
+counts a word in the same files: its time is what reading the files costs. `floor.py` reads and
+parses them and does nothing else. Before anything is timed, the answers are compared with those
+that the generator worked out.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from measure import (
 TIMED_PATTERNS = ("small", "registry")
 CHECKED_PATTERNS = (*TIMED_PATTERNS, "tag", "latest")
 RIPGREP = "ripgrep"
+FLOOR = "read and parse only"
 ORIGINAL = "ociregistry"
 UNITS = {"k": 1_000, "m": 1_000_000}
 
@@ -130,6 +132,8 @@ def cache_commands(cache: Cache, tools: Tools, original_limit: int) -> list[Comm
         folders = (str(cache.root / "img"), str(cache.root / "lts"))
         # Exit code 1: no such word in any file.
         commands.append(Command(RIPGREP, (tools.ripgrep, *options, *folders), codes=(0, 1)))
+    floor = Path(__file__).with_name("floor.py")
+    commands.append(Command(FLOOR, (sys.executable, str(floor), str(cache.root))))
     commands += [Command(f"prune, {name}", tools.prune(cache, name)) for name in TIMED_PATTERNS]
     commands.append(Command("list", tools.listing(cache)))
     if tools.original and cache.manifests <= original_limit:
@@ -155,6 +159,7 @@ def measure_cache(
         result["peak_bytes"] = peak(series.command).total
         if RIPGREP in by_name:
             result["ratio_to_ripgrep"] = series.ratio_to(by_name[RIPGREP])
+        result["ratio_to_floor"] = series.ratio_to(by_name[FLOOR])
         original = by_name.get(f"{ORIGINAL} {name.partition(',')[0]}")
         if original:
             result["original_ratio"] = original.ratio_to(series)
@@ -190,11 +195,13 @@ def show_cache(cache: Cache, results: dict[str, Any]) -> str:
                 f"{result['microseconds_per_manifest']:.2f}",
                 f"{result['peak_bytes'] / 1e6:.0f}",
                 _times(result.get("ratio_to_ripgrep")),
+                _times(result["ratio_to_floor"]),
                 _times(result.get("original_ratio")),
             )
         )
     headings = (
-        "command", "seconds", "cpu s", "files/s", "us/file", "peak MB", "/ ripgrep", "original /",
+        "command", "seconds", "cpu s", "files/s", "us/file", "peak MB", "/ ripgrep", "/ floor",
+        "original /",
     )  # fmt: skip
     size = f"{cache.manifests:,} manifests, {cache.description['blobs']:,} blobs"
     return f"{cache.root}: {size}\n\n{table(headings, rows)}\n"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import secrets
+import os
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fastprune.cli.auditing import opened_audit
 from fastprune.cli.messages import notice
 from fastprune.cli.prune_options import PruneOptions
 from fastprune.cli.running import run_until_signal
@@ -97,9 +96,10 @@ def _carry_out(
     if not pruning.force:
         refuse_servers(session.image_path)
     check_root(session.image_path)
+    from fastprune.cli.auditing import opened_audit
     from fastprune.guard import cache_lock
 
-    run = make_run_id(datetime.now(UTC), secrets.token_bytes(RUN_ID_RANDOM_BYTES))
+    run = make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
     action = "trash" if pruning.trash else "delete"
     with (
         cache_lock(session.image_path, wait),
