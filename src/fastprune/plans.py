@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 
 import aiofiles
 import anyio.to_thread
 
 import fastprune
-from fastprune.errors import FastpruneError, PlanFileError, UsageError
+from fastprune.errors import FastpruneError, PlanFileError
 from fastprune.identity import identify
-from fastprune.layouts import ociregistry
 from fastprune.plan import PrunePlan
 from fastprune.planfile import SavedPlan
 from fastprune.planfile.decoding import PlanDecoder
 from fastprune.planfile.encoding import encode
+from fastprune.wholefile import checked_target
 
 _PIECE = 1 << 20
 
@@ -82,49 +81,6 @@ async def load_plan(path: str | os.PathLike[str]) -> SavedPlan:
         raise PlanFileError(f"{name} can't be read: {error.strerror}") from None
     except PlanFileError as error:
         raise PlanFileError(f"{name}: {error}") from None
-
-
-def checked_target(path: str, root: str) -> str:
-    """Checks that a plan may be written to a path.
-
-    Args:
-        path: The path.
-        root: Path of the cache.
-
-    Returns:
-        The path with all links followed.
-
-    Raises:
-        UsageError: It leads into the cache, or to something that is no regular file.
-    """
-    target = os.path.realpath(path)
-    folder = os.path.dirname(target)
-    for name in (*ociregistry.manifest_folders, ociregistry.blob_folder):
-        if _is_in(folder, os.path.join(root, name)):
-            raise UsageError(f"{path} is in the cache's folder {name}/: write it elsewhere")
-    try:
-        if not stat.S_ISREG(os.stat(target).st_mode):
-            raise UsageError(f"{path} is no regular file")
-    except FileNotFoundError:
-        if not os.path.isdir(folder):
-            raise UsageError(f"{path}: there is no folder {folder}") from None
-    except OSError as error:
-        raise UsageError(f"{path} can't be written: {error.strerror}") from None
-    return target
-
-
-def _is_in(folder: str, other: str) -> bool:
-    """Whether a folder is another one or below it, by whatever path and mount."""
-    while True:
-        try:
-            if os.path.samefile(folder, other):
-                return True
-        except OSError:
-            pass
-        above = os.path.dirname(folder)
-        if above == folder:
-            return False
-        folder = above
 
 
 def _remove(path: str) -> None:

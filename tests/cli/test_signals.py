@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from tests.cli.program import finish, holds_open, run, started, wait_until
+from tests.cli.program import environment, finish, holds_open, run, started, wait_until
 from tests.support.cachebuilder import CacheBuilder, Corruption, digest_of, files, snapshot
 
 ORPHANS = 2_000
@@ -34,6 +36,35 @@ def test_during_the_scan_it_ends_and_nothing_is_removed(
         result = finish(process)
     assert result.code == code
     assert "Traceback" not in result.err
+    assert snapshot(builder.root) == before
+
+
+@both_signals
+def test_a_signal_whose_exception_python_dropped_ends_it_all_the_same(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    builder.image("a:1")
+    before = snapshot(builder.root)
+    program = (
+        "import os, signal, sys\n"
+        "from fastprune import pipeline\n"
+        "from fastprune.cli import main\n"
+        "class Dropping:\n"
+        f"    def __del__(self): os.kill(os.getpid(), {number:d})\n"
+        "real = pipeline.work_out\n"
+        "def late(*args, **options):\n"
+        "    plan = real(*args, **options)\n"
+        "    Dropping()\n"
+        "    return plan\n"
+        "pipeline.work_out = late\n"
+        f"sys.argv[1:] = ['prune', '--pattern', 'a', '--image-path', {str(builder.root)!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (code, b"")
     assert snapshot(builder.root) == before
 
 

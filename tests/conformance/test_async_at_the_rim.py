@@ -14,7 +14,7 @@ PURE = (
     *("index", "refcounts", "policy", "selection", "patterns", "plan", "report", "listing"),
     *("text", "quantities", "errors", "limits", "pools", "runs", "trash.model", "trash.report"),
     *("states", "planfile", "planfile.encoding", "planfile.decoding", "replanning"),
-    *("lookup", "explanation", "explanation_report", "cells", "style"),
+    *("lookup", "explanation", "explanation_report", "cells", "style", "metrics"),
 )
 # What leads out of a process, asks a clock, or needs an event loop.
 FORBIDDEN = {

@@ -48,14 +48,12 @@ EXCEPTIONS = {
     "cli/messages.py": {"logging.FileHandler"},
     # /dev/null in place of a stdout that went away; and mallopt, which is about memory only.
     "cli/session.py": {"os.O_WRONLY", "ctypes"},
-    # The user's own settings, in ~/.config.
-    "cli/saved.py": {
-        "os.makedirs",
-        "tempfile",
-        "tempfile.mkstemp",
-        "open('wb')",
-        "os.replace",
-        "os.unlink",
+    # The folder of the user's own settings, in ~/.config.
+    "cli/saved.py": {"os.makedirs"},
+    # Settings and metrics, in files that are in no folder of the cache.
+    "wholefile.py": {
+        *("tempfile", "tempfile.mkstemp", "open('wb')"),
+        *("os.replace", "os.unlink", "os.fchmod"),
     },
     # The plan that a user asks for, in a file that is in no folder of the cache.
     "plans.py": {"aiofiles", "open('xb')", "os.replace", "os.unlink"},

@@ -14,6 +14,7 @@ import typer
 
 from fastprune.cli.commands import COMMANDS
 from fastprune.cli.options import GlobalOptions, merged, takes
+from fastprune.cli.running import end_on_signals
 from fastprune.errors import FastpruneError
 
 PROGRAM = "fastprune"
@@ -127,8 +128,7 @@ def run() -> None:
         else:
             # It can't be run, for its name is not there; but --help shows it.
             app.command(name, help=entry.summary)(_absent)
-    # As an exception, so that workers end and a progress bar gives the cursor back.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    end_on_signals()
     try:
         code = app(standalone_mode=False)
     except _UsageError as error:

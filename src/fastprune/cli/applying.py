@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastprune.cli.carrying import carry_out, check_form, seconds_of
 from fastprune.cli.config import prune_settings
+from fastprune.cli.metering import Note, metered
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.prune_options import PruneOptions
 from fastprune.cli.session import open_session
@@ -25,26 +26,32 @@ def apply(options: GlobalOptions, pruning: PruneOptions, *, file: str, grace: st
         FastpruneError: It can't be done; nothing was deleted.
     """
     session = open_session(options)
-    dry_run = prune_settings(session.config).dry_run if pruning.dry_run is None else pruning.dry_run
-    check_form(pruning.form)
-    spared = seconds_of(grace, "--grace")
-    check_root(session.image_path)
-    saved = _load(file)
-    plan_options = PlanOptions(
-        scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
-        grace=saved.header.grace if spared is None else spared,
-    )
+    settings = prune_settings(session.config)
+    dry_run = bool(settings.dry_run if pruning.dry_run is None else pruning.dry_run)
+    pruning = dataclasses.replace(pruning, dry_run=dry_run)
 
-    def plan(executor: Executor, deadline: float | None) -> TimedPlan:
-        return work_out_again(
-            session.image_path,
-            saved,
-            lambda _: executor,
-            dataclasses.replace(plan_options, deadline=deadline),
-            progress=session.progress(),
+    def work(note: Note) -> int:
+        check_form(pruning.form)
+        spared = seconds_of(grace, "--grace")
+        check_root(session.image_path)
+        saved = _load(file)
+        plan_options = PlanOptions(
+            scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+            grace=saved.header.grace if spared is None else spared,
         )
 
-    return carry_out(session, "apply", dataclasses.replace(pruning, dry_run=bool(dry_run)), plan)
+        def plan(executor: Executor, deadline: float | None) -> TimedPlan:
+            return work_out_again(
+                session.image_path,
+                saved,
+                lambda _: executor,
+                dataclasses.replace(plan_options, deadline=deadline),
+                progress=session.progress(),
+            )
+
+        return carry_out(session, "apply", pruning, plan, note=note)
+
+    return metered(pruning.metrics_file, "apply", session.image_path, work, dry_run=dry_run)
 
 
 def _load(file: str) -> SavedPlan:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fastprune.cli.messages import notice
+from fastprune.cli.metering import Note
 from fastprune.cli.prune_options import PruneOptions
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import (
@@ -24,6 +25,7 @@ from fastprune.cli.warnings import warn_of_servers
 from fastprune.errors import UnreadableManifestsError, UsageError
 from fastprune.executors import Executor
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
+from fastprune.metrics import NOTHING_DONE, plan_values, report_values
 from fastprune.pipeline import TimedPlan, refuse_servers
 from fastprune.quantities import format_bytes, format_count, parse_duration
 from fastprune.runs import RUN_ID_RANDOM_BYTES, make_run_id
@@ -39,7 +41,9 @@ WorkOut = Callable[[Executor, float | None], TimedPlan]
 """Gets a plan, with an executor and a deadline by `time.monotonic`."""
 
 
-def carry_out(session: Session, command: str, pruning: PruneOptions, work_out: WorkOut) -> int:
+def carry_out(
+    session: Session, command: str, pruning: PruneOptions, work_out: WorkOut, *, note: Note
+) -> int:
     """Gets a plan, carries it out, prints the report, and gives the exit code.
 
     Args:
@@ -47,13 +51,21 @@ def carry_out(session: Session, command: str, pruning: PruneOptions, work_out: W
         command: The name of the command, for the report.
         pruning: How to carry the plan out.
         work_out: Gets the plan, once the cache is locked.
+        note: Takes down what becomes known.
 
     Raises:
         FastpruneError: It can't be done; nothing was deleted.
     """
     check_form(pruning.form)
+    note(NOTHING_DONE)
+
+    def noted(executor: Executor, deadline: float | None) -> TimedPlan:
+        timed = work_out(executor, deadline)
+        note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
+        return timed
+
     try:
-        outcome = _carry_out(session, pruning, work_out)
+        outcome = _carry_out(session, pruning, noted)
     except UnreadableManifestsError as error:
         if pruning.form == "json":
             write_json(refusal(session, command, error))
@@ -62,6 +74,7 @@ def carry_out(session: Session, command: str, pruning: PruneOptions, work_out: W
         notice("nothing was removed")
         return 1
     report, code = outcome
+    note(report_values(report))
     _say_problems(report)
     if report.dry_run:
         warn_of_servers(session.image_path)

@@ -8,7 +8,7 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.prune_options import PlanningOptions
+from fastprune.cli.prune_options import MetricsFile, PlanningOptions
 
 
 @command("plan", SelectionOptions, PlanningOptions)
@@ -25,12 +25,21 @@ def plan_prune(
     form: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="Of the totals: text or json.")
     ] = "text",
+    metrics_file: MetricsFile = None,
 ) -> int:
     """Work out a prune and write it to a file, for review and for apply.
 
     Changes nothing in the cache. The file holds a line of JSON for each manifest and blob
     that would go, with the reason. The options mean what they mean for prune.
     """
+    from fastprune.cli.metering import metered
     from fastprune.cli.planning import plan
+    from fastprune.cli.session import open_session
 
-    return plan(options, selection, planning, output=output, form=form)
+    session = open_session(options)
+    return metered(
+        metrics_file,
+        "plan",
+        session.image_path,
+        lambda note: plan(session, selection, planning, output=output, form=form, note=note),
+    )

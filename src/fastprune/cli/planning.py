@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from fastprune.cli.carrying import check_form, print_report, refusal
 from fastprune.cli.config import prune_settings
-from fastprune.cli.options import GlobalOptions, SelectionOptions
+from fastprune.cli.metering import Note
+from fastprune.cli.options import SelectionOptions
 from fastprune.cli.prune_options import PlanningOptions
 from fastprune.cli.pruning import plan_options_of, prune_policy
-from fastprune.cli.session import open_session, write, write_json
+from fastprune.cli.session import Session, write, write_json
 from fastprune.cli.warnings import warn_about, warn_of_servers
 from fastprune.errors import UnreadableManifestsError
+from fastprune.metrics import plan_values
 from fastprune.pipeline import work_out
 from fastprune.scanner import check_root
 
@@ -24,19 +26,19 @@ STDOUT = "-"
 
 
 def plan(
-    options: GlobalOptions,
+    session: Session,
     selection: SelectionOptions,
     planning: PlanningOptions,
     *,
     output: str,
     form: str,
+    note: Note,
 ) -> int:
     """Plans, writes the plan, prints its totals, and gives the exit code.
 
     Raises:
         FastpruneError: It can't be done.
     """
-    session = open_session(options)
     policy = prune_policy(selection, planning, prune_settings(session.config))
     check_form(form)
     plan_options = plan_options_of(session, planning)
@@ -44,7 +46,7 @@ def plan(
     try:
         with session.executor() as executor:
             if output != STDOUT:
-                from fastprune.plans import checked_target
+                from fastprune.wholefile import checked_target
 
                 # Better now than after a long scan.
                 checked_target(output, session.image_path)
@@ -61,6 +63,7 @@ def plan(
         raise
     from fastprune.report import planned_report, text_lines
 
+    note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
     warn_about(timed.plan.index)
     warn_of_servers(session.image_path)
     report = dataclasses.replace(planned_report(timed.plan), seconds=timed.seconds)

@@ -7,6 +7,16 @@ from typing import Annotated
 
 import typer
 
+MetricsFile = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics-file",
+        metavar="FILE",
+        help="Write metrics of the run to this file, for the node exporter of Prometheus "
+        "(textfile collector).",
+    ),
+]
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningOptions:
@@ -68,6 +78,7 @@ class PruneOptions:
             help="Append a JSON line for every file that goes, with the reason, to this file.",
         ),
     ] = None
+    metrics_file: MetricsFile = None
     force: Annotated[
         bool, typer.Option("--force", help="Prune although a server seems to run on this cache.")
     ] = False

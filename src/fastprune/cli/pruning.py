@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from fastprune.cli.carrying import carry_out, check_form, seconds_of
 from fastprune.cli.config import PruneSettings, prune_settings
+from fastprune.cli.metering import Note, metered
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.prune_options import PlanningOptions, PruneOptions
 from fastprune.cli.selection import overridden, to_policy
@@ -31,20 +32,25 @@ def prune(
     session = open_session(options)
     settings = prune_settings(session.config)
     dry_run = bool(settings.dry_run if pruning.dry_run is None else pruning.dry_run)
-    policy = prune_policy(selection, planning, settings)
-    check_form(pruning.form)
-    plan_options = plan_options_of(session, planning)
+    pruning = dataclasses.replace(pruning, dry_run=dry_run)
 
-    def plan(executor: Executor, deadline: float | None) -> TimedPlan:
-        return work_out(
-            session.image_path,
-            policy,
-            lambda _: executor,
-            dataclasses.replace(plan_options, deadline=deadline),
-            progress=session.progress(),
-        )
+    def work(note: Note) -> int:
+        policy = prune_policy(selection, planning, settings)
+        check_form(pruning.form)
+        plan_options = plan_options_of(session, planning)
 
-    return carry_out(session, "prune", dataclasses.replace(pruning, dry_run=dry_run), plan)
+        def plan(executor: Executor, deadline: float | None) -> TimedPlan:
+            return work_out(
+                session.image_path,
+                policy,
+                lambda _: executor,
+                dataclasses.replace(plan_options, deadline=deadline),
+                progress=session.progress(),
+            )
+
+        return carry_out(session, "prune", pruning, plan, note=note)
+
+    return metered(pruning.metrics_file, "prune", session.image_path, work, dry_run=dry_run)
 
 
 def prune_policy(

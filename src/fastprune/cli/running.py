@@ -1,7 +1,7 @@
 """Runs the part of a command that deletes: event loop, signals, exit code.
 
-Before it, a signal simply ends the process: nothing has been deleted. From here on, the
-first SIGINT or SIGTERM ends the work between two batches, the second one at once.
+Before it, a signal simply ends the process, by an exception: nothing has been deleted. From here
+on, the first SIGINT or SIGTERM ends the work between two batches, the second one at once.
 Nothing is lost either way: see the order of deletion in `fastprune.execution`.
 """
 
@@ -9,11 +9,42 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
+from types import FrameType
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_ended_by: list[int] = []
+
+
+def end_on_signals() -> None:
+    """Lets SIGINT and SIGTERM end the process by an exception.
+
+    So workers end, metrics are written, and a progress bar gives the cursor back.
+    """
+    signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    del frame
+    _ended_by.append(number)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
+
+
+def end_if_told() -> None:
+    """Ends the process if a signal came whose exception got lost.
+
+    Python drops what is raised while it forks a process or destroys an object.
+    """
+    if _ended_by:
+        _end(_ended_by[0], None)
 
 
 def run_until_signal(
@@ -28,6 +59,8 @@ def run_until_signal(
         What the work gave, and 128 plus the number of the signal, or None.
     """
     import anyio
+
+    end_if_told()
 
     arrived: list[signal.Signals] = []
 

@@ -9,7 +9,6 @@ A value is a number or "auto". Caches are known by their resolved paths.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from dataclasses import dataclass
@@ -81,10 +80,14 @@ def save_defaults(image_path: str, defaults: SavedDefaults) -> str:
     document = {"version": VERSION, "caches": caches}
     import orjson
 
+    from fastprune.wholefile import write_whole
+
+    # A link may lead to where somebody keeps all configuration files.
+    target = os.path.realpath(path)
     try:
-        # A link may lead to where somebody keeps all configuration files.
-        _write(
-            os.path.realpath(path),
+        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        write_whole(
+            target,
             orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
         )
     except OSError as error:
@@ -145,22 +148,3 @@ def _number(entry: dict[str, Any], key: str, where: str) -> int | None:
         return value
     log.warning("%s: %s is not used: neither auto nor a number from 1 to %d", where, key, _MOST)
     return None
-
-
-def _write(path: str, content: bytes) -> None:
-    """Writes a file that is there whole or as it was before."""
-    import tempfile
-
-    folder = os.path.dirname(path)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".tuned-", dir=folder)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

@@ -19,6 +19,7 @@ from fastprune.cli.options import (
     GlobalOptions,
     LogFormat,
 )
+from fastprune.cli.running import end_if_told
 from fastprune.cli.saved import load_defaults
 from fastprune.cli.terminal import paint_for, wants_color
 from fastprune.errors import FastpruneError, UsageError
@@ -70,6 +71,7 @@ class Session:
         executor = InlineExecutor() if self.jobs == 1 else ProcessExecutor(self.jobs)
         _return_freed_memory()
         try:
+            end_if_told()
             yield executor
         finally:
             executor.close()
