@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastprune.api import apply, prune, scan
+    from fastprune.api import apply, prune, scan, verify
     from fastprune.errors import (
         FastpruneError,
         JournalError,
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from fastprune.report import PruneReport
     from fastprune.runs import make_run_id
     from fastprune.scanner import ScanOptions
+    from fastprune.verification import Findings
+    from fastprune.verifier import VerifyOptions
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": ("apply", "prune", "scan"),
+    "api": ("apply", "prune", "scan", "verify"),
     "limits": ("Limits",),
     "errors": (
         "FastpruneError",
@@ -64,6 +66,8 @@ _HOMES = {
     "report": ("PruneReport",),
     "runs": ("make_run_id",),
     "scanner": ("ScanOptions",),
+    "verification": ("Findings",),
+    "verifier": ("VerifyOptions",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -71,6 +75,7 @@ __all__ = (
     "CacheIndex",
     "Digest",
     "FastpruneError",
+    "Findings",
     "Journal",
     "JournalEntry",
     "JournalError",
@@ -89,6 +94,7 @@ __all__ = (
     "TrashError",
     "UnreadableManifestsError",
     "UsageError",
+    "VerifyOptions",
     "WorkerError",
     "__version__",
     "apply",
@@ -99,6 +105,7 @@ __all__ = (
     "replan",
     "save_plan",
     "scan",
+    "verify",
 )
 
 

@@ -1,4 +1,4 @@
-"""The verbs of the library: scan, make_plan, apply, prune; save_plan, load_plan, replan.
+"""The verbs of the library: scan, make_plan, apply, prune; verify; save_plan, load_plan, replan.
 
 Stage: all, in order. The asynchronous face of the blocking scan and of the deleter; the
 command line is made of these verbs and nothing else. The library prints nothing and
@@ -33,12 +33,14 @@ from fastprune.pipeline import PlanOptions, refuse_servers, work_out
 from fastprune.policy import Policy
 from fastprune.progress import Progress
 from fastprune.scanner import SMALL_CACHE, ScanOptions, check_root, scan_cache
+from fastprune.verifier import VerifyOptions, verify_cache
 
 if TYPE_CHECKING:
     from fastprune.index import CacheIndex
     from fastprune.journal import Journal
     from fastprune.plan import PrunePlan
     from fastprune.report import PruneReport
+    from fastprune.verification import Findings
 
 Path = str | os.PathLike[str]
 
@@ -71,6 +73,39 @@ async def scan(
                 os.fspath(root),
                 pool.open,
                 options or ScanOptions(),
+                progress=progress,
+                checkpoint=anyio.from_thread.check_cancelled,
+            )
+        )
+
+
+async def verify(
+    root: Path,
+    options: VerifyOptions | None = None,
+    *,
+    executor: Executor | None = None,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Findings:
+    """Looks for damage in a cache. Changes nothing, not even access times.
+
+    Args:
+        root: Path of the cache.
+        options: What to check; by default everything but the content of blobs.
+        executor: See `scan`.
+        jobs: See `scan`.
+        progress: Is told how many manifests and blobs were read, from another thread.
+
+    Raises:
+        NoCacheError: There is no cache at this path.
+        WorkerError: A worker died.
+    """
+    with _Pool(executor, jobs) as pool:
+        return await anyio.to_thread.run_sync(
+            lambda: verify_cache(
+                os.fspath(root),
+                pool.open,
+                options or VerifyOptions(),
                 progress=progress,
                 checkpoint=anyio.from_thread.check_cancelled,
             )

@@ -16,7 +16,7 @@ EXIT_CODES: dict[int, str] = {
     0: "done (nothing to do included)",
     1: "error",
     2: "usage: the command line or the configuration file is wrong; nothing was deleted",
-    3: "partial: some deletions failed, or a limit stopped the run cleanly",
+    3: "partial: some deletions failed, or a limit stopped the run cleanly; verify: damage",
     4: "refused as unsafe: unreadable manifests, or manifests that appeared during the prune",
     10: "no cache at that path",
     11: "locked by another fastprune, or a server runs on the cache",

@@ -11,7 +11,7 @@ the pools, which rows point into, are in order of arrival.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -76,6 +76,8 @@ class CacheIndex:
             They have no row.
         foreign: Paths in the three folders that are not cached files, sorted.
         vanished: How many manifest files were gone when they were to be read.
+        mismatches: Rows whose files are not what their names stand for, and why; empty
+            unless that was asked for.
     """
 
     root: str
@@ -107,6 +109,7 @@ class CacheIndex:
     faults: tuple[tuple[str, str], ...]
     foreign: tuple[str, ...]
     vanished: int
+    mismatches: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -222,6 +225,7 @@ class IndexBuilder:
         # Parent and child in one number each, which sorts as the pair does.
         self._child_pairs = Pool(np.int64, rows if edges else 0)
         self._odd_times: dict[int, tuple[str, str]] = {}
+        self._mismatches: dict[int, str] = {}
         self._blob_sizes = np.empty(0, dtype=np.int64)
 
     def rows_of(self, folder: int, positions: slice | list[int]) -> NDArray[np.int32]:
@@ -264,6 +268,7 @@ class IndexBuilder:
         if self._pattern_sets:
             columns["url_matches"][rows] = np.frombuffer(shard.url_matches, dtype=np.uint32)
         self._add_times(shard, rows)
+        self._mismatches |= {int(rows[row]): reason for row, reason in shard.mismatches}
         if self._edges:
             self._add_edges(shard, rows)
 
@@ -361,7 +366,7 @@ class IndexBuilder:
         twins = self._twins() if self._edges else np.empty(0, dtype=np.int32)
         keep = self._columns["kinds"] != ABSENT
         starts = tuple(self._starts)
-        odd_times = self._odd_times
+        odd_times, mismatches = self._odd_times, self._mismatches
         if not keep.all():
             renumbered = np.cumsum(keep, dtype=np.int32) - np.int32(1)
             renumbered[~keep] = -1
@@ -378,6 +383,7 @@ class IndexBuilder:
                 twins = twins[keep]
                 twins = np.where(twins >= 0, renumbered[twins], twins).astype(np.int32)
             odd_times = {int(renumbered[row]): odd for row, odd in odd_times.items()}
+            mismatches = {int(renumbered[row]): why for row, why in mismatches.items()}
         return CacheIndex(
             root=self._root,
             scanned_at=self._scanned_at,
@@ -397,6 +403,7 @@ class IndexBuilder:
             faults=tuple(sorted(faults)),
             foreign=tuple(sorted(foreign)),
             vanished=vanished,
+            mismatches=mismatches,
             **self._columns,
         )
 

@@ -22,6 +22,7 @@ _SECONDS = {
     "y": 365 * 86_400,
 }
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kKMGTP])(i)?)?B")
+_PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)%", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|[smhdwy])")
 
 
@@ -77,6 +78,28 @@ def parse_size(text: str, option: str) -> int:
     if size > 2**62:
         raise UsageError(f"{option}: too large a size: {text!r}")
     return int(size)
+
+
+def parse_percentage(text: str, option: str) -> float:
+    """Parses a percentage, as `5%` or `0.1%`.
+
+    Args:
+        text: The percentage.
+        option: Where it was given, for the message.
+
+    Returns:
+        The share, more than 0 and at most 1.
+
+    Raises:
+        UsageError: It is out of this range, has no sign, or is something else.
+    """
+    match = _PERCENTAGE.fullmatch(text)
+    share = float(match[1]) / 100 if match else 0
+    if not 0 < share <= 1:
+        raise UsageError(
+            f"{option}: not a percentage: {text!r}; write more than 0% and at most 100%, as in 5%"
+        )
+    return share
 
 
 def format_bytes(count: int) -> str:

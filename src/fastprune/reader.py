@@ -138,6 +138,22 @@ class FileReader:
         return self._buffer[:count]
 
 
+def open_file(name: str, folder: int) -> int:
+    """Opens one file as `FileReader` does: no link, no waiting, no new access time.
+
+    Args:
+        name: Its name.
+        folder: Descriptor of the open folder.
+
+    Raises:
+        OSError: It can't be opened.
+    """
+    try:
+        return os.open(name, OPEN_FLAGS | getattr(os, "O_NOATIME", 0), dir_fd=folder)
+    except PermissionError:
+        return os.open(name, OPEN_FLAGS, dir_fd=folder)
+
+
 class _RefusedError(Exception):
     """A file that is not to be read; the message is the reason."""
 

@@ -156,6 +156,28 @@ def referrers(index: CacheIndex, blobs: Rows) -> tuple[Rows, Rows]:
     return pairs[0], pairs[1]
 
 
+def needing(index: CacheIndex, wanted: Mask) -> Mask:
+    """Which images refer to some blobs at all.
+
+    Args:
+        index: The cache.
+        wanted: bool (m,): the blobs.
+
+    Returns:
+        bool (n,).
+    """
+    need = np.zeros(len(index), dtype=bool)
+    if not wanted.any():
+        return need
+    images = np.flatnonzero(index.blob_counts)
+    for first in range(0, len(images), _PIECE):
+        rows = images[first : first + _PIECE]
+        counts = index.blob_counts[rows].astype(np.int64)
+        hits = wanted[references_of(index, rows)]
+        need[rows] = np.logical_or.reduceat(hits, np.cumsum(counts) - counts)
+    return need
+
+
 def expand(index: CacheIndex, selected: Mask, spared: Mask) -> tuple[Mask, NDArray[np.int32]]:
     """Adds the owned children of selected lists, and theirs, and so on.
 

@@ -66,12 +66,14 @@ class ScanOptions:
         pattern_sets: Patterns to match URLs with, a bit of `url_matches` per set.
         max_manifest_bytes: Larger manifest files are faults.
         chunk: Manifests per piece of work; None picks by their number.
+        check_names: Whether to find out if manifests are what their names stand for.
     """
 
     edges: bool = True
     pattern_sets: PatternSets = ()
     max_manifest_bytes: int = MAX_MANIFEST_BYTES
     chunk: int | None = None
+    check_names: bool = False
 
 
 def scan_cache(
@@ -271,6 +273,7 @@ class _Run:
             max_bytes=self._options.max_manifest_bytes,
             edges=self._options.edges,
             pattern_sets=self._options.pattern_sets,
+            check_names=self._options.check_names,
         )
 
     def _merge(self, builder: IndexBuilder, results: Iterable[ListingPart | ShardIndex]) -> None:

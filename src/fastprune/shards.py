@@ -54,6 +54,18 @@ class Fault(NamedTuple):
     vanished: bool = False
 
 
+class Mismatch(NamedTuple):
+    """A manifest file that is understood, but is not what its name stands for.
+
+    Attributes:
+        row: Position of the file in its chunk.
+        reason: Why, in words.
+    """
+
+    row: int
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class ShardIndex:
     """Flat columns of one chunk of manifest files, a row per file that was asked for.
@@ -75,6 +87,7 @@ class ShardIndex:
         digests: 32 raw bytes each, row after row: children of lists, blobs of images.
         sizes: int64 each: the descriptor's size of every digest of an image.
         faults: What could not be read.
+        mismatches: What is not what its name stands for, if that was asked for.
     """
 
     chunk: int
@@ -92,6 +105,7 @@ class ShardIndex:
     digests: bytes
     sizes: array[int]
     faults: tuple[Fault, ...]
+    mismatches: tuple[Mismatch, ...] = ()
 
 
 class ChunkRecords:
@@ -100,13 +114,14 @@ class ChunkRecords:
     Slots that nothing was put into are absent in the shard that `pack` makes.
     """
 
-    __slots__ = ("_chunk", "_records", "_sizes", "faults")
+    __slots__ = ("_chunk", "_records", "_sizes", "faults", "mismatches")
 
     def __init__(self, chunk: int, rows: int) -> None:
         self._chunk = chunk
         self._records = [_ABSENT_RECORD] * rows
         self._sizes = array("I", bytes(4 * rows))
         self.faults: list[Fault] = []
+        self.mismatches: list[Mismatch] = []
 
     def put(self, row: int, record: ManifestRecord, size: int) -> None:
         """Stores what the file of a row says, and its size in bytes."""
@@ -145,6 +160,9 @@ class ChunkRecords:
             digests=packed.digests if edges else b"",
             sizes=packed.sizes if edges else array("q"),
             faults=tuple(self.faults),
+            mismatches=tuple(
+                mismatch for mismatch in self.mismatches if kinds[mismatch.row] != ABSENT
+            ),
         )
 
     def _drop_invalid(self) -> None:

@@ -12,15 +12,15 @@ import functools
 import os
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from fastprune.errors import CutOffError, ManifestError
-from fastprune.layouts import ociregistry
+from fastprune.layouts import ManifestRecord, ociregistry
 from fastprune.model import DIGEST_BYTES
 from fastprune.reader import FileReader
-from fastprune.shards import ChunkRecords, Fault, ShardIndex, UrlMatch
+from fastprune.shards import ChunkRecords, Fault, Mismatch, ShardIndex, UrlMatch
 
 # Large enough to pay, small enough for the entries to stay in the processor's cache.
 _LISTING_PART = 4_096
@@ -28,6 +28,8 @@ _HEX_CHARS = 2 * DIGEST_BYTES
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 PatternSets = tuple[tuple[str, ...], ...]
+
+Parsed = TypeVar("Parsed")
 
 
 class ListingPart(NamedTuple):
@@ -54,6 +56,7 @@ class ReadTask(NamedTuple):
         max_bytes: Larger files are refused.
         edges: Whether the digests that the manifests refer to are wanted.
         pattern_sets: Patterns to match the URLs with, a bit per set.
+        check_names: Whether to find out if the manifests are what their names stand for.
     """
 
     folder: str
@@ -62,6 +65,7 @@ class ReadTask(NamedTuple):
     max_bytes: int
     edges: bool
     pattern_sets: PatternSets
+    check_names: bool = False
 
 
 class StatTask(NamedTuple):
@@ -175,9 +179,22 @@ def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
     Raises:
         OSError: The folder can't be opened.
     """
+    records = ChunkRecords(task.chunk, len(task.digests) // DIGEST_BYTES)
+    if task.check_names:
+        _read_into(records, task, ociregistry.parse_with_upstream, _checking(records, task))
+    else:
+        _read_into(records, task, ociregistry.parse, records.put)
+    yield records.pack(edges=task.edges, match=_matcher(task.pattern_sets))
+
+
+def _read_into(
+    records: ChunkRecords,
+    task: ReadTask,
+    parse: Callable[[memoryview], Parsed],
+    put: Callable[[int, Parsed, int], None],
+) -> None:
     names = file_names(task.digests)
-    records = ChunkRecords(task.chunk, len(names))
-    reader, parse, put = _reader(task.max_bytes), ociregistry.parse, records.put
+    reader = _reader(task.max_bytes)
     suspects: list[int] = []
     folder = open_folder(task.folder)
     try:
@@ -197,7 +214,21 @@ def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
                 records.faults.append(Fault(row, str(error), retry=retry))
     finally:
         os.close(folder)
-    yield records.pack(edges=task.edges, match=_matcher(task.pattern_sets))
+
+
+def _checking(
+    records: ChunkRecords, task: ReadTask
+) -> Callable[[int, tuple[ManifestRecord, bytes | None], int], None]:
+    """What puts records into a chunk, and notes which files are not what they should be."""
+
+    def put(row: int, parsed: tuple[ManifestRecord, bytes | None], size: int) -> None:
+        record, upstream = parsed
+        records.put(row, record, size)
+        name = task.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
+        if reason := ociregistry.disagreement(record, upstream, name):
+            records.mismatches.append(Mismatch(row, reason))
+
+    return put
 
 
 def stat_files(task: StatTask) -> Iterator[FileSizes]:

@@ -34,6 +34,10 @@ COMMANDS = {
         "apply_command",
         "Carry out a saved plan: never more than it names, and only what is still safe.",
     ),
+    "verify": Entry(
+        "verify_command",
+        "Check the cache: unreadable manifests, missing, short or altered blobs, orphans.",
+    ),
     "explain": Entry(
         "explain_command",
         "Say why an image would be kept or removed, and what holds its blobs.",

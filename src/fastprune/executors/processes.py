@@ -217,16 +217,19 @@ def _connection() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def available_jobs(affinity: int | None = None, quota: float | None = None) -> int:
+def available_jobs(
+    affinity: int | None = None, quota: float | None = None, *, most: int = _MOST_JOBS
+) -> int:
     """How many workers `--jobs auto` means on this machine.
 
     The processors that this process may run on, no more than the CPU limit of its
     control group. Beyond eight workers the process that merges their results is the
-    bottleneck (benchmarks/README.md), so that is the most.
+    bottleneck (benchmarks/README.md), so that is the most for a scan.
 
     Args:
         affinity: Number of processors; None asks the system.
         quota: CPUs by the control group; None reads it.
+        most: No more than these.
     """
     if affinity is None:
         try:
@@ -238,7 +241,7 @@ def available_jobs(affinity: int | None = None, quota: float | None = None) -> i
 
         quota = cpu_quota()
     limit = affinity if quota is None else min(affinity, max(1, math.ceil(quota)))
-    return max(1, min(limit, _MOST_JOBS))
+    return max(1, min(limit, most))
 
 
 def _can_fork() -> bool:

@@ -1,0 +1,63 @@
+"""`fastprune verify`: its options. What it does is in `fastprune.cli.verifying`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from fastprune.cli.app import command
+from fastprune.cli.options import GlobalOptions
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """What is checked."""
+
+    content: Annotated[
+        bool,
+        typer.Option("--content", help="Read blobs too, and compare the sha256 with the name."),
+    ] = False
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            "--sample", metavar="N%", help="With --content: read only a random part of the blobs."
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            help="What chooses the sample. Default: random; the report says which.",
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """How findings are reported."""
+
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Exit code 3 for notes too: orphans, dangling, foreign."),
+    ] = False
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")] = "text"
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Leave out the line of each finding.")
+    ] = False
+
+
+@command("verify", CheckOptions, ReportOptions)
+def verify_cache(options: GlobalOptions, checks: CheckOptions, reporting: ReportOptions) -> int:
+    """Check the cache: unreadable manifests, missing, short or altered blobs, orphans.
+
+    Damage is manifests that can't be read or that are not what their names stand for, and
+    blobs that are missing, cut off or altered: the exit code is 3 then. Orphans, dangling
+    images and foreign files are notes. Reads only.
+    """
+    from fastprune.cli.verifying import verify
+
+    return verify(options, checks, reporting)

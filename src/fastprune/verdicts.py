@@ -1,0 +1,55 @@
+"""Verdicts: what a file is known by, and what reading it to the end came to.
+
+Stage: read. Values only. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+MARK_FIELDS = 3
+"""Numbers in a `FileMark`."""
+
+
+class FileMark(NamedTuple):
+    """What a file is known by, if it is to be left alone once it has changed.
+
+    Attributes:
+        inode: Its number, less the highest bit; -1 if there is no regular file.
+        size: Bytes.
+        mtime: When its content last changed, in nanoseconds.
+    """
+
+    inode: int
+    size: int
+    mtime: int
+
+
+ABSENT_MARK = FileMark(-1, -1, -1)
+
+
+class Verdict(IntEnum):
+    """What reading a blob to its end came to, if it is not what its name says."""
+
+    ALTERED = 1
+    GONE = 2
+    UNREADABLE = 3
+    REFUSED = 4
+
+
+class OddFile(NamedTuple):
+    """A blob that is not what its name says, or could not be read.
+
+    Attributes:
+        position: Among the files that were asked for.
+        verdict: A value of `Verdict`: it has another sha256; it is gone; the system can't
+            read it; or we may not read it.
+        mark: As it was when it was read; `ABSENT_MARK` if that is not known.
+        reason: What the system said; empty if it has another sha256.
+    """
+
+    position: int
+    verdict: int
+    mark: FileMark
+    reason: str

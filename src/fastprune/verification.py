@@ -1,0 +1,340 @@
+"""Findings: what is damaged in a cache, and what else is worth a word.
+
+Stage: plan. Input: a `CacheIndex`, sizes of files, and what reading blobs came to. Output:
+`Findings`. Pure, no I/O.
+
+Damage is what makes a server serve something wrong, or not load what it has: it decides
+the exit code. Orphans, dangling images and foreign files are the normal life of a cache
+and are notes; so is a descriptor that lies about the size of a blob which is what its
+name says, as no new pull would change that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.digests import Digests, DigestTable
+from fastprune.index import CacheIndex, Rows
+from fastprune.refcounts import (
+    Mask,
+    count_references,
+    drop_references,
+    needing,
+    unreferenced,
+)
+from fastprune.verdicts import FileMark, OddFile, Verdict
+
+_NONE = np.empty(0, dtype=np.intp)
+_MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+
+
+class UnreadableManifest(NamedTuple):
+    """A manifest file that can't be read or understood.
+
+    Attributes:
+        path: Relative to the cache.
+        reason: Why.
+        mark: As it was before it was read last; `ABSENT_MARK` for what can't be asked about.
+    """
+
+    path: str
+    reason: str
+    mark: FileMark
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OddBlobs:
+    """Blobs that were read and are not what their names say, or could not be read.
+
+    Attributes:
+        ids: Ascending.
+        verdicts: uint8: values of `Verdict`.
+        marks: As they were when they were read.
+        reasons: What the system said; empty where the content has another sha256.
+    """
+
+    ids: Rows
+    verdicts: NDArray[np.uint8]
+    marks: tuple[FileMark, ...]
+    reasons: tuple[str, ...]
+
+    def where(self, *verdicts: Verdict) -> NDArray[np.intp]:
+        """Positions of those with some verdicts."""
+        return np.flatnonzero(np.isin(self.verdicts, verdicts))
+
+
+def odd_blobs(read: Rows, odd: Sequence[OddFile]) -> OddBlobs:
+    """Puts what came back of reading blobs, in any order, into columns.
+
+    Args:
+        read: Ids of the blobs that were read, in the order of the positions in `odd`.
+        odd: What is odd.
+    """
+    odd = sorted(odd)
+    return OddBlobs(
+        ids=read[[one.position for one in odd]] if odd else _NONE,
+        verdicts=np.array([one.verdict for one in odd], dtype=np.uint8),
+        marks=tuple(one.mark for one in odd),
+        reasons=tuple(one.reason for one in odd),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ContentCheck:
+    """How much was read of the blobs.
+
+    Attributes:
+        blobs: How many were read to their end.
+        size: Bytes of these.
+        seconds: How long that took.
+        sample: Which part of all blobs was asked for, from 0 to 1; 0 if only those were
+            read whose size is odd.
+        seed: What chose the sample.
+    """
+
+    blobs: int
+    size: int
+    seconds: float
+    sample: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What was found out about files besides the index.
+
+    Attributes:
+        sizes: int64: bytes of each present blob; 0 for one that is gone.
+        odd: What reading some of them came to.
+        vanished: bool (n,): manifests that are gone since they were read.
+        appeared: Ids of missing blobs that are there since.
+        unreadable: Manifest files that still can't be read.
+        claimed: uint8 (k, 32): what these, and mismatched ones, seem to refer to.
+        mended: Rows whose mismatch is gone.
+        marked: Rows of manifests that were asked for marks, ascending ...
+        marks: ... int64 (k, `MARK_FIELDS`): and these.
+    """
+
+    sizes: NDArray[np.int64]
+    odd: OddBlobs
+    vanished: Mask
+    appeared: Rows
+    unreadable: tuple[UnreadableManifest, ...]
+    claimed: Digests
+    mended: Rows
+    marked: Rows
+    marks: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """What `verify` found. Rows and ids are ascending.
+
+    Attributes:
+        index: The cache.
+        unreadable: Manifest files that can't be read or understood.
+        mismatched: Rows of manifests that are not what their names stand for; the index
+            says why.
+        missing: Ids of blobs that are needed and have no file.
+        broken: Rows of the images that need one of these; mismatched ones don't count.
+        resized: Ids of blobs that have neither the size that a descriptor gives nor the
+            content that their name says: pulls that were cut off, mostly.
+        altered: Ids of the other blobs that are not what their names say.
+        unreadable_blobs: Ids of blobs that the system can't read any more.
+        refused: Ids of blobs that could not be checked, as we may not read them.
+        spoilt: Rows of the images that need a blob that is resized, altered or unreadable.
+        misdeclared: Ids of blobs that are what their names say, but not of the size that
+            a descriptor gives.
+        orphans: Ids of blobs that nothing refers to, as far as unreadable manifests tell.
+        dangling: Rows of untagged images that no list refers to; none while there are
+            unreadable manifests, as any of these may be such a list.
+        sizes: int64: bytes of each present blob.
+        odd: What reading blobs came to.
+        marked: Rows of all manifests that are damaged or need a blob that is ...
+        marks: ... int64 (k, `MARK_FIELDS`): and the marks of their files.
+        content: How much was read.
+        seconds: How long each step took: scan, verify.
+    """
+
+    index: CacheIndex
+    unreadable: tuple[UnreadableManifest, ...]
+    mismatched: Rows
+    missing: Rows
+    broken: Rows
+    resized: Rows
+    altered: Rows
+    unreadable_blobs: Rows
+    refused: Rows
+    spoilt: Rows
+    misdeclared: Rows
+    orphans: Rows
+    dangling: Rows
+    sizes: NDArray[np.int64]
+    odd: OddBlobs
+    marked: Rows
+    marks: NDArray[np.int64]
+    content: ContentCheck
+    seconds: dict[str, float]
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """Paths of what is in the three folders and does not belong there."""
+        return self.index.foreign
+
+    @property
+    def damaged_manifests(self) -> int:
+        """How many manifests are damaged, or need a blob that is."""
+        return len(self.unreadable) + len(self.damaged_rows)
+
+    @property
+    def damaged_rows(self) -> Rows:
+        """Rows of manifests that are damaged, or need a blob that is."""
+        return np.union1d(np.union1d(self.mismatched, self.broken), self.spoilt)
+
+    @property
+    def damaged_blobs(self) -> int:
+        """How many blobs are missing, or not what they should be, or can't be checked."""
+        groups = (self.missing, self.resized, self.altered, self.unreadable_blobs, self.refused)
+        return sum(map(len, groups))
+
+    @property
+    def notes(self) -> int:
+        """How many findings are no damage."""
+        groups = (self.orphans, self.dangling, self.misdeclared)
+        return sum(map(len, groups)) + len(self.foreign)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is damaged."""
+        return not self.damaged_manifests and not self.damaged_blobs
+
+    @property
+    def exit_code(self) -> int:
+        """0 if nothing is damaged, else 3."""
+        return 0 if self.is_clean else 3
+
+
+def odd_sizes(index: CacheIndex, sizes: NDArray[np.int64]) -> Rows:
+    """The present blobs that are needed and whose files do not have the declared size.
+
+    Args:
+        index: The cache, scanned with edges.
+        sizes: int64: bytes of each present blob.
+    """
+    needed = count_references(index)[: index.blobs_present] > 0
+    return np.flatnonzero(needed & (sizes != index.blob_sizes[: index.blobs_present]))
+
+
+def sampled(index: CacheIndex, share: float, seed: int) -> Rows:
+    """A random part of the present blobs: the same for the same blobs, share and seed.
+
+    Digests are random enough; the seed is mixed in by the finalizer of splitmix64
+    (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+
+    Args:
+        index: The cache.
+        share: Which part, from 0 to 1; at least one blob, unless it is 0.
+        seed: From 0 to 2^64 - 1.
+
+    Returns:
+        Ids, ascending.
+    """
+    count = int(np.ceil(index.blobs_present * share))
+    if count >= index.blobs_present:
+        return np.arange(index.blobs_present)
+    digests = index.blob_digests[: index.blobs_present]
+    keys = np.ascontiguousarray(digests).view(np.dtype("<u8")).reshape(-1, 4)[:, 0]
+    keys = keys ^ np.uint64(seed)
+    for factor, shift in zip(_MIX, (30, 27), strict=True):
+        keys = (keys ^ (keys >> np.uint64(shift))) * np.uint64(factor)
+    keys ^= keys >> np.uint64(31)
+    return np.sort(np.argsort(keys, kind="stable")[:count])
+
+
+def dangling_images(index: CacheIndex) -> Mask:
+    """The untagged images that no list refers to: bool (n,)."""
+    dangling = index.digest_urls & ~index.is_list
+    dangling[index.child_rows] = False
+    return dangling
+
+
+def find(
+    index: CacheIndex, evidence: Evidence, content: ContentCheck, seconds: dict[str, float]
+) -> Findings:
+    """Puts together what is damaged.
+
+    Args:
+        index: The cache, scanned with edges and with names checked.
+        evidence: What was found out besides.
+        content: How much was read.
+        seconds: How long each step took.
+    """
+    odd, present = evidence.odd, index.blobs_present
+    stay = ~evidence.vanished
+    mismatched = _mismatched(index, evidence)
+    sound = stay.copy()
+    sound[mismatched] = False
+    counts = drop_references(index, count_references(index), np.flatnonzero(~sound))
+    gone = odd.ids[odd.where(Verdict.GONE)]
+    is_missing = counts > 0
+    is_missing[:present] = False
+    is_missing[gone] = counts[gone] > 0
+    is_missing[evidence.appeared] = False
+    altered = odd.ids[odd.where(Verdict.ALTERED)]
+    unreadable = odd.ids[odd.where(Verdict.UNREADABLE)]
+    wrong_sizes = odd_sizes(index, evidence.sizes)
+    resized = np.intersect1d(altered, wrong_sizes)
+    is_bad = np.zeros(len(counts), dtype=bool)
+    is_bad[altered] = is_bad[unreadable] = True
+    misdeclared = np.setdiff1d(wrong_sizes, odd.ids)
+    return Findings(
+        index=index,
+        unreadable=evidence.unreadable,
+        mismatched=mismatched,
+        missing=np.flatnonzero(is_missing),
+        broken=np.flatnonzero(needing(index, is_missing) & sound),
+        resized=resized,
+        altered=np.setdiff1d(altered, resized),
+        unreadable_blobs=unreadable,
+        refused=odd.ids[odd.where(Verdict.REFUSED)],
+        spoilt=np.flatnonzero(needing(index, is_bad) & stay),
+        misdeclared=misdeclared[counts[misdeclared] > 0],
+        orphans=np.setdiff1d(_orphans(index, evidence), gone),
+        dangling=_dangling(index, evidence),
+        sizes=evidence.sizes,
+        odd=odd,
+        marked=evidence.marked,
+        marks=evidence.marks,
+        content=content,
+        seconds=seconds,
+    )
+
+
+def _mismatched(index: CacheIndex, evidence: Evidence) -> Rows:
+    rows = np.array(sorted(index.mismatches), dtype=np.intp)
+    rows = rows[~evidence.vanished[rows]]
+    return np.setdiff1d(rows, evidence.mended)
+
+
+def _orphans(index: CacheIndex, evidence: Evidence) -> Rows:
+    counts = count_references(index)
+    counts = drop_references(index, counts, np.flatnonzero(evidence.vanished))
+    table = DigestTable(index.blob_digests[: index.blobs_present])
+    return np.setdiff1d(unreferenced(index, counts), table.find(evidence.claimed))
+
+
+def _dangling(index: CacheIndex, evidence: Evidence) -> Rows:
+    if evidence.unreadable:
+        return _NONE
+    dangling = dangling_images(index) & ~evidence.vanished
+    # A list that is not what its name stands for may have lost what it refers to.
+    for first, last in pairwise(index.folder_starts):
+        claimed = DigestTable(index.digests[first:last]).find(evidence.claimed)
+        dangling[first + claimed[claimed >= 0]] = False
+    return np.flatnonzero(dangling)

@@ -1,0 +1,326 @@
+"""Findings, shown: as text, and as a JSON document.
+
+Stage: report. Input: `Findings`. Output: lines and documents. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sized
+from typing import Any
+
+import numpy as np
+
+from fastprune.index import CacheIndex, Rows
+from fastprune.model import DIGEST_PREFIX
+from fastprune.quantities import format_bytes, format_count, format_seconds
+from fastprune.refcounts import references_of, referrers
+from fastprune.text import printable
+from fastprune.verification import ContentCheck, Findings
+
+JSON_VERSION = 1
+
+_ALL = 1.0
+
+
+def text_lines(findings: Findings, *, summary: bool) -> Iterator[str]:
+    """The findings as lines of text.
+
+    Args:
+        findings: What was found.
+        summary: Leave out the line of each finding.
+    """
+    if not summary:
+        for heading, lines in _SECTIONS.items():
+            yield from _section(heading, lines(findings))
+    yield from _totals(findings)
+
+
+def _section(heading: str, lines: Iterator[str]) -> Iterator[str]:
+    for first, line in enumerate(lines):
+        if not first:
+            yield f"{heading}:"
+        yield line
+
+
+def _unreadable(findings: Findings) -> Iterator[str]:
+    for path, reason, _ in findings.unreadable:
+        yield f"{path}: {printable(reason)}"
+
+
+def _mismatched(findings: Findings) -> Iterator[str]:
+    index = findings.index
+    for row in findings.mismatched.tolist():
+        yield f"{_named(index, row)}: {printable(index.mismatches[row])}"
+
+
+def _broken(findings: Findings) -> Iterator[str]:
+    index = findings.index
+    for row, missing in _missing(findings):
+        yield f"{_named(index, row)}: {', '.join(_names(index, missing))}"
+
+
+def _resized(findings: Findings) -> Iterator[str]:
+    index = findings.index
+    users = _Users(index, findings.resized)
+    for blob in findings.resized.tolist():
+        sizes = f"{findings.sizes[blob]} bytes, not {index.blob_sizes[blob]}"
+        yield f"{_name(index, blob)}: {sizes}; {users.text(blob)}"
+
+
+def _altered(findings: Findings) -> Iterator[str]:
+    users = _Users(findings.index, findings.altered)
+    for blob in findings.altered.tolist():
+        yield f"{_name(findings.index, blob)}: {users.text(blob)}"
+
+
+def _unread(blobs: Callable[[Findings], Rows]) -> Callable[[Findings], Iterator[str]]:
+    def lines(findings: Findings) -> Iterator[str]:
+        users = _Users(findings.index, blobs(findings))
+        reasons = _reasons(findings)
+        for blob in blobs(findings).tolist():
+            yield f"{_name(findings.index, blob)}: {reasons[blob]}; {users.text(blob)}"
+
+    return lines
+
+
+def _misdeclared(findings: Findings) -> Iterator[str]:
+    index = findings.index
+    users = _Users(index, findings.misdeclared)
+    for blob in findings.misdeclared.tolist():
+        sizes = f"{findings.sizes[blob]} bytes; a descriptor says {index.blob_sizes[blob]}"
+        yield f"{_name(index, blob)}: {sizes}; {users.text(blob)}"
+
+
+def _orphans(findings: Findings) -> Iterator[str]:
+    for blob in findings.orphans.tolist():
+        yield f"{_name(findings.index, blob)}: {format_bytes(int(findings.sizes[blob]))}"
+
+
+def _dangling(findings: Findings) -> Iterator[str]:
+    yield from (_named(findings.index, row) for row in findings.dangling.tolist())
+
+
+def _foreign(findings: Findings) -> Iterator[str]:
+    yield from map(printable, findings.foreign)
+
+
+_SECTIONS: dict[str, Callable[[Findings], Iterator[str]]] = {
+    "Unreadable manifests": _unreadable,
+    "Manifests that are not what their names stand for": _mismatched,
+    "Manifests with missing blobs": _broken,
+    "Blobs of another size than their descriptors say": _resized,
+    "Blobs that are not what their names say": _altered,
+    "Blobs that the system can't read": _unread(lambda findings: findings.unreadable_blobs),
+    "Blobs that could not be checked": _unread(lambda findings: findings.refused),
+    "Note: blobs that are whole, but of another size than a descriptor says": _misdeclared,
+    "Note: blobs that no readable manifest refers to": _orphans,
+    "Note: dangling images": _dangling,
+    "Note: files and folders that do not belong to the cache": _foreign,
+}
+
+
+def _totals(findings: Findings) -> Iterator[str]:
+    index = findings.index
+    lists = int(index.is_list.sum())
+    manifests = len(index) + len(findings.unreadable)
+    images = len(index) - lists
+    kinds = f"{format_count(lists, 'list')}, {format_count(images, 'image')}"
+    yield f"Manifests: {manifests} ({kinds})"
+    yield f"Blobs: {index.blobs_present} ({format_bytes(int(findings.sizes.sum()))})"
+    if findings.content.blobs:
+        yield f"Content read: {_content(findings.content)}"
+    if findings.is_clean:
+        yield "Damage: none"
+    else:
+        damaged = format_count(findings.damaged_manifests, "manifest")
+        yield f"Damage: {damaged}, {format_count(findings.damaged_blobs, 'blob')}"
+    if findings.unreadable:
+        yield "Dangling images: unknown, as an unreadable manifest may be a list"
+    if findings.notes:
+        yield f"Notes: {', '.join(_notes(findings))}"
+    yield f"Time: {format_seconds(sum(findings.seconds.values()))}"
+
+
+def _content(content: ContentCheck) -> str:
+    read = f"{format_count(content.blobs, 'blob')}, {format_bytes(content.size)}"
+    rate = int(content.size / max(content.seconds, 1e-6))
+    sample = ""
+    if 0 < content.sample < _ALL:
+        sample = f" (sample {content.sample * 100:g}%, seed {content.seed})"
+    return f"{read}, {format_bytes(rate)}/s{sample}"
+
+
+def _notes(findings: Findings) -> Iterator[str]:
+    if len(findings.orphans):
+        size = format_bytes(int(findings.sizes[findings.orphans].sum()))
+        yield f"{format_count(len(findings.orphans), 'orphan')} ({size})"
+    if len(findings.dangling):
+        yield format_count(len(findings.dangling), "dangling image")
+    if len(findings.misdeclared):
+        yield format_count(len(findings.misdeclared), "descriptor that lies", "that lie")
+    if findings.foreign:
+        yield format_count(
+            len(findings.foreign), "foreign file or folder", "foreign files or folders"
+        )
+
+
+def as_document(findings: Findings, *, summary: bool) -> dict[str, Any]:
+    """The findings as a JSON document, described in docs/verify.md.
+
+    Args:
+        findings: What was found.
+        summary: Leave out the lists of findings.
+    """
+    index, content = findings.index, findings.content
+    document: dict[str, Any] = {
+        "version": JSON_VERSION,
+        "command": "verify",
+        "image_path": index.root,
+        "clean": findings.is_clean,
+        "cache": {
+            "manifests": len(index) + len(findings.unreadable),
+            "blobs": index.blobs_present,
+            "bytes": int(findings.sizes.sum()),
+        },
+        "totals": {name: _count(items(findings)) for name, items in _COUNTED.items()},
+        "content": {
+            "blobs": content.blobs,
+            "bytes": content.size,
+            "seconds": round(content.seconds, 6),
+            "sample": content.sample,
+            "seed": content.seed if 0 < content.sample < _ALL else None,
+        },
+        "seconds": {name: round(seconds, 6) for name, seconds in findings.seconds.items()},
+    }
+    return document if summary else document | _items(findings)
+
+
+def _count(items: Sized | None) -> int | None:
+    return None if items is None else len(items)
+
+
+_COUNTED: dict[str, Callable[[Findings], Sized | None]] = {
+    "unreadable": lambda findings: findings.unreadable,
+    "mismatched": lambda findings: findings.mismatched,
+    "broken": lambda findings: findings.broken,
+    "missing_blobs": lambda findings: findings.missing,
+    "resized": lambda findings: findings.resized,
+    "altered": lambda findings: findings.altered,
+    "unreadable_blobs": lambda findings: findings.unreadable_blobs,
+    "unchecked": lambda findings: findings.refused,
+    "misdeclared": lambda findings: findings.misdeclared,
+    "orphans": lambda findings: findings.orphans,
+    "dangling": lambda findings: None if findings.unreadable else findings.dangling,
+    "foreign": lambda findings: findings.foreign,
+}
+
+
+def _items(findings: Findings) -> dict[str, list[Any] | None]:
+    index = findings.index
+    dangling = [_manifest(index, row) for row in findings.dangling.tolist()]
+    reasons = _reasons(findings)
+    return {
+        "unreadable": [{"path": path, "reason": reason} for path, reason, _ in findings.unreadable],
+        "mismatched": [
+            _manifest(index, row) | {"reason": index.mismatches[row]}
+            for row in findings.mismatched.tolist()
+        ],
+        "broken": [
+            _manifest(index, row) | {"missing": _digests(index, missing)}
+            for row, missing in _missing(findings)
+        ],
+        "missing_blobs": _digests(index, findings.missing),
+        "resized": _blobs(findings, findings.resized, declared=True),
+        "altered": _blobs(findings, findings.altered),
+        "unreadable_blobs": _blobs(findings, findings.unreadable_blobs, reasons),
+        "unchecked": _blobs(findings, findings.refused, reasons),
+        "misdeclared": _blobs(findings, findings.misdeclared, declared=True),
+        "orphans": [
+            {"digest": digest, "bytes": size}
+            for digest, size in zip(
+                _digests(index, findings.orphans),
+                findings.sizes[findings.orphans].tolist(),
+                strict=True,
+            )
+        ],
+        "dangling": None if findings.unreadable else dangling,
+        "foreign": list(findings.foreign),
+    }
+
+
+def _blobs(
+    findings: Findings,
+    blobs: Rows,
+    reasons: dict[int, str] | None = None,
+    *,
+    declared: bool = False,
+) -> list[dict[str, Any]]:
+    index = findings.index
+    users = _Users(index, blobs)
+    items: list[dict[str, Any]] = []
+    for blob, digest in zip(blobs.tolist(), _digests(index, blobs), strict=True):
+        item: dict[str, Any] = {"digest": digest, "bytes": int(findings.sizes[blob])}
+        if declared:
+            item["declared"] = int(index.blob_sizes[blob])
+        if reasons is not None:
+            item["reason"] = reasons[blob]
+        items.append(item | {"needed_by": [index.path(row) for row in users.rows(blob)]})
+    return items
+
+
+class _Users:
+    """Which images need some blobs."""
+
+    def __init__(self, index: CacheIndex, blobs: Rows) -> None:
+        self._index = index
+        self._blobs, self._rows = referrers(index, blobs) if len(blobs) else (blobs, blobs)
+
+    def rows(self, blob: int) -> list[int]:
+        first, last = np.searchsorted(self._blobs, (blob, blob + 1)).tolist()
+        return [int(row) for row in self._rows[first:last]]
+
+    def text(self, blob: int) -> str:
+        rows = self.rows(blob)
+        if not rows:
+            return "nothing needs it"
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        return f"needed by {printable(self._index.url(rows[0]))}{more}"
+
+
+def _missing(findings: Findings) -> Iterator[tuple[int, Rows]]:
+    """The rows of broken images, and the missing blobs that each needs, ascending."""
+    index = findings.index
+    is_missing = np.zeros(len(index.blob_digests), dtype=bool)
+    is_missing[findings.missing] = True
+    for row in findings.broken.tolist():
+        needs = np.unique(references_of(index, np.array([row])))
+        yield row, needs[is_missing[needs]].astype(np.intp)
+
+
+def _reasons(findings: Findings) -> dict[int, str]:
+    odd = findings.odd
+    return {
+        int(blob): reason
+        for blob, reason in zip(odd.ids.tolist(), odd.reasons, strict=True)
+        if reason
+    }
+
+
+def _manifest(index: CacheIndex, row: int) -> dict[str, Any]:
+    return {"path": index.path(row), "url": index.url(row)}
+
+
+def _named(index: CacheIndex, row: int) -> str:
+    return f"{index.path(row)} {printable(index.url(row))}"
+
+
+def _name(index: CacheIndex, blob: int) -> str:
+    return str(index.blob_digests[blob].tobytes().hex())
+
+
+def _names(index: CacheIndex, blobs: Rows) -> list[str]:
+    return [_name(index, blob) for blob in blobs.tolist()]
+
+
+def _digests(index: CacheIndex, blobs: Rows) -> list[str]:
+    return [DIGEST_PREFIX + name for name in _names(index, blobs)]

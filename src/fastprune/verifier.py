@@ -1,0 +1,289 @@
+"""Verifies a cache: scans it, measures and reads blobs, and looks twice at what is odd.
+
+Stage: walk to plan. Input: the path of a cache, an executor. Output: `Findings`. Blocking;
+I/O: reads only, in workers.
+
+No lock is taken, so a prune or a server may be at work meanwhile. Whatever looks damaged
+is therefore looked at once more in the end: files that are gone, or whole by now, were
+being removed or written.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from fastprune.contents import (
+    HashTask,
+    SalvageTask,
+    hash_files,
+    mark_files,
+    salvage_digests,
+)
+from fastprune.executors import Executor
+from fastprune.layouts import ociregistry
+from fastprune.model import DIGEST_BYTES
+from fastprune.progress import NoProgress, Progress
+from fastprune.scanner import ScanOptions, blob_file_sizes, scan_cache
+from fastprune.tasks import ReadTask, StatTask, read_chunk
+from fastprune.verdicts import ABSENT_MARK, MARK_FIELDS, FileMark, OddFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fastprune.digests import Digests
+    from fastprune.index import CacheIndex, Rows
+    from fastprune.verification import ContentCheck, Evidence, Findings, UnreadableManifest
+
+_FILES_IN_TASK = 1_024
+# Blobs are large: a few at a time keep all workers busy to the end.
+_BLOBS_IN_TASK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """How to verify.
+
+    Attributes:
+        scan: How to scan; edges and names are always checked.
+        content: Whether to read blobs to the end, to compare the sha256 with the name.
+            Blobs whose size is odd are always read.
+        sample: Which part of the blobs to read, from 0 to 1.
+        seed: What chooses the sample, from 0 to 2^64 - 1.
+    """
+
+    scan: ScanOptions = field(default_factory=ScanOptions)
+    content: bool = False
+    sample: float = 1
+    seed: int = 0
+
+
+def verify_cache(
+    root: str,
+    open_executor: Callable[[int], Executor],
+    options: VerifyOptions,
+    *,
+    progress: Progress | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> Findings:
+    """Verifies a cache. Blocking; `fastprune.api.verify` is its asynchronous face.
+
+    Args:
+        root: Path of the cache.
+        open_executor: Gives the executor for a number of manifests.
+        options: How.
+        progress: Is told how many manifests and blobs were read.
+        checkpoint: Called often; raises if the work is to end.
+
+    Raises:
+        NoCacheError: There is no cache at this path.
+        FastpruneError: A folder can't be listed.
+        WorkerError: A worker died.
+    """
+    opened: list[Executor] = []
+
+    def open_once(manifests: int) -> Executor:
+        opened.append(open_executor(manifests))
+        return opened[0]
+
+    started = time.monotonic()
+    scan_options = replace(options.scan, edges=True, check_names=True)
+    index = scan_cache(root, open_once, scan_options, progress=progress, checkpoint=checkpoint)
+    scanned = time.monotonic()
+    run = _Run(index, opened[0], options, progress or NoProgress(), checkpoint)
+    evidence, content = run.gather()
+    from fastprune.verification import find
+
+    verified = time.monotonic()
+    return find(index, evidence, content, {"scan": scanned - started, "verify": verified - scanned})
+
+
+class _Run:
+    """One verification, after its scan."""
+
+    def __init__(
+        self,
+        index: CacheIndex,
+        executor: Executor,
+        options: VerifyOptions,
+        progress: Progress,
+        checkpoint: Callable[[], None],
+    ) -> None:
+        self._index, self._executor, self._options = index, executor, options
+        self._progress, self._checkpoint = progress, checkpoint
+
+    def gather(self) -> tuple[Evidence, ContentCheck]:
+        """Finds out all that the index does not tell."""
+        import numpy as np
+
+        from fastprune.digests import as_digests
+        from fastprune.verification import Evidence, find, odd_blobs
+
+        index = self._index
+        present = index.blob_digests[: index.blobs_present]
+        sizes = blob_file_sizes(index.root, present, self._executor)
+        read = self._to_read(sizes)
+        odd, content = self._read_blobs(read)
+        nothing = np.empty(0, dtype=np.intp)
+        first = Evidence(
+            sizes=sizes,
+            odd=odd_blobs(read, odd),
+            vanished=np.zeros(len(index), dtype=bool),
+            appeared=nothing,
+            unreadable=(),
+            claimed=as_digests(b""),
+            mended=nothing,
+            marked=nothing,
+            marks=np.empty((0, MARK_FIELDS), dtype=np.int64),
+        )
+        findings = find(index, first, content, {})
+        return self._look_again(first, findings), content
+
+    def _to_read(self, sizes: NDArray[np.int64]) -> Rows:
+        import numpy as np
+
+        from fastprune.verification import odd_sizes, sampled
+
+        suspects = odd_sizes(self._index, sizes)
+        if not self._options.content:
+            return suspects
+        chosen = sampled(self._index, self._options.sample, self._options.seed)
+        return np.union1d(suspects, chosen)
+
+    def _read_blobs(self, blobs: Rows) -> tuple[list[OddFile], ContentCheck]:
+        from fastprune.verification import ContentCheck
+
+        started = time.monotonic()
+        odd: list[OddFile] = []
+        size = 0
+        if len(blobs):
+            self._progress.start("reading blobs", len(blobs), "blobs")
+            try:
+                for part in self._executor.map_unordered(hash_files, self._hash_tasks(blobs)):
+                    self._checkpoint()
+                    odd += part.odd
+                    size += part.size
+                    self._progress.advance(part.files, part.size)
+            finally:
+                self._progress.stop()
+        options = self._options
+        return odd, ContentCheck(
+            blobs=len(blobs),
+            size=size,
+            seconds=time.monotonic() - started,
+            sample=options.sample if options.content else 0,
+            seed=options.seed,
+        )
+
+    def _hash_tasks(self, blobs: Rows) -> Iterator[HashTask]:
+        folder = os.path.join(self._index.root, ociregistry.blob_folder)
+        for first in range(0, len(blobs), _BLOBS_IN_TASK):
+            some = self._index.blob_digests[blobs[first : first + _BLOBS_IN_TASK]]
+            yield HashTask(folder, first, some.tobytes())
+
+    def _look_again(self, evidence: Evidence, findings: Findings) -> Evidence:
+        """Looks once more at what seems to be damaged: it may have been in the making."""
+        import numpy as np
+
+        from fastprune.digests import as_digests
+
+        index, rows = self._index, findings.damaged_rows
+        marks = np.empty((len(rows), MARK_FIELDS), dtype=np.int64)
+        mended: list[int] = []
+        unreadable: list[UnreadableManifest] = []
+        claimed = bytearray()
+        borders = zip(index.folder_starts, index.folder_starts[1:], strict=False)
+        for folder, (first, last) in zip(ociregistry.manifest_folders, borders, strict=True):
+            # Marks first: what changes from here on is left alone by a repair.
+            here = slice(*np.searchsorted(rows, (first, last)).tolist())
+            marks[here] = self._marks(folder, index.digests[rows[here]])
+            doubtful = np.intersect1d(rows[here], findings.mismatched)
+            digests = index.digests[doubtful].tobytes()
+            still = self._read_again(folder, digests)
+            mended += [int(row) for at, row in enumerate(doubtful) if at not in still]
+            faults = list(self._unreadable(folder))
+            unreadable += faults
+            names = [fault.path.rpartition("/")[2] for fault in faults]
+            claimed += self._salvage(folder, digests + bytes.fromhex("".join(names)))
+        vanished = evidence.vanished.copy()
+        vanished[rows[marks[:, 0] == ABSENT_MARK.inode]] = True
+        missing = findings.missing
+        found = self._marks(ociregistry.blob_folder, index.blob_digests[missing])
+        return replace(
+            evidence,
+            vanished=vanished,
+            appeared=missing[found[:, 0] != ABSENT_MARK.inode],
+            unreadable=tuple(unreadable),
+            claimed=as_digests(claimed),
+            mended=np.array(sorted(mended), dtype=np.intp),
+            marked=rows,
+            marks=marks,
+        )
+
+    def _unreadable(self, folder: str) -> Iterator[UnreadableManifest]:
+        from fastprune.digests import as_digests
+        from fastprune.verification import UnreadableManifest
+
+        paths = [path for path, _ in self._index.faults if path.startswith(f"{folder}/")]
+        names = [path.rpartition("/")[2] for path in paths]
+        raw = bytes.fromhex("".join(names))
+        marks = self._marks(folder, as_digests(raw))
+        still = self._read_again(folder, raw)
+        for at, path in enumerate(paths):
+            if at in still:
+                yield UnreadableManifest(path, still[at], FileMark(*marks[at].tolist()))
+
+    def _salvage(self, folder: str, digests: bytes) -> bytes:
+        """What manifests that can't be trusted seem to refer to, raw digests."""
+        path = os.path.join(self._index.root, folder)
+        step = _FILES_IN_TASK * DIGEST_BYTES
+        tasks = [
+            SalvageTask(path, digests[first : first + step], self._options.scan.max_manifest_bytes)
+            for first in range(0, len(digests), step)
+        ]
+        return b"".join(self._executor.map_unordered(salvage_digests, tasks) if tasks else ())
+
+    def _marks(self, folder: str, digests: Digests) -> NDArray[np.int64]:
+        """Marks of files, int64 (n, `MARK_FIELDS`)."""
+        import numpy as np
+
+        path = os.path.join(self._index.root, folder)
+        raw = digests.tobytes()
+        step = _FILES_IN_TASK * DIGEST_BYTES
+        tasks = [
+            StatTask(path, first // DIGEST_BYTES, raw[first : first + step])
+            for first in range(0, len(raw), step)
+        ]
+        marks = np.full((len(digests), MARK_FIELDS), ABSENT_MARK.inode, dtype=np.int64)
+        if not tasks or not os.path.isdir(path):
+            return marks
+        for part in self._executor.map_unordered(mark_files, tasks):
+            columns = np.frombuffer(part.marks, dtype=np.int64).reshape(-1, MARK_FIELDS)
+            marks[part.first : part.first + len(columns)] = columns
+        return marks
+
+    def _read_again(self, folder: str, digests: bytes) -> dict[int, str]:
+        """Reads manifests once more; gives the positions of those that are damaged, and why."""
+        step = _FILES_IN_TASK * DIGEST_BYTES
+        tasks = [
+            ReadTask(
+                folder=os.path.join(self._index.root, folder),
+                chunk=first // DIGEST_BYTES,
+                digests=digests[first : first + step],
+                max_bytes=self._options.scan.max_manifest_bytes,
+                edges=True,
+                pattern_sets=(),
+                check_names=True,
+            )
+            for first in range(0, len(digests), step)
+        ]
+        damaged: dict[int, str] = {}
+        for shard in self._executor.map_unordered(read_chunk, tasks) if tasks else ():
+            odd = [fault for fault in shard.faults if not fault.vanished]
+            damaged |= {shard.chunk + fault.row: fault.reason for fault in odd}
+            damaged |= {shard.chunk + row: reason for row, reason in shard.mismatches}
+        return damaged

@@ -1,0 +1,182 @@
+"""`verify`: it names what is amiss, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.cli.golden import check_golden
+from tests.cli.inside import run_inside
+from tests.cli.program import Result
+from tests.support.cachebuilder import CacheBuilder, digest_of, snapshot
+from tests.support.documents import Json
+from tests.support.oracle import load
+from tests.support.realcaches import REAL_CACHES, RealCache, unpack
+from tests.support.verify_oracle import Found, found_in
+
+NOTHING = Found(*[frozenset()] * 9)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return unpack("pulled", tmp_path)
+
+
+@pytest.fixture
+def damaged(cache: Path) -> tuple[Path, Found]:
+    """The issue's own list, in one copy: each kind once."""
+    largest = sorted(path for path in (cache / "blobs").iterdir() if path.stat().st_size > 3000)
+    short, missing, altered = largest[:3]
+    os.truncate(short, 1000)
+    missing.unlink()
+    content = altered.read_bytes()
+    altered.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    orphan = cache / "blobs" / digest_of(b"orphan")
+    orphan.write_bytes(b"orphan")
+    (cache / "blobs" / "README").write_bytes(b"foreign")
+    images = [path for path in sorted((cache / "img").iterdir()) if b'"layers":[' in read(path)]
+    needing = [path for path in images if missing.name.encode() in read(path)]
+    (broken,) = [path for path in images if b"curl:8.5.0" in read(path)]
+    broken.write_bytes(read(broken)[:-10])
+
+    def named(*paths: Path) -> frozenset[str]:
+        return frozenset(path.relative_to(cache).as_posix() for path in paths)
+
+    return cache, NOTHING._replace(
+        unreadable=named(broken),
+        broken=frozenset((f"img/{path.name}", f"blobs/{missing.name}") for path in needing),
+        resized=named(short),
+        altered=named(altered),
+        orphans=named(orphan),
+        dangling=None,
+        foreign=frozenset({"blobs/README"}),
+    )
+
+
+def verify(*args: str, cache: Path) -> Result:
+    return run_inside("verify", *args, cache=cache)
+
+
+def read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def document(result: Result) -> Json:
+    found: Json = json.loads(result.out)
+    assert (found["version"], found["command"]) == (1, "verify")
+    return found
+
+
+@pytest.mark.parametrize("name", REAL_CACHES)
+def test_a_real_cache_is_clean(name: RealCache, tmp_path: Path) -> None:
+    root = unpack(name, tmp_path)
+    before = snapshot(root)
+    text = verify(cache=root)
+    assert (text.code, text.err) == (0, "")
+    check_golden(f"verify-{name}.txt", text.out)
+    result = verify("--content", "--strict", "--format", "json", cache=root)
+    found = document(result)
+    assert (result.code, result.err, found["clean"]) == (0, "", True)
+    assert found_in(found) == NOTHING
+    blobs = list((root / "blobs").iterdir())
+    assert found["content"]["blobs"] == len(blobs)
+    assert found["content"]["bytes"] == sum(blob.stat().st_size for blob in blobs)
+    assert snapshot(root) == before
+
+
+def test_each_damage_is_named_and_nothing_else(damaged: tuple[Path, Found]) -> None:
+    root, expected = damaged
+    before = snapshot(root)
+    whole = verify("--content", "--format", "json", cache=root)
+    assert (whole.code, whole.err) == (3, "")
+    assert found_in(document(whole)) == expected
+    assert document(whole)["clean"] is False
+    quick = verify("--format", "json", cache=root)
+    assert quick.code == 3
+    # What is altered has the size that it should have.
+    assert found_in(document(quick)) == expected._replace(altered=frozenset())
+    text = verify("--content", cache=root)
+    assert (text.code, text.err) == (3, "")
+    check_golden("verify-damaged.txt", without_rate(text.out))
+    assert snapshot(root) == before
+
+
+def without_rate(text: str) -> str:
+    return "".join(
+        f"{line.rpartition(',')[0]}, <rate>\n" if line.startswith("Content read: ") else f"{line}\n"
+        for line in text.splitlines()
+    )
+
+
+def test_notes_change_the_exit_code_only_when_asked_to(cache: Path) -> None:
+    (cache / "blobs" / digest_of(b"orphan")).write_bytes(b"orphan")
+    (cache / "img" / "README").write_bytes(b"foreign")
+    result = verify(cache=cache)
+    assert (result.code, result.err) == (0, "")
+    assert "Damage: none\nNotes: 1 orphan (6 B), 1 foreign file or folder\n" in result.out
+    assert verify("--strict", "--summary", cache=cache).code == 3
+
+
+def test_a_summary_has_no_line_for_each(damaged: tuple[Path, Found]) -> None:
+    root, expected = damaged
+    result = verify("--content", "--summary", "--format", "json", cache=root)
+    found = document(result)
+    totals = {
+        key: len(value) if value is not None else None for key, value in found_items(expected)
+    }
+    assert {key: found["totals"][key] for key in totals} == totals
+    assert "broken" not in found
+
+
+def found_items(expected: Found) -> list[tuple[str, frozenset[object] | None]]:
+    whole = expected._asdict()
+    del whole["broken"]
+    return list(whole.items())
+
+
+def test_a_sample_is_the_same_for_the_same_seed(cache: Path) -> None:
+    args = ("--content", "--sample", "10%", "--summary")
+    first = verify(*args, "--seed", "5", cache=cache)
+    assert first.code == 0
+    assert "Content read: 10 blobs, " in first.out
+    assert "(sample 10%, seed 5)" in first.out
+    found = document(verify(*args, "--format", "json", cache=cache))
+    content = found["content"]
+    assert (content["blobs"], content["sample"]) == (10, 0.1)
+    again = document(verify(*args, "--seed", str(content["seed"]), "--format", "json", cache=cache))
+    assert again["content"]["bytes"] == content["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sample", "5%"], "--content"),
+        (["--content", "--sample", "5"], "--sample: not a percentage: '5'"),
+        (["--content", "--sample", "0%"], "more than 0%"),
+        (["--content", "--sample", "101%"], "at most 100%"),
+        (["--content", "--seed", "5"], "--sample"),
+        (["--content", "--sample", "5%", "--seed", str(2**64)], "at most"),
+        (["--format", "xml"], "--format"),
+    ],
+)
+def test_usage_errors(options: list[str], message: str, tmp_path: Path) -> None:
+    CacheBuilder(tmp_path)
+    result = verify(*options, cache=tmp_path)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
+def test_no_cache_is_exit_code_10(tmp_path: Path) -> None:
+    assert verify(cache=tmp_path / "nothing").code == 10
+
+
+def test_a_cache_without_its_blobs_is_broken_altogether(cache: Path) -> None:
+    images = [one for one in load(cache).manifests.values() if not one.is_list]
+    shutil.rmtree(cache / "blobs")
+    result = verify("--content", "--format", "json", cache=cache)
+    assert (result.code, result.err) == (3, "")
+    needed = frozenset((one.path, f"blobs/{blob}") for one in images for blob in one.blobs)
+    assert found_in(document(result)) == NOTHING._replace(broken=needed)
