@@ -53,7 +53,7 @@ def test_the_wheel_brings_the_program_its_man_page_and_the_licence(wheel: set[st
     assert f"{about}.dist-info/licenses/LICENSE" in wheel
 
 
-@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "docs", "tools"])
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "docs", "packaging", "tools"])
 def test_the_sdist_has_all_that_its_tests_need(source: set[str], folder: str) -> None:
     assert files(folder) <= source
 

@@ -6,11 +6,10 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
-from tools.command_tree import Command, read_program, typer_program
+from tests.support.command_lines import parse
+from tools.command_tree import Command, read_program
 from tools.reference import ROOT, commands_page, outdated, pages
 
 from fastprune.cli.commands import COMMANDS
@@ -21,7 +20,7 @@ LEAVES = tuple(PROGRAM.leaves())
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 _BLOCK = re.compile(r"^(?P<fence>```+)\w*\n(?P<text>.*?)^(?P=fence)", re.MULTILINE | re.DOTALL)
-_INLINE = re.compile(r"`(fastprune [^`]+)`")
+_INLINE = re.compile(r"`(?:\w+=\S+ )?(fastprune [^`]+)`")
 
 
 def test_the_reference_is_what_the_program_says() -> None:
@@ -66,7 +65,7 @@ def command_lines() -> Iterator[tuple[str, str]]:
 
 def _commands(block: str) -> Iterator[str]:
     for line in block.replace("\\\n", " ").splitlines():
-        found = re.match(r"(?:\$ )?(?:sudo )?(fastprune .*)", line.strip())
+        found = re.match(r"(?:\$ |sudo |ExecStart=|\w+=\S+ |/\S+/)*(fastprune .*)", line.strip())
         if found:
             yield re.split(r" [|>] | && |; |  +#", found[1])[0]
 
@@ -90,20 +89,3 @@ def test_a_command_line_in_a_page_is_one_of_the_program(page: str, line: str) ->
 def test_what_is_no_command_line_of_the_program_is_seen(line: str) -> None:
     with pytest.raises(Exception, match="[Nn]o such|requires|not a valid|[Uu]nexpected"):
         parse(line.split())
-
-
-def parse(words: list[str]) -> None:
-    """Parses a command line without running it.
-
-    Raises:
-        UsageError: Of typer's: it is no command line of the program.
-    """
-    command: Any = typer_program()
-    context = typer.Context(command, info_name="fastprune")
-    while isinstance(command, typer.core.TyperGroup):
-        _, words, _ = command.make_parser(context).parse_args(words)
-        if not words:
-            return
-        name, command, words = command.resolve_command(context, words)
-        context = typer.Context(command, info_name=name, parent=context)
-    command.parse_args(context, words)
