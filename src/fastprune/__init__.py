@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastprune.api import apply, prune, scan, verify
+    from fastprune.delete_limits import DeleteLimits
     from fastprune.errors import (
+        DeleteLimitError,
         FastpruneError,
         JournalError,
         LockedError,
@@ -43,7 +45,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "api": ("apply", "prune", "scan", "verify"),
     "limits": ("Limits",),
+    "delete_limits": ("DeleteLimits",),
     "errors": (
+        "DeleteLimitError",
         "FastpruneError",
         "JournalError",
         "LockedError",
@@ -73,6 +77,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = (
     "CacheIndex",
+    "DeleteLimitError",
+    "DeleteLimits",
     "Digest",
     "FastpruneError",
     "Findings",

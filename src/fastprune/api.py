@@ -25,6 +25,8 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 
+from fastprune.delete_limits import DeleteLimits
+from fastprune.errors import DeleteLimitError
 from fastprune.executors import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor, available_jobs
@@ -171,6 +173,7 @@ async def prune(
     executor: Executor | None = None,
     jobs: int | None = None,
     limits: Limits | None = None,
+    delete_limits: DeleteLimits | None = None,
     lock_wait: float = 0,
     grace: float = 0,
     max_seconds: float | None = None,
@@ -192,6 +195,7 @@ async def prune(
         executor: See `scan`.
         jobs: See `scan`.
         limits: See `apply`.
+        delete_limits: What may go at most. By default one manifest has to be left.
         lock_wait: Seconds to wait for another fastprune to end.
         grace: Spare blobs that were written in the last so many seconds.
         max_seconds: End cleanly after this time, whatever is left.
@@ -211,9 +215,13 @@ async def prune(
         DurationError: The time ran out before anything was removed.
         TrashError: The trash can't be made; nothing was moved.
         UnreadableManifestsError: See `make_plan`.
+        DeleteLimitError: More would go than may; nothing was deleted. A dry run says so in
+            its report.
     """
     folder = os.fspath(root)
     policy.check()
+    allowed = delete_limits or DeleteLimits()
+    allowed.check()
     await anyio.to_thread.run_sync(check_root, folder)
     deadline = None if max_seconds is None else time.monotonic() + max_seconds
     plan_options = PlanOptions(
@@ -233,6 +241,9 @@ async def prune(
                     checkpoint=checkpoint,
                 )
             )
+        exceeded = allowed.exceeded_by(timed.plan)
+        if exceeded and not dry_run:
+            raise DeleteLimitError(exceeded)
         if confirm and not dry_run and not timed.plan.is_empty and not await confirm(timed.plan):
             return None
         pace = (limits or Limits()).until(deadline, time.monotonic)
@@ -244,7 +255,7 @@ async def prune(
             progress=progress,
             journal=journal,
         )
-        return replace(report, seconds=timed.seconds | report.seconds)
+        return replace(report, seconds=timed.seconds | report.seconds, exceeded=exceeded)
 
     if dry_run:
         return await work()

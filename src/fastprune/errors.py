@@ -10,14 +10,15 @@ The exit-code table of the documentation is generated from this module
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 EXIT_CODES: dict[int, str] = {
     0: "done (nothing to do included)",
     1: "error",
     2: "usage: the command line or the configuration file is wrong; nothing was deleted",
     3: "partial: some deletions failed, or a limit stopped the run cleanly; verify: damage",
-    4: "refused as unsafe: unreadable manifests, or manifests that appeared during the prune",
+    4: "refused as unsafe: unreadable manifests, a plan beyond the delete limits or for another "
+    "cache, or manifests that appeared during the prune",
     10: "no cache at that path",
     11: "locked by another fastprune, or a server runs on the cache",
     130: "stopped by SIGINT between two batches; the report was written",
@@ -130,4 +131,40 @@ class UnreadableManifestsError(FastpruneError):
         super().__init__(
             f"{len(self.faults)} manifest {files} can't be read or understood, "
             "so it is unknown which blobs they need"
+        )
+
+
+class Exceeded(NamedTuple):
+    """A limit that a plan goes beyond.
+
+    Attributes:
+        limit: Its name: that of the option, without dashes.
+        most: What it allows: manifests, bytes or percent.
+        planned: What the plan comes to, in the same unit.
+        text: Both, in words.
+    """
+
+    limit: str
+    most: float
+    planned: float
+    text: str
+
+
+class DeleteLimitError(FastpruneError):
+    """A plan that would remove more than it may.
+
+    Attributes:
+        exceeded: The limits that it goes beyond.
+    """
+
+    exit_code = 4
+    hint = "nothing was deleted; narrow the selection or raise the limit"
+
+    def __init__(self, exceeded: Sequence[Exceeded]) -> None:
+        self.exceeded = tuple(exceeded)
+        if any(one.limit == "allow-remove-all" for one in self.exceeded):
+            self.hint += "; if the cache is to be emptied, give --allow-remove-all"
+        super().__init__(
+            "the plan goes beyond the delete limits: "
+            + "; ".join(one.text for one in self.exceeded)
         )

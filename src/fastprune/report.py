@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.errors import Exceeded
 from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan import LeftOut, PrunePlan
@@ -58,6 +59,8 @@ class PruneReport:
         seconds: How long each step took: scan, plan, apply.
         trash: Whether files were moved into the trash instead of being deleted.
         trash_run: The run that they are in; empty if nothing was moved.
+        exceeded: Of a dry run: the delete limits that the plan goes beyond, so that it
+            would be refused.
     """
 
     plan: PrunePlan
@@ -76,6 +79,7 @@ class PruneReport:
     seconds: dict[str, float]
     trash: bool = False
     trash_run: str = ""
+    exceeded: tuple[Exceeded, ...] = ()
 
     @property
     def manifests(self) -> Rows:
@@ -85,7 +89,7 @@ class PruneReport:
     @property
     def exit_code(self) -> int:
         """0; 3 if something is left that should have gone; 4 if that was for safety."""
-        if self.appeared:
+        if self.appeared or self.exceeded:
             return 4
         partial = self.failures or self.changed or self.left or self.stopped or self.plan.left_out
         return 3 if partial else 0
@@ -168,6 +172,8 @@ def _totals(report: PruneReport) -> Iterator[str]:
         yield f"Failed: {len(report.failures)}"
     if report.stopped:
         yield f"Stopped: {report.stopped}; files left to remove: {report.left}"
+    for one in report.exceeded:
+        yield f"Would be refused: {one.text}"
     yield f"Time: {format_seconds(sum(report.seconds.values()))}"
 
 
@@ -211,6 +217,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "failed": [failure._asdict() for failure in report.failures],
         "changed": list(report.changed),
         "appeared": list(report.appeared),
+        "exceeded": exceeded_items(report.exceeded),
         "corrupt": [{"path": path, "reason": reason} for path, reason in index.faults],
     }
     if report.plan.left_out is not None:
@@ -220,6 +227,11 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         document["blobs"] = _blob_items(report)
         document["protected"] = _protected_items(report)
     return document
+
+
+def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:
+    """Delete limits that a plan goes beyond, for a JSON document."""
+    return [{"limit": one.limit, "most": one.most, "planned": one.planned} for one in exceeded]
 
 
 def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:

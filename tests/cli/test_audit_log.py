@@ -22,7 +22,8 @@ import fastprune
 
 ORPHANS = 2_000
 NGINX = ("prune", "--pattern", "nginx")
-EVERYTHING = ("prune", "--pattern", ".")
+EVERYTHING = ("prune", "--pattern", ".", "--allow-remove-all")
+ONLY_ORPHANS = ("prune", "--orphans-only", "--allow-remove-all")
 
 
 @pytest.fixture
@@ -183,8 +184,8 @@ def test_after_a_signal_the_log_has_all_that_went_and_an_end(
 ) -> None:
     root = many_orphans(tmp_path / "cache")
     before = files(root)
-    options = ("--orphans-only", "--max-deletes-per-second", str(ORPHANS), "--summary")
-    with started("prune", *options, "--audit-log", log, cache=root) as process:
+    options = ("--max-deletes-per-second", str(ORPHANS), "--summary")
+    with started(*ONLY_ORPHANS, *options, "--audit-log", log, cache=root) as process:
         wait_until(lambda: len(files(root)) < ORPHANS)
         process.send_signal(number)
         result = finish(process)
@@ -198,8 +199,8 @@ def test_after_a_signal_the_log_has_all_that_went_and_an_end(
 def test_a_killed_prune_leaves_whole_lines_that_are_all_true(log: Path, tmp_path: Path) -> None:
     root = many_orphans(tmp_path / "cache")
     before = files(root)
-    options = ("--orphans-only", "--max-deletes-per-second", str(ORPHANS), "--concurrency", "1")
-    with started("prune", *options, "--audit-log", log, cache=root) as process:
+    options = ("--max-deletes-per-second", str(ORPHANS), "--concurrency", "1")
+    with started(*ONLY_ORPHANS, *options, "--audit-log", log, cache=root) as process:
         wait_until(lambda: len(files(root)) < ORPHANS - 400)
         process.kill()
         finish(process)
@@ -219,7 +220,7 @@ def test_what_failed_or_changed_is_in_the_log_too(log: Path, tmp_path: Path) -> 
     log.chmod(0o666)
     try:
         result = run(
-            *("prune", "--pattern", "a", "--audit-log", log),
+            *("prune", "--pattern", "a", "--allow-remove-all", "--audit-log", log),
             cache=builder.root,
             prefix=without_privileges(),
         )
@@ -247,8 +248,8 @@ def test_a_log_that_fails_half_way_stops_the_prune_and_the_missing_lines_are_cou
     root = many_orphans(tmp_path / "cache")
     # A file may be no larger than this: the shell counts in blocks of 512 or 1024 bytes.
     script = 'ulimit -f 40; exec "$@"'
-    options = ("--orphans-only", "--concurrency", "1", "--summary", "--audit-log", log)
-    result = through_shell(script, "prune", *options, cache=root)
+    options = ("--concurrency", "1", "--summary", "--audit-log", log)
+    result = through_shell(script, *ONLY_ORPHANS, *options, cache=root)
     assert result.code == 3
     left = files(root)
     assert 0 < len(left) < ORPHANS
@@ -258,7 +259,7 @@ def test_a_log_that_fails_half_way_stops_the_prune_and_the_missing_lines_are_cou
     # The first line and the one that ends it are no files.
     assert len(whole) + int(missing) == ORPHANS - len(left) + 2
     # The next run begins a line of its own.
-    again = run("prune", "--orphans-only", "--summary", "--audit-log", log, cache=root)
+    again = run(*ONLY_ORPHANS, "--summary", "--audit-log", log, cache=root)
     assert again.code == 0
     *_, end = log.read_text().splitlines()
     assert json.loads(end)["event"] == "end"

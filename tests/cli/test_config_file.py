@@ -73,7 +73,7 @@ def selected(result: Result) -> set[str]:
     ],
 )
 def test_the_file_says_what_to_prune(config: str, urls: set[str], shared: Path) -> None:
-    assert selected(prune_with(config, shared, "--dry-run")) == urls
+    assert selected(prune_with(config, shared, "--dry-run", "--allow-remove-all")) == urls
 
 
 def test_the_command_line_overrides_key_by_key(own: Path) -> None:

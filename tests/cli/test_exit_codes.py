@@ -51,7 +51,8 @@ def test_folders_that_the_server_has_not_made_yet_count_as_empty(tmp_path: Path)
     (builder.root / "lts").rmdir()
     (builder.root / "blobs").rmdir()
     assert run("list", "--format", "url", cache=builder.root).out == "a:1\n"
-    assert run("prune", "--pattern", "a", cache=builder.root).code == 0
+    options = ("--pattern", "a", "--allow-remove-all")
+    assert run("prune", *options, cache=builder.root).code == 0
     assert {path.name for path in builder.root.iterdir()} == {"img"}
 
 

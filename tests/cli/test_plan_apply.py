@@ -159,8 +159,9 @@ def test_a_plan_for_another_cache_is_refused(cache: Path, tmp_path: Path) -> Non
 def test_unreadable_manifests_refuse_both(tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path / "cache")
     builder.image("r/a:1")
+    builder.image("q:1")
     file = tmp_path / "plan"
-    assert run("plan", "--pattern", "r", "-o", file, cache=builder.root).code == 0
+    assert run("plan", "--pattern", "r/a", "-o", file, cache=builder.root).code == 0
     path = builder.corrupt(Corruption.ARRAY)
     before = snapshot(tmp_path)
     refused = run("plan", "--pattern", "r", "-o", file, "--format", "json", cache=builder.root)
@@ -246,7 +247,7 @@ def test_a_limit_stops_apply_and_the_next_one_goes_on(cache: Path, tmp_path: Pat
 
 def test_a_reader_that_goes_away_is_no_error(cache: Path) -> None:
     result = run(
-        *("plan", "--pattern", ".", "-o", "-", "-q"),
+        *("plan", "--pattern", ".", "--allow-remove-all", "-o", "-", "-q"),
         cache=cache,
         prefix=["sh", "-c", '"$@" | head -n 1', "sh"],
     )

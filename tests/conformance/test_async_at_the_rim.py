@@ -15,7 +15,7 @@ PURE = (
     *("text", "quantities", "errors", "limits", "pools", "runs", "trash.model", "trash.report"),
     *("states", "planfile", "planfile.encoding", "planfile.decoding", "replanning"),
     *("lookup", "explanation", "explanation_report", "cells", "style", "metrics"),
-    *("verdicts", "verification", "verification_report"),
+    *("verdicts", "verification", "verification_report", "delete_limits"),
 )
 # What leads out of a process, asks a clock, or needs an event loop.
 FORBIDDEN = {

@@ -56,7 +56,8 @@ def test_files_that_are_rewritten_in_place_are_never_taken_for_corrupt(
             listed = run("list", "--format", "url", "--jobs", jobs, cache=builder.root)
             assert (listed.code, listed.err) == (0, "")
             assert listed.out.splitlines() == urls
-            planned = run("prune", "-n", "--pattern", "a", "--jobs", jobs, cache=builder.root)
+            options = ("--pattern", "a", "--allow-remove-all", "--jobs", jobs)
+            planned = run("prune", "-n", *options, cache=builder.root)
             assert (planned.code, planned.err) == (0, "")
             assert planned.out.splitlines()[1:21] == urls
 

@@ -130,7 +130,8 @@ def test_a_killed_prune_leaves_no_manifest_without_its_blobs(tmp_path: Path) -> 
     images = builder.root / "img"
     modified = images.stat().st_mtime_ns
     # Slow enough to be caught in the middle of it.
-    options = ("--pattern", "a", "--max-deletes-per-second", str(IMAGES))
+    everything = ("--pattern", "a", "--allow-remove-all")
+    options = (*everything, "--max-deletes-per-second", str(IMAGES))
     with started("prune", *options, cache=builder.root) as process:
         wait_until(lambda: images.stat().st_mtime_ns != modified)
         process.send_signal(signal.SIGKILL)
@@ -138,5 +139,5 @@ def test_a_killed_prune_leaves_no_manifest_without_its_blobs(tmp_path: Path) -> 
     after = load(builder.root)
     assert 0 < len(after.manifests) < len(before.manifests)
     assert kept_images_lost_blobs(before, after) == []
-    assert run("prune", "--pattern", "a", cache=builder.root).code == 0
+    assert run("prune", *everything, cache=builder.root).code == 0
     assert files(builder.root) == set()

@@ -16,7 +16,7 @@ LONG_AGO = 10**18
 COMMANDS: Mapping[str, tuple[int, tuple[str, ...]]] = {
     "dry run": (0, ("prune", "--dry-run", "--pattern", "nginx,kube-")),
     "dry run with workers": (0, ("prune", "-n", "--pattern", "nginx", "--jobs", "2")),
-    "dry run of all": (0, ("prune", "-n", "--date", "9999-01-01", "--format", "json", "--yes")),
+    "dry run of all": (4, ("prune", "-n", "--date", "9999-01-01", "--format", "json", "--yes")),
     "list": (0, ("list",)),
     "nothing to do": (0, ("prune", "--pattern", "no-such-image")),
     "usage error": (2, ("prune", "--pattern", "")),

@@ -108,7 +108,7 @@ def test_a_folder_without_permission_is_exit_code_3_and_named_in_text_and_json(
     before = load(builder.root)
     with read_only(builder.root / "lts"):
         result = run(
-            *("prune", "--pattern", "a:latest,b:1", "--format", "json"),
+            *("prune", "--pattern", "a:latest,b:1", "--allow-remove-all", "--format", "json"),
             cache=builder.root,
             prefix=without_privileges(),
         )
@@ -132,11 +132,15 @@ def test_a_folder_without_permission_is_exit_code_3_and_named_in_text_and_json(
 def test_blobs_that_could_not_be_deleted_go_with_the_next_run(builder: CacheBuilder) -> None:
     builder.image("a:1", layers=[builder.blob(10)])
     with read_only(builder.root / "blobs"):
-        result = run("prune", "--pattern", "a", cache=builder.root, prefix=without_privileges())
+        result = run(
+            *("prune", "--pattern", "a", "--allow-remove-all"),
+            cache=builder.root,
+            prefix=without_privileges(),
+        )
     assert result.code == 3
     assert "Failed: 2\n" in result.out
     assert {path.split("/")[0] for path in files(builder.root)} == {"blobs"}
-    assert run("prune", "--orphans-only", cache=builder.root).code == 0
+    assert run("prune", "--orphans-only", "--allow-remove-all", cache=builder.root).code == 0
     assert files(builder.root) == set()
 
 

@@ -36,7 +36,7 @@ def test_a_prune_gets_by_with_few_open_files(limit: int, tmp_path: Path) -> None
     for number in range(300):
         builder.image(f"a:{number}")
     script = f'ulimit -Sn {limit}; exec "$@"'
-    options = ("--pattern", "a", "--concurrency", "64", "--jobs", "8")
+    options = ("--pattern", "a", "--allow-remove-all", "--concurrency", "64", "--jobs", "8")
     result = through_shell(script, "prune", *options, cache=builder.root)
     assert (result.code, result.err) == (0, "")
     assert files(builder.root) == set()

@@ -78,7 +78,7 @@ def test_a_digest_name_makes_no_cached_file_of_it(
         return {path: stamp for path, stamp in found.items() if path.startswith(precious)}
 
     before = stamps()
-    result = run("prune", "--pattern", "a:", cache=builder.root)
+    result = run("prune", "--pattern", "a:", "--allow-remove-all", cache=builder.root)
     assert result.code == 0
     assert all(path in result.err for path in foreign)
     assert files(builder.root) == foreign
@@ -106,7 +106,9 @@ def test_odd_names_are_counted_and_never_deleted(tmp_path: Path) -> None:
             builder.raw(folder, name, b"")
         with open(os.fsencode(builder.root / folder) + b"/\xff\xfe", "wb"):
             pass
-    result = run("prune", "--pattern", ".", "--format", "json", cache=builder.root)
+    result = run(
+        *("prune", "--pattern", ".", "--allow-remove-all", "--format", "json"), cache=builder.root
+    )
     assert result.code == 0
     report = json.loads(result.out)
     assert report["cache"]["foreign"] == len(FOLDERS) * (len(ODD_NAMES) + 1)

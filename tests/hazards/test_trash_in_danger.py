@@ -380,7 +380,11 @@ def test_without_permission_nothing_is_moved(cache: Path) -> None:
     before = entries(cache)
     cache.chmod(0o555)
     try:
-        result = run("prune", "--pattern", ".", "--trash", cache=cache, prefix=without_privileges())
+        result = run(
+            *("prune", "--pattern", ".", "--allow-remove-all", "--trash"),
+            cache=cache,
+            prefix=without_privileges(),
+        )
     finally:
         cache.chmod(0o755)
     assert (result.code, result.out) == (1, "")
@@ -432,7 +436,7 @@ def test_blobs_that_are_nowhere_any_more_are_reported(tmp_path: Path) -> None:
     builder.image("a:1", layers=[shared])
     builder.image("b:1", layers=[shared], config=config)
     prune_to_trash(builder.root, Policy(patterns=("a:1",)))
-    assert run("prune", "--pattern", "b:1", cache=builder.root).code == 0
+    assert run("prune", "--pattern", "b:1", "--allow-remove-all", cache=builder.root).code == 0
     report = restore_now(builder.root)
     assert (report.missing_blobs, report.exit_code) == ((shared,), 0)
 

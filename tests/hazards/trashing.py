@@ -9,7 +9,7 @@ import anyio
 from tests.support.cachebuilder import Stamp, snapshot
 
 import fastprune
-from fastprune import Limits, Policy, PruneReport
+from fastprune import DeleteLimits, Limits, Policy, PruneReport
 from fastprune.deleter import Restorer
 from fastprune.executors.inline import InlineExecutor
 from fastprune.trash.changing import empty, restore
@@ -37,6 +37,7 @@ def prune_to_trash(
             root,
             policy,
             force=True,
+            delete_limits=DeleteLimits(allow_remove_all=True),
             trash_run=run,
             allow_broken=allow_broken,
             skip_corrupt=skip_corrupt,

@@ -11,7 +11,7 @@ import anyio
 from tests.support.strategies import Request
 
 import fastprune
-from fastprune import CacheIndex, Policy, PruneReport, ScanOptions
+from fastprune import CacheIndex, DeleteLimits, Policy, PruneReport, ScanOptions
 from fastprune.executors import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.scanner import scan_cache
@@ -63,6 +63,7 @@ def prune(root: Path, request: Request, *, dry_run: bool = False) -> PruneReport
             skip_corrupt=request.skip_corrupt,
             # Else all processes of this machine are looked at, for a server.
             force=True,
+            delete_limits=DeleteLimits(allow_remove_all=True),
         )
         assert report is not None
         return report

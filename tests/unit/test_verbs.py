@@ -19,7 +19,16 @@ from tests.support.realcaches import unpack
 
 import fastprune
 import fastprune.api
-from fastprune import Limits, LockedError, NoCacheError, Policy, PrunePlan, ScanOptions, UsageError
+from fastprune import (
+    DeleteLimits,
+    Limits,
+    LockedError,
+    NoCacheError,
+    Policy,
+    PrunePlan,
+    ScanOptions,
+    UsageError,
+)
 from fastprune.errors import DurationError
 from fastprune.executors.inline import InlineExecutor
 
@@ -29,6 +38,7 @@ R = TypeVar("R")
 pytestmark = pytest.mark.anyio
 
 TYPHA = Policy(patterns=("calico/typha:v3.27.0",))
+ANYTHING = DeleteLimits(allow_remove_all=True)
 
 
 @pytest.fixture
@@ -39,7 +49,9 @@ def root(tmp_path: Path) -> Path:
 async def pruned(
     root: Path, policy: Policy, *, dry_run: bool = False, limits: Limits | None = None
 ) -> fastprune.PruneReport:
-    report = await fastprune.prune(root, policy, dry_run=dry_run, limits=limits, force=True)
+    report = await fastprune.prune(
+        root, policy, dry_run=dry_run, limits=limits, delete_limits=ANYTHING, force=True
+    )
     assert report is not None
     return report
 
@@ -311,7 +323,9 @@ async def test_time_that_is_over_ends_the_run_cleanly(
 
     monkeypatch.setattr(fastprune.api, "time", Clock)
     limits = Limits(concurrency=1)
-    report = await fastprune.prune(tmp_path, ORPHANS, limits=limits, max_seconds=3_600, force=True)
+    report = await fastprune.prune(
+        tmp_path, ORPHANS, limits=limits, delete_limits=ANYTHING, max_seconds=3_600, force=True
+    )
     assert report is not None
     assert report.stopped == "--max-duration"
     assert 0 < report.left == len(files(tmp_path)) < MANY

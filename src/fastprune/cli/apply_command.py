@@ -8,12 +8,13 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions
-from fastprune.cli.prune_options import PruneOptions
+from fastprune.cli.prune_options import DeleteLimitOptions, PruneOptions
 
 
-@command("apply", PruneOptions)
+@command("apply", DeleteLimitOptions, PruneOptions)
 def apply_plan(
     options: GlobalOptions,
+    limits: DeleteLimitOptions,
     pruning: PruneOptions,
     file: Annotated[str, typer.Argument(metavar="FILE", help="What plan wrote.")],
     grace: Annotated[
@@ -29,8 +30,9 @@ def apply_plan(
 
     Scans the cache again. What changed, was pulled or is needed since the plan was made is
     left, and named with the reason; the exit code is 3 then. A plan that was made for
-    another cache is refused with exit code 4, a file that was altered with 2.
+    another cache, or that removes more than it may, is refused with exit code 4, a file
+    that was altered with 2.
     """
     from fastprune.cli.applying import apply
 
-    return apply(options, pruning, file=file, grace=grace)
+    return apply(options, limits, pruning, file=file, grace=grace)

@@ -9,7 +9,8 @@ from fastprune.cli.carrying import carry_out, check_form, seconds_of
 from fastprune.cli.config import prune_settings
 from fastprune.cli.metering import Note, metered
 from fastprune.cli.options import GlobalOptions
-from fastprune.cli.prune_options import PruneOptions
+from fastprune.cli.prune_options import DeleteLimitOptions, PruneOptions
+from fastprune.cli.refusing import delete_limits_of
 from fastprune.cli.session import open_session
 from fastprune.executors import Executor
 from fastprune.pipeline import PlanOptions, TimedPlan, work_out_again
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from fastprune.planfile import SavedPlan
 
 
-def apply(options: GlobalOptions, pruning: PruneOptions, *, file: str, grace: str | None) -> int:
+def apply(
+    options: GlobalOptions,
+    limits: DeleteLimitOptions,
+    pruning: PruneOptions,
+    *,
+    file: str,
+    grace: str | None,
+) -> int:
     """Carries out a saved plan, prints the report, and gives the exit code.
 
     Raises:
@@ -33,6 +41,7 @@ def apply(options: GlobalOptions, pruning: PruneOptions, *, file: str, grace: st
     def work(note: Note) -> int:
         check_form(pruning.form)
         spared = seconds_of(grace, "--grace")
+        delete_limits = delete_limits_of(limits)
         check_root(session.image_path)
         saved = _load(file)
         plan_options = PlanOptions(
@@ -49,7 +58,7 @@ def apply(options: GlobalOptions, pruning: PruneOptions, *, file: str, grace: st
                 progress=session.progress(),
             )
 
-        return carry_out(session, "apply", pruning, plan, note=note)
+        return carry_out(session, "apply", pruning, delete_limits, plan, note=note)
 
     return metered(pruning.metrics_file, "apply", session.image_path, work, dry_run=dry_run)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fastprune.cli.messages import notice
 from fastprune.cli.metering import Note
 from fastprune.cli.prune_options import PruneOptions
+from fastprune.cli.refusing import REFUSALS, refusal
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import (
     Session,
@@ -22,7 +23,8 @@ from fastprune.cli.session import (
     write_json,
 )
 from fastprune.cli.warnings import warn_of_servers
-from fastprune.errors import UnreadableManifestsError, UsageError
+from fastprune.delete_limits import DeleteLimits
+from fastprune.errors import DeleteLimitError, UsageError
 from fastprune.executors import Executor
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
 from fastprune.metrics import NOTHING_DONE, plan_values, report_values
@@ -42,7 +44,13 @@ WorkOut = Callable[[Executor, float | None], TimedPlan]
 
 
 def carry_out(
-    session: Session, command: str, pruning: PruneOptions, work_out: WorkOut, *, note: Note
+    session: Session,
+    command: str,
+    pruning: PruneOptions,
+    delete_limits: DeleteLimits,
+    work_out: WorkOut,
+    *,
+    note: Note,
 ) -> int:
     """Gets a plan, carries it out, prints the report, and gives the exit code.
 
@@ -50,6 +58,7 @@ def carry_out(
         session: The global options.
         command: The name of the command, for the report.
         pruning: How to carry the plan out.
+        delete_limits: What it may come to at most.
         work_out: Gets the plan, once the cache is locked.
         note: Takes down what becomes known.
 
@@ -65,8 +74,8 @@ def carry_out(
         return timed
 
     try:
-        outcome = _carry_out(session, pruning, noted)
-    except UnreadableManifestsError as error:
+        outcome = _carry_out(session, pruning, delete_limits, noted)
+    except REFUSALS as error:
         if pruning.form == "json":
             write_json(refusal(session, command, error))
         raise
@@ -79,11 +88,13 @@ def carry_out(
     if report.dry_run:
         warn_of_servers(session.image_path)
     print_report(report, command, form=pruning.form, summary=pruning.summary)
+    if report.exceeded:
+        raise DeleteLimitError(report.exceeded)
     return code
 
 
 def _carry_out(
-    session: Session, pruning: PruneOptions, work_out: WorkOut
+    session: Session, pruning: PruneOptions, delete_limits: DeleteLimits, work_out: WorkOut
 ) -> tuple[PruneReport, int] | None:
     """Gives the report and the exit code; None for a no."""
     concurrency = session.concurrency(pruning.concurrency)
@@ -99,13 +110,8 @@ def _carry_out(
             return work_out(executor, deadline)
 
     if pruning.dry_run:
-        timed = plan()
-        from fastprune.report import planned_report
-
-        if pruning.audit_log:
-            log.warning("a dry run removes nothing, so nothing is written to the audit log")
-        report = planned_report(timed.plan, trash=pruning.trash)
-        return dataclasses.replace(report, seconds=timed.seconds), report.exit_code
+        report = _rehearsed(plan(), pruning, delete_limits)
+        return report, report.exit_code
     if not pruning.force:
         refuse_servers(session.image_path)
     check_root(session.image_path)
@@ -119,6 +125,7 @@ def _carry_out(
         opened_audit(pruning.audit_log, session.image_path, run, action) as audit,
     ):
         timed = plan()
+        delete_limits.enforce(timed.plan)
         if not timed.plan.is_empty and not pruning.yes and not _confirmed(timed.plan, pruning):
             return None
         limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace).until(
@@ -141,6 +148,19 @@ def _carry_out(
         )
     code = signal_code or report.exit_code or audit.exit_code
     return dataclasses.replace(report, seconds=timed.seconds | report.seconds), code
+
+
+def _rehearsed(timed: TimedPlan, pruning: PruneOptions, delete_limits: DeleteLimits) -> PruneReport:
+    """The report of a dry run."""
+    from fastprune.report import planned_report
+
+    if pruning.audit_log:
+        log.warning("a dry run removes nothing, so nothing is written to the audit log")
+    return dataclasses.replace(
+        planned_report(timed.plan, trash=pruning.trash),
+        seconds=timed.seconds,
+        exceeded=delete_limits.exceeded_by(timed.plan),
+    )
 
 
 def check_form(form: str) -> None:
@@ -212,15 +232,3 @@ def print_report(report: PruneReport, command: str, *, form: str, summary: bool)
         write_json(as_document(report, summary=summary) | {"command": command})
     else:
         write(text_lines(report, summary=summary))
-
-
-def refusal(session: Session, command: str, error: UnreadableManifestsError) -> dict[str, object]:
-    """The JSON document of a command that unreadable manifests stopped."""
-    return {
-        "version": 1,
-        "command": command,
-        "image_path": session.image_path,
-        "error": str(error),
-        "exit_code": error.exit_code,
-        "corrupt": [{"path": path, "reason": reason} for path, reason in error.faults],
-    }

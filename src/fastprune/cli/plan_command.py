@@ -8,14 +8,15 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.prune_options import MetricsFile, PlanningOptions
+from fastprune.cli.prune_options import DeleteLimitOptions, MetricsFile, PlanningOptions
 
 
-@command("plan", SelectionOptions, PlanningOptions)
+@command("plan", SelectionOptions, PlanningOptions, DeleteLimitOptions)
 def plan_prune(
     options: GlobalOptions,
     selection: SelectionOptions,
     planning: PlanningOptions,
+    limits: DeleteLimitOptions,
     output: Annotated[
         str,
         typer.Option(
@@ -30,7 +31,8 @@ def plan_prune(
     """Work out a prune and write it to a file, for review and for apply.
 
     Changes nothing in the cache. The file holds a line of JSON for each manifest and blob
-    that would go, with the reason. The options mean what they mean for prune.
+    that would go, with the reason. The options mean what they mean for prune. A plan that
+    removes more than it may is not written, and the exit code is 4.
     """
     from fastprune.cli.metering import metered
     from fastprune.cli.planning import plan
@@ -41,5 +43,7 @@ def plan_prune(
         metrics_file,
         "plan",
         session.image_path,
-        lambda note: plan(session, selection, planning, output=output, form=form, note=note),
+        lambda note: plan(
+            session, selection, planning, limits, output=output, form=form, note=note
+        ),
     )

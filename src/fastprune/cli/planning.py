@@ -6,17 +6,18 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
-from fastprune.cli.carrying import check_form, print_report, refusal
+from fastprune.cli.carrying import check_form, print_report
 from fastprune.cli.config import prune_settings
 from fastprune.cli.metering import Note
 from fastprune.cli.options import SelectionOptions
-from fastprune.cli.prune_options import PlanningOptions
+from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions
 from fastprune.cli.pruning import plan_options_of, prune_policy
+from fastprune.cli.refusing import delete_limits_of, refusal
 from fastprune.cli.session import Session, write, write_json
 from fastprune.cli.warnings import warn_about, warn_of_servers
-from fastprune.errors import UnreadableManifestsError
+from fastprune.errors import DeleteLimitError, Exceeded, UnreadableManifestsError
 from fastprune.metrics import plan_values
-from fastprune.pipeline import work_out
+from fastprune.pipeline import TimedPlan, work_out
 from fastprune.scanner import check_root
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def plan(
     session: Session,
     selection: SelectionOptions,
     planning: PlanningOptions,
+    limits: DeleteLimitOptions,
     *,
     output: str,
     form: str,
@@ -42,6 +44,7 @@ def plan(
     policy = prune_policy(selection, planning, prune_settings(session.config))
     check_form(form)
     plan_options = plan_options_of(session, planning)
+    delete_limits = delete_limits_of(limits)
     check_root(session.image_path)
     try:
         with session.executor() as executor:
@@ -61,20 +64,39 @@ def plan(
         if form == "json" and output != STDOUT:
             write_json(refusal(session, "plan", error))
         raise
-    from fastprune.report import planned_report, text_lines
-
     note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
     warn_about(timed.plan.index)
     warn_of_servers(session.image_path)
-    report = dataclasses.replace(planned_report(timed.plan), seconds=timed.seconds)
-    if output == STDOUT:
-        _print_plan(timed.plan, plan_options.grace)
-        if not session.quiet:
-            print("\n".join(text_lines(report, summary=True)), file=sys.stderr)
-        return 0
-    _save(timed.plan, output, plan_options.grace)
-    print_report(report, "plan", form=form, summary=True)
+    exceeded = delete_limits.exceeded_by(timed.plan)
+    if not exceeded:
+        _deliver(timed.plan, output, plan_options.grace)
+    _print_totals(session, timed, exceeded, output, form)
+    if exceeded:
+        refused = DeleteLimitError(exceeded)
+        refused.hint = f"no plan was written, and {refused.hint}"
+        raise refused
     return 0
+
+
+def _deliver(plan: PrunePlan, output: str, grace: float) -> None:
+    if output == STDOUT:
+        _print_plan(plan, grace)
+    else:
+        _save(plan, output, grace)
+
+
+def _print_totals(
+    session: Session, timed: TimedPlan, exceeded: tuple[Exceeded, ...], output: str, form: str
+) -> None:
+    from fastprune.report import planned_report, text_lines
+
+    report = dataclasses.replace(
+        planned_report(timed.plan), seconds=timed.seconds, exceeded=exceeded
+    )
+    if output != STDOUT:
+        print_report(report, "plan", form=form, summary=True)
+    elif not session.quiet:
+        print("\n".join(text_lines(report, summary=True)), file=sys.stderr)
 
 
 def _print_plan(plan: PrunePlan, grace: float) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.prune_options import PlanningOptions, PruneOptions
+from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions, PruneOptions
 
 
-@command("prune", SelectionOptions, PlanningOptions, PruneOptions)
+@command("prune", SelectionOptions, PlanningOptions, DeleteLimitOptions, PruneOptions)
 def prune_manifests(
     options: GlobalOptions,
     selection: SelectionOptions,
     planning: PlanningOptions,
+    limits: DeleteLimitOptions,
     pruning: PruneOptions,
 ) -> int:
     """Remove selected manifests and the blobs that nothing needs any more.
@@ -22,4 +23,4 @@ def prune_manifests(
     """
     from fastprune.cli.pruning import prune
 
-    return prune(options, selection, planning, pruning)
+    return prune(options, selection, planning, limits, pruning)

@@ -46,6 +46,40 @@ class PlanningOptions:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteLimitOptions:
+    """How much may go at once; what would be more is refused as a whole."""
+
+    max_delete_count: Annotated[
+        int | None,
+        typer.Option(
+            "--max-delete-count",
+            metavar="N",
+            help="Refuse, with exit code 4, to remove more manifests.",
+        ),
+    ] = None
+    max_delete_size: Annotated[
+        str | None,
+        typer.Option(
+            "--max-delete-size", metavar="SIZE", help="Refuse to free more: 500GB, 1.5TiB."
+        ),
+    ] = None
+    max_delete_percent: Annotated[
+        float | None,
+        typer.Option(
+            "--max-delete-percent",
+            metavar="N",
+            help="Refuse to remove more of the manifests in the cache, in percent.",
+        ),
+    ] = None
+    allow_remove_all: Annotated[
+        bool,
+        typer.Option(
+            "--allow-remove-all", help="Go on although no manifest would be left in the cache."
+        ),
+    ] = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PruneOptions:
     """How a plan is carried out."""
 

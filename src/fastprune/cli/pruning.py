@@ -9,7 +9,8 @@ from fastprune.cli.carrying import carry_out, check_form, seconds_of
 from fastprune.cli.config import PruneSettings, prune_settings
 from fastprune.cli.metering import Note, metered
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.prune_options import PlanningOptions, PruneOptions
+from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions, PruneOptions
+from fastprune.cli.refusing import delete_limits_of
 from fastprune.cli.selection import overridden, to_policy
 from fastprune.cli.session import Session, open_session
 from fastprune.executors import Executor
@@ -22,6 +23,7 @@ def prune(
     options: GlobalOptions,
     selection: SelectionOptions,
     planning: PlanningOptions,
+    limits: DeleteLimitOptions,
     pruning: PruneOptions,
 ) -> int:
     """Prunes, prints the report, and gives the exit code.
@@ -38,6 +40,7 @@ def prune(
         policy = prune_policy(selection, planning, settings)
         check_form(pruning.form)
         plan_options = plan_options_of(session, planning)
+        delete_limits = delete_limits_of(limits)
 
         def plan(executor: Executor, deadline: float | None) -> TimedPlan:
             return work_out(
@@ -48,7 +51,7 @@ def prune(
                 progress=session.progress(),
             )
 
-        return carry_out(session, "prune", pruning, plan, note=note)
+        return carry_out(session, "prune", pruning, delete_limits, plan, note=note)
 
     return metered(pruning.metrics_file, "prune", session.image_path, work, dry_run=dry_run)
 
