@@ -1,0 +1,96 @@
+"""What the pages show is what the program prints.
+
+A block that follows the comment `<!-- cache: pulled -->` (or `loaded`) is run: every
+command of fastprune in it, on a copy of that real cache, which all blocks of a page share.
+Its output must be the lines that the page shows, where `...` stands for any lines, and
+times, durations and runs for any of their kind. What other commands print isn't compared.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.realcaches import REAL_CACHES, unpack
+from tools.command_tree import typer_program
+from tools.reference import ROOT
+
+_BLOCK = re.compile(r"^<!-- cache: (\w+) -->\n\n?```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_ANYTHING = (
+    (re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b"), "<run>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<now>"),
+    (re.compile(r"\([^()]* ago\)"), "(<age>)"),
+    (re.compile(r"^(Time: ).*"), r"\1<seconds>"),
+)
+# Where the examples pretend that the cache is.
+_SHOWN = "/var/lib/ociregistry"
+
+
+def examples() -> dict[str, list[tuple[str, str]]]:
+    """The blocks of every page that has some: the cache, and what is shown."""
+    pages = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+    found = {
+        str(page.relative_to(ROOT)): _BLOCK.findall(page.read_text(encoding="utf-8"))
+        for page in pages
+    }
+    return {page: blocks for page, blocks in found.items() if blocks}
+
+
+EXAMPLES = examples()
+
+
+def commands(block: str) -> Iterator[tuple[str, list[str]]]:
+    """The commands of a block, each with the lines that it should print."""
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, *lines = part.rstrip("\n").split("\n")
+        while command.endswith("\\"):
+            command, lines = command[:-1] + lines[0], lines[1:]
+        yield command, lines
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) > 3
+
+
+@pytest.mark.parametrize("page", EXAMPLES)
+def test_the_examples_of_a_page_print_what_it_shows(
+    page: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    caches = {name: unpack(name, tmp_path) for name in REAL_CACHES}
+    for name, block in EXAMPLES[page]:
+        (cache,) = [root for known, root in caches.items() if known == name]
+        monkeypatch.setenv("FASTPRUNE_IMAGE_PATH", str(cache))
+        for command, lines in commands(block):
+            words = shlex.split(command.replace(_SHOWN, str(cache)), comments=True)
+            if words[0] != "fastprune":
+                continue
+            # One process is quicker for a small cache, and prints the same.
+            with pytest.raises(SystemExit):
+                typer_program().main(["--jobs", "1", *words[1:]], prog_name="fastprune")
+            printed = capsys.readouterr()
+            output = (printed.err + printed.out).replace(str(cache), _SHOWN)
+            assert_shows(lines, output.splitlines(), f"{page}: {command}")
+
+
+def assert_shows(shown: list[str], printed: list[str], where: str) -> None:
+    """Checks that lines are those printed, apart from what is another in every run."""
+    expected = "\n".join(map(_plain, shown))
+    pattern = re.escape(expected).replace(r"\.\.\.", ".*")
+    pattern = re.sub(r"(^|\n)\.\*(?=\n|$)", r"\1(?:[^\n]*\n?)*?", pattern)
+    text = "\n".join(map(_plain, printed))
+    assert re.fullmatch(pattern, text), f"{where}\nshown:\n{expected}\nprinted:\n{text}"
+
+
+def _plain(line: str) -> str:
+    for pattern, kind in _ANYTHING:
+        line = pattern.sub(kind, line)
+    return line.rstrip()
