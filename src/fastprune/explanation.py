@@ -13,7 +13,9 @@ import numpy as np
 
 from fastprune.digests import DigestTable, as_digests
 from fastprune.index import CacheIndex, Rows
+from fastprune.model import Reference
 from fastprune.plan import PrunePlan
+from fastprune.quantities import format_ordinal
 from fastprune.refcounts import (
     NOBODY,
     Mask,
@@ -25,11 +27,13 @@ from fastprune.refcounts import (
     references_of,
     referrers,
 )
-from fastprune.selection import newest_pulls, select
+from fastprune.rules.ages import newest_pulls
+from fastprune.rules.tags import find_tags
+from fastprune.selection import Keep
 
-EXCLUDED = "excluded"
 NOT_SELECTED = "criteria-not-met"
 NEEDED = "needed-by-list"
+ENOUGH = "older-ones-are-enough"
 
 
 class Verdict(NamedTuple):
@@ -39,11 +43,13 @@ class Verdict(NamedTuple):
         goes: Whether it would be removed.
         reason: Why, in a word.
         because_of: The row of the list that takes it along or keeps it; `NOBODY` if none.
+        details: The criteria that it meets, or how the rule that keeps it applies.
     """
 
     goes: bool
     reason: str
-    because_of: int
+    because_of: int = NOBODY
+    details: str = ""
 
 
 class Sharing(NamedTuple):
@@ -198,8 +204,26 @@ def _sharing(index: CacheIndex, shared: Rows, unit: Mask, row: int) -> tuple[Sha
 def _verdict(plan: PrunePlan, row: int) -> Verdict:
     if plan.removed[row]:
         owner = int(plan.taken_by[row])
-        return Verdict(goes=True, reason=plan.manifest_reason(row).text, because_of=owner)
+        criteria = "" if owner != NOBODY else ", ".join(plan.policy.criteria)
+        return Verdict(
+            goes=True, reason=plan.manifest_reason(row).text, because_of=owner, details=criteria
+        )
     if plan.kept_by[row] != NOBODY:
         return Verdict(goes=False, reason=NEEDED, because_of=int(plan.kept_by[row]))
-    spared = select(plan.index, plan.policy).spared[row]
-    return Verdict(goes=False, reason=EXCLUDED if spared else NOT_SELECTED, because_of=NOBODY)
+    selection = plan.selection
+    assert selection is not None, "the plan was made of a policy"
+    keep = Keep(int(selection.kept_by[row]))
+    if keep is not Keep.NO_RULE:
+        return Verdict(goes=False, reason=keep.text, details=_keep_details(plan, row, keep))
+    return Verdict(goes=False, reason=ENOUGH if selection.meets[row] else NOT_SELECTED)
+
+
+def _keep_details(plan: PrunePlan, row: int, keep: Keep) -> str:
+    index, policy = plan.index, plan.policy
+    if keep is Keep.LAST_TAGS:
+        rank = find_tags(index, newest_pulls(index)).rank(row)
+        assert rank is not None, "it is kept for its tag"
+        repository = Reference.parse(index.url(row)).repository
+        place = "newest" if not rank else f"{format_ordinal(rank + 1)} newest"
+        return f"its tag is the {place} of {repository}, and {policy.keep_last} are kept"
+    return f"pulled or created since {policy.keep_since}, or never" if keep is Keep.RECENT else ""

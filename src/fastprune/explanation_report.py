@@ -34,6 +34,11 @@ _VERDICTS = {
     "child-of-selected-list": "it would go: this list takes it along",
     "needed-by-list": "it would stay, though it was to go: this list still needs it",
     "excluded": "it would stay: it is excluded",
+    "keep-from": "it would stay: --keep-from names it",
+    "keep-last": "it would stay: --keep-last keeps it",
+    "keep-within": "it would stay: --keep-within keeps it",
+    "older-ones-are-enough": "it would stay: it meets every criterion, but images that were "
+    "pulled longer ago are enough",
     "criteria-not-met": "it would stay: it does not meet every criterion",
 }
 
@@ -137,7 +142,8 @@ def _blob_lines(explanation: Explanation) -> Iterator[str]:
 
 
 def _verdict(verdict: Verdict) -> str:
-    return _VERDICTS[verdict.reason]
+    details = f" ({printable(verdict.details)})" if verdict.details else ""
+    return _VERDICTS[verdict.reason] + details
 
 
 def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
@@ -194,6 +200,7 @@ def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
         else {
             "goes": verdict.goes,
             "reason": verdict.reason,
+            "details": verdict.details or None,
             "because_of": None
             if verdict.because_of == NOBODY
             else _manifest(index, verdict.because_of),

@@ -24,7 +24,7 @@ from fastprune.refcounts import (
     protect,
     unreferenced,
 )
-from fastprune.selection import select
+from fastprune.selection import Selection, select
 
 _MOST_LEVELS = 32
 
@@ -86,6 +86,7 @@ class PrunePlan:
         orphans: The ids of the blobs that nothing referred to before, ascending.
         spared_blobs: The ids of blobs that nothing refers to and that stay all the same,
             because they are too young.
+        selection: What the policy selected and kept; None if a saved plan was asked instead.
         left_out: What the saved plan that this one was made of names besides; None if
             there was none.
         gone: How many files of that plan were gone.
@@ -101,6 +102,7 @@ class PrunePlan:
     blob_bytes: NDArray[np.int64]
     orphans: Rows
     spared_blobs: Rows
+    selection: Selection | None = None
     left_out: tuple[LeftOut, ...] | None = None
     gone: int = 0
 
@@ -137,6 +139,13 @@ class PrunePlan:
     def protected(self) -> Rows:
         """Rows of the manifests that were to go and are still needed by a list."""
         return np.flatnonzero(self.kept_by != NOBODY)
+
+    @property
+    def withheld(self) -> Rows:
+        """Rows of the manifests that meet every criterion and that a rule of the policy keeps."""
+        if self.selection is None:
+            return np.empty(0, dtype=np.intp)
+        return self.selection.withheld
 
     @property
     def bytes_freed(self) -> int:
@@ -229,7 +238,7 @@ def make_plan(
         raise UsageError("this index was scanned without references; scan with edges=True")
     if index.faults and not skip_corrupt:
         raise UnreadableManifestsError(index.faults)
-    selection = select(index, policy)
+    selection = select(index, policy, allow_broken=allow_broken)
     removed, taken_by = expand(index, selection.selected, selection.spared)
     kept_by = np.full(len(index), NOBODY, dtype=np.int32)
     if not allow_broken:
@@ -246,6 +255,7 @@ def make_plan(
         blob_bytes=np.maximum(index.blob_sizes[blobs], 0),
         orphans=unreferenced(index, count_references(index)),
         spared_blobs=np.empty(0, dtype=np.intp),
+        selection=selection,
     )
 
 

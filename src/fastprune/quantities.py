@@ -123,6 +123,12 @@ def format_count(count: int, singular: str, plural: str = "") -> str:
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
+def format_ordinal(number: int) -> str:
+    """An ordinal number: `1st`, `2nd`, `11th`."""
+    last = 0 if number // 10 % 10 == 1 else number % 10
+    return f"{number:,}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
+
+
 def format_seconds(seconds: float) -> str:
     """A span of time for people: `0.42 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 10:

@@ -109,13 +109,27 @@ def owned_children(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
     Returns:
         The children, distinct, and for each the list that owns it.
     """
+    heads, children = owned_edges(index, parents)
+    rows, first = np.unique(children, return_index=True)
+    return rows, heads[first]
+
+
+def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
+    """The references of lists to children that go with them; see `owned_children`.
+
+    Args:
+        index: The cache.
+        parents: Rows of lists.
+
+    Returns:
+        Rows of lists and rows of children, as pairs; a child may have several lists.
+    """
     edges = edges_of(index, parents)
     heads, children = index.child_parents[edges], index.child_rows[edges]
     owned = index.digest_urls[children]
     for at in np.flatnonzero(~owned).tolist():
         owned[at] = index.url_bytes(int(children[at])) == index.url_bytes(int(heads[at]))
-    rows, first = np.unique(children[owned], return_index=True)
-    return rows.astype(np.intp), heads[owned][first].astype(np.intp)
+    return heads[owned].astype(np.intp), children[owned].astype(np.intp)
 
 
 def lost_edges(index: CacheIndex, removed: Mask) -> tuple[Rows, Rows]:

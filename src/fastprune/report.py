@@ -17,6 +17,7 @@ from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan import LeftOut, PrunePlan
 from fastprune.quantities import format_bytes, format_seconds
+from fastprune.selection import Keep
 from fastprune.text import printable
 
 JSON_VERSION = 1
@@ -159,9 +160,7 @@ def _totals(report: PruneReport) -> Iterator[str]:
     yield f"Bytes {done}: {report.bytes_freed} ({format_bytes(report.bytes_freed)})"
     if report.trash_run:
         yield f"Trash: run {report.trash_run}; 'fastprune trash empty' frees the bytes"
-    yield f"Kept by protection: {len(report.plan.protected)}"
-    if len(report.plan.spared_blobs):
-        yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
+    yield from _kept_totals(report)
     if report.plan.left_out:
         yield f"Left out of the saved plan: {len(report.plan.left_out)}"
     if gone := report.already_gone + report.plan.gone:
@@ -175,6 +174,33 @@ def _totals(report: PruneReport) -> Iterator[str]:
     for one in report.exceeded:
         yield f"Would be refused: {one.text}"
     yield f"Time: {format_seconds(sum(report.seconds.values()))}"
+
+
+def _kept_totals(report: PruneReport) -> Iterator[str]:
+    yield f"Kept by protection: {len(report.plan.protected)}"
+    if rules := _withheld(report.plan):
+        named = ", ".join(f"{rule} {count}" for rule, count in rules.items())
+        yield f"Kept by rules: {sum(rules.values())} ({named})"
+    if len(report.plan.spared_blobs):
+        yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
+    if short := shortfall(report):
+        yield f"Size target: missed by {short} ({format_bytes(short)})"
+
+
+def _withheld(plan: PrunePlan) -> dict[str, int]:
+    """How many manifests that meet every criterion each rule keeps."""
+    if plan.selection is None:
+        return {}
+    rules = plan.selection.kept_by[plan.withheld]
+    return {rule.text: count for rule in Keep if (count := int((rules == rule).sum()))}
+
+
+def shortfall(report: PruneReport) -> int:
+    """How many bytes more would have to come free for the size target; 0 if it is met."""
+    selection = report.plan.selection
+    if selection is None or selection.target is None:
+        return 0
+    return max(0, selection.target.need - report.bytes_freed)
 
 
 def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
@@ -202,7 +228,11 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
             "failed": len(report.failures),
             "left": report.left,
             "spared_blobs": len(report.plan.spared_blobs),
+            "kept": len(report.plan.withheld),
         },
+        "criteria": list(report.plan.policy.criteria),
+        "kept_by": _withheld(report.plan),
+        "size_target": _size_target(report),
         "cache": {
             "manifests": len(index),
             "blobs": index.blobs_present,
@@ -226,12 +256,20 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         document["manifests"] = _manifest_items(report)
         document["blobs"] = _blob_items(report)
         document["protected"] = _protected_items(report)
+        document["kept"] = _kept_items(report.plan)
     return document
 
 
 def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:
     """Delete limits that a plan goes beyond, for a JSON document."""
     return [{"limit": one.limit, "most": one.most, "planned": one.planned} for one in exceeded]
+
+
+def _size_target(report: PruneReport) -> dict[str, int] | None:
+    selection = report.plan.selection
+    if selection is None or selection.target is None:
+        return None
+    return {"need": selection.target.need, "short": shortfall(report)}
 
 
 def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
@@ -279,6 +317,17 @@ def _protected_items(report: PruneReport) -> list[dict[str, Any]]:
                 "kept_by_path": index.path(keeper),
             }
         )
+    return sorted(items, key=lambda item: (item["url"], item["path"]))
+
+
+def _kept_items(plan: PrunePlan) -> list[dict[str, Any]]:
+    index = plan.index
+    items: list[dict[str, Any]] = []
+    if plan.selection is not None:
+        rows = plan.withheld
+        rules = plan.selection.kept_by[rows].tolist()
+        for row, rule, url in zip(rows.tolist(), rules, index.urls(rows), strict=True):
+            items.append({"url": url, "path": index.path(row), "kept_by": Keep(rule).text})
     return sorted(items, key=lambda item: (item["url"], item["path"]))
 
 

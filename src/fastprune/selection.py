@@ -1,23 +1,54 @@
-"""The rules of a policy: which manifests it selects, and which must be kept.
+"""What a policy selects, what it keeps, and why.
 
 Stage: select. Input: a `CacheIndex` and a `Policy`. Output: `Selection`. Pure, no I/O.
 
-Criteria combine with AND; what is excluded is kept, whatever selects it.
+Criteria combine with AND; what a rule keeps stays, whatever selects it. Of what is then
+left, a size target and a count take those images that were pulled longest ago. The rules
+themselves are in `fastprune.rules`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index import CacheIndex
+from fastprune.index import CacheIndex, Rows
 from fastprune.policy import Policy
-from fastprune.refcounts import Mask, owned_children
+from fastprune.refcounts import Mask
+from fastprune.rules.ages import before, newest_pulls, since
+from fastprune.rules.defects import broken, dangling
+from fastprune.rules.in_use import in_use
+from fastprune.rules.sizing import SizeTarget, bytes_to_free, oldest_first, shortest_prefix
+from fastprune.rules.tags import Tags, find_tags
 from fastprune.shards import UrlMatch
-from fastprune.times import BAD_TIME, NO_TIME, Times
-from fastprune.wallclock import parse_time
+from fastprune.times import Times
+
+
+class Keep(IntEnum):
+    """By which rule a manifest is kept; if by several, the first of these."""
+
+    NO_RULE = 0
+    EXCLUDED = 1
+    IN_USE = 2
+    LAST_TAGS = 3
+    RECENT = 4
+
+    @property
+    def text(self) -> str:
+        """The rule as reports and plans write it."""
+        return _KEEP_TEXTS[self]
+
+
+_KEEP_TEXTS = {
+    Keep.NO_RULE: "",
+    Keep.EXCLUDED: "excluded",
+    Keep.IN_USE: "keep-from",
+    Keep.LAST_TAGS: "keep-last",
+    Keep.RECENT: "keep-within",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,37 +56,86 @@ class Selection:
     """What a policy selects of an index with n manifests.
 
     Attributes:
-        selected: bool (n,): meets every criterion.
-        spared: bool (n,): must be kept, whatever selects it.
+        selected: bool (n,): meets every criterion, and is not kept.
+        kept_by: uint8 (n,): the rule that keeps a manifest, whatever selects it: a value of
+            `Keep`.
+        meets: bool (n,): meets every criterion, if it is not asked which rule keeps it and how
+            many images are enough.
+        target: How the size target was met; None if there was none.
     """
 
     selected: Mask
-    spared: Mask
+    kept_by: NDArray[np.uint8]
+    meets: Mask
+    target: SizeTarget | None = None
+
+    @property
+    def spared(self) -> Mask:
+        """Which manifests must be kept, whatever selects them: bool (n,)."""
+        spared: Mask = self.kept_by != Keep.NO_RULE
+        return spared
+
+    @property
+    def withheld(self) -> Rows:
+        """Rows of the manifests that meet every criterion and that a rule keeps."""
+        return np.flatnonzero(self.meets & self.spared)
 
 
-def select(index: CacheIndex, policy: Policy) -> Selection:
+def select(index: CacheIndex, policy: Policy, *, allow_broken: bool = False) -> Selection:
     """Evaluates a policy.
 
     Args:
-        index: The cache.
+        index: The cache; with edges if `policy.needs_edges`.
         policy: What to select; without any criterion it selects every manifest that it
-            does not exclude, which is what a listing wants.
+            does not keep, which is what a listing wants.
+        allow_broken: Whether lists that stay may lose what they refer to: more comes free
+            then, so a size target needs fewer images.
     """
-    spared = np.zeros(len(index), dtype=bool)
+    kept_by = np.zeros(len(index), dtype=np.uint8)
     if policy.orphans_only:
-        return Selection(spared, spared)
+        nothing = np.zeros(len(index), dtype=bool)
+        return Selection(nothing, kept_by, nothing)
+    pulls = newest_pulls(index) if policy.needs_edges else index.pulled
+    tags = None if policy.keep_last is None else find_tags(index, pulls)
+    meets = _meets(index, policy, pulls, tags)
+    # The rules that come first in `Keep` are written last.
+    if policy.keep_since is not None:
+        kept_by[since(index, pulls, policy.keep_since)] = Keep.RECENT
+    if tags is not None:
+        kept_by[tags.carried(len(index), newest=policy.keep_last)] = Keep.LAST_TAGS
+    if policy.keep_references:
+        kept_by[in_use(index, policy.keep_references)] = Keep.IN_USE
     if policy.exclude:
-        spared = matching(index, policy.exclude)
-    selected = ~spared
+        kept_by[matching(index, policy.exclude)] = Keep.EXCLUDED
+    spared = kept_by != Keep.NO_RULE
+    selected = meets & ~spared
+    if policy.count is None and not policy.has_size_target:
+        return Selection(selected, kept_by, meets)
+    images, target = oldest_first(index, selected, pulls)[: policy.count], None
+    if policy.has_size_target:
+        need = bytes_to_free(index, policy.max_bytes, policy.free_bytes)
+        images, target = shortest_prefix(index, images, spared, need, allow_broken=allow_broken)
+    selected = np.zeros(len(index), dtype=bool)
+    selected[images] = True
+    return Selection(selected, kept_by, meets, target)
+
+
+def _meets(index: CacheIndex, policy: Policy, pulls: Times, tags: Tags | None) -> Mask:
+    """Which manifests meet every criterion, bool (n,)."""
+    meets = np.ones(len(index), dtype=bool)
     if policy.patterns:
-        selected &= matching(index, policy.patterns)
+        meets &= matching(index, policy.patterns)
     if policy.created_before is not None:
-        selected &= _before(index.created, policy.created_before)
+        meets &= before(index.created, policy.created_before)
     if policy.pulled_before is not None:
-        selected &= _before(newest_pulls(index), policy.pulled_before)
-    if policy.count is not None:
-        selected = _oldest_images(index, selected, policy.count)
-    return Selection(selected, spared)
+        meets &= before(pulls, policy.pulled_before)
+    if policy.dangling:
+        meets &= dangling(index)
+    if policy.broken:
+        meets &= broken(index)
+    if tags is not None and not policy.narrows:
+        meets &= tags.carried(len(index))
+    return meets
 
 
 def matching(index: CacheIndex, patterns: tuple[str, ...]) -> Mask:
@@ -73,42 +153,3 @@ def matching(index: CacheIndex, patterns: tuple[str, ...]) -> Mask:
     urls = [index.url_bytes(row) for row in range(len(index))]
     matched: Mask = np.frombuffer(match(urls), dtype=np.uint32) != 0
     return matched
-
-
-def newest_pulls(index: CacheIndex) -> Times:
-    """When each image was last pulled, as a unit, int64 (n,).
-
-    An empty or malformed `pulled` falls back to `created`. A list counts as pulled when
-    any of its children was, and a child when a list that refers to it was: clients that
-    hold a child in their own cache ask for the list alone.
-    """
-    pulls = np.where(index.pulled > BAD_TIME, index.pulled, index.created)
-    pulls = np.where(pulls > BAD_TIME, pulls, NO_TIME)
-    parents, children = index.child_parents, index.child_rows
-    # Lists may hold lists: once per level, and a cycle ends as nothing grows any more.
-    while bool((pulls[parents] < pulls[children]).any()):
-        np.maximum.at(pulls, parents, pulls[children])
-    while bool((pulls[children] < pulls[parents]).any()):
-        np.maximum.at(pulls, children, pulls[parents])
-    return pulls
-
-
-def _before(times: Times, cutoff: str) -> Mask:
-    limit = parse_time(cutoff)
-    assert limit is not None, "checked by Policy.check"
-    before: Mask = (times > BAD_TIME) & (times < limit)
-    return before
-
-
-def _oldest_images(index: CacheIndex, selected: Mask, count: int) -> Mask:
-    """Of the selected images, with their children counted as part of them, the oldest."""
-    children, _ = owned_children(index, np.flatnonzero(selected & index.is_list))
-    units = selected.copy()
-    units[children] = False
-    rows = np.flatnonzero(units)
-    pulls = newest_pulls(index)[rows]
-    # Without any time they come last: unknown is not old. Ties go by row.
-    ages: NDArray[np.int64] = np.where(pulls == NO_TIME, np.iinfo(np.int64).max, pulls)
-    chosen = np.zeros(len(index), dtype=bool)
-    chosen[rows[np.argsort(ages, kind="stable")[:count]]] = True
-    return chosen

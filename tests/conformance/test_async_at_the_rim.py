@@ -14,8 +14,9 @@ PURE = (
     *("index", "refcounts", "policy", "selection", "patterns", "plan", "report", "listing"),
     *("text", "quantities", "errors", "limits", "pools", "runs", "trash.model", "trash.report"),
     *("states", "planfile", "planfile.encoding", "planfile.decoding", "replanning"),
-    *("lookup", "explanation", "explanation_report", "cells", "style", "metrics"),
+    *("lookup", "explanation", "explanation_report", "cells", "style", "metrics", "references"),
     *("verdicts", "verification", "verification_report", "delete_limits"),
+    *("rules", "rules.ages", "rules.defects", "rules.in_use", "rules.sizing", "rules.tags"),
 )
 # What leads out of a process, asks a clock, or needs an event loop.
 FORBIDDEN = {

@@ -6,15 +6,18 @@ that the pure stages can be tried on many more caches.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 
 from tests.support.oracle import Cache, Manifest
 from tests.support.strategies import CacheSketch, ImageSketch, ListSketch
 
+from fastprune.digests import as_digests
 from fastprune.index import CacheIndex, IndexBuilder
 from fastprune.layouts import ManifestRecord
 from fastprune.patterns import UrlMatcher
 from fastprune.shards import ChunkRecords, ShardIndex
+from fastprune.tasks import FileSizes
 
 PatternSets = tuple[tuple[str, ...], ...]
 Shuffle = Callable[[list[tuple[int, list[int], ShardIndex]]], None]
@@ -60,6 +63,8 @@ def index_of(
     shuffle(shards)
     for folder, positions, shard in shards:
         builder.add(shard, builder.rows_of(folder, positions))
+    unsized = as_digests(builder.unsized_blobs())
+    builder.set_sizes([FileSizes(0, array("q", [sizes[one.tobytes().hex()] for one in unsized]))])
     faults = [(f"{one.folder}/{one.name}", one.damage) for one in sketch.corrupt]
     return builder.finish(faults, [], 0)
 

@@ -6,13 +6,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.property.indexing import cache_of, index_of
 from tests.property.profile import examples
-from tests.support.oracle import Cache, Manifest, is_digest_url, is_real_time
+from tests.support.oracle import is_real_time
+from tests.support.rules_oracle import newest_pulls as slow_newest_pulls
+from tests.support.rules_oracle import owned
 from tests.support.strategies import CUTOFFS, PATTERNS, CacheSketch, caches
 
 from fastprune import Policy
 from fastprune.index import CacheIndex
 from fastprune.plan import make_plan
-from fastprune.selection import newest_pulls, select
+from fastprune.rules.ages import newest_pulls
+from fastprune.selection import select
 from fastprune.times import NO_TIME, parse_times
 
 CUTOFF = st.sampled_from(CUTOFFS)
@@ -23,42 +26,10 @@ def selected(index: CacheIndex, policy: Policy) -> set[str]:
     return {index.path(row) for row in mask.nonzero()[0].tolist()}
 
 
-def own_pull(manifest: Manifest) -> str:
-    """`pulled`, or `created` instead, or nothing; times of one form sort as text."""
-    for text in (manifest.pulled, manifest.created):
-        if is_real_time(text):
-            return text
-    return ""
-
-
-def slow_pulls(cache: Cache) -> dict[str, str]:
-    """The newest pull of each manifest: first lists learn from children, then the reverse."""
-    pulls = {path: own_pull(manifest) for path, manifest in cache.manifests.items()}
-    edges = [
-        (parent.path, child.path)
-        for parent in cache.manifests.values()
-        for child in cache.manifests.values()
-        if child.digest in parent.children
-    ]
-    for learner, teacher in ((0, 1), (1, 0)):
-        for _ in cache.manifests:
-            for edge in edges:
-                pulls[edge[learner]] = max(pulls[edge[learner]], pulls[edge[teacher]])
-    return pulls
-
-
-def owned(cache: Cache, parent: Manifest) -> set[str]:
-    return {
-        child.path
-        for child in cache.manifests.values()
-        if child.digest in parent.children and (is_digest_url(child.url) or child.url == parent.url)
-    }
-
-
 @examples(120)
 @given(sketch=caches())
 def test_the_newest_pull_is_a_fixpoint_over_lists_and_children(sketch: CacheSketch) -> None:
-    index, pulls = index_of(sketch), slow_pulls(cache_of(sketch))
+    index, pulls = index_of(sketch), slow_newest_pulls(cache_of(sketch))
     found = newest_pulls(index)
     for row in range(len(index)):
         text = pulls[index.path(row)]
@@ -73,7 +44,7 @@ def test_times_are_strictly_before_the_cutoff_and_criteria_combine_with_and(
 ) -> None:
     assume(created or pulled)
     cache = cache_of(sketch)
-    pulls = slow_pulls(cache)
+    pulls = slow_newest_pulls(cache)
     assert selected(index_of(sketch), Policy(created_before=created, pulled_before=pulled)) == {
         path
         for path, manifest in cache.manifests.items()
@@ -106,7 +77,7 @@ def test_a_count_takes_the_images_pulled_longest_ago(
     chosen = selected(index, Policy(patterns=(pattern,), count=count))
     # A list and its own children are one image, which counts once.
     parts = {
-        child
+        child.path
         for path in candidates
         for child in owned(cache, cache.manifests[path])
         if cache.manifests[path].is_list
@@ -114,7 +85,7 @@ def test_a_count_takes_the_images_pulled_longest_ago(
     images = candidates - parts
     assert chosen <= images
     assert len(chosen) == min(count, len(images))
-    pulls = slow_pulls(cache)
+    pulls = slow_newest_pulls(cache)
     # What has no time at all is not known to be old: it comes last.
     ages = {path: (pulls[path] == "", pulls[path], path) for path in images}
     assert chosen == set(sorted(images, key=ages.__getitem__)[:count])
@@ -130,7 +101,7 @@ def test_a_count_takes_the_children_of_what_it_takes_and_no_more(
     allowed = selected(index, Policy(count=count))
     while True:
         more = {
-            child for path in allowed for child in owned(cache, cache.manifests[path])
+            child.path for path in allowed for child in owned(cache, cache.manifests[path])
         } - allowed
         if not more:
             break

@@ -249,8 +249,28 @@ def expected(
         ValueError: A pattern is empty, or `created_before` is not a time.
     """
     selected = _selected(cache, list(patterns), created_before)
-    kept = set(filter(_finder(list(exclude)), cache.manifests.values()))
-    selected -= kept
+    kept = set(filter(finder(list(exclude)), cache.manifests.values()))
+    return removal(cache, selected, kept, allow_broken=allow_broken, skip_corrupt=skip_corrupt)
+
+
+def removal(
+    cache: Cache,
+    selected: Collection[Manifest],
+    kept: Collection[Manifest],
+    *,
+    allow_broken: bool = False,
+    skip_corrupt: bool = False,
+) -> Outcome:
+    """What must happen once it is known what is selected: sections 2 to 4.
+
+    Args:
+        cache: What is on disk.
+        selected: The manifests that meet every criterion.
+        kept: Manifests that stay, selected or not.
+        allow_broken: See `expected`.
+        skip_corrupt: See `expected`.
+    """
+    selected, kept = set(selected) - set(kept), set(kept)
     if cache.corrupt and not skip_corrupt:
         return _outcome(cache, refused=True, selected=(), going=set(), protected={})
     going = _with_children(cache, selected, kept)
@@ -258,6 +278,14 @@ def expected(
     return _outcome(
         cache, refused=False, selected=selected, going=going - set(protected), protected=protected
     )
+
+
+def finder(patterns: list[str]) -> Callable[[Manifest], bool]:
+    """Whether one of some RE2 expressions is found in the URL of a manifest."""
+    if "" in patterns:
+        raise ValueError("an empty pattern would match everything")
+    compiled = [_re2.compile(pattern) for pattern in patterns]
+    return lambda manifest: any(one.search(manifest.url) is not None for one in compiled)
 
 
 def kept_images_lost_blobs(before: Cache, after: Cache) -> list[tuple[str, str]]:
@@ -355,7 +383,7 @@ def _selected(cache: Cache, patterns: list[str], created_before: str | None) -> 
     """Section 1: manifests that meet every criterion given, and none without a criterion."""
     if created_before is not None and not is_real_time(created_before):
         raise ValueError(f"not a time: {created_before!r}")
-    found = _finder(patterns)
+    found = finder(patterns)
     chosen: set[Manifest] = set()
     for manifest in cache.manifests.values():
         meets = []
@@ -366,13 +394,6 @@ def _selected(cache: Cache, patterns: list[str], created_before: str | None) -> 
         if meets and all(meets):
             chosen.add(manifest)
     return chosen
-
-
-def _finder(patterns: list[str]) -> Callable[[Manifest], bool]:
-    if "" in patterns:
-        raise ValueError("an empty pattern would match everything")
-    compiled = [_re2.compile(pattern) for pattern in patterns]
-    return lambda manifest: any(one.search(manifest.url) is not None for one in compiled)
 
 
 def _with_children(cache: Cache, selected: set[Manifest], kept: set[Manifest]) -> set[Manifest]:

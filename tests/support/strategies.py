@@ -287,7 +287,12 @@ _CUTOFFS = st.sampled_from((*[None] * 3 * len(CUTOFFS), *CUTOFFS))
 
 @st.composite
 def caches(
-    draw: st.DrawFn, *, max_manifests: int = 12, corrupt: bool = False, foreign: bool = False
+    draw: st.DrawFn,
+    *,
+    max_manifests: int = 12,
+    corrupt: bool = False,
+    foreign: bool = False,
+    contrary: bool = True,
 ) -> CacheSketch:
     """Random small caches.
 
@@ -296,6 +301,7 @@ def caches(
         max_manifests: The most manifest files; at most 16, as there are 8 names.
         corrupt: Whether there may be corrupt manifest files.
         foreign: Whether there may be foreign entries.
+        contrary: Whether two files of one digest may say different things.
     """
     drafts = draw(_several_drafts(max_manifests))
     blobs = draw(_BLOBS)
@@ -303,7 +309,7 @@ def caches(
     taken = {(one.folder, one.name) for one in drafts} | {("blobs", name) for name, _ in blobs}
     damaged = [one for one in drafts if corrupt and one.damage is not None]
     return CacheSketch(
-        manifests=_sketches([one for one in drafts if one not in damaged]),
+        manifests=_sketches([one for one in drafts if one not in damaged], contrary=contrary),
         blobs=tuple(blobs),
         corrupt=tuple(
             CorruptSketch(one.folder, one.name, one.damage) for one in damaged if one.damage
@@ -340,12 +346,16 @@ def _several_drafts(most: int) -> st.SearchStrategy[list[_Draft]]:
     )
 
 
-def _sketches(drafts: list[_Draft]) -> tuple[ImageSketch | ListSketch, ...]:
+def _sketches(drafts: list[_Draft], *, contrary: bool) -> tuple[ImageSketch | ListSketch, ...]:
     contents: dict[str, _Content] = {}
     for one in drafts:
         contents.setdefault(one.name, one.content)
     return tuple(
-        _sketch(one, one.content if one.contrary else contents[one.name], list(contents))
+        _sketch(
+            one,
+            one.content if one.contrary and contrary else contents[one.name],
+            list(contents),
+        )
         for one in drafts
     )
 

@@ -81,7 +81,7 @@ def test_the_lines_say_what_goes_and_why(builder: CacheBuilder) -> None:
     status = builder.root.stat()
     assert header["cache"]["inode"] == status.st_ino
     assert header["cache"]["path"] == str(builder.root.resolve())
-    assert (header["record"], header["version"], header["fastprune"]) == ("plan", 1, "1.2")
+    assert (header["record"], header["version"], header["fastprune"]) == ("plan", 2, "1.2")
     assert header["policy"]["patterns"] == ["r/a:1"]
     assert header["totals"] == {
         "manifests": 2,
@@ -91,6 +91,7 @@ def test_the_lines_say_what_goes_and_why(builder: CacheBuilder) -> None:
         "bytes": plan.bytes_freed,
         "protected": 0,
         "spared_blobs": 0,
+        "kept": 0,
     }
     assert (one["url"], one["kind"], one["type"], one["reason"], one["taken_by"]) == (
         *("r/a:1", "list", 0, "selected"),
@@ -127,6 +128,15 @@ def test_what_is_unchanged_is_read_back(lines: list[Json]) -> None:
     assert decoder.finish().blobs.tolist() == saved.blobs.tolist()
 
 
+def test_a_plan_of_the_first_version_is_read(lines: list[Json]) -> None:
+    lines[0]["version"] = 1
+    for name in ("dangling", "broken", "keep_last", "keep_since", "keep_references"):
+        del lines[0]["policy"][name]
+    for name in ("max_bytes", "free_bytes"):
+        del lines[0]["policy"][name]
+    assert decoded(written(lines)).header.policy == Policy(patterns=("r/",))
+
+
 def change(number: int, **fields: Any) -> Callable[[list[Json]], None]:
     """Changes fields of a line; one that is set to `...` goes."""
 
@@ -146,7 +156,7 @@ HEADER, MANIFEST, BLOB = 0, 1, -1
 NAME = "ab" * 32
 WRONG: dict[str, tuple[int, Callable[[list[Json]], None]]] = {
     "no plan": (HEADER, change(HEADER, record="report")),
-    "a newer version": (HEADER, change(HEADER, version=2)),
+    "a newer version": (HEADER, change(HEADER, version=3)),
     "no version": (HEADER, change(HEADER, version=...)),
     "a true version": (HEADER, change(HEADER, version=True)),
     "an unknown field": (HEADER, change(HEADER, more=1)),

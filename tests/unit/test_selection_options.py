@@ -18,12 +18,13 @@ NOW = datetime(2024, 7, 1, 12, 0, 0, 999_999, tzinfo=UTC)
 
 
 def policy(now: datetime = NOW, **options: object) -> Policy:
-    return to_policy(SelectionOptions(**options), now)  # type: ignore[arg-type]
+    return to_policy(SelectionOptions(**options), now, root="")  # type: ignore[arg-type]
 
 
 def test_without_options_nothing_is_asked_for() -> None:
     assert policy() == Policy()
-    assert to_policy(SelectionOptions(), NOW, orphans_only=True) == Policy(orphans_only=True)
+    nothing = SelectionOptions()
+    assert to_policy(nothing, NOW, root="", orphans_only=True) == Policy(orphans_only=True)
 
 
 def test_patterns_are_split_and_keep_their_order() -> None:

@@ -91,10 +91,10 @@ def _policy(
     settings = prune_settings(session.config)
     given = (dataclasses.replace(selection, zone=None), dataclasses.replace(settings, dry_run=None))
     values = [value for options in given for value in dataclasses.asdict(options).values()]
-    nothing = all(value is None or value == [] for value in values)
+    nothing = all(value is None or value is False or value == [] for value in values)
     if nothing and not planning.orphans_only:
         return None
-    return prune_policy(selection, planning, settings)
+    return prune_policy(selection, planning, settings, root=session.image_path)
 
 
 def _only(index: CacheIndex, reference: str) -> int:

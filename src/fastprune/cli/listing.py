@@ -30,12 +30,11 @@ def print_list(
         FastpruneError: It can't be done.
     """
     session = open_session(options)
-    policy = to_policy(selection, datetime.now(UTC))
+    policy = to_policy(selection, datetime.now(UTC), root=session.image_path)
     _check(form, sort)
-    # The ages of an image count with those of its children: that needs the edges.
-    needs_edges = policy.pulled_before is not None or policy.count is not None
     scan_options = ScanOptions(
-        edges=needs_edges,
+        # The ages of an image count with those of its children: that needs the edges.
+        edges=policy.needs_edges,
         pattern_sets=policy.pattern_sets,
         max_manifest_bytes=session.max_manifest_bytes,
     )

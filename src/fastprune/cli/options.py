@@ -202,6 +202,78 @@ class SelectionOptions:
             rich_help_panel=_SELECTION,
         ),
     ] = None
+    dangling: Annotated[
+        bool,
+        typer.Option(
+            "--dangling",
+            help="Untagged images that no list refers to.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = False
+    broken: Annotated[
+        bool,
+        typer.Option(
+            "--broken",
+            help="Images with missing blobs, and lists that lead to no others.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = False
+    keep_last: Annotated[
+        int | None,
+        typer.Option(
+            "--keep-last",
+            metavar="N",
+            help="Keep the N newest tags of each repository, by creation, then last pull, then "
+            "name. With no other criterion all other tags are selected.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    keep_within: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-within",
+            metavar="DUR",
+            help="Keep what was pulled or created within this time, or has no time at all.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    keep_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep-from",
+            metavar="FILE|-",
+            help="Keep the images that this file, or stdin, names: references as Kubernetes "
+            "prints them. Repeatable.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            "--max-size",
+            metavar="SIZE",
+            help="Those pulled longest ago, until the cache is no larger: 500GB, 1.5TiB.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    min_free_space: Annotated[
+        str | None,
+        typer.Option(
+            "--min-free-space",
+            metavar="SIZE|N%",
+            help="The same, until the file system has so much free space.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
+    free: Annotated[
+        str | None,
+        typer.Option(
+            "--free",
+            metavar="SIZE",
+            help="The same, until so many bytes come free. Of several targets the largest counts.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None
     zone: Annotated[
         str | None,
         typer.Option(

@@ -41,7 +41,9 @@ def plan(
     Raises:
         FastpruneError: It can't be done.
     """
-    policy = prune_policy(selection, planning, prune_settings(session.config))
+    policy = prune_policy(
+        selection, planning, prune_settings(session.config), root=session.image_path
+    )
     check_form(form)
     plan_options = plan_options_of(session, planning)
     delete_limits = delete_limits_of(limits)

@@ -37,7 +37,7 @@ def prune(
     pruning = dataclasses.replace(pruning, dry_run=dry_run)
 
     def work(note: Note) -> int:
-        policy = prune_policy(selection, planning, settings)
+        policy = prune_policy(selection, planning, settings, root=session.image_path)
         check_form(pruning.form)
         plan_options = plan_options_of(session, planning)
         delete_limits = delete_limits_of(limits)
@@ -57,7 +57,7 @@ def prune(
 
 
 def prune_policy(
-    selection: SelectionOptions, planning: PlanningOptions, settings: PruneSettings
+    selection: SelectionOptions, planning: PlanningOptions, settings: PruneSettings, *, root: str
 ) -> Policy:
     """What the options, filled up from the config file, say to prune.
 
@@ -69,7 +69,10 @@ def prune_policy(
             settings, pattern=None, date=None, older_than=None, not_pulled_for=None, count=None
         )
     policy = to_policy(
-        overridden(selection, settings), datetime.now(UTC), orphans_only=planning.orphans_only
+        overridden(selection, settings),
+        datetime.now(UTC),
+        root=root,
+        orphans_only=planning.orphans_only,
     )
     policy.check()
     return policy

@@ -9,7 +9,7 @@ from fastprune.cli.config import PruneSettings
 from fastprune.cli.options import SelectionOptions
 from fastprune.errors import UsageError
 from fastprune.policy import Policy
-from fastprune.quantities import parse_duration
+from fastprune.quantities import parse_duration, parse_size
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S"
 _EARLIEST = "0001-01-01T00:00:00"
@@ -25,16 +25,20 @@ def overridden(selection: SelectionOptions, settings: PruneSettings) -> Selectio
     return dataclasses.replace(selection, **values)
 
 
-def to_policy(selection: SelectionOptions, now: datetime, *, orphans_only: bool = False) -> Policy:
+def to_policy(
+    selection: SelectionOptions, now: datetime, *, root: str, orphans_only: bool = False
+) -> Policy:
     """Checks the options and makes the policy.
 
     Args:
         selection: The options.
         now: The current time, with a zone.
+        root: Path of the cache, whose file system is asked for --min-free-space.
         orphans_only: See `Policy`.
 
     Raises:
         UsageError: A value can't be used; the message names its option.
+        NoCacheError: There is no cache, and --min-free-space was given.
     """
     zone = parse_zone(selection.zone)
     created = [parse_cutoff(selection.date, "--date")] if selection.date is not None else []
@@ -45,9 +49,8 @@ def to_policy(selection: SelectionOptions, now: datetime, *, orphans_only: bool 
         pulled.append(parse_cutoff(selection.pulled_before, "--pulled-before"))
     if selection.not_pulled_for is not None:
         pulled.append(_ago(selection.not_pulled_for, "--not-pulled-for", now, zone))
-    if selection.count is not None and selection.count < 0:
-        raise UsageError(f"--count {selection.count}: can't be negative")
-    return Policy(
+    recent = selection.keep_within
+    policy = Policy(
         patterns=_patterns(selection.pattern, "--pattern"),
         exclude=_patterns(selection.exclude, "--exclude"),
         # Fixed-width text sorts like time: both criteria hold before the earlier one.
@@ -55,7 +58,37 @@ def to_policy(selection: SelectionOptions, now: datetime, *, orphans_only: bool 
         pulled_before=min(pulled, default=None),
         count=selection.count,
         orphans_only=orphans_only,
+        dangling=selection.dangling,
+        broken=selection.broken,
+        keep_last=selection.keep_last,
+        keep_since=None if recent is None else _ago(recent, "--keep-within", now, zone),
+        keep_references=_references(selection.keep_from),
+        max_bytes=_size(selection.max_size, "--max-size"),
+        free_bytes=_bytes_to_free(selection, root),
     )
+    policy.check_values()
+    return policy
+
+
+def _size(text: str | None, option: str) -> int | None:
+    return None if text is None else parse_size(text, option)
+
+
+def _bytes_to_free(selection: SelectionOptions, root: str) -> int | None:
+    free, space = _size(selection.free, "--free"), selection.min_free_space
+    if space is None:
+        return free
+    from fastprune.cli.outside import space_to_free
+
+    return max(free or 0, space_to_free(space, "--min-free-space", root))
+
+
+def _references(paths: list[str] | None) -> tuple[str, ...]:
+    if not paths:
+        return ()
+    from fastprune.cli.outside import read_references
+
+    return read_references(paths)
 
 
 def _patterns(texts: list[str] | None, option: str) -> tuple[str, ...]:

@@ -23,8 +23,11 @@ from fastprune.digests import Digests
 from fastprune.index import Rows
 from fastprune.policy import Policy
 
-VERSION = 1
-"""The version of the format; a change that an older fastprune would misread raises it."""
+VERSION = 2
+"""The version of the format; a change that an older fastprune would misread raises it.
+
+Version 1 had fewer fields in `policy`; it is still read.
+"""
 
 NO_FOLDER = 255
 

@@ -201,7 +201,7 @@ def _header(document: dict[str, Any]) -> PlanHeader:
             f"format version {version}, and this fastprune knows none after {VERSION}: "
             "use the fastprune that wrote it"
         )
-    if version != VERSION or type(version) is not int:
+    if type(version) is not int or version < 1:
         raise _WrongError(f"version: not what it should be: {version!r:.80}")
     fields = _fields(document, **_HEADER_FIELDS)
     _, _, made_by, scanned_at, cache, policy, allow_broken, grace, corrupt, totals = fields
@@ -210,7 +210,7 @@ def _header(document: dict[str, Any]) -> PlanHeader:
         made_by=made_by,
         scanned_at=scanned_at,
         cache=CacheIdentity(*_fields(cache, path=str, inode=int, file_system=str)),
-        policy=_policy(policy),
+        policy=_policy(policy, version),
         allow_broken=allow_broken,
         grace=_seconds(grace),
         corrupt=tuple(corrupt),
@@ -238,17 +238,31 @@ def _seconds(value: float) -> float:
     return float(value)
 
 
-def _policy(document: dict[str, Any]) -> Policy:
-    patterns, exclude, created, pulled, count, orphans_only = _fields(
-        document,
-        patterns=list,
-        exclude=list,
-        created_before=(str, type(None)),
-        pulled_before=(str, type(None)),
-        count=(int, type(None)),
-        orphans_only=bool,
-    )
-    policy = Policy(tuple(patterns), tuple(exclude), created, pulled, count, orphans_only)
+_POLICY_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "patterns": list,
+    "exclude": list,
+    "created_before": (str, type(None)),
+    "pulled_before": (str, type(None)),
+    "count": (int, type(None)),
+    "orphans_only": bool,
+}
+_POLICY_FIELDS_OF_VERSION_2: dict[str, type | tuple[type, ...]] = {
+    "dangling": bool,
+    "broken": bool,
+    "keep_last": (int, type(None)),
+    "keep_since": (str, type(None)),
+    "keep_references": list,
+    "max_bytes": (int, type(None)),
+    "free_bytes": (int, type(None)),
+}
+
+
+def _policy(document: dict[str, Any], version: int) -> Policy:
+    names = _POLICY_FIELDS | (_POLICY_FIELDS_OF_VERSION_2 if version > 1 else {})
+    values: dict[str, Any] = dict(zip(names, _fields(document, **names), strict=True))
+    for name, value in values.items():
+        values[name] = tuple(value) if type(value) is list else value
+    policy = Policy(**values)
     try:
         policy.check()
     except UsageError as error:

@@ -67,6 +67,7 @@ def _documents(
             "bytes": plan.bytes_freed,
             "protected": len(plan.protected),
             "spared_blobs": len(plan.spared_blobs),
+            "kept": len(plan.withheld),
         },
     }
     yield from _manifests(plan)

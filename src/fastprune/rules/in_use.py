@@ -1,0 +1,56 @@
+"""The rule that keeps images that references mean: those in use somewhere.
+
+Stage: select. Input: a `CacheIndex` and references. Output: a mask. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from fastprune.digests import DigestTable, as_digests
+from fastprune.index import CacheIndex
+from fastprune.model import DIGEST_PREFIX
+from fastprune.refcounts import Mask
+from fastprune.references import DEFAULT_REGISTRY, DEFAULT_TAG, OFFICIAL
+
+_PIECE = 1 << 16
+
+
+def in_use(index: CacheIndex, references: tuple[str, ...]) -> Mask:
+    """Which manifests any of the references means, by name or by digest, bool (n,).
+
+    A digest means the files of that name, in whichever folder and repository they are.
+
+    Args:
+        index: The cache.
+        references: As `parse_references` gives them.
+    """
+    meant = np.zeros(len(index), dtype=bool)
+    digests = {text.rpartition("@")[2] for text in references if _has_digest(text)}
+    raw = b"".join(bytes.fromhex(digest.removeprefix(DIGEST_PREFIX)) for digest in digests)
+    for first, last in pairwise(index.folder_starts):
+        found = DigestTable(index.digests[first:last]).find(as_digests(raw))
+        meant[found[found >= 0] + first] = True
+    names = frozenset(name for text in references if not _has_digest(text) for name in _forms(text))
+    lengths = np.array(sorted({len(name) for name in names}), dtype=np.uint32)
+    rows = np.flatnonzero(~index.digest_urls & np.isin(index.url_lengths, lengths))
+    for first in range(0, len(rows), _PIECE):
+        piece = rows[first : first + _PIECE]
+        meant[piece] |= [url in names for url in index.urls(piece)]
+    return meant
+
+
+def _has_digest(reference: str) -> bool:
+    return "@" in reference or reference.startswith(DIGEST_PREFIX)
+
+
+def _forms(reference: str) -> tuple[str, ...]:
+    """The URLs that a cache may hold it under: a client may leave out what Docker completes."""
+    official = f"{DEFAULT_REGISTRY}/{OFFICIAL}"
+    short = reference.removeprefix(official)
+    forms = (reference,) if short == reference else (reference, f"{DEFAULT_REGISTRY}/{short}")
+    latest = f":{DEFAULT_TAG}"
+    untagged = (form.removesuffix(latest) for form in forms if form.endswith(latest))
+    return (*forms, *untagged)

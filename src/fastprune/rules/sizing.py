@@ -1,0 +1,183 @@
+"""Which images must go so that the cache shrinks by a number of bytes, and no more of them.
+
+Stage: select. Input: a `CacheIndex` with edges, candidates in order. Output: how many of them.
+Pure, no I/O.
+
+Images go in a given order. For each number k of them, how many bytes come free if the first
+k go? A manifest goes with the first image that takes it along (its rank), unless a list that
+stays still needs it: then with the last of these. A blob goes when the last image that uses
+it has gone. So each file comes free at one k, which a maximum over those that hold it tells,
+and a cumulative sum has the bytes for all k at once. No image is ever removed one at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.index import CacheIndex, Rows
+from fastprune.refcounts import Mask, owned_edges, references_of
+from fastprune.times import NO_TIME, Times
+
+_NEVER = 2**31 - 1
+_PIECE = 1 << 16
+
+Ranks = NDArray[np.int32]
+"""How many images must go before something does: int32; `_NEVER` if it stays anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class SizeTarget:
+    """How a size target was met.
+
+    Attributes:
+        need: Bytes that must come free.
+        frees: Bytes that do.
+    """
+
+    need: int
+    frees: int
+
+
+def oldest_first(index: CacheIndex, selected: Mask, pulls: Times) -> Rows:
+    """The selected images, those pulled longest ago first; children count as part of theirs.
+
+    Args:
+        index: The cache.
+        selected: bool (n,).
+        pulls: int64 (n,): see `newest_pulls`.
+    """
+    parents, children = owned_edges(index, np.flatnonzero(selected & index.is_list))
+    del parents
+    units = selected.copy()
+    units[children] = False
+    rows = np.flatnonzero(units)
+    # Without any time they come last: unknown is not old. Ties go by row.
+    times = pulls[rows]
+    ages: Times = np.where(times == NO_TIME, np.iinfo(np.int64).max, times)
+    return rows[np.argsort(ages, kind="stable")]
+
+
+def bytes_to_free(index: CacheIndex, max_bytes: int | None, free_bytes: int | None) -> int:
+    """How many bytes must come free; the larger need counts.
+
+    Args:
+        index: The cache.
+        max_bytes: Bytes of manifests and blobs that may stay, by file and descriptor sizes.
+        free_bytes: Bytes that must come free.
+    """
+    need = 0 if free_bytes is None else free_bytes
+    if max_bytes is not None:
+        need = max(need, total_bytes(index) - max_bytes)
+    return need
+
+
+def total_bytes(index: CacheIndex) -> int:
+    """Bytes of all manifests and present blobs; of blobs as their descriptors say."""
+    blobs = np.maximum(index.blob_sizes[: index.blobs_present], 0)
+    return int(index.file_sizes.sum(dtype=np.int64)) + int(blobs.sum())
+
+
+def shortest_prefix(
+    index: CacheIndex, images: Rows, spared: Mask, need: int, *, allow_broken: bool
+) -> tuple[Rows, SizeTarget]:
+    """The fewest of the first images that free enough bytes; all if that is never enough.
+
+    Args:
+        index: The cache.
+        images: Rows, in the order in which they go.
+        spared: bool (n,): the manifests that stay, whatever takes them along.
+        need: Bytes that must come free.
+        allow_broken: Whether lists that stay may lose what they refer to.
+
+    Returns:
+        These images; what they come to, with what they take along and all orphans.
+    """
+    freed = bytes_by_prefix(index, images, spared, allow_broken=allow_broken)
+    enough = np.flatnonzero(freed >= need)
+    count = int(enough[0]) if len(enough) else len(images)
+    return images[:count], SizeTarget(need, int(freed[count]))
+
+
+def bytes_by_prefix(
+    index: CacheIndex, images: Rows, spared: Mask, *, allow_broken: bool
+) -> NDArray[np.int64]:
+    """Bytes that come free if none, one, two ... of the images go, int64 (k + 1,).
+
+    Args:
+        index: The cache.
+        images: k rows, in the order in which they go.
+        spared: See `shortest_prefix`.
+        allow_broken: See `shortest_prefix`.
+    """
+    taken = _taken(index, images, spared)
+    gone_by = taken
+    freed = np.zeros(len(images) + 1, dtype=np.int64)
+
+    def add(at: Ranks, sizes: NDArray[np.integer], sign: int = 1) -> None:
+        counts = at < _NEVER
+        np.add.at(freed, at[counts], sign * sizes[counts].astype(np.int64))
+
+    sizes = index.file_sizes
+    if allow_broken:
+        add(taken, sizes)
+    else:
+        every_copy = _of_every_copy(index, taken)
+        needed = _needed_until(index, every_copy)
+        held = needed > every_copy
+        # As long as a copy of it stays for other reasons, a list does not hold this one.
+        early = held & (taken < every_copy)
+        add(taken[~held | early], sizes[~held | early])
+        add(every_copy[early], sizes[early], -1)
+        add(needed[held], sizes[held])
+        gone_by = np.where(held, needed, taken)
+    blobs = _last_user(index, gone_by)
+    add(blobs, np.maximum(index.blob_sizes[: len(blobs)], 0))
+    return np.cumsum(freed)
+
+
+def _taken(index: CacheIndex, images: Rows, spared: Mask) -> Ranks:
+    """After how many images each manifest goes, itself or with a list: see `expand`."""
+    ranks = np.full(len(index), _NEVER, dtype=np.int32)
+    ranks[images] = np.arange(1, len(images) + 1, dtype=np.int32)
+    frontier = images[index.is_list[images]]
+    while len(frontier):
+        parents, children = owned_edges(index, frontier)
+        sooner = ~spared[children] & (ranks[parents] < ranks[children])
+        parents, children = parents[sooner], children[sooner]
+        np.minimum.at(ranks, children, ranks[parents])
+        frontier = np.unique(children[index.is_list[children]]).astype(np.intp)
+    return ranks
+
+
+def _of_every_copy(index: CacheIndex, ranks: Ranks) -> Ranks:
+    """The rank at which the last file of the same digest goes."""
+    twins = index.twins
+    return np.where(twins < 0, ranks, np.maximum(ranks, ranks[twins]))
+
+
+def _needed_until(index: CacheIndex, every_copy: Ranks) -> Ranks:
+    """After how many images no list that stays refers to a manifest any more; see `protect`.
+
+    A list stays as long as a copy of it does, and then as long as another list needs it.
+    """
+    needed = np.zeros(len(index), dtype=np.int32)
+    stays = every_copy.copy()
+    parents, children = index.child_parents, index.child_rows
+    while bool((needed[children] < stays[parents]).any()):
+        np.maximum.at(needed, children, stays[parents])
+        stays = np.maximum(every_copy, needed)
+    return needed
+
+
+def _last_user(index: CacheIndex, gone_by: Ranks) -> Ranks:
+    """After how many images nothing refers to each of the present blobs; orphans: 0."""
+    last = np.zeros(len(index.blob_digests), dtype=np.int32)
+    images = np.flatnonzero(index.blob_counts)
+    for first in range(0, len(images), _PIECE):
+        rows = images[first : first + _PIECE]
+        users = np.repeat(gone_by[rows], index.blob_counts[rows])
+        np.maximum.at(last, references_of(index, rows), users)
+    return last[: index.blobs_present]

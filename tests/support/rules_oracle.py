@@ -1,0 +1,235 @@
+"""What the rules of a policy must select and keep: slow, made of dicts and sets.
+
+It stands on `oracle` and, as that, imports nothing from fastprune. Times are texts, which sort
+as the times do; an empty text stands for a time that is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .oracle import (
+    Cache,
+    Manifest,
+    Outcome,
+    finder,
+    is_digest,
+    is_digest_url,
+    is_real_time,
+    removal,
+)
+
+_DOCKER, _OFFICIAL = "docker.io/", "docker.io/library/"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The criteria and keeps of one prune.
+
+    Attributes:
+        patterns: RE2 expressions, one of which must be found in the URL.
+        exclude: RE2 expressions; what one of them is found in stays.
+        created_before: `created` must be strictly before it.
+        pulled_before: The same for the newest pull of the image as a unit.
+        dangling: Only untagged images that no list refers to.
+        broken: Only images with missing blobs, and lists of only such.
+        keep_last: Keep so many of the newest tags of each repository.
+        keep_since: Keep what was pulled or created then or later.
+        references: Keep these: full names with tag, or `sha256:<hex>`.
+        count: At most so many images, those pulled longest ago first.
+        max_bytes: Go on until no more is left.
+        free_bytes: Go on until so much comes free.
+    """
+
+    patterns: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    created_before: str | None = None
+    pulled_before: str | None = None
+    dangling: bool = False
+    broken: bool = False
+    keep_last: int | None = None
+    keep_since: str | None = None
+    references: tuple[str, ...] = ()
+    count: int | None = None
+    max_bytes: int | None = None
+    free_bytes: int | None = None
+
+
+def newest_pulls(cache: Cache) -> dict[str, str]:
+    """The newest pull of each manifest: first lists learn from children, then the reverse."""
+    pulls = {path: _own_pull(manifest) for path, manifest in cache.manifests.items()}
+    edges = [
+        (parent.path, child.path)
+        for parent in cache.manifests.values()
+        for child in cache.manifests.values()
+        if child.digest in parent.children
+    ]
+    for learner, teacher in ((0, 1), (1, 0)):
+        for _ in cache.manifests:
+            for edge in edges:
+                pulls[edge[learner]] = max(pulls[edge[learner]], pulls[edge[teacher]])
+    return pulls
+
+
+def owned(cache: Cache, parent: Manifest) -> set[Manifest]:
+    """The children that go with a list."""
+    return {
+        child
+        for child in cache.manifests.values()
+        if child.digest in parent.children and (is_digest_url(child.url) or child.url == parent.url)
+    }
+
+
+def kept(cache: Cache, rules: Rules) -> dict[str, str]:
+    """What stays whatever selects it: the rule by path; the strongest, if there are several."""
+    pulls = newest_pulls(cache)
+    newest = _newest_tags(cache, rules.keep_last or 0)
+    excluded = finder(list(rules.exclude))
+    found: dict[str, str] = {}
+    for path, manifest in cache.manifests.items():
+        times = [text for text in (pulls[path], _time(manifest.created)) if text]
+        if excluded(manifest):
+            found[path] = "excluded"
+        elif any(_means(reference, manifest) for reference in rules.references):
+            found[path] = "keep-from"
+        elif _tag(manifest.url) in newest:
+            found[path] = "keep-last"
+        elif (
+            rules.keep_since is not None
+            and max(times, default="later than any") >= rules.keep_since
+        ):
+            found[path] = "keep-within"
+    return found
+
+
+def meeting(cache: Cache, rules: Rules) -> set[Manifest]:
+    """The manifests that meet every criterion, all of them if there is none."""
+    pulls, matches = newest_pulls(cache), finder(list(rules.patterns))
+    referred = {digest for one in cache.manifests.values() for digest in one.children}
+    lacking = _broken(cache)
+    meets = set(cache.manifests.values())
+    if rules.patterns:
+        meets = {one for one in meets if matches(one)}
+    if rules.created_before is not None:
+        meets = {one for one in meets if "" < _time(one.created) < rules.created_before}
+    if rules.pulled_before is not None:
+        meets = {one for one in meets if "" < pulls[one.path] < rules.pulled_before}
+    if rules.dangling:
+        meets = {
+            one
+            for one in meets
+            if is_digest_url(one.url) and not one.is_list and one.digest not in referred
+        }
+    if rules.broken:
+        meets &= lacking
+    only_tags = Rules(
+        exclude=rules.exclude,
+        keep_last=rules.keep_last,
+        keep_since=rules.keep_since,
+        references=rules.references,
+        count=rules.count,
+    )
+    if rules.keep_last is not None and rules == only_tags:
+        meets = {one for one in meets if _tag(one.url) is not None}
+    return meets
+
+
+def images_oldest_first(cache: Cache, candidates: set[Manifest]) -> list[Manifest]:
+    """Of candidates those that no other takes along, in the order in which they go."""
+    pulls = newest_pulls(cache)
+    parts = {child for one in candidates if one.is_list for child in owned(cache, one)}
+    return sorted(
+        candidates - parts, key=lambda one: (pulls[one.path] == "", pulls[one.path], one.path)
+    )
+
+
+def chosen(cache: Cache, rules: Rules, *, allow_broken: bool = False) -> set[Manifest]:
+    """What the rules select in the end."""
+    staying = {cache.manifests[path] for path in kept(cache, rules)}
+    candidates = meeting(cache, rules) - staying
+    if rules.count is None and rules.max_bytes is None and rules.free_bytes is None:
+        return candidates
+    images = images_oldest_first(cache, candidates)[: rules.count]
+    if rules.max_bytes is None and rules.free_bytes is None:
+        return set(images)
+    total = removal(cache, (), (), skip_corrupt=True).total_bytes
+    need = max(0 if rules.max_bytes is None else total - rules.max_bytes, rules.free_bytes or 0)
+    for number in range(len(images) + 1):
+        if bytes_freed(cache, images[:number], staying, allow_broken=allow_broken) >= need:
+            return set(images[:number])
+    return set(images)
+
+
+def bytes_freed(
+    cache: Cache, images: Iterable[Manifest], staying: set[Manifest], *, allow_broken: bool
+) -> int:
+    """What comes free if these images go, and the orphans with them."""
+    return removal(
+        cache, set(images), staying, allow_broken=allow_broken, skip_corrupt=True
+    ).freed_bytes
+
+
+def expected_by_rules(cache: Cache, rules: Rules, *, allow_broken: bool = False) -> Outcome:
+    """What a prune by these rules must do."""
+    staying = {cache.manifests[path] for path in kept(cache, rules)}
+    selected = chosen(cache, rules, allow_broken=allow_broken)
+    return removal(cache, selected, staying, allow_broken=allow_broken)
+
+
+def _time(text: str | None) -> str:
+    return text if is_real_time(text) else ""
+
+
+def _own_pull(manifest: Manifest) -> str:
+    return _time(manifest.pulled) or _time(manifest.created)
+
+
+def _tag(url: str) -> tuple[str, str] | None:
+    """Repository and tag; None if there is an `@`."""
+    if "@" in url:
+        return None
+    path, slash, name = url.rpartition("/")
+    name, colon, tag = name.partition(":")
+    return (path + slash + name, tag if colon and tag else "latest")
+
+
+def _newest_tags(cache: Cache, number: int) -> set[tuple[str, str] | None]:
+    pulls = newest_pulls(cache)
+    ages: dict[tuple[str, str], tuple[str, str]] = {}
+    for path, manifest in cache.manifests.items():
+        tag = _tag(manifest.url)
+        if tag is not None:
+            created, pulled = ages.get(tag, ("", ""))
+            ages[tag] = (max(created, _time(manifest.created)), max(pulled, pulls[path]))
+    newest: set[tuple[str, str] | None] = set()
+    for repository in {repository for repository, _ in ages}:
+        tags = [tag for tag in ages if tag[0] == repository]
+        tags.sort(key=lambda tag: (ages[tag], tag[1]), reverse=True)
+        newest.update(tags[:number])
+    return newest
+
+
+def _means(reference: str, manifest: Manifest) -> bool:
+    if is_digest(reference):
+        return manifest.digest == reference.removeprefix("sha256:")
+    tag = _tag(manifest.url)
+    if tag is None:
+        return False
+    repository = tag[0]
+    if repository.startswith(_DOCKER) and repository.count("/") == 1:
+        repository = _OFFICIAL + repository.removeprefix(_DOCKER)
+    return f"{repository}:{tag[1]}" == reference
+
+
+def _broken(cache: Cache) -> set[Manifest]:
+    lacking = {one for one in cache.manifests.values() if set(one.blobs) - set(cache.blobs)}
+    while True:
+        more = set()
+        for one in cache.manifests.values():
+            children = {child for child in cache.manifests.values() if child.digest in one.children}
+            if children and children <= lacking:
+                more.add(one)
+        if more <= lacking:
+            return lacking
+        lacking |= more

@@ -1,0 +1,244 @@
+"""The rules of a policy on caches of a few images, each case by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.property.running import scan
+from tests.support.cachebuilder import CacheBuilder, Descriptor
+
+from fastprune import Policy, UsageError, make_plan
+from fastprune.explanation import explain
+from fastprune.index import CacheIndex
+from fastprune.rules.ages import newest_pulls
+from fastprune.rules.tags import find_tags
+from fastprune.selection import Keep, select
+
+OLD, OLDER, NEW = "2024-01-02T00:00:00", "2024-01-01T00:00:00", "2024-01-03T00:00:00"
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> CacheBuilder:
+    return CacheBuilder(tmp_path / "cache")
+
+
+def urls(index: CacheIndex, policy: Policy) -> list[str]:
+    return sorted(index.urls(select(index, policy).selected.nonzero()[0]))
+
+
+def removed(index: CacheIndex, policy: Policy) -> list[str]:
+    return sorted(index.urls(make_plan(index, policy).removed.nonzero()[0]))
+
+
+def test_keep_last_orders_by_creation_then_pull_then_name(builder: CacheBuilder) -> None:
+    for tag, created, pulled in (
+        ("r/a:oldest", OLDER, NEW),
+        ("r/a:pulled-first", OLD, OLD),
+        ("r/a:a", OLD, NEW),
+        ("r/a:b", OLD, NEW),
+        ("r/a:newest", NEW, ""),
+        ("r/a:unknown", "", ""),
+        ("r/b:1", OLDER, OLDER),
+        ("host:5000/r/a:1", OLDER, OLDER),
+    ):
+        builder.image(tag, created=created, pulled=pulled)
+    index = scan(builder.root)
+    tags = find_tags(index, newest_pulls(index))
+    ranks = {index.url(row): tags.rank(row) for row in range(len(index))}
+    order = ["newest", "b", "a", "pulled-first", "oldest", "unknown"]
+    assert ranks == {
+        **{f"r/a:{tag}": rank for rank, tag in enumerate(order)},
+        "r/b:1": 0,
+        "host:5000/r/a:1": 0,
+    }
+    assert urls(index, Policy(keep_last=2)) == sorted(f"r/a:{tag}" for tag in order[2:])
+
+
+def test_keep_last_counts_a_list_and_its_child_of_one_tag_once(builder: CacheBuilder) -> None:
+    for tag, created in (("1", OLDER), ("2", OLD), ("3", NEW)):
+        child = builder.image(f"r/a:{tag}", layers=[builder.blob(10)], created=created)
+        builder.index(f"r/a:{tag}", children=[child], created=created)
+    assert removed(scan(builder.root), Policy(keep_last=2)) == ["r/a:1", "r/a:1"]
+
+
+def test_keep_last_alone_selects_tags_only_and_with_a_criterion_only_keeps(
+    builder: CacheBuilder,
+) -> None:
+    builder.image("r/a:1", created=OLDER)
+    builder.image("r/a:2", created=OLD)
+    digest = builder.image("r/a:3", created=OLDER)
+    builder.tag(digest, f"r/a@sha256:{digest}", created=OLDER)
+    index = scan(builder.root)
+    assert urls(index, Policy(keep_last=1)) == ["r/a:1"]
+    assert urls(index, Policy(keep_last=1, count=5)) == ["r/a:1"]
+    assert urls(index, Policy(keep_last=1, created_before=NEW)) == [
+        "r/a:1",
+        f"r/a@sha256:{digest}",
+    ]
+
+
+def test_an_untagged_url_is_that_of_latest(builder: CacheBuilder) -> None:
+    builder.image("r/a", created=OLDER)
+    builder.image("r/a:latest", created=NEW, layers=[builder.blob(10)])
+    builder.image("r/a:1", created=OLD)
+    assert urls(scan(builder.root), Policy(keep_last=1)) == ["r/a:1"]
+
+
+def test_what_is_kept_keeps_its_children_though_they_are_selected(builder: CacheBuilder) -> None:
+    blob = builder.blob(10)
+    child = builder.image("r/a:1", layers=[blob])
+    builder.tag(child, f"r/a@sha256:{child}")
+    builder.index("r/a:1", children=[child])
+    index = scan(builder.root)
+    for policy in (
+        Policy(patterns=("r/a@",), keep_last=1),
+        Policy(patterns=("r/a@",), keep_references=("r/a:1",)),
+        Policy(patterns=("r/a@",), exclude=(":1$",)),
+    ):
+        plan = make_plan(index, policy)
+        assert not plan.removed.any()
+        assert not len(plan.blobs)
+
+
+def test_a_digest_in_use_keeps_its_files_wherever_they_are(builder: CacheBuilder) -> None:
+    digest = builder.image("r/a:latest")
+    builder.tag(digest, "other/name:2")
+    builder.image("r/b:1")
+    index = scan(builder.root)
+    policy = Policy(patterns=(".",), keep_references=(f"x/y@sha256:{digest}",))
+    assert removed(index, policy) == ["r/b:1"]
+    assert sorted(select(index, policy).kept_by.tolist()) == [0, Keep.IN_USE, Keep.IN_USE]
+
+
+@pytest.mark.parametrize("url", ["docker.io/nginx", "docker.io/library/nginx:latest"])
+def test_a_cache_may_hold_names_that_docker_would_complete(builder: CacheBuilder, url: str) -> None:
+    builder.image(url)
+    policy = Policy(patterns=(".",), keep_references=("docker.io/library/nginx:latest",))
+    assert removed(scan(builder.root), policy) == []
+
+
+def test_dangling_is_what_no_list_refers_to_and_no_list(builder: CacheBuilder) -> None:
+    child, alone = (builder.image("r/a:0", layers=[builder.blob(size)]) for size in (1, 2))
+    for digest in (child, alone):
+        builder.tag(digest, f"r/a@sha256:{digest}")
+    pinned = builder.index("r/a:0", children=[child])
+    builder.tag(pinned, f"r/a@sha256:{pinned}")
+    builder.image("r/a:1")
+    assert urls(scan(builder.root), Policy(dangling=True)) == [f"r/a@sha256:{alone}"]
+
+
+def test_a_list_is_broken_if_it_leads_to_broken_images_only(builder: CacheBuilder) -> None:
+    sound = builder.image("r/a:sound", layers=[builder.blob(1)])
+    broken = builder.image("r/a:broken", layers=["ab" * 32])
+    for digest in (sound, broken):
+        builder.tag(digest, f"r/a@sha256:{digest}")
+    builder.index("r/a:mixed", children=[sound, broken])
+    inner = builder.index("r/a:lost", children=[broken, "cd" * 32])
+    builder.index("r/a:nested", children=[inner])
+    builder.index("r/a:empty", children=["cd" * 32])
+    index = scan(builder.root)
+    assert urls(index, Policy(broken=True)) == [
+        "r/a:lost",
+        "r/a:nested",
+        f"r/a@sha256:{broken}",
+    ]
+    # The list that still is of use keeps its broken child; unless lists may be broken.
+    assert removed(index, Policy(broken=True)) == ["r/a:lost", "r/a:nested"]
+    plan = make_plan(index, Policy(broken=True), allow_broken=True)
+    assert len(plan.images) == 1
+
+
+def test_a_shared_layer_comes_free_with_its_last_user(builder: CacheBuilder) -> None:
+    shared = builder.blob(5_000)
+    for tag, pulled in (("1", OLDER), ("2", OLD), ("3", NEW)):
+        builder.image(f"r/a:{tag}", layers=[shared, builder.blob(100)], pulled=pulled)
+    index = scan(builder.root)
+    # Each image alone frees its own layer, config and manifest: no two of them free this much.
+    assert removed(index, Policy(free_bytes=5_000)) == ["r/a:1", "r/a:2", "r/a:3"]
+    assert removed(index, Policy(free_bytes=100)) == ["r/a:1"]
+
+
+def test_orphans_count_first(builder: CacheBuilder) -> None:
+    builder.image("r/a:1")
+    builder.blob(5_000)
+    plan = make_plan(scan(builder.root), Policy(free_bytes=5_000))
+    assert not plan.removed.any()
+    assert plan.bytes_freed == 5_000
+
+
+def test_a_child_is_no_image_of_its_own_and_goes_with_its_list(builder: CacheBuilder) -> None:
+    big = builder.image("r/a:1", layers=[builder.blob(5_000)], pulled=OLDER)
+    builder.tag(big, f"r/a@sha256:{big}", pulled=OLDER)
+    builder.index("r/a:1", children=[big], pulled=NEW)
+    builder.image("r/b:1", layers=[builder.blob(6_000)], pulled=OLD)
+    index = scan(builder.root)
+    # Pulled longest ago is r/b:1: the list was pulled later, and its child with it.
+    assert removed(index, Policy(free_bytes=1)) == ["r/b:1"]
+    assert len(removed(index, Policy(free_bytes=8_000))) == 3
+
+
+def test_of_several_targets_the_largest_need_counts(builder: CacheBuilder) -> None:
+    for tag in "12":
+        builder.image(f"r/a:{tag}", layers=[builder.blob(1_000)], pulled=OLD)
+    index = scan(builder.root)
+    assert len(removed(index, Policy(free_bytes=1, max_bytes=0))) == 2
+    assert len(removed(index, Policy(free_bytes=1, max_bytes=1_000_000))) == 1
+    assert len(removed(index, Policy(free_bytes=0, max_bytes=1_000_000))) == 0
+    assert len(removed(index, Policy(max_bytes=0, count=1))) == 1
+
+
+def test_a_target_that_is_out_of_reach_takes_all_that_may_go(builder: CacheBuilder) -> None:
+    builder.image("r/a:1", layers=[Descriptor(builder.blob(1_000), 1_000)])
+    builder.image("r/b:1")
+    plan = make_plan(scan(builder.root), Policy(patterns=("r/a",), free_bytes=10**6))
+    assert plan.selection is not None
+    assert plan.selection.target is not None
+    assert len(plan.images) == 1
+    assert plan.selection.target.frees == plan.bytes_freed < plan.selection.target.need
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (Policy(keep_since=OLD), "only say what to keep"),
+        (Policy(keep_references=("r/a:1",)), "only say what to keep"),
+        (Policy(exclude=("x",)), "only say what to keep"),
+        (Policy(keep_last=0), "--keep-last 0: must be at least 1"),
+        (Policy(max_bytes=-1), "--max-size -1: can't be negative"),
+        (Policy(free_bytes=-1), "--free -1: can't be negative"),
+        (Policy(patterns=("x",), keep_since="yesterday"), "not a date and time"),
+        (Policy(orphans_only=True, keep_last=1), "can't be combined"),
+    ],
+)
+def test_a_policy_that_can_not_be_followed_is_refused(policy: Policy, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        policy.check()
+
+
+def test_explain_says_which_rule_keeps_an_image(builder: CacheBuilder) -> None:
+    for number, tag in enumerate(("1", "2", "3")):
+        builder.image(f"docker.io/library/nginx:{tag}", created=f"2024-01-0{number + 1}T00:00:00")
+    index = scan(builder.root)
+    rows = {index.url(row): row for row in range(len(index))}
+
+    def verdict(tag: str, policy: Policy) -> tuple[bool, str, str]:
+        plan = make_plan(index, policy)
+        found = explain(index, rows[f"docker.io/library/nginx:{tag}"], plan).verdict
+        assert found is not None
+        return found.goes, found.reason, found.details
+
+    assert verdict("2", Policy(keep_last=2)) == (
+        False,
+        "keep-last",
+        "its tag is the 2nd newest of docker.io/library/nginx, and 2 are kept",
+    )
+    assert verdict("3", Policy(keep_last=2))[2].startswith("its tag is the newest of ")
+    assert verdict("1", Policy(keep_last=2)) == (True, "selected", "not-among-last")
+    everything = Policy(patterns=(".",), keep_since="2024-01-02T00:00:00", exclude=("3$",))
+    assert verdict("3", everything) == (False, "excluded", "")
+    assert verdict("2", everything)[:2] == (False, "keep-within")
+    assert verdict("1", everything) == (True, "selected", "pattern")
+    named = Policy(patterns=(".",), keep_references=("docker.io/library/nginx:1",))
+    assert verdict("1", named) == (False, "keep-from", "")
+    assert verdict("3", Policy(free_bytes=1)) == (False, "older-ones-are-enough", "")
