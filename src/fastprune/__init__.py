@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastprune.api import apply, prune, scan, verify
+    from fastprune.ages import Ages
+    from fastprune.api import apply, prune, scan, survey, verify
     from fastprune.delete_limits import DeleteLimits
     from fastprune.errors import (
         DeleteLimitError,
@@ -37,13 +38,16 @@ if TYPE_CHECKING:
     from fastprune.report import PruneReport
     from fastprune.runs import make_run_id
     from fastprune.scanner import ScanOptions
+    from fastprune.surveying import Survey
+    from fastprune.usage import By, Usage
     from fastprune.verification import Findings
     from fastprune.verifier import VerifyOptions
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": ("apply", "prune", "scan", "verify"),
+    "ages": ("Ages",),
+    "api": ("apply", "prune", "scan", "survey", "verify"),
     "limits": ("Limits",),
     "delete_limits": ("DeleteLimits",),
     "errors": (
@@ -70,12 +74,16 @@ _HOMES = {
     "report": ("PruneReport",),
     "runs": ("make_run_id",),
     "scanner": ("ScanOptions",),
+    "surveying": ("Survey",),
+    "usage": ("By", "Usage"),
     "verification": ("Findings",),
     "verifier": ("VerifyOptions",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = (
+    "Ages",
+    "By",
     "CacheIndex",
     "DeleteLimitError",
     "DeleteLimits",
@@ -97,8 +105,10 @@ __all__ = (
     "Reference",
     "SavedPlan",
     "ScanOptions",
+    "Survey",
     "TrashError",
     "UnreadableManifestsError",
+    "Usage",
     "UsageError",
     "VerifyOptions",
     "WorkerError",
@@ -111,6 +121,7 @@ __all__ = (
     "replan",
     "save_plan",
     "scan",
+    "survey",
     "verify",
 )
 

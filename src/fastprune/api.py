@@ -1,4 +1,4 @@
-"""The verbs of the library: scan, make_plan, apply, prune; verify; save_plan, load_plan, replan.
+"""The verbs of the library: scan, survey, verify; make_plan, apply, prune; save_plan, load_plan.
 
 Stage: all, in order. The asynchronous face of the blocking scan and of the deleter; the
 command line is made of these verbs and nothing else. The library prints nothing and
@@ -35,6 +35,7 @@ from fastprune.pipeline import PlanOptions, refuse_servers, work_out
 from fastprune.policy import Policy
 from fastprune.progress import Progress
 from fastprune.scanner import SMALL_CACHE, ScanOptions, check_root, scan_cache
+from fastprune.surveying import Survey, survey_cache
 from fastprune.verifier import VerifyOptions, verify_cache
 
 if TYPE_CHECKING:
@@ -73,6 +74,42 @@ async def scan(
         return await anyio.to_thread.run_sync(
             lambda: scan_cache(
                 os.fspath(root),
+                pool.open,
+                options or ScanOptions(),
+                progress=progress,
+                checkpoint=anyio.from_thread.check_cancelled,
+            )
+        )
+
+
+async def survey(
+    root: Path,
+    policy: Policy | None = None,
+    options: ScanOptions | None = None,
+    *,
+    executor: Executor | None = None,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Survey:
+    """Reads a cache and the sizes of its files: where the space goes, and how old it is.
+
+    Args:
+        root: Path of the cache.
+        policy: Which manifests are asked for; without any criterion, or None, all.
+        options: See `scan`; its patterns are replaced by those of the policy.
+        executor: See `scan`.
+        jobs: See `scan`.
+        progress: See `scan`.
+
+    Raises:
+        NoCacheError: There is no cache at this path.
+        WorkerError: A worker died; nothing partial is ever returned.
+    """
+    with _Pool(executor, jobs) as pool:
+        return await anyio.to_thread.run_sync(
+            lambda: survey_cache(
+                os.fspath(root),
+                policy or Policy(),
                 pool.open,
                 options or ScanOptions(),
                 progress=progress,

@@ -17,6 +17,7 @@ PURE = (
     *("lookup", "explanation", "explanation_report", "cells", "style", "metrics", "references"),
     *("verdicts", "verification", "verification_report", "delete_limits"),
     *("rules", "rules.ages", "rules.defects", "rules.in_use", "rules.sizing", "rules.tags"),
+    *("units", "repositories", "placing", "usage", "ages", "usage_report", "usage_table"),
 )
 # What leads out of a process, asks a clock, or needs an event loop.
 FORBIDDEN = {

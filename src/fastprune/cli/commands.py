@@ -23,6 +23,10 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "list": Entry("list_command", "List the manifests of the cache."),
+    "du": Entry(
+        "du_command",
+        "Show where the space goes: by registry, repository, image or layer, and by age.",
+    ),
     "plan": Entry(
         "plan_command", "Work out a prune and write it to a file, for review and for apply."
     ),

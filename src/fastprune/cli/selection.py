@@ -126,7 +126,17 @@ def parse_cutoff(text: str, option: str) -> str:
 
 
 def _ago(text: str, option: str, now: datetime, zone: tzinfo | None) -> str:
-    seconds = parse_duration(text, option)
+    return cutoff_ago(parse_duration(text, option), now, zone)
+
+
+def cutoff_ago(seconds: float, now: datetime, zone: tzinfo | None) -> str:
+    """The time so many seconds ago, `YYYY-MM-DDTHH:MM:SS` on the server's clock.
+
+    Args:
+        seconds: How long ago.
+        now: The current time, with a zone.
+        zone: The server's; None for this machine's.
+    """
     try:
         # On the time line, not on the clock: a day with a clock change is 23 or 25 h.
         moment = (now.astimezone(UTC) - timedelta(seconds=seconds)).astimezone(zone)

@@ -1,0 +1,136 @@
+"""From a cache to its usage: what the library and the command line both do.
+
+Stage: walk to report. Input: the path of a cache. Output: `Survey`. Blocking; I/O: reads
+only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fastprune.executors import Executor
+from fastprune.policy import Policy
+from fastprune.progress import Progress
+from fastprune.scanner import ScanOptions, blob_file_sizes, scan_cache
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fastprune.ages import Ages
+    from fastprune.index import CacheIndex
+    from fastprune.refcounts import Mask
+    from fastprune.units import Units
+    from fastprune.usage import By, Usage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Survey:
+    """A cache with the sizes of its files, for any questions about its usage.
+
+    Attributes:
+        index: The cache.
+        units: Its images, with what belongs to each.
+        blob_bytes: int64: the size of the file of each present blob.
+        unreadable_bytes: Bytes of the manifests that can't be read.
+        selected: bool (n,): the manifests that are asked for, as a prune would remove
+            them; None for all.
+    """
+
+    index: CacheIndex
+    units: Units
+    blob_bytes: NDArray[np.int64]
+    unreadable_bytes: int
+    selected: Mask | None
+
+    def usage(self, by: By, *, depth: int | None = None) -> Usage:
+        """Where the space goes.
+
+        Args:
+            by: What makes a row.
+            depth: Cut the names of repositories down to so many segments.
+        """
+        from fastprune.usage import measure
+
+        return measure(
+            self.index,
+            self.units,
+            self.blob_bytes,
+            by,
+            selected=self.selected,
+            depth=depth,
+            unreadable_bytes=self.unreadable_bytes,
+        )
+
+    def ages(self) -> Ages:
+        """How long ago it was last pulled, and what a prune by age would free."""
+        from fastprune.ages import measure_ages
+
+        return measure_ages(self.index, self.units, self.blob_bytes, selected=self.selected)
+
+
+def survey_cache(
+    root: str,
+    policy: Policy,
+    open_executor: Callable[[int], Executor],
+    options: ScanOptions,
+    *,
+    progress: Progress | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> Survey:
+    """Scans a cache and asks for the sizes of its files.
+
+    Args:
+        root: Path of the cache.
+        policy: Which manifests are asked for; without any criterion, all.
+        open_executor: Gives the executor for a number of manifests.
+        options: How to scan; its patterns are replaced by those of the policy.
+        progress: Is told about the scan.
+        checkpoint: Called often; raises if the work is to end.
+
+    Raises:
+        NoCacheError: There is no cache at this path.
+        WorkerError: A worker died.
+    """
+    opened: list[Executor] = []
+
+    def open_once(manifests: int) -> Executor:
+        opened.append(open_executor(manifests))
+        return opened[0]
+
+    options = replace(options, edges=True, pattern_sets=policy.pattern_sets)
+    index = scan_cache(root, open_once, options, progress=progress, checkpoint=checkpoint)
+    # A descriptor says what a blob should have; a pull that was cut off has less.
+    sizes = blob_file_sizes(root, index.blob_digests[: index.blobs_present], opened[0])
+    return survey_of(index, policy, sizes)
+
+
+def survey_of(index: CacheIndex, policy: Policy, blob_bytes: NDArray[np.int64]) -> Survey:
+    """The survey of a cache that was scanned already.
+
+    Args:
+        index: The cache, scanned with edges.
+        policy: Which manifests are asked for; without any criterion, all.
+        blob_bytes: int64: the size of the file of each present blob.
+    """
+    from fastprune.refcounts import expand, protect
+    from fastprune.selection import select
+    from fastprune.units import find_units
+
+    selected = None
+    if policy != Policy():
+        selection = select(index, policy)
+        expanded, _ = expand(index, selection.selected, selection.spared)
+        selected, _ = protect(index, expanded)
+    unreadable = sum(_size(os.path.join(index.root, path)) for path, _ in index.faults)
+    return Survey(index, find_units(index), blob_bytes, unreadable, selected)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0

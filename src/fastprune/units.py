@@ -1,0 +1,87 @@
+"""Images as people know them: a tag with all that belongs to it.
+
+Stage: report. Input: a `CacheIndex`. Output: `Units`. Pure, no I/O.
+
+A unit is a manifest that no list owns, with the children that go when it goes: a list and
+its images, or a single image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.index import CacheIndex, Rows
+from fastprune.refcounts import Mask, owned_edges
+from fastprune.rules.defects import broken, dangling
+
+_HEAD_SHIFT = 32
+_ROW_MASK = (1 << _HEAD_SHIFT) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """The units of a cache, u of them, in the order of their heads.
+
+    Attributes:
+        heads: (u,): the row that gives a unit its name.
+        pair_units: int64 (p,): units, ascending, each with ...
+        pair_rows: int64 (p,): ... a manifest of it, itself included. A child that two tags
+            share is in both of their units; every manifest is in one at least.
+        dangling: bool (u,): an image without a tag that no list refers to.
+        broken: bool (u,): it lacks blobs, or is a list that leads to such images only.
+    """
+
+    heads: Rows
+    pair_units: NDArray[np.int64]
+    pair_rows: NDArray[np.int64]
+    dangling: Mask
+    broken: Mask
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+
+def find_units(index: CacheIndex) -> Units:
+    """Finds the units of a cache that was scanned with edges."""
+    # In the order of the lists, as all of them are asked for.
+    parents, children = owned_edges(index, np.flatnonzero(index.is_list))
+    owned = np.zeros(len(index), dtype=bool)
+    owned[children[children != parents]] = True
+    pairs = _with_children(index, np.flatnonzero(~owned), parents, children)
+    # Lists that own each other, which no honest digests can make, are units of their own.
+    reached = np.zeros(len(index), dtype=bool)
+    reached[pairs & _ROW_MASK] = True
+    stray = np.flatnonzero(~reached)
+    pairs = np.sort(np.concatenate([pairs, stray << _HEAD_SHIFT | stray]))
+    heads, rows = pairs >> _HEAD_SHIFT, pairs & _ROW_MASK
+    first = np.ones(len(pairs), dtype=bool)
+    first[1:] = heads[1:] != heads[:-1]
+    unit_heads = heads[first]
+    pair_units = np.cumsum(first) - 1
+    return Units(
+        unit_heads, pair_units, rows, dangling(index)[unit_heads], broken(index)[unit_heads]
+    )
+
+
+def _with_children(
+    index: CacheIndex, heads: Rows, parents: Rows, children: Rows
+) -> NDArray[np.int64]:
+    """Pairs of a head and a row below it, in one number each, which sorts as the pair does."""
+    pairs = heads.astype(np.int64) << _HEAD_SHIFT | heads
+    newest = pairs
+    # Lists may hold lists: once per level, and a cycle ends as nothing new is found.
+    while len(newest):
+        rows = newest & _ROW_MASK
+        first = np.searchsorted(parents, rows, side="left")
+        counts = np.searchsorted(parents, rows, side="right") - first
+        ends = np.cumsum(counts)
+        total = int(ends[-1])
+        places = np.arange(total) + np.repeat(first - (ends - counts), counts)
+        found = np.repeat(newest >> _HEAD_SHIFT, counts) << _HEAD_SHIFT | children[places]
+        newest = np.setdiff1d(found, pairs)
+        pairs = np.concatenate([pairs, newest])
+        newest = newest[index.is_list[newest & _ROW_MASK]]
+    return pairs

@@ -1,0 +1,282 @@
+"""A `Usage` and the `Ages` of a cache as text, JSON and CSV.
+
+Stage: report. Input: `Usage`, `Ages`. Output: lines. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from fastprune.ages import Ages
+from fastprune.index import Rows
+from fastprune.model import DIGEST_PREFIX
+from fastprune.placing import Extra
+from fastprune.text import printable, safe_json
+from fastprune.times import BAD_TIME, Times, format_times
+from fastprune.usage import By, Usage
+
+JSON_VERSION = 1
+
+Cutoffs = Mapping[int, int]
+"""Numbers of days, ascending, and when each began: seconds, as of `fastprune.times`."""
+
+_BLOCK = 10_000
+
+
+class UsageSort(StrEnum):
+    """What `du` orders by; a minus before it turns the order round."""
+
+    name = "name"
+    unique = "unique"
+    shared = "shared"
+    total = "total"
+    images = "images"
+    oldest = "oldest"
+    newest = "newest"
+
+
+class UsageRow(NamedTuple):
+    """A row of a usage; the `unique` of all rows add up to the bytes on disk.
+
+    Attributes:
+        kind: The grouping (`repository`), `others`, or an `Extra`, in lower case.
+        name: Of the registry, repository, image or layer; else empty.
+        unique: Bytes that only it needs.
+        shared: Bytes that others need, too; None where they can't be told.
+        images: Images in it.
+        manifests: Manifest files in it.
+        blobs: Blobs that it needs; None where they can't be told.
+        oldest: The first pull of its images, `YYYY-MM-DDTHH:MM:SS`; empty if not known.
+        newest: The last one.
+        image: Of a layer: one of the images that need it.
+    """
+
+    kind: str
+    name: str
+    unique: int
+    shared: int | None
+    images: int
+    manifests: int
+    blobs: int | None
+    oldest: str
+    newest: str
+    image: str = ""
+
+
+class AgeRow(NamedTuple):
+    """Files and images that were last pulled some time ago.
+
+    Attributes:
+        least: Days that have passed since, at least; None if no time is known.
+        most: Fewer days than this; None for no end.
+        images: How many images.
+        bytes: Bytes of the files that nothing pulled later needs.
+    """
+
+    least: int | None
+    most: int | None
+    images: int
+    bytes: int
+
+
+class WhatIf(NamedTuple):
+    """What a prune of all that was not pulled for some days would leave.
+
+    Attributes:
+        days: How many.
+        images_left: Images that would stay.
+        bytes_left: What would be left on disk: blobs and manifests.
+        bytes_freed: What would come free, orphans included.
+    """
+
+    days: int
+    images_left: int
+    bytes_left: int
+    bytes_freed: int
+
+
+def sorted_groups(usage: Usage, key: UsageSort, *, reverse: bool) -> Rows:
+    """Orders the groups of a usage.
+
+    Args:
+        usage: What to order.
+        key: What by.
+        reverse: Largest or latest first.
+    """
+    if key is UsageSort.name:
+        names = usage.names(np.arange(len(usage)))
+        order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.intp)
+        return order[::-1] if reverse else order
+    values = getattr(usage.columns, key.value)[: len(usage)]
+    # Not minus: that of the smallest number is itself.
+    return np.argsort(~values if reverse else values, kind="stable")
+
+
+def usage_rows(usage: Usage, order: Rows, top: int | None) -> Iterator[UsageRow]:
+    """All rows: groups, what is left of them in one, and the extra ones that are not empty.
+
+    Args:
+        usage: What to show.
+        order: All groups, in order.
+        top: How many groups to show on their own; None for all.
+    """
+    shown = order[:top]
+    for first in range(0, len(shown), _BLOCK):
+        yield from _group_rows(usage, shown[first : first + _BLOCK])
+    rest, columns = order[len(shown) :], usage.columns
+    if len(rest):
+        times = [columns.oldest[rest], columns.newest[rest]]
+        yield UsageRow(
+            "others",
+            f"{len(rest):,} others",
+            int(columns.unique[rest].sum()),
+            None,
+            int(columns.images[rest].sum()) if usage.by is not By.layer else 0,
+            int(columns.manifests[rest].sum()),
+            None,
+            *_span(*times),
+        )
+    for extra in Extra:
+        at = len(usage) + extra
+        counts = (columns.unique, columns.images, columns.manifests, columns.blobs)
+        if any(int(count[at]) for count in counts):
+            yield _extra_row(usage, extra, at)
+
+
+def _group_rows(usage: Usage, groups: Rows) -> Iterator[UsageRow]:
+    columns = usage.columns.take(groups)
+    heads = usage.index.urls(usage.name_rows[groups]) if usage.by is By.layer else None
+    prefix = "" if heads is None else DIGEST_PREFIX
+    yield from map(
+        UsageRow,
+        [usage.by.value] * len(groups),
+        [prefix + name for name in usage.names(groups)],
+        columns.unique.tolist(),
+        columns.shared.tolist(),
+        columns.images.tolist(),
+        columns.manifests.tolist(),
+        columns.blobs.tolist(),
+        format_times(columns.oldest),
+        format_times(columns.newest),
+        heads or [""] * len(groups),
+    )
+
+
+def _extra_row(usage: Usage, extra: Extra, at: int) -> UsageRow:
+    columns = usage.columns
+    times = (columns.oldest[[at]], columns.newest[[at]])
+    return UsageRow(
+        extra.name.lower(),
+        "",
+        int(columns.unique[at]),
+        int(columns.shared[at]) if extra in (Extra.DANGLING, Extra.BROKEN) else None,
+        int(columns.images[at]),
+        int(columns.manifests[at]),
+        int(columns.blobs[at]),
+        *_span(*times),
+    )
+
+
+def _span(oldest: Times, newest: Times) -> tuple[str, str]:
+    """The first and the last of some times, as texts."""
+    known = oldest[oldest > BAD_TIME]
+    first = known.min(keepdims=True) if len(known) else oldest[:1]
+    return format_times(first)[0], format_times(newest.max(keepdims=True))[0]
+
+
+def age_rows(ages: Ages, cutoffs: Cutoffs) -> Iterator[AgeRow]:
+    """The histogram: every file and image that was asked for is in one row.
+
+    Args:
+        ages: Of the cache.
+        cutoffs: The days to tell apart, ascending.
+    """
+    (total, images), (known, known_images) = ages.asked_for, ages.known
+    ends: list[tuple[int | None, int, int]] = [(None, known, known_images)]
+    ends += [(days, *ages.pulled_before(cutoff)) for days, cutoff in cutoffs.items()]
+    for (least, some, many), (most, fewer, few) in pairwise([*ends, (None, 0, 0)]):
+        yield AgeRow(least or 0, most, many - few, some - fewer)
+    if total > known or images > known_images:
+        yield AgeRow(None, None, images - known_images, total - known)
+
+
+def what_ifs(ages: Ages, cutoffs: Cutoffs) -> Iterator[WhatIf]:
+    """What a prune by age would leave, for each of some ages.
+
+    Args:
+        ages: Of the cache.
+        cutoffs: The ages.
+    """
+    for days, cutoff in cutoffs.items():
+        size, images = ages.pulled_before(cutoff)
+        freed = size + ages.orphan_bytes
+        yield WhatIf(days, ages.images - images, ages.total - freed, freed)
+
+
+def json_lines(
+    usage: Usage, rows: Iterator[UsageRow], ages: Ages, cutoffs: Cutoffs
+) -> Iterator[str]:
+    """One JSON document, described in docs/du.md; written row by row.
+
+    Args:
+        usage: What it is about.
+        rows: What `usage_rows` gives.
+        ages: Of the same cache.
+        cutoffs: The ages to tell apart.
+    """
+    index = usage.index
+    head = {
+        "version": JSON_VERSION,
+        "command": "du",
+        "image_path": index.root,
+        "by": usage.by.value,
+        "selects": usage.selects,
+        "totals": {
+            "bytes": usage.total,
+            "images": ages.images,
+            "manifests": len(index),
+            "blobs": index.blobs_present,
+            "rows": len(usage),
+        },
+        "ages": [row._asdict() for row in age_rows(ages, cutoffs)],
+        "what_if": [row._asdict() for row in what_ifs(ages, cutoffs)],
+        "corrupt": [{"path": path, "reason": reason} for path, reason in index.faults],
+    }
+    yield _json(head)[:-1] + ',"rows":['
+    before = ""
+    for row in rows:
+        yield before + _json(_item(row))
+        before = ","
+    yield "]}"
+
+
+def _item(row: UsageRow) -> dict[str, Any]:
+    item: dict[str, Any] = row._asdict()
+    for key in ("name", "oldest", "newest", "image"):
+        item[key] = item[key] or None
+    return item
+
+
+def _json(document: object) -> str:
+    return safe_json(orjson.dumps(document)).decode()
+
+
+def csv_lines(rows: Iterator[UsageRow]) -> Iterator[str]:
+    """The rows as CSV, with the names of the columns first; sizes in bytes.
+
+    Args:
+        rows: What `usage_rows` gives.
+    """
+    for cells in chain([UsageRow._fields], rows):
+        line = io.StringIO()
+        writer = csv.writer(line, lineterminator="")
+        writer.writerow("" if cell is None else printable(str(cell)) for cell in cells)
+        yield line.getvalue()

@@ -1,0 +1,178 @@
+"""A usage as a table for people, with bars.
+
+Stage: report. Input: `Usage`, its rows, `Ages`. Output: lines. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from fastprune import cells
+from fastprune.ages import Ages
+from fastprune.cells import fitted, left, right
+from fastprune.model import DIGEST_PREFIX
+from fastprune.quantities import format_bytes, format_count
+from fastprune.style import Paint, Style, plain
+from fastprune.text import printable
+from fastprune.usage import By, Usage
+from fastprune.usage_report import AgeRow, Cutoffs, UsageRow, age_rows, what_ifs
+
+_GAP = "  "
+_LEAST_NAME, _LEAST_BAR, _MOST_BAR = 20, 8, 40
+_WIDE, _VERY_WIDE = 100, 140
+_DATE_CHARS = len("2024-03-01")
+_SHORT_DIGEST = 12
+_SHADE = "░"
+_LABELS = {
+    "shared": "(shared by several)",
+    "dangling": "(dangling images)",
+    "broken": "(broken images)",
+    "shared_outside": "(shared with others)",
+    "outside": "(all that was not selected)",
+    "manifests": "(manifests)",
+    "orphans": "(orphan blobs)",
+    "unreadable": "(unreadable manifests)",
+}
+
+_Column = tuple[str, Callable[[UsageRow], str]]
+
+
+def table_lines(
+    usage: Usage,
+    rows: Sequence[UsageRow],
+    ages: Ages,
+    cutoffs: Cutoffs,
+    *,
+    width: int,
+    paint: Paint = plain,
+) -> Iterator[str]:
+    """The usage and the ages as tables.
+
+    Args:
+        usage: What it is about.
+        rows: What `usage_rows` gives.
+        ages: Of the same cache.
+        cutoffs: The ages to tell apart.
+        width: Columns of the terminal.
+        paint: Gives the headings their looks.
+    """
+    index = usage.index
+    yield (
+        f"{printable(index.root)}: {format_bytes(usage.total)} in "
+        f"{format_count(ages.images, 'image')}, {format_count(len(index), 'manifest')}, "
+        f"{format_count(index.blobs_present, 'blob')}"
+    )
+    yield ""
+    heading, *lines, total = _usage_lines(usage, rows, ages.images, width)
+    yield paint(Style.HEADING, heading)
+    yield from lines
+    yield paint(Style.HEADING, total)
+    for table in (_age_lines(list(age_rows(ages, cutoffs)), width), _what_if_lines(ages, cutoffs)):
+        yield ""
+        heading, *lines = table
+        yield paint(Style.HEADING, heading)
+        yield from lines
+
+
+def _usage_lines(usage: Usage, rows: Sequence[UsageRow], images: int, width: int) -> Iterator[str]:
+    columns = _columns(usage.by, width)
+    totals = {"IMAGES": f"{images:,}", "UNIQUE": format_bytes(usage.total)}
+    numbers = [
+        [heading for heading, _ in columns],
+        *([content(row) for _, content in columns] for row in rows),
+        [totals.get(heading, "") for heading, _ in columns],
+    ]
+    widths = [max(map(len, column)) for column in zip(*numbers, strict=True)]
+    room = max(_LEAST_NAME, width - sum(widths) - len(_GAP) * len(widths))
+    longest = max([_LEAST_NAME, *(cells.cells(_name(row, width)) for row in rows)])
+    bar = min(_MOST_BAR, max(_LEAST_BAR, room - len(_GAP) - longest))
+    if room - len(_GAP) - bar < _LEAST_NAME:
+        bar = 0
+    name_width = min(longest, room - (bar + len(_GAP) if bar else 0))
+    # Only what can go as a whole has a bar: the sums would dwarf it.
+    most = max((_sum(row) for row in rows if row.kind == usage.by), default=0)
+    bars = [_bar(row.unique, _sum(row), most, bar) if row.kind == usage.by else "" for row in rows]
+    names = [usage.by.name.upper(), *(_name(row, name_width) for row in rows), "TOTAL"]
+    for name, texts, drawn in zip(names, numbers, ["", *bars, ""], strict=True):
+        line = [left(name, name_width)]
+        line += [right(text, wide) for text, wide in zip(texts, widths, strict=True)]
+        yield _GAP.join([*line, drawn]).rstrip()
+
+
+def _name(row: UsageRow, width: int) -> str:
+    if row.kind == "layer":
+        digest = row.name.removeprefix(DIGEST_PREFIX)[:_SHORT_DIGEST]
+        return f"{digest} {fitted(printable(row.image), width - len(digest) - 1)}"
+    return fitted(printable(row.name) or _LABELS.get(row.kind, "-"), width)
+
+
+def _columns(by: By, width: int) -> list[_Column]:
+    """The columns that there is room for, between the name and the bar."""
+    wide, very_wide = width >= _WIDE, width >= _VERY_WIDE
+    wanted: list[tuple[bool, _Column]] = [
+        (True, ("IMAGES", lambda row: _count(row.images))),
+        (very_wide and by is not By.layer, ("MANIFESTS", lambda row: _count(row.manifests))),
+        (very_wide and by is not By.layer, ("BLOBS", lambda row: _count(row.blobs))),
+        (True, ("UNIQUE", lambda row: format_bytes(row.unique))),
+        (True, ("SHARED", lambda row: _size(row.shared))),
+        (wide, ("TOTAL", _total)),
+        (very_wide, ("FIRST PULL", lambda row: row.oldest[:_DATE_CHARS] or "-")),
+        (True, ("LAST PULL", lambda row: row.newest[:_DATE_CHARS] or "-")),
+    ]
+    return [column for is_wanted, column in wanted if is_wanted]
+
+
+def _count(number: int | None) -> str:
+    return f"{number:,}" if number else "-"
+
+
+def _size(size: int | None) -> str:
+    return "-" if size is None else format_bytes(size)
+
+
+def _total(row: UsageRow) -> str:
+    return "-" if row.shared is None else format_bytes(_sum(row))
+
+
+def _sum(row: UsageRow) -> int:
+    return row.unique + (row.shared or 0)
+
+
+def _bar(solid: int, whole: int, most: int, width: int) -> str:
+    """A bar with a solid part and a shaded one behind it."""
+    if not most:
+        return ""
+    drawn = cells.bar(solid / most, width)
+    return drawn + _SHADE * (round(width * whole / most) - len(drawn))
+
+
+def _age_lines(rows: Sequence[AgeRow], width: int) -> Iterator[str]:
+    most = max((row.bytes for row in rows), default=0)
+    names = ["LAST PULLED", *map(_age, rows)]
+    texts = [("IMAGES", "BYTES"), *((_count(row.images), format_bytes(row.bytes)) for row in rows)]
+    room = min(_MOST_BAR, max(0, width - 50))
+    bars = ["", *(_bar(row.bytes, row.bytes, most, room) for row in rows)]
+    longest = max(map(len, names))
+    for name, (images, size), bar in zip(names, texts, bars, strict=True):
+        yield _GAP.join([left(name, longest), right(images, 9), right(size, 9), bar]).rstrip()
+
+
+def _age(row: AgeRow) -> str:
+    if row.least is None:
+        return "not known"
+    if not row.least:
+        return f"in the last {row.most} days"
+    if row.most is None:
+        return f"{row.least} days ago or more"
+    return f"{row.least} to {row.most} days ago"
+
+
+def _what_if_lines(ages: Ages, cutoffs: Cutoffs) -> Iterator[str]:
+    rows = [("KEEP IF PULLED IN THE LAST", "IMAGES LEFT", "CACHE SIZE", "FREED")]
+    for row in what_ifs(ages, cutoffs):
+        sizes = (format_bytes(row.bytes_left), format_bytes(row.bytes_freed))
+        rows.append((f"{row.days} days", f"{row.images_left:,}", *sizes))
+    widths = [max(map(len, texts)) for texts in zip(*rows, strict=True)]
+    for name, *texts in rows:
+        aligned = [right(text, wide) for text, wide in zip(texts, widths[1:], strict=True)]
+        yield _GAP.join([left(name, widths[0]), *aligned])
