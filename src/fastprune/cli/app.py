@@ -71,11 +71,15 @@ def command(
     def register(function: Callable[..., int]) -> None:
         @functools.wraps(function)
         def guarded(options: GlobalOptions, *args: Any, context: typer.Context, **own: Any) -> None:
+            options = merged(context.obj, options)
             try:
-                code = function(merged(context.obj, options), *args, **own)
+                code = function(options, *args, **own)
             except FastpruneError as error:
                 from fastprune.cli.messages import say_error
+                from fastprune.cli.refusing import refuse, wants_json
 
+                if wants_json(*args, **own):
+                    refuse(_name(context), options, error)
                 say_error(error)
                 code = error.exit_code
             except KeyboardInterrupt:
@@ -108,6 +112,16 @@ def add_group(name: str, summary: str) -> typer.Typer:
 
     app.add_typer(group)
     return group
+
+
+def _name(context: typer.Context) -> str:
+    """The name of a command, after that of its group."""
+    names: list[str] = []
+    step: Any = context
+    while step.parent:
+        names.insert(0, step.info_name)
+        step = step.parent
+    return " ".join(names)
 
 
 def _with_context(function: Callable[..., int]) -> Any:

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fastprune.cli.messages import notice
+from fastprune.cli.messages import notice, say_error
 from fastprune.cli.metering import Note
 from fastprune.cli.prune_options import PruneOptions
-from fastprune.cli.refusing import REFUSALS, refusal
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import (
     Session,
@@ -73,12 +72,7 @@ def carry_out(
         note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
         return timed
 
-    try:
-        outcome = _carry_out(session, pruning, delete_limits, noted)
-    except REFUSALS as error:
-        if pruning.form == "json":
-            write_json(refusal(session, command, error))
-        raise
+    outcome = _carry_out(session, pruning, delete_limits, noted)
     if outcome is None:
         notice("nothing was removed")
         return 1
@@ -89,7 +83,7 @@ def carry_out(
         warn_of_servers(session.image_path)
     print_report(report, command, form=pruning.form, summary=pruning.summary)
     if report.exceeded:
-        raise DeleteLimitError(report.exceeded)
+        say_error(DeleteLimitError(report.exceeded))
     return code
 
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from fastprune.cli.carrying import check_form, print_report
 from fastprune.cli.config import prune_settings
+from fastprune.cli.messages import say_error
 from fastprune.cli.metering import Note
 from fastprune.cli.options import SelectionOptions
 from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions
 from fastprune.cli.pruning import plan_options_of, prune_policy
-from fastprune.cli.refusing import delete_limits_of, refusal
-from fastprune.cli.session import Session, write, write_json
+from fastprune.cli.refusing import delete_limits_of
+from fastprune.cli.session import Session, write
 from fastprune.cli.warnings import warn_about, warn_of_servers
-from fastprune.errors import DeleteLimitError, Exceeded, UnreadableManifestsError
+from fastprune.errors import DeleteLimitError, Exceeded
 from fastprune.metrics import plan_values
 from fastprune.pipeline import TimedPlan, work_out
 from fastprune.scanner import check_root
@@ -48,24 +49,19 @@ def plan(
     plan_options = plan_options_of(session, planning)
     delete_limits = delete_limits_of(limits)
     check_root(session.image_path)
-    try:
-        with session.executor() as executor:
-            if output != STDOUT:
-                from fastprune.wholefile import checked_target
+    with session.executor() as executor:
+        if output != STDOUT:
+            from fastprune.wholefile import checked_target
 
-                # Better now than after a long scan.
-                checked_target(output, session.image_path)
-            timed = work_out(
-                session.image_path,
-                policy,
-                lambda _: executor,
-                plan_options,
-                progress=session.progress(),
-            )
-    except UnreadableManifestsError as error:
-        if form == "json" and output != STDOUT:
-            write_json(refusal(session, "plan", error))
-        raise
+            # Better now than after a long scan.
+            checked_target(output, session.image_path)
+        timed = work_out(
+            session.image_path,
+            policy,
+            lambda _: executor,
+            plan_options,
+            progress=session.progress(),
+        )
     note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
     warn_about(timed.plan.index)
     warn_of_servers(session.image_path)
@@ -76,7 +72,8 @@ def plan(
     if exceeded:
         refused = DeleteLimitError(exceeded)
         refused.hint = f"no plan was written, and {refused.hint}"
-        raise refused
+        say_error(refused)
+        return refused.exit_code
     return 0
 
 

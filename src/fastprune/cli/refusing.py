@@ -1,14 +1,32 @@
-"""What is refused as unsafe: the delete limits of a command, and what it says of a refusal."""
+"""What is refused: the delete limits of a command, and the JSON document of an error.
+
+The document is described in docs/schemas/refusal.schema.json.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+from fastprune.cli.options import GlobalOptions
 from fastprune.cli.prune_options import DeleteLimitOptions
-from fastprune.cli.session import Session
+from fastprune.cli.session import image_path_of, write_json
 from fastprune.delete_limits import DeleteLimits
 from fastprune.errors import DeleteLimitError, FastpruneError, UnreadableManifestsError
 from fastprune.quantities import parse_size
 
-REFUSALS = (UnreadableManifestsError, DeleteLimitError)
+JSON_VERSION = 1
+
+
+def wants_json(*options: Any, **own: Any) -> bool:
+    """Whether `--format json` was given.
+
+    Args:
+        options: The groups of options of a command.
+        own: Its own options.
+    """
+    forms = [getattr(group, "form", None) for group in options]
+    # A plan that goes to stdout is the only thing that goes there.
+    return "json" in (*forms, own.get("form")) and own.get("output") != "-"
 
 
 def delete_limits_of(options: DeleteLimitOptions) -> DeleteLimits:
@@ -28,18 +46,27 @@ def delete_limits_of(options: DeleteLimitOptions) -> DeleteLimits:
     return limits
 
 
-def refusal(session: Session, command: str, error: FastpruneError) -> dict[str, object]:
-    """The JSON document of a command that was refused as unsafe."""
+def refuse(command: str, options: GlobalOptions, error: FastpruneError) -> None:
+    """Prints the document of an error, which nothing was printed before.
+
+    Args:
+        command: The name of the command.
+        options: The global options.
+        error: What went wrong.
+    """
     from fastprune.report import exceeded_items
 
     faults = error.faults if isinstance(error, UnreadableManifestsError) else ()
     exceeded = error.exceeded if isinstance(error, DeleteLimitError) else ()
-    return {
-        "version": 1,
-        "command": command,
-        "image_path": session.image_path,
-        "error": str(error),
-        "exit_code": error.exit_code,
-        "corrupt": [{"path": path, "reason": reason} for path, reason in faults],
-        "exceeded": exceeded_items(exceeded),
-    }
+    write_json(
+        {
+            "version": JSON_VERSION,
+            "command": command,
+            "image_path": image_path_of(options),
+            "error": str(error),
+            "hint": error.hint or None,
+            "exit_code": error.exit_code,
+            "corrupt": [{"path": path, "reason": reason} for path, reason in faults],
+            "exceeded": exceeded_items(exceeded),
+        }
+    )

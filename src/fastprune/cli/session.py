@@ -110,9 +110,8 @@ def open_session(options: GlobalOptions) -> Session:
     """
     set_up_messages(options)
     config = load_config(options.config_file) if options.config_file else ServerConfig()
-    path = options.image_path or os.environ.get(IMAGE_PATH_VARIABLE) or config.image_path
+    path = _path_of(options, config)
     show = sys.stderr.isatty() if options.progress is None else options.progress
-    path = path or DEFAULT_IMAGE_PATH
     size = options.max_manifest_size
     jobs, saved = parse_number_or_auto(options.jobs, "--jobs"), load_defaults(path)
     if options.jobs is None:
@@ -130,6 +129,20 @@ def open_session(options: GlobalOptions) -> Session:
         color=options.color,
         log_format=options.log_format,
     )
+
+
+def image_path_of(options: GlobalOptions) -> str | None:
+    """Which cache is meant; None if the configuration file that may say so can't be used."""
+    try:
+        config = load_config(options.config_file) if options.config_file else ServerConfig()
+    except UsageError:
+        return options.image_path
+    return _path_of(options, config)
+
+
+def _path_of(options: GlobalOptions, config: ServerConfig) -> str:
+    given = options.image_path or os.environ.get(IMAGE_PATH_VARIABLE) or config.image_path
+    return given or DEFAULT_IMAGE_PATH
 
 
 def parse_number_or_auto(text: str | None, option: str) -> int | None:

@@ -1,0 +1,55 @@
+"""The JSON Schema files of the documentation, and what they say of a document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
+SUFFIX = ".schema.json"
+
+Schema = dict[str, Any]
+
+
+@cache
+def schemas() -> dict[str, Schema]:
+    """Every schema, by its name without the suffix."""
+    return {
+        path.name.removesuffix(SUFFIX): json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(FOLDER.iterdir())
+    }
+
+
+@cache
+def _registry() -> Registry[Any]:
+    return Registry().with_resources(
+        (name + SUFFIX, Resource.from_contents(schema)) for name, schema in schemas().items()
+    )
+
+
+def errors(name: str, document: object) -> list[str]:
+    """What a schema finds wrong with a document.
+
+    Args:
+        name: The schema, without the suffix.
+        document: The document.
+    """
+    validator = Draft202012Validator(schemas()[name], registry=_registry())
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+
+
+def subschemas(schema: object) -> Iterator[Schema]:
+    """A schema and all that it consists of."""
+    if isinstance(schema, dict):
+        yield schema
+        for part in schema.values():
+            yield from subschemas(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from subschemas(part)
