@@ -20,9 +20,16 @@ from fastprune.scanner import ScanOptions, check_root, file_sizes, scan_cache
 from fastprune.text import printable
 
 if TYPE_CHECKING:
-    from fastprune.index import CacheIndex
+    from fastprune.index import CacheIndex, Rows
     from fastprune.plan import PrunePlan
     from fastprune.planfile import SavedPlan
+
+    PlanFrom = Callable[[CacheIndex, Rows | None], PrunePlan]
+    """Makes a plan of an index; it is told of blobs that stay in any case."""
+
+# Each round learns of blobs that are smaller than they should be, or too young. Where every one
+# of that many finds new ones, what is missing is reported.
+_MOST_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +87,16 @@ def work_out(
     """
     policy.check()
 
-    def plan_from(index: CacheIndex) -> PrunePlan:
+    def plan_from(index: CacheIndex, held_blobs: Rows | None) -> PrunePlan:
         # numpy is there by now: it was imported while the workers read.
         from fastprune.plan import make_plan
 
         return make_plan(
-            index, policy, allow_broken=options.allow_broken, skip_corrupt=options.skip_corrupt
+            index,
+            policy,
+            allow_broken=options.allow_broken,
+            skip_corrupt=options.skip_corrupt,
+            held_blobs=held_blobs,
         )
 
     scan = replace(options.scan, pattern_sets=policy.pattern_sets)
@@ -125,19 +136,19 @@ def work_out_again(
     check_root(root)
     check_same_cache(saved.header.cache, root)
     return _plan(
-        root, lambda index: replan(saved, index), open_executor, options, progress, checkpoint
+        root, lambda index, _: replan(saved, index), open_executor, options, progress, checkpoint
     )
 
 
 def _plan(
     root: str,
-    plan_from: Callable[[CacheIndex], PrunePlan],
+    plan_from: PlanFrom,
     open_executor: Callable[[int], Executor],
     options: PlanOptions,
     progress: Progress | None,
     checkpoint: Callable[[], None],
 ) -> TimedPlan:
-    """Scans, makes a plan of the index, spares young blobs and measures the others."""
+    """Scans, and makes a plan of the index."""
 
     def check() -> None:
         checkpoint()
@@ -154,14 +165,38 @@ def _plan(
 
     index = scan_cache(root, open_once, scan_options, progress=progress, checkpoint=check)
     scanned = time.monotonic()
-    plan = plan_from(index)
-    if options.grace > 0:
-        from fastprune.guard import young_blobs
-
-        plan = plan.sparing(young_blobs(index, plan.blobs, options.grace))
-    plan = plan.measured(file_sizes(root, plan, opened[0]))
+    plan = _measured(root, index, plan_from, opened[0], options.grace)
     planned = time.monotonic()
     return TimedPlan(plan, {"scan": scanned - started, "plan": planned - scanned})
+
+
+def _measured(
+    root: str, index: CacheIndex, plan_from: PlanFrom, executor: Executor, grace: float
+) -> PrunePlan:
+    """Makes a plan, spares young blobs and measures the others.
+
+    A blob that was cut off is smaller than its descriptors say, and a young one stays. If a
+    size target was met by what they say and is missed by the files, more has to go: the plan
+    is made again by what is known now.
+    """
+    import numpy as np
+
+    held: Rows | None = None
+    for _ in range(_MOST_ROUNDS):
+        plan = plan_from(index, held)
+        if grace > 0:
+            from fastprune.guard import young_blobs
+
+            plan = plan.sparing(young_blobs(index, plan.blobs, grace))
+            held = plan.spared_blobs if held is None else np.union1d(held, plan.spared_blobs)
+        plan = plan.measured(file_sizes(root, plan, executor))
+        target = None if plan.selection is None else plan.selection.target
+        if target is None or target.frees < target.need or not plan.shortfall:
+            break
+        sizes = index.blob_sizes.copy()
+        sizes[plan.blobs] = plan.blob_bytes
+        index = replace(index, blob_sizes=sizes)
+    return plan
 
 
 def refuse_servers(root: str) -> None:

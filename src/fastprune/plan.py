@@ -154,6 +154,13 @@ class PrunePlan:
         return int(manifests) + int(self.blob_bytes.sum())
 
     @property
+    def shortfall(self) -> int:
+        """How many bytes more would have to come free for the size target; 0 if it is met."""
+        if self.selection is None or self.selection.target is None:
+            return 0
+        return max(0, self.selection.target.need - self.bytes_freed)
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing goes."""
         return not len(self.blobs) and not bool(self.removed.any())
@@ -219,6 +226,7 @@ def make_plan(
     *,
     allow_broken: bool = False,
     skip_corrupt: bool = False,
+    held_blobs: Rows | None = None,
 ) -> PrunePlan:
     """Works out what a prune removes.
 
@@ -227,6 +235,8 @@ def make_plan(
         policy: What to select.
         allow_broken: Remove selected manifests although a list that stays refers to them.
         skip_corrupt: Treat manifests that can't be read as absent, instead of refusing.
+        held_blobs: Ids of blobs that are known to stay, because they are too young: a size
+            target counts without them. `PrunePlan.sparing` takes them out of the plan.
 
     Raises:
         UsageError: The policy has no criterion, or the index was made without edges.
@@ -238,7 +248,7 @@ def make_plan(
         raise UsageError("this index was scanned without references; scan with edges=True")
     if index.faults and not skip_corrupt:
         raise UnreadableManifestsError(index.faults)
-    selection = select(index, policy, allow_broken=allow_broken)
+    selection = select(index, policy, allow_broken=allow_broken, held_blobs=held_blobs)
     removed, taken_by = expand(index, selection.selected, selection.spared)
     kept_by = np.full(len(index), NOBODY, dtype=np.int32)
     if not allow_broken:

@@ -88,6 +88,14 @@ class PruneReport:
         return np.sort(np.concatenate([self.lists, self.images]))
 
     @property
+    def shortfall(self) -> int:
+        """How many bytes more would have had to come free for the size target."""
+        selection = self.plan.selection
+        if selection is None or selection.target is None:
+            return 0
+        return max(0, selection.target.need - self.bytes_freed)
+
+    @property
     def exit_code(self) -> int:
         """0; 3 if something is left that should have gone; 4 if that was for safety."""
         if self.appeared or self.exceeded:
@@ -183,7 +191,7 @@ def _kept_totals(report: PruneReport) -> Iterator[str]:
         yield f"Kept by rules: {sum(rules.values())} ({named})"
     if len(report.plan.spared_blobs):
         yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
-    if short := shortfall(report):
+    if short := report.shortfall:
         yield f"Size target: missed by {short} ({format_bytes(short)})"
 
 
@@ -193,14 +201,6 @@ def _withheld(plan: PrunePlan) -> dict[str, int]:
         return {}
     rules = plan.selection.kept_by[plan.withheld]
     return {rule.text: count for rule in Keep if (count := int((rules == rule).sum()))}
-
-
-def shortfall(report: PruneReport) -> int:
-    """How many bytes more would have to come free for the size target; 0 if it is met."""
-    selection = report.plan.selection
-    if selection is None or selection.target is None:
-        return 0
-    return max(0, selection.target.need - report.bytes_freed)
 
 
 def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
@@ -269,7 +269,7 @@ def _size_target(report: PruneReport) -> dict[str, int] | None:
     selection = report.plan.selection
     if selection is None or selection.target is None:
         return None
-    return {"need": selection.target.need, "short": shortfall(report)}
+    return {"need": selection.target.need, "short": report.shortfall}
 
 
 def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:

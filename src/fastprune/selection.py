@@ -81,7 +81,13 @@ class Selection:
         return np.flatnonzero(self.meets & self.spared)
 
 
-def select(index: CacheIndex, policy: Policy, *, allow_broken: bool = False) -> Selection:
+def select(
+    index: CacheIndex,
+    policy: Policy,
+    *,
+    allow_broken: bool = False,
+    held_blobs: Rows | None = None,
+) -> Selection:
     """Evaluates a policy.
 
     Args:
@@ -90,6 +96,7 @@ def select(index: CacheIndex, policy: Policy, *, allow_broken: bool = False) -> 
             does not keep, which is what a listing wants.
         allow_broken: Whether lists that stay may lose what they refer to: more comes free
             then, so a size target needs fewer images.
+        held_blobs: Ids of blobs that stay in any case, so that they never count as freed.
     """
     kept_by = np.zeros(len(index), dtype=np.uint8)
     if policy.orphans_only:
@@ -114,7 +121,9 @@ def select(index: CacheIndex, policy: Policy, *, allow_broken: bool = False) -> 
     images, target = oldest_first(index, selected, pulls)[: policy.count], None
     if policy.has_size_target:
         need = bytes_to_free(index, policy.max_bytes, policy.free_bytes)
-        images, target = shortest_prefix(index, images, spared, need, allow_broken=allow_broken)
+        images, target = shortest_prefix(
+            index, images, spared, need, allow_broken=allow_broken, held_blobs=held_blobs
+        )
     selected = np.zeros(len(index), dtype=bool)
     selected[images] = True
     return Selection(selected, kept_by, meets, target)

@@ -192,9 +192,10 @@ def _confirmed(plan: PrunePlan, pruning: PruneOptions) -> bool:
 
 
 def _say_problems(report: PruneReport) -> None:
-    from fastprune.cli.warnings import warn_about
+    from fastprune.cli.warnings import warn_about, warn_of_shortfall
 
     warn_about(report.plan.index)
+    warn_of_shortfall(report)
     for row in report.plan.protected.tolist():
         index = report.plan.index
         keeper = index.url(int(report.plan.kept_by[row]))

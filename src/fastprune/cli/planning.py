@@ -15,7 +15,7 @@ from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions
 from fastprune.cli.pruning import plan_options_of, prune_policy
 from fastprune.cli.refusing import delete_limits_of
 from fastprune.cli.session import Session, write
-from fastprune.cli.warnings import warn_about, warn_of_servers
+from fastprune.cli.warnings import warn_about, warn_of_servers, warn_of_shortfall
 from fastprune.errors import DeleteLimitError, Exceeded
 from fastprune.metrics import plan_values
 from fastprune.pipeline import TimedPlan, work_out
@@ -92,6 +92,7 @@ def _print_totals(
     report = dataclasses.replace(
         planned_report(timed.plan), seconds=timed.seconds, exceeded=exceeded
     )
+    warn_of_shortfall(report)
     if output != STDOUT:
         print_report(report, "plan", form=form, summary=True)
     elif not session.quiet:

@@ -6,10 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from fastprune.cli.session import log
-from fastprune.quantities import format_count
+from fastprune.quantities import format_bytes, format_count
 
 if TYPE_CHECKING:
     from fastprune.index import CacheIndex
+    from fastprune.report import PruneReport
 
 _MOST_NAMED = 5
 
@@ -45,6 +46,15 @@ def warn_about(index: CacheIndex) -> None:
         log.warning(
             "%s while the cache was read",
             format_count(index.vanished, "manifest vanished", "manifests vanished"),
+        )
+
+
+def warn_of_shortfall(report: PruneReport) -> None:
+    """Warns of a size target that is missed although everything that may go went."""
+    if report.shortfall and not report.exit_code:
+        log.warning(
+            "the size target is missed by %s: nothing else may go by these options",
+            format_bytes(report.shortfall),
         )
 
 

@@ -81,7 +81,13 @@ def total_bytes(index: CacheIndex) -> int:
 
 
 def shortest_prefix(
-    index: CacheIndex, images: Rows, spared: Mask, need: int, *, allow_broken: bool
+    index: CacheIndex,
+    images: Rows,
+    spared: Mask,
+    need: int,
+    *,
+    allow_broken: bool,
+    held_blobs: Rows | None = None,
 ) -> tuple[Rows, SizeTarget]:
     """The fewest of the first images that free enough bytes; all if that is never enough.
 
@@ -91,18 +97,24 @@ def shortest_prefix(
         spared: bool (n,): the manifests that stay, whatever takes them along.
         need: Bytes that must come free.
         allow_broken: Whether lists that stay may lose what they refer to.
+        held_blobs: Ids of blobs that stay in any case.
 
     Returns:
         These images; what they come to, with what they take along and all orphans.
     """
-    freed = bytes_by_prefix(index, images, spared, allow_broken=allow_broken)
+    freed = bytes_by_prefix(index, images, spared, allow_broken=allow_broken, held_blobs=held_blobs)
     enough = np.flatnonzero(freed >= need)
     count = int(enough[0]) if len(enough) else len(images)
     return images[:count], SizeTarget(need, int(freed[count]))
 
 
 def bytes_by_prefix(
-    index: CacheIndex, images: Rows, spared: Mask, *, allow_broken: bool
+    index: CacheIndex,
+    images: Rows,
+    spared: Mask,
+    *,
+    allow_broken: bool,
+    held_blobs: Rows | None = None,
 ) -> NDArray[np.int64]:
     """Bytes that come free if none, one, two ... of the images go, int64 (k + 1,).
 
@@ -111,6 +123,7 @@ def bytes_by_prefix(
         images: k rows, in the order in which they go.
         spared: See `shortest_prefix`.
         allow_broken: See `shortest_prefix`.
+        held_blobs: See `shortest_prefix`.
     """
     taken = _taken(index, images, spared)
     gone_by = taken
@@ -134,6 +147,8 @@ def bytes_by_prefix(
         add(needed[held], sizes[held])
         gone_by = np.where(held, needed, taken)
     blobs = _last_user(index, gone_by)
+    if held_blobs is not None:
+        blobs[held_blobs] = _NEVER
     add(blobs, np.maximum(index.blob_sizes[: len(blobs)], 0))
     return np.cumsum(freed)
 
