@@ -15,17 +15,20 @@ if TYPE_CHECKING:
     from fastprune.delete_limits import DeleteLimits
     from fastprune.errors import (
         DeleteLimitError,
+        DurationError,
         FastpruneError,
         JournalError,
         LockedError,
         NoCacheError,
         OtherCacheError,
         PlanFileError,
+        ServerRunningError,
         TrashError,
         UnreadableManifestsError,
         UsageError,
         WorkerError,
     )
+    from fastprune.guard import cache_lock
     from fastprune.index import CacheIndex
     from fastprune.journal import Journal, JournalEntry
     from fastprune.limits import Limits
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from fastprune.planfile import SavedPlan
     from fastprune.plans import load_plan, save_plan
     from fastprune.policy import Policy
+    from fastprune.progress import Progress
     from fastprune.replanning import replan
     from fastprune.report import PruneReport
     from fastprune.runs import make_run_id
@@ -52,17 +56,20 @@ _HOMES = {
     "delete_limits": ("DeleteLimits",),
     "errors": (
         "DeleteLimitError",
+        "DurationError",
         "FastpruneError",
         "JournalError",
         "LockedError",
         "NoCacheError",
         "OtherCacheError",
         "PlanFileError",
+        "ServerRunningError",
         "TrashError",
         "UnreadableManifestsError",
         "UsageError",
         "WorkerError",
     ),
+    "guard": ("cache_lock",),
     "index": ("CacheIndex",),
     "journal": ("Journal", "JournalEntry"),
     "model": ("Digest", "ManifestKind", "Reference"),
@@ -70,6 +77,7 @@ _HOMES = {
     "planfile": ("SavedPlan",),
     "plans": ("load_plan", "save_plan"),
     "policy": ("Policy",),
+    "progress": ("Progress",),
     "replanning": ("replan",),
     "report": ("PruneReport",),
     "runs": ("make_run_id",),
@@ -88,6 +96,7 @@ __all__ = (
     "DeleteLimitError",
     "DeleteLimits",
     "Digest",
+    "DurationError",
     "FastpruneError",
     "Findings",
     "Journal",
@@ -100,11 +109,13 @@ __all__ = (
     "OtherCacheError",
     "PlanFileError",
     "Policy",
+    "Progress",
     "PrunePlan",
     "PruneReport",
     "Reference",
     "SavedPlan",
     "ScanOptions",
+    "ServerRunningError",
     "Survey",
     "TrashError",
     "UnreadableManifestsError",
@@ -114,6 +125,7 @@ __all__ = (
     "WorkerError",
     "__version__",
     "apply",
+    "cache_lock",
     "load_plan",
     "make_plan",
     "make_run_id",

@@ -6,15 +6,19 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 from tests.support.realcaches import unpack
+from tools.error_tree import ErrorClass, read_errors
 
 import fastprune
 import fastprune.api
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def public_objects() -> Iterator[tuple[str, object]]:
@@ -58,6 +62,22 @@ def test_every_argument_of_a_verb_is_described(name: str) -> None:
     text = inspect.getdoc(function) or ""
     for parameter in inspect.signature(function).parameters:
         assert f"{parameter}: " in text, parameter
+
+
+def test_every_public_name_is_on_the_page_of_the_library() -> None:
+    page = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    for name, thing in PUBLIC.items():
+        home = getattr(thing, "__module__", "")
+        if "." not in name and home != "fastprune.errors":
+            assert f"::: {home}.{name}\n" in page
+    assert "::: fastprune.errors\n" in page
+
+
+@pytest.mark.parametrize("error", read_errors(), ids=lambda error: error.name)
+def test_every_error_is_explained(error: ErrorClass) -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    (entry,) = re.findall(rf"^`{error.name}`, exit code (\d+)", page, re.MULTILINE)
+    assert int(entry) == error.exit_code
 
 
 def test_the_public_names_are_sorted_and_there() -> None:

@@ -4,6 +4,7 @@ A block that follows the comment `<!-- cache: pulled -->` (or `loaded`) is run: 
 command of fastprune in it, on a copy of that real cache, which all blocks of a page share.
 Its output must be the lines that the page shows, where `...` stands for any lines, and
 times, durations and runs for any of their kind. What other commands print isn't compared.
+A block of Python is run as well; what it prints is in the block of text that follows.
 """
 
 from __future__ import annotations
@@ -14,11 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.realcaches import REAL_CACHES, unpack
+import typer
+from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 from tools.command_tree import typer_program
 from tools.reference import ROOT
 
+from fastprune.cli.mistakes import say_mistake
+
 _BLOCK = re.compile(r"^<!-- cache: (\w+) -->\n\n?```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_PYTHON = re.compile(
+    r"^<!-- cache: (\w+) -->\n\n?```python\n(.*?)^```\n\n```text\n(.*?)^```",
+    re.MULTILINE | re.DOTALL,
+)
 _ANYTHING = (
     (re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b"), "<run>"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<now>"),
@@ -29,17 +37,18 @@ _ANYTHING = (
 _SHOWN = "/var/lib/ociregistry"
 
 
-def examples() -> dict[str, list[tuple[str, str]]]:
-    """The blocks of every page that has some: the cache, and what is shown."""
+def examples(kind: re.Pattern[str]) -> dict[str, list[tuple[str, ...]]]:
+    """The blocks of a kind of every page that has some: the cache, and what is shown."""
     pages = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
     found = {
-        str(page.relative_to(ROOT)): _BLOCK.findall(page.read_text(encoding="utf-8"))
+        str(page.relative_to(ROOT)): kind.findall(page.read_text(encoding="utf-8"))
         for page in pages
     }
     return {page: blocks for page, blocks in found.items() if blocks}
 
 
-EXAMPLES = examples()
+EXAMPLES = examples(_BLOCK)
+PROGRAMS = [(page, *block) for page, blocks in examples(_PYTHON).items() for block in blocks]
 
 
 def commands(block: str) -> Iterator[tuple[str, list[str]]]:
@@ -53,6 +62,7 @@ def commands(block: str) -> Iterator[tuple[str, list[str]]]:
 
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) > 3
+    assert len(PROGRAMS) > 1
 
 
 @pytest.mark.parametrize("page", EXAMPLES)
@@ -73,12 +83,33 @@ def test_the_examples_of_a_page_print_what_it_shows(
             words = shlex.split(command.replace(_SHOWN, str(cache)), comments=True)
             if words[0] != "fastprune":
                 continue
-            # One process is quicker for a small cache, and prints the same.
-            with pytest.raises(SystemExit):
-                typer_program().main(["--jobs", "1", *words[1:]], prog_name="fastprune")
+            run(words[1:])
             printed = capsys.readouterr()
             output = (printed.err + printed.out).replace(str(cache), _SHOWN)
             assert_shows(lines, output.splitlines(), f"{page}: {command}")
+
+
+def run(words: list[str]) -> None:
+    """Runs the program in this process, which is quicker; as `fastprune.cli.app.run` does."""
+    try:
+        # Without workers it prints the same.
+        typer_program().main(["--jobs", "1", *words], prog_name="fastprune", standalone_mode=False)
+    except typer.BadParameter as error:
+        say_mistake(error)
+
+
+@pytest.mark.parametrize(("page", "name", "program", "shown"), PROGRAMS)
+def test_a_program_in_a_page_prints_what_it_shows(
+    page: str,
+    name: RealCache,
+    program: str,
+    shown: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cache = str(unpack(name, tmp_path))
+    exec(compile(program.replace(_SHOWN, cache), page, "exec"), {})
+    assert_shows(shown.splitlines(), capsys.readouterr().out.splitlines(), page)
 
 
 def assert_shows(shown: list[str], printed: list[str], where: str) -> None:
