@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastprune.ages import Ages
-    from fastprune.api import apply, prune, scan, survey, verify
+    from fastprune.api import apply, prune, repair, scan, survey, verify
     from fastprune.delete_limits import DeleteLimits
     from fastprune.errors import (
         DeleteLimitError,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fastprune.plans import load_plan, save_plan
     from fastprune.policy import Policy
     from fastprune.progress import Progress
+    from fastprune.repair_report import RepairReport
     from fastprune.replanning import replan
     from fastprune.report import PruneReport
     from fastprune.runs import make_run_id
@@ -51,7 +52,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ages": ("Ages",),
-    "api": ("apply", "prune", "scan", "survey", "verify"),
+    "api": ("apply", "prune", "repair", "scan", "survey", "verify"),
     "limits": ("Limits",),
     "delete_limits": ("DeleteLimits",),
     "errors": (
@@ -79,6 +80,7 @@ _HOMES = {
     "policy": ("Policy",),
     "progress": ("Progress",),
     "replanning": ("replan",),
+    "repair_report": ("RepairReport",),
     "report": ("PruneReport",),
     "runs": ("make_run_id",),
     "scanner": ("ScanOptions",),
@@ -113,6 +115,7 @@ __all__ = (
     "PrunePlan",
     "PruneReport",
     "Reference",
+    "RepairReport",
     "SavedPlan",
     "ScanOptions",
     "ServerRunningError",
@@ -130,6 +133,7 @@ __all__ = (
     "make_plan",
     "make_run_id",
     "prune",
+    "repair",
     "replan",
     "save_plan",
     "scan",

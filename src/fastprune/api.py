@@ -1,4 +1,4 @@
-"""The verbs of the library: scan, survey, verify; make_plan, apply, prune; save_plan, load_plan.
+"""The verbs of the library: scan, survey, verify, repair; make_plan, apply, prune; of saved plans.
 
 Stage: all, in order. The asynchronous face of the blocking scan and of the deleter; the
 command line is made of these verbs and nothing else. The library prints nothing and
@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
 import anyio.from_thread
@@ -39,11 +39,15 @@ from fastprune.surveying import Survey, survey_cache
 from fastprune.verifier import VerifyOptions, verify_cache
 
 if TYPE_CHECKING:
+    from fastprune.deleter import Deleter
     from fastprune.index import CacheIndex
     from fastprune.journal import Journal
     from fastprune.plan import PrunePlan
+    from fastprune.repair_report import RepairReport
     from fastprune.report import PruneReport
     from fastprune.verification import Findings
+
+T = TypeVar("T")
 
 Path = str | os.PathLike[str]
 
@@ -181,22 +185,71 @@ async def apply(
         from fastprune.report import planned_report
 
         return planned_report(plan, trash=trash_run is not None)
-    from fastprune.deleter import Unlinker, moving_to_trash
+    from fastprune.deleter import Unlinker
     from fastprune.execution import carry_out
 
     work = partial(carry_out, plan, limits=limits, progress=progress, journal=journal)
     if trash_run is None or plan.is_empty:
         report = await work(Unlinker())
         return replace(report, trash=trash_run is not None)
-    moving = moving_to_trash(plan.index.root, trash_run)
+    report = await _with_trash(plan.index.root, trash_run, work)
+    moved = len(report.manifests) or len(report.blobs)
+    return replace(report, trash=True, trash_run=trash_run if moved else "")
+
+
+async def repair(
+    findings: Findings,
+    *,
+    trash_run: str,
+    dry_run: bool = False,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+    journal: Journal | None = None,
+) -> RepairReport:
+    """Moves what is damaged to the trash, once; the caller holds `cache_lock`.
+
+    Args:
+        findings: What `verify` found, since the lock was taken.
+        trash_run: The run in the trash, by a new id (`make_run_id`).
+        dry_run: Move nothing, but report what would be moved.
+        limits: See `apply`.
+        progress: See `apply`.
+        journal: See `apply`.
+
+    Returns:
+        What was moved, and what was not and why.
+
+    Raises:
+        TrashError: The trash can't be made; nothing was moved.
+    """
+    from fastprune.repair_plan import plan_repair
+    from fastprune.repair_report import planned_report
+
+    plan = plan_repair(findings)
+    if dry_run:
+        return planned_report(plan)
+    if plan.is_empty:
+        return replace(planned_report(plan), dry_run=False)
+    from fastprune.repairing import carry_out
+
+    work = partial(carry_out, plan, limits=limits, progress=progress, journal=journal)
+    report = await _with_trash(findings.index.root, trash_run, work)
+    return replace(
+        report, trash_run=trash_run if any(moved.any() for _, moved in report.moved) else ""
+    )
+
+
+async def _with_trash(root: str, run: str, work: Callable[[Deleter], Awaitable[T]]) -> T:
+    """Does work with what moves files to a new run in the trash."""
+    from fastprune.deleter import moving_to_trash
+
+    moving = moving_to_trash(root, run)
     mover = await anyio.to_thread.run_sync(moving.__enter__)
     try:
-        report = await work(mover)
+        return await work(mover)
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(moving.__exit__, None, None, None)
-    moved = len(report.manifests) or len(report.blobs)
-    return replace(report, trash=True, trash_run=trash_run if moved else "")
 
 
 async def prune(

@@ -25,6 +25,8 @@ from fastprune.errors import JournalError, UsageError
 from fastprune.journal import JournalEntry
 from fastprune.plan import PrunePlan
 from fastprune.policy import Policy
+from fastprune.repair_plan import RepairPlan
+from fastprune.repair_report import RepairReport
 from fastprune.report import PruneReport
 from fastprune.text import safe_json
 
@@ -176,6 +178,50 @@ def report_facts(report: PruneReport, exit_code: int) -> dict[str, Any]:
             "images": len(report.images),
             "blobs": len(report.blobs),
             "bytes": report.bytes_freed,
+            "already_gone": report.already_gone,
+            "changed": len(report.changed),
+            "failed": len(report.failures),
+            "left": report.left,
+        },
+        "stopped": report.stopped or None,
+        "error": None,
+        "exit_code": exit_code,
+    }
+
+
+def repair_facts(plan: RepairPlan, version: str) -> dict[str, Any]:
+    """What the first line says of a repair: the same as of a plan.
+
+    Args:
+        plan: The repair that is to be carried out.
+        version: That of fastprune.
+    """
+    return {
+        "fastprune": version,
+        "image_path": os.path.abspath(plan.findings.index.root),
+        "policy": {"repair": True},
+        "planned": {
+            "manifests": plan.files - plan.count("blob"),
+            "blobs": plan.count("blob"),
+            "bytes": plan.size,
+        },
+    }
+
+
+def repaired_facts(report: RepairReport, exit_code: int) -> dict[str, Any]:
+    """What the last line says of a repair that came to its end, or to a stop.
+
+    Args:
+        report: What was done.
+        exit_code: That of the program.
+    """
+    return {
+        "totals": {
+            "lists": report.count("list"),
+            "images": report.count("image"),
+            "unreadable": report.count("unreadable"),
+            "blobs": report.count("blob"),
+            "bytes": report.size,
             "already_gone": report.already_gone,
             "changed": len(report.changed),
             "failed": len(report.failures),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
-from fastprune.reader import FileReader, open_file
+from fastprune.reader import LOST_CONTENT, FileReader, open_file
 from fastprune.tasks import StatTask, file_names, open_folder
 from fastprune.verdicts import ABSENT_MARK, FileMark, OddFile, Verdict
 
@@ -24,8 +24,6 @@ _BUFFER_BYTES = 1 << 20
 # How much is read between two words about it.
 _BYTES_PER_RESULT = 32 << 20
 _LARGEST_INT64 = 2**63 - 1
-# What the system says of a file whose content is lost, not of one that we may not read.
-_LOST = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
 
 
 def mark_of(status: os.stat_result) -> FileMark:
@@ -194,12 +192,21 @@ class _HashedFile:
     def _note(self, error: OSError) -> None:
         if error.errno == errno.ENOENT:
             self.verdict = Verdict.GONE
-        elif error.errno in _LOST:
+        elif error.errno in LOST_CONTENT:
             self.verdict = Verdict.UNREADABLE
+            if self.mark == ABSENT_MARK:
+                # It could not even be opened.
+                self.mark = self._ask_for_mark()
         else:
             self.verdict = Verdict.REFUSED
         code = errno.errorcode.get(error.errno or 0, "error")
         self.reason = f"{code}: {error.strerror}"
+
+    def _ask_for_mark(self) -> FileMark:
+        try:
+            return mark_of(os.stat(self._name, dir_fd=self._folder, follow_symlinks=False))
+        except OSError:
+            return ABSENT_MARK
 
 
 def _will_read_on(descriptor: int) -> None:

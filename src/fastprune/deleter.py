@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
+from fastprune.contents import mark_of
 from fastprune.errors import ManifestError, TrashError
 from fastprune.layouts import ociregistry
 from fastprune.reader import OPEN_FLAGS
@@ -33,6 +34,7 @@ from fastprune.trash.tree import (
     opened_cache,
     opened_run,
 )
+from fastprune.verdicts import FileMark
 
 _TRASH_MODE = 0o755
 # What a system says that can't make hard links, or not for this user or to this file.
@@ -74,11 +76,13 @@ class Batch(NamedTuple):
         sizes: Bytes of each, as far as they are known from the scan.
         expected: What each manifest must still say; None for blobs, which are known by
             their names alone.
+        marks: What each file must still be, for those that are known by nothing else.
     """
 
     names: list[str]
     sizes: list[int]
     expected: list[Expected] | None
+    marks: list[FileMark] | None = None
 
 
 class BatchResult(NamedTuple):
@@ -147,10 +151,13 @@ def _one_by_one(folder: int, batch: Batch, take: Callable[[str], Outcome]) -> Ba
     outcomes = bytearray(len(batch.names))
     freed = [0] * len(batch.names)
     errors: dict[int, int] = {}
-    expected = batch.expected
+    expected, marks = batch.expected, batch.marks
     for position, name in enumerate(batch.names):
         try:
             if expected is not None and not _still_says(folder, name, expected[position]):
+                outcomes[position] = Outcome.CHANGED
+                continue
+            if marks is not None and mark_of(_status(name, folder)) != marks[position]:
                 outcomes[position] = Outcome.CHANGED
                 continue
             outcome = outcomes[position] = take(name)

@@ -7,7 +7,7 @@ No I/O; what a journal does with its entries is its own affair (`fastprune.audit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from fastprune.deleter import Batch, BatchResult, Outcome
@@ -19,7 +19,7 @@ class JournalEntry(NamedTuple):
     """One file that was tried.
 
     Attributes:
-        kind: list, image or blob.
+        kind: list, image or blob; of a repair also unreadable: a manifest.
         path: Relative to the cache.
         url: The image URL of a manifest; None for a blob.
         reason: Why it was to go, as in `Reason.text`.
@@ -74,7 +74,7 @@ def manifest_entries(
     """
     urls = plan.index.urls(rows)
     reasons = (plan.manifest_reason(row).text for row in rows.tolist())
-    return list(_entries(kind, folder, zip(urls, reasons, strict=True), batch, result))
+    return file_entries(kind, folder, zip(urls, reasons, strict=True), batch, result)
 
 
 def blob_entries(
@@ -82,19 +82,31 @@ def blob_entries(
 ) -> list[JournalEntry]:
     """The entries of a batch of blobs; the arguments are those of `manifest_entries`."""
     facts = ((None, reason.text) for reason in plan.blob_reasons(blobs))
-    return list(_entries("blob", folder, facts, batch, result))
+    return file_entries("blob", folder, facts, batch, result)
 
 
-def _entries(
+def file_entries(
     kind: str,
     folder: str,
-    facts: Iterator[tuple[str | None, str]],
+    facts: Iterable[tuple[str | None, str]],
     batch: Batch,
     result: BatchResult,
-) -> Iterator[JournalEntry]:
+) -> list[JournalEntry]:
+    """The entries of a batch of any files.
+
+    Args:
+        kind: What they are.
+        folder: The folder they are in.
+        facts: The URL of each, if it has one, and the reason why it was to go.
+        batch: Their names.
+        result: What became of them.
+    """
+    entries = []
     rows = zip(batch.names, facts, result.freed, result.outcomes, strict=True)
     for position, (name, (url, reason), freed, outcome) in enumerate(rows):
         number = result.errors.get(position)
         error = None if number is None else os.strerror(number)
         path = f"{folder}/{name}"
-        yield JournalEntry(kind, path, url, reason, freed, Outcome(outcome).name.lower(), error)
+        became = Outcome(outcome).name.lower()
+        entries.append(JournalEntry(kind, path, url, reason, freed, became, error))
+    return entries

@@ -26,6 +26,9 @@ Content = tuple[int, memoryview]
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Never through a symbolic link, and never waiting for the other end of a FIFO."""
 
+LOST_CONTENT = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
+"""What the system says of a file whose content is lost, not of one that we may not read."""
+
 _BUFFER_BYTES = 256 * 1024
 # No page, and no block of a page, is smaller.
 _SECTOR_BYTES = 512
@@ -104,7 +107,7 @@ class FileReader:
             except OSError as error:
                 faults.append(_fault(row, error))
             except _RefusedError as error:
-                faults.append(Fault(row, str(error)))
+                faults.append(Fault(row, str(error), refused=error.is_foreign))
             else:
                 yield row, content
 
@@ -122,7 +125,7 @@ class FileReader:
     def _read_whole(self, descriptor: int) -> memoryview:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise _RefusedError("not a regular file")
+            raise _RefusedError("not a regular file", is_foreign=True)
         if status.st_size > self._max_bytes:
             raise _RefusedError(
                 f"larger than the limit: {status.st_size} > {self._max_bytes} bytes"
@@ -157,6 +160,10 @@ def open_file(name: str, folder: int) -> int:
 class _RefusedError(Exception):
     """A file that is not to be read; the message is the reason."""
 
+    def __init__(self, reason: str, *, is_foreign: bool = False) -> None:
+        super().__init__(reason)
+        self.is_foreign = is_foreign
+
 
 def _ask_for(descriptor: int) -> None:
     if hasattr(os, "posix_fadvise"):
@@ -171,5 +178,6 @@ def _fault(row: int, error: OSError) -> Fault:
     if error.errno == errno.ENOENT:
         return Fault(row, "vanished while the cache was read", vanished=True)
     if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-        return Fault(row, "not a regular file")
-    return Fault(row, f"{errno.errorcode.get(error.errno or 0, 'error')}: {error.strerror}")
+        return Fault(row, "not a regular file", refused=True)
+    reason = f"{errno.errorcode.get(error.errno or 0, 'error')}: {error.strerror}"
+    return Fault(row, reason, refused=error.errno not in LOST_CONTENT)

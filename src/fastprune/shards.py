@@ -46,12 +46,14 @@ class Fault(NamedTuple):
         reason: Why, in words.
         retry: Whether reading again may help: the server may have been writing it.
         vanished: Whether the file was gone, which is no fault of the cache.
+        refused: Whether we may not read it, or it is no file: its content is unknown.
     """
 
     row: int
     reason: str
     retry: bool = False
     vanished: bool = False
+    refused: bool = False
 
 
 class Mismatch(NamedTuple):

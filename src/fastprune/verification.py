@@ -41,11 +41,13 @@ class UnreadableManifest(NamedTuple):
         path: Relative to the cache.
         reason: Why.
         mark: As it was before it was read last; `ABSENT_MARK` for what can't be asked about.
+        refused: Whether we may not read it: its content may be sound.
     """
 
     path: str
     reason: str
     mark: FileMark
+    refused: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,6 +204,11 @@ class Findings:
         """How many blobs are missing, or not what they should be, or can't be checked."""
         groups = (self.missing, self.resized, self.altered, self.unreadable_blobs, self.refused)
         return sum(map(len, groups))
+
+    @property
+    def bad_blobs(self) -> Rows:
+        """Ids of the blobs that are known not to be what their names say."""
+        return np.union1d(np.union1d(self.resized, self.altered), self.unreadable_blobs)
 
     @property
     def notes(self) -> int:

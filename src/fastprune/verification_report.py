@@ -43,7 +43,7 @@ def _section(heading: str, lines: Iterator[str]) -> Iterator[str]:
 
 
 def _unreadable(findings: Findings) -> Iterator[str]:
-    for path, reason, _ in findings.unreadable:
+    for path, reason, *_ in findings.unreadable:
         yield f"{path}: {printable(reason)}"
 
 
@@ -220,7 +220,9 @@ def _items(findings: Findings) -> dict[str, list[Any] | None]:
     dangling = [_manifest(index, row) for row in findings.dangling.tolist()]
     reasons = _reasons(findings)
     return {
-        "unreadable": [{"path": path, "reason": reason} for path, reason, _ in findings.unreadable],
+        "unreadable": [
+            {"path": path, "reason": reason} for path, reason, *_ in findings.unreadable
+        ],
         "mismatched": [
             _manifest(index, row) | {"reason": index.mismatches[row]}
             for row in findings.mismatched.tolist()

@@ -28,6 +28,7 @@ from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
 from fastprune.progress import NoProgress, Progress
 from fastprune.scanner import ScanOptions, blob_file_sizes, scan_cache
+from fastprune.shards import Fault
 from fastprune.tasks import ReadTask, StatTask, read_chunk
 from fastprune.verdicts import ABSENT_MARK, MARK_FIELDS, FileMark, OddFile
 
@@ -234,8 +235,9 @@ class _Run:
         marks = self._marks(folder, as_digests(raw))
         still = self._read_again(folder, raw)
         for at, path in enumerate(paths):
-            if at in still:
-                yield UnreadableManifest(path, still[at], FileMark(*marks[at].tolist()))
+            if fault := still.get(at):
+                mark = FileMark(*marks[at].tolist())
+                yield UnreadableManifest(path, fault.reason, mark, fault.refused)
 
     def _salvage(self, folder: str, digests: bytes) -> bytes:
         """What manifests that can't be trusted seem to refer to, raw digests."""
@@ -266,8 +268,8 @@ class _Run:
             marks[part.first : part.first + len(columns)] = columns
         return marks
 
-    def _read_again(self, folder: str, digests: bytes) -> dict[int, str]:
-        """Reads manifests once more; gives the positions of those that are damaged, and why."""
+    def _read_again(self, folder: str, digests: bytes) -> dict[int, Fault]:
+        """Reads manifests once more; gives what is wrong with those that are still damaged."""
         step = _FILES_IN_TASK * DIGEST_BYTES
         tasks = [
             ReadTask(
@@ -281,9 +283,9 @@ class _Run:
             )
             for first in range(0, len(digests), step)
         ]
-        damaged: dict[int, str] = {}
+        damaged: dict[int, Fault] = {}
         for shard in self._executor.map_unordered(read_chunk, tasks) if tasks else ():
             odd = [fault for fault in shard.faults if not fault.vanished]
-            damaged |= {shard.chunk + fault.row: fault.reason for fault in odd}
-            damaged |= {shard.chunk + row: reason for row, reason in shard.mismatches}
+            odd += [Fault(row, reason) for row, reason in shard.mismatches]
+            damaged |= {shard.chunk + fault.row: fault for fault in odd}
         return damaged

@@ -15,7 +15,14 @@ PURE = (
     *("text", "quantities", "errors", "limits", "pools", "runs", "trash.model", "trash.report"),
     *("states", "planfile", "planfile.encoding", "planfile.decoding", "replanning"),
     *("lookup", "explanation", "explanation_report", "cells", "style", "metrics", "references"),
-    *("verdicts", "verification", "verification_report", "delete_limits"),
+    *(
+        "verdicts",
+        "verification",
+        "verification_report",
+        "repair_plan",
+        "repair_report",
+        "delete_limits",
+    ),
     *("rules", "rules.ages", "rules.defects", "rules.in_use", "rules.sizing", "rules.tags"),
     *("units", "repositories", "placing", "usage", "ages", "usage_report", "usage_table"),
 )
@@ -28,7 +35,7 @@ FORBIDDEN = {
 # The rim: the verbs, what carries them out, and the command line around them.
 MAY_BE_ASYNC = {
     *("api.py", "plans.py", "execution.py", "batches.py", "journal.py", "audit.py"),
-    *("trash/changing.py", "tuning/deleting.py"),
+    *("trash/changing.py", "tuning/deleting.py", "repairing.py"),
 }
 EVENT_LOOPS = {"anyio", "asyncio", "uvloop"}
 

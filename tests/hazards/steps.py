@@ -57,7 +57,9 @@ class OneByOne:
         for position, name in enumerate(batch.names):
             here = slice(position, position + 1)
             expected = None if batch.expected is None else batch.expected[here]
-            result = self.remove_one(folder, batch._replace(names=[name], expected=expected))
+            marks = None if batch.marks is None else batch.marks[here]
+            one = batch._replace(names=[name], expected=expected, marks=marks)
+            result = self.remove_one(folder, one)
             outcomes += result.outcomes
             freed += result.freed
             for number in result.errors.values():

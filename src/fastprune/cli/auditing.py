@@ -6,7 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastprune.auditfile import opened_audit_file
 from fastprune.cli.session import log
@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from fastprune.audit import AuditLog
     from fastprune.journal import Journal
     from fastprune.plan import PrunePlan
+    from fastprune.repair_plan import RepairPlan
+    from fastprune.repair_report import RepairReport
     from fastprune.report import PruneReport
 
 Work = Callable[["Journal | None"], Awaitable["PruneReport"]]
 """Carries out a plan, and tells a journal of every file."""
+
+RepairWork = Callable[["Journal | None"], Awaitable["RepairReport"]]
+"""Carries out a repair, in the same way."""
+
+Report = TypeVar("Report", "PruneReport", "RepairReport")
 
 
 class Audit:
@@ -39,7 +46,7 @@ class Audit:
         self._make_log = make_log
 
     async def around(self, plan: PrunePlan, work: Work, stopped: Callable[[], str]) -> PruneReport:
-        """Writes the first line, does the work, and writes the last line.
+        """Writes the first line, carries out a plan, and writes the last line.
 
         Args:
             plan: What is carried out.
@@ -51,13 +58,36 @@ class Audit:
         """
         if self._make_log is None:
             return await work(None)
+        from fastprune import __version__
+        from fastprune.audit import plan_facts, report_facts
+
+        return await self._around(plan_facts(plan, __version__), work, report_facts, stopped)
+
+    async def around_repair(
+        self, plan: RepairPlan, work: RepairWork, stopped: Callable[[], str]
+    ) -> RepairReport:
+        """Does the same for a repair."""
+        if self._make_log is None:
+            return await work(None)
+        from fastprune import __version__
+        from fastprune.audit import repair_facts, repaired_facts
+
+        return await self._around(repair_facts(plan, __version__), work, repaired_facts, stopped)
+
+    async def _around(
+        self,
+        planned: dict[str, Any],
+        work: Callable[[Journal | None], Awaitable[Report]],
+        done: Callable[[Report, int], dict[str, Any]],
+        stopped: Callable[[], str],
+    ) -> Report:
         import anyio
 
-        from fastprune import __version__
-        from fastprune.audit import error_facts, plan_facts, report_facts
+        from fastprune.audit import error_facts
 
+        assert self._make_log is not None
         audit_log = self._make_log()
-        await audit_log.start(plan_facts(plan, __version__))
+        await audit_log.start(planned)
         try:
             report = await work(audit_log)
         except BaseException as error:
@@ -67,7 +97,7 @@ class Audit:
             raise
         name = stopped()
         code = 128 + signal.Signals[name] if name else report.exit_code
-        await self._end(audit_log, report_facts(report, code))
+        await self._end(audit_log, done(report, code))
         return report
 
     async def _end(self, audit_log: AuditLog, facts: dict[str, object]) -> None:

@@ -37,6 +37,45 @@ class CheckOptions:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RepairOptions:
+    """Whether and how what is damaged is moved aside."""
+
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Move damaged manifests and bad blobs to the trash of the cache, so that the "
+            "server pulls them anew; fastprune trash restore puts them back.",
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", "-n", help="With --repair: show exactly what would be moved."),
+    ] = False
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Do not ask. Without a terminal nothing is ever asked."),
+    ] = False
+    force: Annotated[
+        bool, typer.Option("--force", help="Repair although a server seems to run on this cache.")
+    ] = False
+    lock_wait: Annotated[
+        str | None,
+        typer.Option(
+            "--lock-wait", metavar="DUR", help="Wait so long for another fastprune to end."
+        ),
+    ] = None
+    audit_log: Annotated[
+        str | None,
+        typer.Option(
+            "--audit-log",
+            metavar="FILE",
+            help="Append a JSON line for every file that goes, with the reason, to this file.",
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
     """How findings are reported."""
 
@@ -50,14 +89,20 @@ class ReportOptions:
     ] = False
 
 
-@command("verify", CheckOptions, ReportOptions)
-def verify_cache(options: GlobalOptions, checks: CheckOptions, reporting: ReportOptions) -> int:
+@command("verify", CheckOptions, RepairOptions, ReportOptions)
+def verify_cache(
+    options: GlobalOptions,
+    checks: CheckOptions,
+    repairing: RepairOptions,
+    reporting: ReportOptions,
+) -> int:
     """Check the cache: unreadable manifests, missing, short or altered blobs, orphans.
 
     Damage is manifests that can't be read or that are not what their names stand for, and
     blobs that are missing, cut off or altered: the exit code is 3 then. Orphans, dangling
-    images and foreign files are notes. Reads only.
+    images and foreign files are notes. Reads only, unless --repair is given: then what is
+    damaged goes to the trash, and the exit code is 0 if nothing damaged is left.
     """
     from fastprune.cli.verifying import verify
 
-    return verify(options, checks, reporting)
+    return verify(options, checks, repairing, reporting)

@@ -1,0 +1,214 @@
+"""RepairPlan: which files a repair moves to the trash, and why.
+
+Stage: plan. Input: `Findings`. Output: `RepairPlan`. Pure, no I/O.
+
+What goes is damaged: manifests that can't be read or that are not what their names stand
+for, images that miss a blob, bad blobs, and the images that need these. Then the server
+loads all that is left, and pulls the others anew. Lists stay, unless they are damaged
+themselves: most of what a list refers to is never cached. A blob that is what its name
+says never goes, whatever a manifest says about it.
+
+Bad blobs go first, and an image that needs one follows only when the blob has gone. So
+wherever a repair is cut off, the next one finds the rest: an image whose blob is missing
+is broken, and is found. The other way round, a short blob would be left that nothing
+refers to, of which nobody knows any more that it is short.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.digests import Digests, as_digests
+from fastprune.index import Rows
+from fastprune.layouts import ociregistry
+from fastprune.refcounts import needing
+from fastprune.verdicts import MARK_FIELDS, FileMark
+from fastprune.verification import Findings
+
+_NONE = np.empty(0, dtype=np.intp)
+
+
+class RepairReason(IntEnum):
+    """Why something is moved."""
+
+    UNREADABLE = 1
+    MISMATCHED = 2
+    MISSING_BLOB = 3
+    BAD_BLOB = 4
+    RESIZED = 5
+    ALTERED = 6
+    UNREADABLE_BLOB = 7
+
+    @property
+    def text(self) -> str:
+        """The reason as reports and the audit log write it."""
+        return self.name.lower().replace("_", "-")
+
+
+class RepairPart(NamedTuple):
+    """Files of one kind in one folder that are to be moved.
+
+    Attributes:
+        kind: blob, image, list or unreadable.
+        folder: img, lts or blobs.
+        digests: uint8 (n, 32): their names, ascending.
+        marks: int64 (n, `MARK_FIELDS`): what they must still be.
+        reasons: uint8 (n,): values of `RepairReason`.
+        rows: Rows of the manifests; empty for blobs and unreadable manifests.
+    """
+
+    kind: str
+    folder: str
+    digests: Digests
+    marks: NDArray[np.int64]
+    reasons: NDArray[np.uint8]
+    rows: Rows
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Bytes of the files."""
+        return self.marks[:, FileMark._fields.index("size")]
+
+    def reason_texts(self, positions: slice = slice(None)) -> list[str]:
+        """Why some of them go, in words."""
+        return [RepairReason(reason).text for reason in self.reasons[positions].tolist()]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RepairPlan:
+    """What a repair moves. Immutable.
+
+    Attributes:
+        findings: What it was made of.
+        blobs: The bad blobs, which go first.
+        manifests: What goes after them; no part is empty.
+        left: Paths of what is damaged, or could not be checked, and stays: we may not
+            read it, so it may be sound.
+    """
+
+    findings: Findings
+    blobs: tuple[RepairPart, ...]
+    manifests: tuple[RepairPart, ...]
+    left: tuple[str, ...]
+
+    @property
+    def parts(self) -> tuple[RepairPart, ...]:
+        """All parts, in the order in which they go."""
+        return self.blobs + self.manifests
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files that go."""
+        return sum(int(part.sizes.sum()) for part in self.parts)
+
+    @property
+    def files(self) -> int:
+        """How many files go."""
+        return sum(len(part.digests) for part in self.parts)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing goes."""
+        return not self.parts
+
+    def count(self, kind: str) -> int:
+        """How many files of a kind go."""
+        return sum(len(part.digests) for part in self.parts if part.kind == kind)
+
+    def sparing(self, blobs: Rows) -> RepairPlan:
+        """The plan if some bad blobs, which could not be moved, stay after all.
+
+        The images that go only because of these stay too, so that they are found again.
+
+        Args:
+            blobs: Ids that stay.
+        """
+        return self if not len(blobs) else plan_repair(self.findings, staying=blobs)
+
+
+def plan_repair(findings: Findings, *, staying: Rows = _NONE) -> RepairPlan:
+    """Works out what a repair moves.
+
+    Args:
+        findings: What is damaged.
+        staying: Ids of bad blobs that are left where they are.
+    """
+    bad = np.setdiff1d(findings.bad_blobs, staying)
+    manifests = [*_manifests(findings, bad), *_unreadable(findings)]
+    blobs = _blobs(findings, bad)
+    return RepairPlan(
+        findings=findings,
+        blobs=(blobs,) if len(bad) else (),
+        manifests=tuple(part for part in manifests if len(part.digests)),
+        left=_left(findings),
+    )
+
+
+def _blobs(findings: Findings, bad: Rows) -> RepairPart:
+    reasons = np.full(len(bad), RepairReason.ALTERED, dtype=np.uint8)
+    reasons[np.isin(bad, findings.resized)] = RepairReason.RESIZED
+    reasons[np.isin(bad, findings.unreadable_blobs)] = RepairReason.UNREADABLE_BLOB
+    at = np.searchsorted(findings.odd.ids, bad)
+    marks = [findings.odd.marks[position] for position in at.tolist()]
+    digests = findings.index.blob_digests[bad]
+    folder = ociregistry.blob_folder
+    return RepairPart("blob", folder, digests, _as_marks(marks), reasons, _NONE)
+
+
+def _manifests(findings: Findings, bad: Rows) -> list[RepairPart]:
+    index, rows = findings.index, findings.marked
+    is_bad = np.zeros(len(index.blob_digests), dtype=bool)
+    is_bad[bad] = True
+    reasons = np.zeros(len(index), dtype=np.uint8)
+    # The gravest reason wins.
+    reasons[np.intersect1d(np.flatnonzero(needing(index, is_bad)), findings.spoilt)] = (
+        RepairReason.BAD_BLOB
+    )
+    reasons[findings.broken] = RepairReason.MISSING_BLOB
+    reasons[findings.mismatched] = RepairReason.MISMATCHED
+    parts = []
+    for kind, wanted in (("image", False), ("list", True)):
+        for folder, (first, last) in zip(
+            ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
+        ):
+            here = (rows >= first) & (rows < last) & (index.is_list[rows] == wanted)
+            here &= reasons[rows] > 0
+            some = rows[here]
+            parts.append(
+                RepairPart(
+                    kind, folder, index.digests[some], findings.marks[here], reasons[some], some
+                )
+            )
+    return parts
+
+
+def _unreadable(findings: Findings) -> list[RepairPart]:
+    parts = []
+    for folder in ociregistry.manifest_folders:
+        some = sorted(
+            one
+            for one in findings.unreadable
+            if one.path.startswith(f"{folder}/") and not one.refused
+        )
+        names = "".join(one.path.rpartition("/")[2] for one in some)
+        reasons = np.full(len(some), RepairReason.UNREADABLE, dtype=np.uint8)
+        marks = _as_marks([one.mark for one in some])
+        digests = as_digests(bytes.fromhex(names))
+        parts.append(RepairPart("unreadable", folder, digests, marks, reasons, _NONE))
+    return parts
+
+
+def _left(findings: Findings) -> tuple[str, ...]:
+    names = findings.index.blob_digests[findings.refused]
+    blobs = [f"{ociregistry.blob_folder}/{name.tobytes().hex()}" for name in names]
+    return tuple(sorted([*blobs, *(one.path for one in findings.unreadable if one.refused)]))
+
+
+def _as_marks(marks: list[FileMark]) -> NDArray[np.int64]:
+    return np.array(marks, dtype=np.int64).reshape(-1, MARK_FIELDS)

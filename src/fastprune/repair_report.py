@@ -1,0 +1,159 @@
+"""RepairReport: what a repair moved; and how it is shown, as text and as JSON.
+
+Stage: report. Input: a `RepairReport`. Output: lines and documents. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastprune.model import DIGEST_PREFIX
+from fastprune.quantities import format_bytes, format_count, format_seconds
+from fastprune.refcounts import Mask
+from fastprune.repair_plan import RepairPart, RepairPlan
+from fastprune.report import Failure
+from fastprune.text import printable
+
+MANIFEST_KINDS = ("image", "list", "unreadable")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RepairReport:
+    """What a repair moved to the trash, or in a dry run would move.
+
+    Attributes:
+        plan: What was planned.
+        dry_run: Whether nothing was touched.
+        moved: The parts that were worked on, and bool (n,): which files were moved.
+        changed: Paths of files that had changed since they were found, and were left alone.
+        failures: What could not be moved.
+        already_gone: Files that someone else had removed.
+        spared: Manifests that stay because the bad blob that they need did.
+        left: Files that were not tried, because the work was stopped.
+        stopped: Why it was stopped; empty if it wasn't.
+        seconds: How long it took.
+        trash_run: The run that the files are in; empty if nothing was moved.
+    """
+
+    plan: RepairPlan
+    dry_run: bool
+    moved: tuple[tuple[RepairPart, Mask], ...]
+    changed: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    already_gone: int = 0
+    spared: int = 0
+    left: int = 0
+    stopped: str = ""
+    seconds: float = 0
+    trash_run: str = ""
+
+    def count(self, *kinds: str) -> int:
+        """How many files of some kinds were moved."""
+        return sum(int(moved.sum()) for part, moved in self.moved if part.kind in kinds)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files that were moved."""
+        return sum(int(part.sizes[moved].sum()) for part, moved in self.moved)
+
+    @property
+    def exit_code(self) -> int:
+        """0 if the cache is sound now, else 3."""
+        if self.dry_run:
+            return self.plan.findings.exit_code
+        rest = self.changed or self.failures or self.spared or self.left or self.stopped
+        return 3 if rest or self.plan.left else 0
+
+
+def planned_report(plan: RepairPlan) -> RepairReport:
+    """What a repair that moves everything it plans to would report: a dry run."""
+    moved = [(part, np.ones(len(part.digests), dtype=bool)) for part in plan.parts]
+    return RepairReport(plan=plan, dry_run=True, moved=tuple(moved))
+
+
+def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
+    """The report as lines of text.
+
+    Args:
+        report: What was done.
+        summary: Leave out the line of each file.
+    """
+    if not summary:
+        yield f"Move to the trash{' (dry run)' if report.dry_run else ''}:"
+        for item in _items(report):
+            url = f" {printable(item['url'])}" if item.get("url") else ""
+            yield f"{item['path']}{url}: {item['reason']}"
+    manifests = format_count(report.count(*MANIFEST_KINDS), "manifest")
+    blobs = format_count(report.count("blob"), "blob")
+    done = "Would be moved to the trash" if report.dry_run else "Moved to the trash"
+    yield f"{done}: {manifests}, {blobs} ({format_bytes(report.size)})"
+    if report.trash_run:
+        yield (
+            f"Trash: run {report.trash_run}; 'fastprune trash restore {report.trash_run}' "
+            "puts them back"
+        )
+    rest = {
+        "Already gone": report.already_gone,
+        "Changed since they were found, left alone": len(report.changed),
+        "Left alone with a bad blob that they need": report.spared,
+        "Could not be checked, left alone": len(report.plan.left),
+        "Failed": len(report.failures),
+    }
+    yield from (f"{what}: {count}" for what, count in rest.items() if count)
+    if report.stopped:
+        yield f"Stopped: {report.stopped}; files left to move: {report.left}"
+    if not report.dry_run:
+        yield f"Time of the repair: {format_seconds(report.seconds)}"
+
+
+def as_document(report: RepairReport, *, summary: bool) -> dict[str, Any]:
+    """The report as a JSON object, described in docs/verify.md.
+
+    Args:
+        report: What was done.
+        summary: Leave out the list of files.
+    """
+    document: dict[str, Any] = {
+        "dry_run": report.dry_run,
+        "trash_run": report.trash_run or None,
+        "totals": {
+            "manifests": report.count(*MANIFEST_KINDS),
+            "blobs": report.count("blob"),
+            "bytes": report.size,
+            "already_gone": report.already_gone,
+            "changed": len(report.changed),
+            "spared": report.spared,
+            "unchecked": len(report.plan.left),
+            "failed": len(report.failures),
+            "left": report.left,
+        },
+        "stopped": report.stopped or None,
+        "changed": list(report.changed),
+        "unchecked": list(report.plan.left),
+        "failed": [failure._asdict() for failure in report.failures],
+        "seconds": round(report.seconds, 6),
+    }
+    if not summary:
+        document["moved"] = list(_items(report))
+    return document
+
+
+def _items(report: RepairReport) -> Iterator[dict[str, Any]]:
+    for part, moved in report.moved:
+        reasons = part.reason_texts()
+        urls = report.plan.findings.index.urls(part.rows) if len(part.rows) else []
+        for at in np.flatnonzero(moved).tolist():
+            name = part.digests[at].tobytes().hex()
+            item = {
+                "path": f"{part.folder}/{name}",
+                "kind": part.kind,
+                "bytes": int(part.sizes[at]),
+                "reason": reasons[at],
+            }
+            if part.kind == "blob":
+                item["digest"] = DIGEST_PREFIX + name
+            yield item | ({"url": urls[at]} if urls else {})

@@ -1,0 +1,112 @@
+"""After a repair a random cache is sound, whatever befell it; and `trash restore` undoes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import anyio
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.hazards.trashing import LATER, RUN, entries, in_trash, restore_now
+from tests.property.profile import examples
+from tests.property.running import run
+from tests.property.test_findings import damaged, verify
+from tests.property.test_trash_and_back import CutOffMover, Power, PowerCutError
+from tests.support.cachebuilder import FOLDERS, files
+from tests.support.damage import Damage, SoundCache, damages, sound_caches
+from tests.support.oracle import load
+from tests.support.verify_oracle import Found, expected_findings
+
+import fastprune
+from fastprune import Limits, Policy, RepairReport, make_plan
+from fastprune.deleter import moving_to_trash
+from fastprune.repair_plan import plan_repair
+from fastprune.repair_report import as_document, planned_report
+from fastprune.repairing import carry_out
+from fastprune.trash.tree import list_trash
+
+
+def repair(root: Path, trash_run: str = RUN, *, content: bool = True) -> RepairReport:
+    findings = verify(root, content=content)
+    return run(lambda: fastprune.repair(findings, trash_run=trash_run, limits=Limits(1)))
+
+
+def must_move(root: Path, found: Found) -> set[str]:
+    """What is damaged, and what needs a bad blob."""
+    bad = found.resized | found.altered
+    needing = {
+        image.path
+        for image in load(root).manifests.values()
+        if bad & {f"blobs/{blob}" for blob in image.blobs}
+    }
+    broken = {path for path, _ in found.broken}
+    return set(bad | found.unreadable | found.mismatched) | broken | needing
+
+
+def moved(report: RepairReport) -> set[str]:
+    return {item["path"] for item in as_document(report, summary=False)["moved"]}
+
+
+@examples(60)
+@given(sketch=sound_caches, what=damages, content=st.booleans())
+def test_a_repair_moves_what_is_damaged_and_nothing_else_and_can_be_undone(
+    sketch: SoundCache, what: tuple[Damage, ...], content: bool
+) -> None:
+    with damaged(sketch, what) as root:
+        before, there = entries(root), files(root)
+        expected = must_move(root, expected_findings(root, content=content))
+        planned = planned_report(plan_repair(verify(root, content=content)))
+        assert entries(root) == before
+        report = repair(root, content=content)
+        assert moved(report) == moved(planned) == expected
+        assert report.exit_code == 0
+        assert report.trash_run == (RUN if expected else "")
+        assert files(root) == there - expected
+        after = expected_findings(root, content=content)
+        assert after.is_clean
+        assert verify(root, content=content).is_clean
+        # A prune goes on now.
+        make_plan(run(lambda: fastprune.scan(root)), Policy(orphans_only=True))
+        if expected:
+            assert in_trash(root) == expected
+            assert restore_now(root).exit_code == 0
+        assert entries(root) == before
+
+
+@examples(60)
+@given(sketch=sound_caches, what=damages, steps=st.integers(0, 12), content=st.booleans())
+def test_wherever_a_repair_is_cut_off_the_next_one_does_the_rest(
+    sketch: SoundCache, what: tuple[Damage, ...], steps: int, content: bool
+) -> None:
+    with damaged(sketch, what) as root:
+        before = entries(root)
+        expected = must_move(root, expected_findings(root, content=content))
+        plan = plan_repair(verify(root, content=content))
+        try:
+            with moving_to_trash(str(root), RUN) as mover:
+                cut_off = CutOffMover(mover, Power(steps))
+                anyio.run(partial(carry_out, plan, cut_off, limits=Limits(concurrency=1)))
+        except* PowerCutError:
+            pass
+        assert set(everything(root)) == files_of(before)
+        assert repair(root, LATER, content=content).exit_code == 0
+        assert verify(root, content=content).is_clean
+        # Also what only its size gave away: no bad blob was left behind as an orphan.
+        trashed = {path for name in list_trash(str(root)).runs for path in in_trash(root, name)}
+        assert trashed == expected
+        for name in list_trash(str(root)).runs:
+            assert restore_now(root, name).exit_code == 0
+        assert entries(root) == before
+
+
+def everything(root: Path) -> Iterator[str]:
+    """The files of the cache, wherever they are."""
+    yield from files(root)
+    for name in list_trash(str(root)).runs:
+        yield from in_trash(root, name)
+
+
+def files_of(found: Iterable[str]) -> set[str]:
+    return {path for path in found if path.partition("/")[0] in FOLDERS and path.count("/") == 1}
