@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from tests.cli.golden import check_golden
 from tests.cli.inside import run_inside
-from tests.cli.program import Result
+from tests.cli.program import Result, on_terminal, run
+from tests.cli.test_trash import locked, serving
+from tests.hazards.trashing import entries, in_trash
 from tests.support.cachebuilder import CacheBuilder, digest_of, snapshot
 from tests.support.documents import Json
 from tests.support.oracle import load
@@ -160,6 +162,12 @@ def test_a_sample_is_the_same_for_the_same_seed(cache: Path) -> None:
         (["--content", "--seed", "5"], "--sample"),
         (["--content", "--sample", "5%", "--seed", str(2**64)], "at most"),
         (["--format", "xml"], "--format"),
+        (["--dry-run"], "--dry-run is about --repair"),
+        (["--yes"], "--repair"),
+        (["--force"], "--repair"),
+        (["--lock-wait", "1s"], "--lock-wait is about --repair"),
+        (["--audit-log", "x"], "--repair"),
+        (["--repair", "--lock-wait", "1"], "--lock-wait: not a duration"),
     ],
 )
 def test_usage_errors(options: list[str], message: str, tmp_path: Path) -> None:
@@ -180,3 +188,68 @@ def test_a_cache_without_its_blobs_is_broken_altogether(cache: Path) -> None:
     assert (result.code, result.err) == (3, "")
     needed = frozenset((one.path, f"blobs/{blob}") for one in images for blob in one.blobs)
     assert found_in(document(result)) == NOTHING._replace(broken=needed)
+
+
+def test_a_dry_run_shows_what_a_repair_moves(damaged: tuple[Path, Found], tmp_path: Path) -> None:
+    root, expected = damaged
+    before = entries(root)
+    args = ("--content", "--repair", "--format", "json")
+    shown = verify(*args, "--dry-run", cache=root)
+    assert (shown.code, shown.err) == (3, "")
+    assert entries(root) == before
+    log = tmp_path / "audit.jsonl"
+    done = verify(*args, "--force", "--audit-log", str(log), cache=root)
+    assert (done.code, done.err) == (0, "")
+    planned, repaired = document(shown)["repair"], document(done)["repair"]
+    assert (planned["dry_run"], repaired["dry_run"]) == (True, False)
+    assert planned["moved"] == repaired["moved"]
+    assert planned["totals"] == repaired["totals"]
+    moved = {item["path"]: item for item in repaired["moved"]}
+    assert in_trash(root, repaired["trash_run"]) == set(moved)
+    assert {path for path, item in moved.items() if item["reason"] == "missing-blob"} == {
+        path for path, _ in expected.broken
+    }
+    start, *lines, end = map(json.loads, log.read_text().splitlines())
+    assert start["planned"]["bytes"] == end["totals"]["bytes"] == repaired["totals"]["bytes"]
+    assert {(line["name"], line["kind"], line["reason"], line["outcome"]) for line in lines} == {
+        (path, item["kind"], item["reason"], "removed") for path, item in moved.items()
+    }
+    again = verify("--content", "--summary", cache=root)
+    assert (again.code, again.err) == (0, "")
+    assert "Damage: none\n" in again.out
+    assert run("prune", "--orphans-only", "--dry-run", cache=root).code == 0
+
+
+def test_text_of_a_repair(damaged: tuple[Path, Found]) -> None:
+    root, _ = damaged
+    shown = verify("--repair", "--dry-run", cache=root)
+    check_golden("verify-repair.txt", without_rate(shown.out))
+    nothing = verify("--repair", "--force", cache=unpack("loaded", root.parent))
+    assert (nothing.code, nothing.err) == (0, "")
+    assert "Moved to the trash: 0 manifests, 0 blobs (0 B)\n" in nothing.out
+
+
+def test_a_running_server_and_a_lock_refuse_a_repair(cache: Path) -> None:
+    before = snapshot(cache)
+    with serving(cache):
+        refused = verify("--repair", cache=cache)
+        assert refused.code == 11
+        assert "a server seems to run" in refused.err
+        checked = verify("--summary", cache=cache)
+        assert checked.code == 0
+        assert "a server seems to run" in checked.err
+    with locked(cache):
+        assert verify("--repair", "--force", cache=cache).code == 11
+        assert verify("--repair", "--dry-run", cache=cache).code == 0
+    assert snapshot(cache) == before
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("y\n", 0)])
+def test_it_asks_once_on_a_terminal(answer: str, code: int, damaged: tuple[Path, Found]) -> None:
+    root, _ = damaged
+    before = entries(root)
+    with on_terminal("verify", "--repair", "--force", "--summary", cache=root) as terminal:
+        terminal.wait_for("Move 3 manifests and 1 blob (")
+        terminal.type(answer)
+        assert terminal.wait() == code
+    assert (entries(root) == before) == (code == 1)

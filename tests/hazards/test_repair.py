@@ -1,0 +1,344 @@
+"""A repair in a cache that changes, that can't be read everywhere, or that is cut off."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from tests.cli.program import finish, run, started, wait_until
+from tests.hazards.steps import Failing
+from tests.hazards.trashing import RUN, in_trash
+from tests.support.cachebuilder import CacheBuilder, Corruption, Descriptor, digest_of, files
+
+from fastprune import Findings, RepairReport, VerifyOptions, contents
+from fastprune.deleter import Batch, BatchResult, Deleter, moving_to_trash
+from fastprune.executors.inline import InlineExecutor
+from fastprune.executors.processes import ProcessExecutor
+from fastprune.limits import Limits
+from fastprune.repair_plan import plan_repair
+from fastprune.repairing import carry_out
+from fastprune.scanner import ScanOptions
+from fastprune.tasks import StatTask
+from fastprune.verifier import verify_cache
+
+BLOBS = 1_500
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> CacheBuilder:
+    return CacheBuilder(tmp_path / "cache")
+
+
+def verify(root: Path, *, content: bool = True, limit: int | None = None) -> Findings:
+    scan = ScanOptions() if limit is None else ScanOptions(max_manifest_bytes=limit)
+    options = VerifyOptions(scan=scan, content=content)
+    return verify_cache(str(root), lambda _: InlineExecutor(), options)
+
+
+def repair(
+    root: Path,
+    findings: Findings | None = None,
+    wrap: Callable[[Deleter], Deleter] = lambda mover: mover,
+    limits: Limits | None = None,
+) -> RepairReport:
+    plan = plan_repair(findings or verify(root))
+
+    async def work() -> RepairReport:
+        with moving_to_trash(str(root), RUN) as mover:
+            return await carry_out(plan, wrap(mover), limits=limits or Limits(concurrency=1))
+
+    return anyio.run(work)
+
+
+def alter(path: Path) -> bytes:
+    """Changes the content and nothing else; gives what it was."""
+    content = path.read_bytes()
+    path.write_bytes(bytes(byte ^ 1 for byte in content))
+    return content
+
+
+def test_a_blob_that_was_mended_since_is_left_alone_with_what_needs_it(
+    builder: CacheBuilder,
+) -> None:
+    blob = builder.blob(100)
+    image = builder.image("a:1", layers=[blob])
+    path = builder.root / "blobs" / blob
+    content = alter(path)
+    findings = verify(builder.root)
+    path.write_bytes(content)
+    there = files(builder.root)
+    report = repair(builder.root, findings)
+    assert (report.exit_code, report.changed, report.spared) == (3, (f"blobs/{blob}",), 1)
+    assert files(builder.root) == there
+    assert f"img/{image}" in there
+    assert verify(builder.root).is_clean
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", b'{"type":9}'])
+def test_a_manifest_that_was_written_anew_since_is_left_alone(
+    damage: bytes, builder: CacheBuilder
+) -> None:
+    path = builder.root / "img" / builder.image("a:1")
+    content = path.read_bytes()
+    path.write_bytes(damage)
+    findings = verify(builder.root)
+    assert len(findings.unreadable) == 1
+    path.write_bytes(content)
+    report = repair(builder.root, findings)
+    assert (report.exit_code, report.changed) == (3, (f"img/{path.name}",))
+    assert verify(builder.root).is_clean
+
+
+def test_a_bad_blob_that_is_a_link_by_now_is_not_moved(
+    builder: CacheBuilder, tmp_path: Path
+) -> None:
+    path = builder.root / "blobs" / builder.blob(100)
+    alter(path)
+    findings = verify(builder.root)
+    path.unlink()
+    path.symlink_to(tmp_path)
+    assert repair(builder.root, findings).changed == (f"blobs/{path.name}",)
+    assert path.is_symlink()
+
+
+def test_an_image_stays_if_its_bad_blob_can_not_be_moved(builder: CacheBuilder) -> None:
+    stuck, other = builder.blob(100), builder.blob(101)
+    builder.image("a:1", layers=[stuck])
+    both = builder.image("a:2", layers=[stuck, other])
+    for name in (stuck, other):
+        alter(builder.root / "blobs" / name)
+
+    class Stuck(Failing):
+        def __init__(self, mover: Deleter) -> None:
+            super().__init__([stuck], errno.EPERM)
+            self._mover = mover
+
+        def remove_one(self, folder: int, one: Batch) -> BatchResult:
+            if one.names[0] in self._names:
+                return super().remove_one(folder, one)
+            return self._mover.remove(folder, one)
+
+        def settle(self, folder: int) -> None:
+            self._mover.settle(folder)
+
+    report = repair(builder.root, wrap=Stuck)
+    assert [failure.path for failure in report.failures] == [f"blobs/{stuck}"]
+    assert (report.exit_code, report.spared) == (3, 1)
+    assert in_trash(builder.root) == {f"blobs/{other}", f"img/{both}"}
+    assert len(verify(builder.root).altered) == 1
+    assert repair_again(builder.root).exit_code == 0
+    assert verify(builder.root).is_clean
+
+
+def repair_again(root: Path) -> RepairReport:
+    plan = plan_repair(verify(root))
+
+    async def work() -> RepairReport:
+        with moving_to_trash(str(root), "20261125T000000Z-000000") as mover:
+            return await carry_out(plan, mover)
+
+    return anyio.run(work)
+
+
+def test_what_we_may_not_read_is_no_damage_that_is_moved(
+    builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = builder.blob(100)
+    image, corrupt = builder.image("a:1", layers=[blob]), builder.corrupt(Corruption.EMPTY)
+    secret = builder.image("a:2")
+    opened = os.open
+
+    def refuse(name: str, flags: int, *more: int, dir_fd: int | None = None) -> int:
+        if name in (blob, secret):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(name, flags, *more, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        findings = verify(builder.root)
+    assert [one.path for one in findings.unreadable] == sorted([f"img/{secret}", corrupt])
+    assert (findings.exit_code, len(findings.refused)) == (3, 1)
+    report = repair(builder.root, findings)
+    assert report.plan.left == tuple(sorted([f"blobs/{blob}", f"img/{secret}"]))
+    assert report.exit_code == 3
+    assert in_trash(builder.root) == {corrupt}
+    assert f"img/{image}" in files(builder.root)
+
+
+@pytest.mark.parametrize("at", ["open", "read"])
+def test_what_the_disk_can_not_read_any_more_is_moved(
+    at: str, builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = builder.blob(100)
+    image = builder.image("a:1", layers=[blob])
+    opened, read = os.open, os.preadv
+    bad: set[int] = set()
+
+    def note(name: str, flags: int, *more: int, dir_fd: int | None = None) -> int:
+        if name == blob and at == "open":
+            raise OSError(errno.EIO, "Input/output error")
+        descriptor = opened(name, flags, *more, dir_fd=dir_fd)
+        bad.discard(descriptor)
+        if name == blob:
+            bad.add(descriptor)
+        return descriptor
+
+    def fail(descriptor: int, *args: object) -> int:
+        if descriptor in bad:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(descriptor, *args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", note)
+        patch.setattr(os, "preadv", fail)
+        findings = verify(builder.root)
+    assert findings.odd.reasons == ("EIO: Input/output error",)
+    assert len(findings.unreadable_blobs) == 1
+    assert repair(builder.root, findings).exit_code == 0
+    assert in_trash(builder.root) == {f"blobs/{blob}", f"img/{image}"}
+
+
+def test_a_good_blob_stays_whatever_a_manifest_says_of_it(builder: CacheBuilder) -> None:
+    """What lies about a size does so again after a new pull."""
+    blob = builder.blob(100)
+    builder.image("a:1", layers=[Descriptor(blob, 99)])
+    for content in (False, True):
+        findings = verify(builder.root, content=content)
+        assert (findings.is_clean, len(findings.misdeclared)) == (True, 1)
+        assert plan_repair(findings).is_empty
+
+
+def test_a_stop_between_two_batches_leaves_the_rest_for_the_next_repair(
+    builder: CacheBuilder,
+) -> None:
+    for size in range(1, 5):
+        alter(builder.root / "blobs" / builder.blob(100 * size))
+    builder.corrupt(Corruption.EMPTY)
+    asked = iter(["", "", ""])
+    limits = Limits(1, lambda: next(asked, "SIGINT"), per_second=10)
+    report = repair(builder.root, limits=limits)
+    assert (report.stopped, report.exit_code) == ("SIGINT", 3)
+    assert 0 < report.count("blob") < 4
+    assert report.left == 5 - report.count("blob")
+    assert repair_again(builder.root).exit_code == 0
+    assert verify(builder.root).is_clean
+
+
+def test_a_killed_repair_loses_nothing_and_the_next_one_does_the_rest(
+    builder: CacheBuilder,
+) -> None:
+    root = builder.root
+    blobs = [builder.blob(size) for size in range(40, 40 + BLOBS)]
+    image = builder.image("a:1", layers=blobs)
+    sound = builder.image("kept:1", layers=[builder.blob(7)])
+    for name in blobs:
+        os.truncate(root / "blobs" / name, 20)
+    there = files(root)
+    trash = root / ".fastprune" / "trash"
+    with started("verify", "--repair", "--yes", "--force", cache=root) as process:
+        wait_until(lambda: any(trash.glob("*/blobs/*")))
+        process.send_signal(signal.SIGKILL)
+        finish(process)
+    moved = {path.relative_to(path.parents[1]).as_posix() for path in trash.glob("*/*/*")}
+    assert files(root) | moved == there
+    assert not files(root) & moved
+    again = run("verify", "--repair", "--summary", "--format", "json", "--force", cache=root)
+    assert again.code == 0
+    left = files(root)
+    assert f"img/{image}" not in left
+    assert not left & {f"blobs/{name}" for name in blobs}
+    assert f"img/{sound}" in left
+    assert run("verify", "--content", cache=root).code == 0
+
+
+def test_manifests_that_a_server_rewrites_are_read_again(
+    builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty during the whole scan, and whole when it is looked at a second time."""
+    path = builder.root / "img" / builder.image("a:1")
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    read = contents.mark_files
+
+    def write_first(task: StatTask) -> object:
+        path.write_bytes(content)
+        return read(task)
+
+    monkeypatch.setattr("fastprune.verifier.mark_files", write_first)
+    monkeypatch.setattr("fastprune.scanner._RETRY_DELAYS", (0.0,))
+    findings = verify(builder.root)
+    assert findings.is_clean
+    assert findings.index.faults
+
+
+def test_what_a_prune_removes_meanwhile_is_not_called_damaged(
+    builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = builder.image("a:1", layers=[builder.blob(10)])
+    builder.image("a:2", layers=["ab" * 32])
+    removed = builder.blob(30)
+    read = contents.hash_files
+
+    def remove_first(task: contents.HashTask) -> object:
+        for path in (f"img/{gone}", f"blobs/{removed}"):
+            (builder.root / path).unlink(missing_ok=True)
+        (builder.root / "blobs" / ("ab" * 32)).write_bytes(b"pulled")
+        return read(task)
+
+    for name in [path for path in files(builder.root) if path.startswith("blobs/")]:
+        if name != f"blobs/{removed}":
+            alter(builder.root / name)
+    monkeypatch.setattr("fastprune.verifier.hash_files", remove_first)
+    findings = verify(builder.root)
+    assert (findings.missing.tolist(), findings.broken.tolist()) == ([], [])
+    assert f"blobs/{removed}" not in {
+        f"blobs/{findings.index.blob_digests[blob].tobytes().hex()}" for blob in findings.orphans
+    }
+    assert [findings.index.path(row) for row in findings.spoilt.tolist()] == [
+        path for path in sorted(files(builder.root)) if path.startswith("img/")
+    ]
+
+
+def test_workers_find_the_same(builder: CacheBuilder) -> None:
+    blobs = [builder.blob(size) for size in range(50, 90)]
+    for number, blob in enumerate(blobs):
+        builder.image(f"a:{number}", layers=[blob])
+        if number % 3 == 0:
+            alter(builder.root / "blobs" / blob)
+        if number % 7 == 0:
+            os.truncate(builder.root / "blobs" / blob, 3)
+    here = verify(builder.root)
+    executor = ProcessExecutor(2)
+    try:
+        there = verify_cache(str(builder.root), lambda _: executor, VerifyOptions(content=True))
+    finally:
+        executor.close()
+    for name in ("resized", "altered", "spoilt", "marks", "orphans"):
+        assert getattr(here, name).tolist() == getattr(there, name).tolist()
+    assert here.odd.marks == there.odd.marks
+    assert (here.content.blobs, here.content.size) == (there.content.blobs, there.content.size)
+
+
+def test_a_manifest_of_nested_sizes_is_no_reason_to_fail(builder: CacheBuilder) -> None:
+    """Equal nested values could not even be compared; both say the same here."""
+    path = builder.root / "img" / builder.image("a:1", layers=[builder.blob(9)])
+    holder = json.loads(path.read_bytes())
+    nested: object = 1
+    for _ in range(900):
+        nested = [nested]
+    part = holder["v2.docker.manifest"]
+    part["config"]["size"] = nested
+    upstream = json.dumps(part).encode()
+    holder["bytes"] = base64.b64encode(upstream).decode()
+    name = digest_of(upstream)
+    path.unlink()
+    (path.parent / name).write_text(json.dumps(holder))
+    (fault,) = verify(builder.root).unreadable
+    assert fault.path == f"img/{name}"
