@@ -28,6 +28,7 @@ from fastprune.refcounts import (
     needing,
     unreferenced,
 )
+from fastprune.rules.defects import dangling
 from fastprune.verdicts import FileMark, OddFile, Verdict
 
 _NONE = np.empty(0, dtype=np.intp)
@@ -264,13 +265,6 @@ def sampled(index: CacheIndex, share: float, seed: int) -> Rows:
     return np.sort(np.argsort(keys, kind="stable")[:count])
 
 
-def dangling_images(index: CacheIndex) -> Mask:
-    """The untagged images that no list refers to: bool (n,)."""
-    dangling = index.digest_urls & ~index.is_list
-    dangling[index.child_rows] = False
-    return dangling
-
-
 def find(
     index: CacheIndex, evidence: Evidence, content: ContentCheck, seconds: dict[str, float]
 ) -> Findings:
@@ -339,9 +333,9 @@ def _orphans(index: CacheIndex, evidence: Evidence) -> Rows:
 def _dangling(index: CacheIndex, evidence: Evidence) -> Rows:
     if evidence.unreadable:
         return _NONE
-    dangling = dangling_images(index) & ~evidence.vanished
+    unneeded = dangling(index) & ~evidence.vanished
     # A list that is not what its name stands for may have lost what it refers to.
     for first, last in pairwise(index.folder_starts):
         claimed = DigestTable(index.digests[first:last]).find(evidence.claimed)
-        dangling[first + claimed[claimed >= 0]] = False
-    return np.flatnonzero(dangling)
+        unneeded[first + claimed[claimed >= 0]] = False
+    return np.flatnonzero(unneeded)

@@ -53,12 +53,13 @@ class TerminalProgress:
         with self._lock:
             self._done += count
             self._bytes += size
-            rate = self._done / max(time.monotonic() - self._began, 0.001)
+            passed = max(time.monotonic() - self._began, 0.001)
+            rate = self._done / passed
             self._bar.update(
                 self._task,
                 completed=self._done,
                 rate=f"{rate:,.0f}/s",
-                bytes=format_bytes(self._bytes),
+                bytes=_bytes_and_rate(self._bytes, passed),
             )
 
     def stop(self) -> None:
@@ -98,7 +99,7 @@ class LineProgress:
         text += f" {self._unit}"
         # Files that have no size, or whose bytes do not count.
         if self._bytes:
-            text += f", {format_bytes(self._bytes)}"
+            text += f", {_bytes_and_rate(self._bytes, passed)}"
         left = None
         if state == "ended":
             text += f" in {format_seconds(passed)} ({rate:,.0f}/s)"
@@ -121,3 +122,7 @@ class LineProgress:
             seconds=round(passed, 3),
             seconds_left=None if left is None else round(left, 1),
         )
+
+
+def _bytes_and_rate(size: int, seconds: float) -> str:
+    return f"{format_bytes(size)} ({format_bytes(int(size / seconds))}/s)" if size else ""
