@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check docs reference dist bench clean
+.PHONY: help demo test check docs reference screenshots dist bench clean
 
 help:
 	@echo "make demo    install, then list and prune a copy of a real cache"
@@ -13,6 +13,7 @@ help:
 	@echo "make check   ruff, mypy --strict and the import contracts"
 	@echo "make docs    the documentation as a site, in build/site"
 	@echo "make reference   write the pages that are made from the program, docs/reference/"
+	@echo "make screenshots   run the program in a terminal and draw it, docs/images/terminal/"
 	@echo "make dist    wheel and sdist in dist/, installed and tried in fresh environments"
 	@echo "make bench   a quick set of benchmarks (about two minutes)"
 	@echo "make clean   remove the virtual environment and caches"
@@ -42,6 +43,9 @@ docs: $(READY)
 
 reference: $(READY)
 	$(BIN)/python -m tools.reference
+
+screenshots: $(READY)
+	$(BIN)/python -m tools.screenshots
 
 dist: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dist

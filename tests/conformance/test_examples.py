@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from tests.support.examples import assert_shows
 from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 from tools.command_tree import typer_program
 from tools.reference import ROOT
@@ -26,12 +27,6 @@ _BLOCK = re.compile(r"^<!-- cache: (\w+) -->\n\n?```console\n(.*?)^```", re.MULT
 _PYTHON = re.compile(
     r"^<!-- cache: (\w+) -->\n\n?```python\n(.*?)^```\n\n```text\n(.*?)^```",
     re.MULTILINE | re.DOTALL,
-)
-_ANYTHING = (
-    (re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b"), "<run>"),
-    (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<now>"),
-    (re.compile(r"\([^()]* ago\)"), "(<age>)"),
-    (re.compile(r"^(Time: ).*"), r"\1<seconds>"),
 )
 # Where the examples pretend that the cache is.
 _SHOWN = "/var/lib/ociregistry"
@@ -110,18 +105,3 @@ def test_a_program_in_a_page_prints_what_it_shows(
     cache = str(unpack(name, tmp_path))
     exec(compile(program.replace(_SHOWN, cache), page, "exec"), {})
     assert_shows(shown.splitlines(), capsys.readouterr().out.splitlines(), page)
-
-
-def assert_shows(shown: list[str], printed: list[str], where: str) -> None:
-    """Checks that lines are those printed, apart from what is another in every run."""
-    expected = "\n".join(map(_plain, shown))
-    pattern = re.escape(expected).replace(r"\.\.\.", ".*")
-    pattern = re.sub(r"(^|\n)\.\*(?=\n|$)", r"\1(?:[^\n]*\n?)*?", pattern)
-    text = "\n".join(map(_plain, printed))
-    assert re.fullmatch(pattern, text), f"{where}\nshown:\n{expected}\nprinted:\n{text}"
-
-
-def _plain(line: str) -> str:
-    for pattern, kind in _ANYTHING:
-        line = pattern.sub(kind, line)
-    return line.rstrip()

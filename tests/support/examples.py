@@ -1,0 +1,27 @@
+"""Compares what a page or a picture shows with what the program prints."""
+
+from __future__ import annotations
+
+import re
+
+_ANYTHING = (
+    (re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b"), "<run>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<now>"),
+    (re.compile(r"\([^()]* ago\)"), "(<age>)"),
+    (re.compile(r"^(Time: ).*"), r"\1<seconds>"),
+)
+
+
+def assert_shows(shown: list[str], printed: list[str], where: str) -> None:
+    """Checks that lines are those printed, apart from what is another in every run."""
+    expected = "\n".join(map(_plain, shown))
+    pattern = re.escape(expected).replace(r"\.\.\.", ".*")
+    pattern = re.sub(r"(^|\n)\.\*(?=\n|$)", r"\1(?:[^\n]*\n?)*?", pattern)
+    text = "\n".join(map(_plain, printed))
+    assert re.fullmatch(pattern, text), f"{where}\nshown:\n{expected}\nprinted:\n{text}"
+
+
+def _plain(line: str) -> str:
+    for pattern, kind in _ANYTHING:
+        line = pattern.sub(kind, line)
+    return line.rstrip()
