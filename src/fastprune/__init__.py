@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fastprune.plan import PrunePlan, make_plan
     from fastprune.planfile import SavedPlan
     from fastprune.plans import load_plan, save_plan
-    from fastprune.policy import Policy
+    from fastprune.policy import Policy, Rule
     from fastprune.progress import Progress
     from fastprune.repair_report import RepairReport
     from fastprune.replanning import replan
@@ -77,7 +77,7 @@ _HOMES = {
     "plan": ("PrunePlan", "make_plan"),
     "planfile": ("SavedPlan",),
     "plans": ("load_plan", "save_plan"),
-    "policy": ("Policy",),
+    "policy": ("Policy", "Rule"),
     "progress": ("Progress",),
     "replanning": ("replan",),
     "repair_report": ("RepairReport",),
@@ -116,6 +116,7 @@ __all__ = (
     "PruneReport",
     "Reference",
     "RepairReport",
+    "Rule",
     "SavedPlan",
     "ScanOptions",
     "ServerRunningError",

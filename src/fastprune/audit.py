@@ -126,6 +126,8 @@ class AuditLog:
         }
         if entry.kind == "blob":
             del line["url"]
+        if entry.rule is not None:
+            line["rule"] = entry.rule
         return line
 
     def _add(self, lines: Sequence[dict[str, Any]]) -> None:
@@ -245,11 +247,14 @@ def error_facts(error: BaseException, exit_code: int) -> dict[str, Any]:
 
 def _policy_facts(policy: Policy) -> dict[str, Any]:
     """The criteria that were given, by the names of `Policy`'s attributes."""
-    return {
+    facts = {
         field.name: value
         for field in dataclasses.fields(policy)
         if (value := getattr(policy, field.name)) != field.default
     }
+    if policy.rules:
+        facts["rules"] = [{"name": one.name} | _policy_facts(one.policy) for one in policy.rules]
+    return facts
 
 
 def _written(moment: datetime) -> str:

@@ -15,7 +15,8 @@ from fastprune.digests import DigestTable, as_digests
 from fastprune.index import CacheIndex, Rows
 from fastprune.model import Reference
 from fastprune.plan import PrunePlan
-from fastprune.quantities import format_ordinal
+from fastprune.policy import Policy
+from fastprune.quantities import format_count, format_ordinal
 from fastprune.refcounts import (
     NOBODY,
     Mask,
@@ -29,7 +30,7 @@ from fastprune.refcounts import (
 )
 from fastprune.rules.ages import newest_pulls
 from fastprune.rules.tags import find_tags
-from fastprune.selection import Keep
+from fastprune.selection import Keep, ranked
 
 NOT_SELECTED = "criteria-not-met"
 NEEDED = "needed-by-list"
@@ -43,13 +44,15 @@ class Verdict(NamedTuple):
         goes: Whether it would be removed.
         reason: Why, in a word.
         because_of: The row of the list that takes it along or keeps it; `NOBODY` if none.
-        details: The criteria that it meets, or how the rule that keeps it applies.
+        details: The criteria that it meets, or how what keeps it applies.
+        rule: The rule of the policy that selects or keeps it, if it has rules.
     """
 
     goes: bool
     reason: str
     because_of: int = NOBODY
     details: str = ""
+    rule: str = ""
 
 
 class Sharing(NamedTuple):
@@ -204,9 +207,14 @@ def _sharing(index: CacheIndex, shared: Rows, unit: Mask, row: int) -> tuple[Sha
 def _verdict(plan: PrunePlan, row: int) -> Verdict:
     if plan.removed[row]:
         owner = int(plan.taken_by[row])
-        criteria = "" if owner != NOBODY else ", ".join(plan.policy.criteria)
+        rule = plan.rule_of(row)
+        criteria = "" if owner != NOBODY else ", ".join(_policy_of(plan, rule).criteria)
         return Verdict(
-            goes=True, reason=plan.manifest_reason(row).text, because_of=owner, details=criteria
+            goes=True,
+            reason=plan.manifest_reason(row).text,
+            because_of=owner,
+            details=criteria,
+            rule=rule or "",
         )
     if plan.kept_by[row] != NOBODY:
         return Verdict(goes=False, reason=NEEDED, because_of=int(plan.kept_by[row]))
@@ -214,16 +222,32 @@ def _verdict(plan: PrunePlan, row: int) -> Verdict:
     assert selection is not None, "the plan was made of a policy"
     keep = Keep(int(selection.kept_by[row]))
     if keep is not Keep.NO_RULE:
-        return Verdict(goes=False, reason=keep.text, details=_keep_details(plan, row, keep))
-    return Verdict(goes=False, reason=ENOUGH if selection.meets[row] else NOT_SELECTED)
+        rule = plan.keeper_of(row)
+        return Verdict(
+            goes=False,
+            reason=keep.text,
+            details=_keep_details(plan, row, keep, _policy_of(plan, rule)),
+            rule=rule or "",
+        )
+    if selection.meets[row]:
+        return Verdict(goes=False, reason=ENOUGH)
+    rules = len(plan.policy.rules)
+    details = f"none of {format_count(rules, 'rule')} selects it" if rules else ""
+    return Verdict(goes=False, reason=NOT_SELECTED, details=details)
 
 
-def _keep_details(plan: PrunePlan, row: int, keep: Keep) -> str:
-    index, policy = plan.index, plan.policy
+def _policy_of(plan: PrunePlan, name: str | None) -> Policy:
+    """That of a rule; the whole policy, if no rule has this name."""
+    return {rule.name: rule.policy for rule in plan.policy.rules}.get(name or "", plan.policy)
+
+
+def _keep_details(plan: PrunePlan, row: int, keep: Keep, policy: Policy) -> str:
+    index = plan.index
     if keep is Keep.LAST_TAGS:
-        rank = find_tags(index, newest_pulls(index)).rank(row)
+        rank = ranked(index, policy, find_tags(index, newest_pulls(index))).rank(row)
         assert rank is not None, "it is kept for its tag"
         repository = Reference.parse(index.url(row)).repository
         place = "newest" if not rank else f"{format_ordinal(rank + 1)} newest"
-        return f"its tag is the {place} of {repository}, and {policy.keep_last} are kept"
+        matching = " that match" if policy.patterns else ""
+        return f"its tag is the {place} of {repository}{matching}, and {policy.keep_last} are kept"
     return f"pulled or created since {policy.keep_since}, or never" if keep is Keep.RECENT else ""

@@ -142,8 +142,12 @@ def _blob_lines(explanation: Explanation) -> Iterator[str]:
 
 
 def _verdict(verdict: Verdict) -> str:
-    details = f" ({printable(verdict.details)})" if verdict.details else ""
-    return _VERDICTS[verdict.reason] + details
+    rule = f"rule {verdict.rule!r}" if verdict.rule else ""
+    text = _VERDICTS[verdict.reason]
+    if verdict.reason == "selected" and rule:
+        text, rule = f"{text} by {rule}", ""
+    details = ": ".join(filter(None, (rule, printable(verdict.details))))
+    return f"{text} ({details})" if details else text
 
 
 def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
@@ -201,6 +205,7 @@ def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
             "goes": verdict.goes,
             "reason": verdict.reason,
             "details": verdict.details or None,
+            "rule": verdict.rule or None,
             "because_of": None
             if verdict.because_of == NOBODY
             else _manifest(index, verdict.because_of),

@@ -27,6 +27,7 @@ class JournalEntry(NamedTuple):
         outcome: removed, gone (someone else had removed it), changed (since the scan, so
             it was left alone) or failed.
         error: What the system said to a failure; else None.
+        rule: The rule of the policy by which a manifest was to go, if it has rules.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class JournalEntry(NamedTuple):
     size: int
     outcome: str
     error: str | None
+    rule: str | None = None
 
 
 class Journal(Protocol):
@@ -74,7 +76,11 @@ def manifest_entries(
     """
     urls = plan.index.urls(rows)
     reasons = (plan.manifest_reason(row).text for row in rows.tolist())
-    return file_entries(kind, folder, zip(urls, reasons, strict=True), batch, result)
+    entries = file_entries(kind, folder, zip(urls, reasons, strict=True), batch, result)
+    if plan.by_rule is None:
+        return entries
+    rules = map(plan.rule_of, rows.tolist())
+    return [entry._replace(rule=rule) for entry, rule in zip(entries, rules, strict=True)]
 
 
 def blob_entries(

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from fastprune.errors import UnreadableManifestsError, UsageError
 from fastprune.index import CacheIndex, Rows
-from fastprune.policy import Policy
+from fastprune.named_rules import select_by_policy
+from fastprune.policy import NO_NAME, Policy
 from fastprune.refcounts import (
     NOBODY,
     Mask,
@@ -24,7 +25,7 @@ from fastprune.refcounts import (
     protect,
     unreferenced,
 )
-from fastprune.selection import Selection, select
+from fastprune.selection import Selection
 
 _MOST_LEVELS = 32
 
@@ -87,6 +88,9 @@ class PrunePlan:
         spared_blobs: The ids of blobs that nothing refers to and that stay all the same,
             because they are too young.
         selection: What the policy selected and kept; None if a saved plan was asked instead.
+        by_rule: int16 (n,): for each manifest that goes the position, in the policy's
+            `rule_names`, of what selected it or the list that takes it along. None if the
+            policy has no rules.
         left_out: What the saved plan that this one was made of names besides; None if
             there was none.
         gone: How many files of that plan were gone.
@@ -103,6 +107,7 @@ class PrunePlan:
     orphans: Rows
     spared_blobs: Rows
     selection: Selection | None = None
+    by_rule: NDArray[np.int16] | None = None
     left_out: tuple[LeftOut, ...] | None = None
     gone: int = 0
 
@@ -168,6 +173,19 @@ class PrunePlan:
     def manifest_reason(self, row: int) -> Reason:
         """Why a manifest goes."""
         return Reason.SELECTED if self.taken_by[row] == NOBODY else Reason.CHILD
+
+    def rule_of(self, row: int) -> str | None:
+        """The name of the rule by which a manifest goes; None if the policy has no rules."""
+        if self.by_rule is None or self.by_rule[row] == NO_NAME:
+            return None
+        return self.policy.rule_names[int(self.by_rule[row])]
+
+    def keeper_of(self, row: int) -> str | None:
+        """The name of the rule that keeps a manifest; None if it is the policy, or nothing."""
+        kept_for = None if self.selection is None else self.selection.kept_for
+        if kept_for is None or kept_for[row] == NO_NAME:
+            return None
+        return self.policy.rules[int(kept_for[row])].name
 
     def blob_reasons(self, blobs: Rows) -> list[Reason]:
         """Why each of some blobs goes."""
@@ -248,7 +266,7 @@ def make_plan(
         raise UsageError("this index was scanned without references; scan with edges=True")
     if index.faults and not skip_corrupt:
         raise UnreadableManifestsError(index.faults)
-    selection = select(index, policy, allow_broken=allow_broken, held_blobs=held_blobs)
+    selection = select_by_policy(index, policy, allow_broken=allow_broken, held_blobs=held_blobs)
     removed, taken_by = expand(index, selection.selected, selection.spared)
     kept_by = np.full(len(index), NOBODY, dtype=np.int32)
     if not allow_broken:
@@ -266,7 +284,22 @@ def make_plan(
         orphans=unreferenced(index, count_references(index)),
         spared_blobs=np.empty(0, dtype=np.intp),
         selection=selection,
+        by_rule=_inherited(selection.by_rule, taken_by),
     )
+
+
+def _inherited(
+    by_rule: NDArray[np.int16] | None, taken_by: NDArray[np.int32]
+) -> NDArray[np.int16] | None:
+    """By which rule each manifest goes: children go by that of the list that takes them."""
+    if by_rule is None:
+        return None
+    inherited = by_rule.copy()
+    children = np.flatnonzero(taken_by != NOBODY)
+    # Lists may hold lists: once per level.
+    while bool((inherited[children] != inherited[taken_by[children]]).any()):
+        inherited[children] = inherited[taken_by[children]]
+    return inherited
 
 
 def freed(index: CacheIndex, removed: Mask) -> Rows:

@@ -6,10 +6,22 @@ follows it asks a clock or a file system. Its evaluation is in `fastprune.select
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from fastprune.errors import UsageError
 from fastprune.wallclock import parse_time
+
+SIZE_TARGET = "size-target"
+"""Stands for the name of a rule where a size target selected what the rules left."""
+
+NO_NAME = -1
+"""Stands for no position in `Policy.rule_names`."""
+
+MOST_PATTERN_SETS = 32
+"""How many sets of patterns a scan can match at once."""
+
+_RULE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +38,17 @@ class Policy:
         orphans_only: Select no manifest: only blobs that nothing refers to go.
         dangling: Only untagged images that no list refers to.
         broken: Only images with missing blobs, and lists that lead to nothing else.
-        keep_last: Keep so many of the newest tags of each repository. If nothing else says
-            what to select, all other tags are selected.
+        keep_last: Keep so many of the newest tags of each repository, of those that the
+            patterns match. If nothing else says what to select, all other tags are selected.
         keep_since: `YYYY-MM-DDTHH:MM:SS`: keep what was pulled or created then or later, and
             what has no time at all.
         keep_references: Keep the images that these mean, as `parse_references` gives them.
         max_bytes: Select images, those pulled longest ago first, until the manifests and
             blobs that stay have no more bytes than this.
         free_bytes: The same, until so many bytes come free. With both, more goes.
+        rules: Rules that select instead of criteria of its own, each by itself; see
+            `fastprune.named_rules`. What the policy keeps holds for all of them, and a size
+            target goes on where they end.
     """
 
     patterns: tuple[str, ...] = ()
@@ -49,6 +64,7 @@ class Policy:
     keep_references: tuple[str, ...] = ()
     max_bytes: int | None = None
     free_bytes: int | None = None
+    rules: tuple[Rule, ...] = ()
 
     @property
     def has_size_target(self) -> bool:
@@ -65,6 +81,7 @@ class Policy:
             or self.dangling
             or self.broken
             or self.has_size_target
+            or bool(self.rules)
         )
 
     @property
@@ -90,8 +107,17 @@ class Policy:
 
     @property
     def pattern_sets(self) -> tuple[tuple[str, ...], ...]:
-        """What a scan has to match URLs with for this policy."""
-        return tuple(patterns for patterns in (self.patterns, self.exclude) if patterns)
+        """What a scan has to match URLs with for this policy; what is beyond the most, later."""
+        sets = [patterns for patterns in (self.patterns, self.exclude) if patterns]
+        for rule in self.rules:
+            sets += rule.policy.pattern_sets
+        return tuple(dict.fromkeys(sets))[:MOST_PATTERN_SETS]
+
+    @property
+    def rule_names(self) -> tuple[str, ...]:
+        """What may have selected something, by name: each rule, and the size target beside them."""
+        names = [rule.name for rule in self.rules]
+        return (*names, SIZE_TARGET) if self.rules and self.has_size_target else tuple(names)
 
     @property
     def needs_edges(self) -> bool:
@@ -103,6 +129,7 @@ class Policy:
             or self.dangling
             or self.broken
             or self.has_size_target
+            or any(rule.policy.needs_edges for rule in self.rules)
         )
 
     def check(self) -> None:
@@ -115,6 +142,7 @@ class Policy:
             raise UsageError("--orphans-only can't be combined with other criteria")
         if not self.orphans_only and not self.selects:
             raise UsageError(self._nothing_selected())
+        self._check_rules()
         self.check_values()
 
     def check_values(self) -> None:
@@ -140,6 +168,23 @@ class Policy:
             "--not-pulled-for or another criterion, or --orphans-only"
         )
 
+    def _check_rules(self) -> None:
+        if self.rules and self != Policy(
+            rules=self.rules,
+            exclude=self.exclude,
+            keep_last=self.keep_last,
+            keep_since=self.keep_since,
+            keep_references=self.keep_references,
+            max_bytes=self.max_bytes,
+            free_bytes=self.free_bytes,
+        ):
+            raise UsageError("a policy of rules has no criteria of its own but size targets")
+        names = [rule.name for rule in self.rules]
+        for rule in self.rules:
+            rule.check()
+            if names.count(rule.name) > 1:
+                raise UsageError(f"there are several rules called {rule.name!r}")
+
     def _check_numbers(self) -> None:
         if self.count is not None and self.count < 0:
             raise UsageError(f"--count {self.count}: can't be negative")
@@ -148,3 +193,36 @@ class Policy:
         for option, size in (("--max-size", self.max_bytes), ("--free", self.free_bytes)):
             if size is not None and size < 0:
                 raise UsageError(f"{option} {size}: can't be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One of several rules of a policy.
+
+    Attributes:
+        name: For reports: letters, digits, `.`, `_` and `-`, at most 64.
+        policy: What it selects and what it keeps, of that which its patterns match.
+    """
+
+    name: str
+    policy: Policy
+
+    def check(self) -> None:
+        """Checks that the rule can be one of several.
+
+        Raises:
+            UsageError: It can't.
+        """
+        if not _RULE_NAME.fullmatch(self.name) or self.name == SIZE_TARGET:
+            raise UsageError(
+                f"not the name of a rule: {self.name!r}; write up to 64 letters, digits, "
+                f"'.', '_' and '-', but not {SIZE_TARGET!r}"
+            )
+        if self.policy.rules or self.policy.has_size_target or self.policy.orphans_only:
+            raise UsageError(
+                f"rule {self.name!r}: rules, size targets and orphans are for the whole policy"
+            )
+        try:
+            self.policy.check()
+        except UsageError as error:
+            raise UsageError(f"rule {self.name!r}: {error}") from None

@@ -21,6 +21,7 @@ from fastprune.index import CacheIndex, Rows
 from fastprune.layouts import ociregistry
 from fastprune.plan import LeftOut, PrunePlan, freed
 from fastprune.planfile import Named, SavedPlan
+from fastprune.policy import NO_NAME
 from fastprune.refcounts import (
     NOBODY,
     Mask,
@@ -99,6 +100,7 @@ def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
         blob_bytes=np.maximum(index.blob_sizes[blobs[go]], 0),
         orphans=unreferenced(index, count_references(index)),
         spared_blobs=np.empty(0, dtype=np.intp),
+        by_rule=_by_rule(saved, index, rows),
         left_out=left_out,
         gone=gone,
     )
@@ -167,6 +169,15 @@ def _protect_unbroken(
         for parent, child in lost:
             removed[child] = False
             kept_by[child] = parent
+
+
+def _by_rule(saved: SavedPlan, index: CacheIndex, rows: Rows) -> NDArray[np.int16] | None:
+    if saved.by_rule is None:
+        return None
+    by_rule = np.full(len(index), NO_NAME, dtype=np.int16)
+    there = rows >= 0
+    by_rule[rows[there]] = saved.by_rule[there]
+    return by_rule
 
 
 def _owners(saved: SavedPlan, index: CacheIndex, rows: Rows) -> NDArray[np.int32]:

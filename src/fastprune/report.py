@@ -168,6 +168,8 @@ def _totals(report: PruneReport) -> Iterator[str]:
     yield f"Bytes {done}: {report.bytes_freed} ({format_bytes(report.bytes_freed)})"
     if report.trash_run:
         yield f"Trash: run {report.trash_run}; 'fastprune trash empty' frees the bytes"
+    if by_rule := removed_by_rule(report):
+        yield f"By rule: {_counted(by_rule)}"
     yield from _kept_totals(report)
     if report.plan.left_out:
         yield f"Left out of the saved plan: {len(report.plan.left_out)}"
@@ -187,12 +189,24 @@ def _totals(report: PruneReport) -> Iterator[str]:
 def _kept_totals(report: PruneReport) -> Iterator[str]:
     yield f"Kept by protection: {len(report.plan.protected)}"
     if rules := _withheld(report.plan):
-        named = ", ".join(f"{rule} {count}" for rule, count in rules.items())
-        yield f"Kept by rules: {sum(rules.values())} ({named})"
+        yield f"Kept by rules: {sum(rules.values())} ({_counted(rules)})"
     if len(report.plan.spared_blobs):
         yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
     if short := report.shortfall:
         yield f"Size target: missed by {short} ({format_bytes(short)})"
+
+
+def _counted(rules: dict[str, int]) -> str:
+    return ", ".join(f"{rule} {count}" for rule, count in rules.items())
+
+
+def removed_by_rule(report: PruneReport) -> dict[str, int] | None:
+    """How many manifests went by each rule; None if the policy has no rules."""
+    if report.plan.by_rule is None:
+        return None
+    numbers = report.plan.by_rule[report.manifests]
+    names = enumerate(report.plan.policy.rule_names)
+    return {name: int((numbers == number).sum()) for number, name in names}
 
 
 def _withheld(plan: PrunePlan) -> dict[str, int]:
@@ -231,6 +245,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
             "kept": len(report.plan.withheld),
         },
         "criteria": list(report.plan.policy.criteria),
+        "by_rule": removed_by_rule(report),
         "kept_by": _withheld(report.plan),
         "size_target": _size_target(report),
         "cache": {
@@ -281,6 +296,7 @@ def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
             "kind": ManifestKind(int(index.kinds[row])).label,
             "bytes": int(index.file_sizes[row]),
             "reason": plan.manifest_reason(row).text,
+            "rule": plan.rule_of(row),
         }
         for row, url in zip(report.manifests.tolist(), index.urls(report.manifests), strict=True)
     ]
@@ -327,7 +343,14 @@ def _kept_items(plan: PrunePlan) -> list[dict[str, Any]]:
         rows = plan.withheld
         rules = plan.selection.kept_by[rows].tolist()
         for row, rule, url in zip(rows.tolist(), rules, index.urls(rows), strict=True):
-            items.append({"url": url, "path": index.path(row), "kept_by": Keep(rule).text})
+            items.append(
+                {
+                    "url": url,
+                    "path": index.path(row),
+                    "kept_by": Keep(rule).text,
+                    "rule": plan.keeper_of(row),
+                }
+            )
     return sorted(items, key=lambda item: (item["url"], item["path"]))
 
 

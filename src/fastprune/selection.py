@@ -62,12 +62,18 @@ class Selection:
         meets: bool (n,): meets every criterion, if it is not asked which rule keeps it and how
             many images are enough.
         target: How the size target was met; None if there was none.
+        by_rule: int16 (n,): for each selected manifest the position of what selected it in
+            `Policy.rule_names`; `NO_NAME` for the others. None if the policy has no rules.
+        kept_for: int16 (n,): for each kept manifest the position of the rule that keeps it;
+            `NO_NAME` if the policy as a whole does. None if it has no rules.
     """
 
     selected: Mask
     kept_by: NDArray[np.uint8]
     meets: Mask
     target: SizeTarget | None = None
+    by_rule: NDArray[np.int16] | None = None
+    kept_for: NDArray[np.int16] | None = None
 
     @property
     def spared(self) -> Mask:
@@ -104,16 +110,8 @@ def select(
         return Selection(nothing, kept_by, nothing)
     pulls = newest_pulls(index) if policy.needs_edges else index.pulled
     tags = None if policy.keep_last is None else find_tags(index, pulls)
-    meets = _meets(index, policy, pulls, tags)
-    # The rules that come first in `Keep` are written last.
-    if policy.keep_since is not None:
-        kept_by[since(index, pulls, policy.keep_since)] = Keep.RECENT
-    if tags is not None:
-        kept_by[tags.carried(len(index), newest=policy.keep_last)] = Keep.LAST_TAGS
-    if policy.keep_references:
-        kept_by[in_use(index, policy.keep_references)] = Keep.IN_USE
-    if policy.exclude:
-        kept_by[matching(index, policy.exclude)] = Keep.EXCLUDED
+    meets = meeting(index, policy, pulls, tags)
+    kept_by = keeping(index, policy, pulls, tags)
     spared = kept_by != Keep.NO_RULE
     selected = meets & ~spared
     if policy.count is None and not policy.has_size_target:
@@ -129,8 +127,40 @@ def select(
     return Selection(selected, kept_by, meets, target)
 
 
-def _meets(index: CacheIndex, policy: Policy, pulls: Times, tags: Tags | None) -> Mask:
-    """Which manifests meet every criterion, bool (n,)."""
+def keeping(
+    index: CacheIndex, policy: Policy, pulls: Times, tags: Tags | None
+) -> NDArray[np.uint8]:
+    """By which rule each manifest is kept, uint8 (n,): values of `Keep`.
+
+    Args:
+        index: The cache.
+        policy: What is asked.
+        pulls: int64 (n,): see `newest_pulls`.
+        tags: All tags, if the policy keeps the last of them: those of each repository that
+            its patterns match.
+    """
+    kept_by = np.zeros(len(index), dtype=np.uint8)
+    # The rules that come first in `Keep` are written last.
+    if policy.keep_since is not None:
+        kept_by[since(index, pulls, policy.keep_since)] = Keep.RECENT
+    if policy.keep_last is not None:
+        newest = ranked(index, policy, tags).carried(len(index), newest=policy.keep_last)
+        kept_by[newest] = Keep.LAST_TAGS
+    if policy.keep_references:
+        kept_by[in_use(index, policy.keep_references)] = Keep.IN_USE
+    if policy.exclude:
+        kept_by[matching(index, policy.exclude)] = Keep.EXCLUDED
+    return kept_by
+
+
+def ranked(index: CacheIndex, policy: Policy, tags: Tags | None) -> Tags:
+    """The tags as `keep_last` counts them: of those that the patterns match, if there are any."""
+    assert tags is not None, "they were found, as the policy keeps the last of them"
+    return tags.among(index, matching(index, policy.patterns)) if policy.patterns else tags
+
+
+def meeting(index: CacheIndex, policy: Policy, pulls: Times, tags: Tags | None) -> Mask:
+    """Which manifests meet every criterion, bool (n,); the arguments are those of `keeping`."""
     meets = np.ones(len(index), dtype=bool)
     if policy.patterns:
         meets &= matching(index, policy.patterns)
@@ -142,8 +172,8 @@ def _meets(index: CacheIndex, policy: Policy, pulls: Times, tags: Tags | None) -
         meets &= dangling(index)
     if policy.broken:
         meets &= broken(index)
-    if tags is not None and not policy.narrows:
-        meets &= tags.carried(len(index))
+    if policy.keep_last is not None and not policy.narrows:
+        meets &= ranked(index, policy, tags).carried(len(index))
     return meets
 
 

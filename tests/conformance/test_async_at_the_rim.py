@@ -24,7 +24,16 @@ PURE = (
         "delete_limits",
     ),
     *("rules", "rules.ages", "rules.defects", "rules.in_use", "rules.sizing", "rules.tags"),
-    *("units", "repositories", "placing", "usage", "ages", "usage_report", "usage_table"),
+    *(
+        "named_rules",
+        "units",
+        "repositories",
+        "placing",
+        "usage",
+        "ages",
+        "usage_report",
+        "usage_table",
+    ),
 )
 # What leads out of a process, asks a clock, or needs an event loop.
 FORBIDDEN = {

@@ -61,17 +61,22 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
 
 
 @st.composite
-def pairs(draw: st.DrawFn) -> tuple[Rules, Policy]:
-    """One or two rules, or now and then more of them, for the oracle and for the program."""
-    kinds = draw(
-        st.lists(st.sampled_from(list(KINDS)), min_size=1, max_size=2, unique=True)
-        | st.lists(st.sampled_from(list(KINDS)), min_size=3, max_size=5, unique=True)
-    )
-    fields = {kind: draw(KINDS[kind]) for kind in kinds}
+def asked(draw: st.DrawFn, kinds: st.SearchStrategy[list[str]]) -> tuple[Rules, Policy]:
+    """Rules of these kinds, for the oracle and for the program."""
+    fields = {kind: draw(KINDS[kind]) for kind in draw(kinds)}
     texts = fields.pop("references", [])
     meanings = tuple(meaning for text in texts for meaning in REFERENCES[text])
     references = tuple(parse_references("\n".join(texts), "test"))
     return Rules(**fields, references=meanings), Policy(**fields, keep_references=references)
+
+
+def pairs() -> st.SearchStrategy[tuple[Rules, Policy]]:
+    """One or two rules, or now and then more of them."""
+    kinds = st.sampled_from(list(KINDS))
+    return asked(
+        st.lists(kinds, min_size=1, max_size=2, unique=True)
+        | st.lists(kinds, min_size=3, max_size=5, unique=True)
+    )
 
 
 def paths(index: CacheIndex, rows: Any) -> set[str]:

@@ -34,7 +34,7 @@ class Rules:
         pulled_before: The same for the newest pull of the image as a unit.
         dangling: Only untagged images that no list refers to.
         broken: Only images with missing blobs, and lists of only such.
-        keep_last: Keep so many of the newest tags of each repository.
+        keep_last: Keep so many of the newest tags of each repository that the patterns match.
         keep_since: Keep what was pulled or created then or later.
         references: Keep these: full names with tag, or `sha256:<hex>`.
         count: At most so many images, those pulled longest ago first.
@@ -84,7 +84,7 @@ def owned(cache: Cache, parent: Manifest) -> set[Manifest]:
 def kept(cache: Cache, rules: Rules) -> dict[str, str]:
     """What stays whatever selects it: the rule by path; the strongest, if there are several."""
     pulls = newest_pulls(cache)
-    newest = _newest_tags(cache, rules.keep_last or 0)
+    newest = _newest_tags(cache, rules)
     excluded = finder(list(rules.exclude))
     found: dict[str, str] = {}
     for path, manifest in cache.manifests.items():
@@ -194,8 +194,12 @@ def _tag(url: str) -> tuple[str, str] | None:
     return (path + slash + name, tag if colon and tag else "latest")
 
 
-def _newest_tags(cache: Cache, number: int) -> set[tuple[str, str] | None]:
-    pulls = newest_pulls(cache)
+def _newest_tags(cache: Cache, rules: Rules) -> set[tuple[str, str] | None]:
+    """Of each repository the newest tags, among those that the patterns match."""
+    pulls, matches = newest_pulls(cache), finder(list(rules.patterns))
+    meant = {
+        _tag(one.url) for one in cache.manifests.values() if not rules.patterns or matches(one)
+    }
     ages: dict[tuple[str, str], tuple[str, str]] = {}
     for path, manifest in cache.manifests.items():
         tag = _tag(manifest.url)
@@ -204,9 +208,9 @@ def _newest_tags(cache: Cache, number: int) -> set[tuple[str, str] | None]:
             ages[tag] = (max(created, _time(manifest.created)), max(pulled, pulls[path]))
     newest: set[tuple[str, str] | None] = set()
     for repository in {repository for repository, _ in ages}:
-        tags = [tag for tag in ages if tag[0] == repository]
+        tags = [tag for tag in ages if tag[0] == repository and tag in meant]
         tags.sort(key=lambda tag: (ages[tag], tag[1]), reverse=True)
-        newest.update(tags[:number])
+        newest.update(tags[: rules.keep_last or 0])
     return newest
 
 

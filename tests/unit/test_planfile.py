@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +133,10 @@ def test_a_plan_of_the_first_version_is_read(lines: list[Json]) -> None:
     lines[0]["version"] = 1
     for name in ("dangling", "broken", "keep_last", "keep_since", "keep_references"):
         del lines[0]["policy"][name]
-    for name in ("max_bytes", "free_bytes"):
+    for name in ("max_bytes", "free_bytes", "rules"):
         del lines[0]["policy"][name]
+    for line in lines:
+        line.pop("rule", None)
     assert decoded(written(lines)).header.policy == Policy(patterns=("r/",))
 
 
@@ -146,6 +149,13 @@ def change(number: int, **fields: Any) -> Callable[[list[Json]], None]:
             del lines[number][name]
 
     return apply
+
+
+def change_policy(**fields: Any) -> Callable[[list[Json]], None]:
+    return lambda lines: change(0, **fields)([lines[0]["policy"]])
+
+
+EMPTY = asdict(Policy())
 
 
 def repeat(number: int) -> Callable[[list[Json]], None]:
@@ -200,6 +210,12 @@ WRONG: dict[str, tuple[int, Callable[[list[Json]], None]]] = {
     "a broken list that leads out": (MANIFEST, change(MANIFEST, breaks=["img/.."])),
     "odd references": (MANIFEST, change(MANIFEST, references="sha256:" + NAME)),
     "a missing field": (MANIFEST, change(MANIFEST, pulled=...)),
+    "a rule that there is not": (MANIFEST, change(MANIFEST, rule="x")),
+    "no rule": (MANIFEST, change(MANIFEST, rule=...)),
+    "odd rules": (HEADER, change_policy(rules=1)),
+    "a rule without a policy": (HEADER, change_policy(rules=[{"name": "x"}])),
+    "a rule that selects nothing": (HEADER, change_policy(rules=[{"name": "x", "policy": EMPTY}])),
+    "no rules": (HEADER, change_policy(rules=...)),
     "the same manifest twice": (2, repeat(MANIFEST)),
     "an unknown record": (MANIFEST, change(MANIFEST, record="folder")),
     "a digest with a path": (BLOB, change(BLOB, digest="sha256:../" + NAME[3:])),

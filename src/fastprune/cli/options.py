@@ -223,8 +223,9 @@ class SelectionOptions:
         typer.Option(
             "--keep-last",
             metavar="N",
-            help="Keep the N newest tags of each repository, by creation, then last pull, then "
-            "name. With no other criterion all other tags are selected.",
+            help="Keep the N newest tags of each repository (of those that --pattern matches), by "
+            "creation, then last pull, then name. With no other criterion all other tags are "
+            "selected.",
             rich_help_panel=_SELECTION,
         ),
     ] = None

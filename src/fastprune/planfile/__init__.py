@@ -26,7 +26,7 @@ from fastprune.policy import Policy
 VERSION = 2
 """The version of the format; a change that an older fastprune would misread raises it.
 
-Version 1 had fewer fields in `policy`; it is still read.
+Version 1 had fewer fields in `policy`, and no `rule`; it is still read.
 """
 
 NO_FOLDER = 255
@@ -95,6 +95,8 @@ class SavedPlan:
         owners: For each, the list that takes it along.
         broken: Pairs of rows of `manifests` and lists that may stay without them.
         broken_by: The lists of these pairs.
+        by_rule: int16 (n,): the position of what selected each in the policy's
+            `rule_names`, or -1. None if the policy has no rules.
         blobs: uint8 (m, 32): the digests of the blobs.
     """
 
@@ -105,6 +107,7 @@ class SavedPlan:
     owners: Named
     broken: Rows
     broken_by: Named
+    by_rule: NDArray[np.int16] | None
     blobs: Digests
 
 

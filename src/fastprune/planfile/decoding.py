@@ -6,6 +6,8 @@ Stage: plan. Input: bytes. Output: `SavedPlan`. Pure, no I/O.
 from __future__ import annotations
 
 import hashlib
+from array import array
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from fastprune.planfile import (
     SavedPlan,
     last_line,
 )
-from fastprune.policy import Policy
+from fastprune.policy import NO_NAME, Policy, Rule
 from fastprune.states import State
 
 _MOST_LINE_BYTES = 64 * 1024 * 1024
@@ -44,6 +46,9 @@ class PlanDecoder:
         self._manifests, self._owners, self._broken_by = _Names(), _Names(), _Names()
         self._said, self._pulls, self._blobs = bytearray(), bytearray(), bytearray()
         self._broken: list[int] = []
+        self._by_rule = array("h")
+        self._version = VERSION
+        self._rules: dict[str, int] = {}
 
     def feed(self, piece: bytes) -> None:
         """Takes the next bytes of the file.
@@ -77,6 +82,7 @@ class PlanDecoder:
             owners=self._owners.columns(),
             broken=np.array(self._broken, dtype=np.intp),
             broken_by=self._broken_by.columns(),
+            by_rule=np.array(self._by_rule, dtype=np.int16) if self._rules else None,
             blobs=as_digests(self._blobs),
         )
 
@@ -99,6 +105,8 @@ class PlanDecoder:
             if record != "plan":
                 raise _WrongError("this is no plan of fastprune")
             self._header = _header(document)
+            self._version = document["version"]
+            self._rules = {name: n for n, name in enumerate(self._header.policy.rule_names)}
         elif record == "manifest":
             self._take_manifest(document)
         elif record == "blob":
@@ -111,6 +119,7 @@ class PlanDecoder:
             raise _WrongError(f"unknown record {record!r:.40}")
 
     def _take_manifest(self, document: Any) -> None:
+        rule = _take_field(document, "rule") if self._version > 1 else None
         fields = _fields(document, **_MANIFEST_FIELDS)
         _, path, url, label, kind, created, pulled, _, _, owner, breaks, references = fields
         if kind not in iter(ManifestKind) or ManifestKind(kind).label != label:
@@ -124,9 +133,17 @@ class PlanDecoder:
         self._said += state.said()
         self._pulls += state.pull()
         self._owners.append(owner)
+        self._by_rule.append(self._rule(rule))
         for parent in breaks:
             self._broken.append(len(self._manifests) - 1)
             self._broken_by.append(parent)
+
+    def _rule(self, name: Any) -> int:
+        if name is None:
+            return NO_NAME
+        if type(name) is not str or name not in self._rules:
+            raise _WrongError(f"rule: the policy has none of this name: {name!r:.80}")
+        return self._rules[name]
 
     def _take_blob(self, document: Any) -> None:
         _, digest, _, _ = _fields(document, record=str, digest=str, bytes=int, reason=str)
@@ -194,6 +211,13 @@ def _fields(document: Any, /, **types: type | tuple[type, ...]) -> list[Any]:
     return [document[name] for name in types]
 
 
+def _take_field(document: dict[str, Any], name: str) -> Any:
+    """Takes a field out of an object that must have it."""
+    if name not in document:
+        raise _WrongError(f"missing field {name!r}")
+    return document.pop(name)
+
+
 def _header(document: dict[str, Any]) -> PlanHeader:
     version = document.get("version")
     if type(version) is int and version > VERSION:
@@ -258,16 +282,30 @@ _POLICY_FIELDS_OF_VERSION_2: dict[str, type | tuple[type, ...]] = {
 
 
 def _policy(document: dict[str, Any], version: int) -> Policy:
-    names = _POLICY_FIELDS | (_POLICY_FIELDS_OF_VERSION_2 if version > 1 else {})
-    values: dict[str, Any] = dict(zip(names, _fields(document, **names), strict=True))
-    for name, value in values.items():
-        values[name] = tuple(value) if type(value) is list else value
-    policy = Policy(**values)
+    rules = _take_field(document, "rules") if version > 1 else []
+    if type(rules) is not list:
+        raise _WrongError(f"rules: not an array: {rules!r:.80}")
+    policy = replace(_criteria(document, version), rules=tuple(map(_rule, rules)))
     try:
         policy.check()
     except UsageError as error:
         raise _WrongError(f"policy: {error}") from None
     return policy
+
+
+def _rule(document: Any) -> Rule:
+    name, policy = _fields(document, name=str, policy=dict)
+    if _take_field(policy, "rules") != []:
+        raise _WrongError(f"rule {name!r:.80}: has rules of its own")
+    return Rule(name, _criteria(policy, VERSION))
+
+
+def _criteria(document: dict[str, Any], version: int) -> Policy:
+    names = _POLICY_FIELDS | (_POLICY_FIELDS_OF_VERSION_2 if version > 1 else {})
+    values: dict[str, Any] = dict(zip(names, _fields(document, **names), strict=True))
+    for name, value in values.items():
+        values[name] = tuple(value) if type(value) is list else value
+    return Policy(**values)
 
 
 def _split(path: str) -> tuple[int, bytes]:

@@ -97,6 +97,7 @@ def _manifests(plan: PrunePlan) -> Iterator[dict[str, Any]]:
             "pulled": state.pulled,
             "bytes": int(index.file_sizes[row]),
             "reason": plan.manifest_reason(row).text,
+            "rule": plan.rule_of(row),
             "taken_by": None if owner == NOBODY else index.path(owner),
             "breaks": broken.get(row, []),
             "references": state.references.hex(),

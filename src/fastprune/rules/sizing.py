@@ -88,6 +88,7 @@ def shortest_prefix(
     *,
     allow_broken: bool,
     held_blobs: Rows | None = None,
+    at_least: int = 0,
 ) -> tuple[Rows, SizeTarget]:
     """The fewest of the first images that free enough bytes; all if that is never enough.
 
@@ -98,13 +99,14 @@ def shortest_prefix(
         need: Bytes that must come free.
         allow_broken: Whether lists that stay may lose what they refer to.
         held_blobs: Ids of blobs that stay in any case.
+        at_least: So many images go, even if fewer would be enough.
 
     Returns:
         These images; what they come to, with what they take along and all orphans.
     """
     freed = bytes_by_prefix(index, images, spared, allow_broken=allow_broken, held_blobs=held_blobs)
     enough = np.flatnonzero(freed >= need)
-    count = int(enough[0]) if len(enough) else len(images)
+    count = max(at_least, int(enough[0]) if len(enough) else len(images))
     return images[:count], SizeTarget(need, int(freed[count]))
 
 

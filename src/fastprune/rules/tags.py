@@ -9,7 +9,7 @@ manifests that a tag meant before it was moved.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from fastprune.times import BAD_TIME, NO_TIME, Times
 _PIECE = 1 << 16
 _LATEST = b"latest"
 _NO_TAG = -1
+_NO_RANK = 2**62
+
+Columns = tuple[NDArray[np.int64], Times, Times]
+"""Of each tag a number for its repository, its creation and its last pull."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,11 +35,31 @@ class Tags:
         rows: (r,): the manifests, ascending.
         of_rows: (r,): the tag of each, as a position in `ranks`.
         ranks: int64 (t,): 0 for the newest tag of its repository, 1 for the next, and so on.
+        columns: By what they are ranked.
+        examples: (t,): a row that carries each.
     """
 
     rows: Rows
     of_rows: Rows
     ranks: NDArray[np.int64]
+    columns: Columns
+    examples: Rows
+
+    def among(self, index: CacheIndex, matches: Mask) -> Tags:
+        """The tags, ranked only among those that some manifests carry.
+
+        Args:
+            index: The cache.
+            matches: bool (n,): these manifests.
+        """
+        meant = np.zeros(len(self.ranks), dtype=bool)
+        meant[self.of_rows[matches[self.rows]]] = True
+        some = np.flatnonzero(meant)
+        repositories, created, pulled = self.columns
+        columns = (repositories[some], created[some], pulled[some])
+        ranks = np.full(len(self.ranks), _NO_RANK, dtype=np.int64)
+        ranks[some] = _ranks(index, columns, self.examples[some])
+        return replace(self, ranks=ranks)
 
     def carried(self, manifests: int, *, newest: int | None = None) -> Mask:
         """Which manifests have a tag, bool (n,).
@@ -50,11 +74,12 @@ class Tags:
         return mask
 
     def rank(self, row: int) -> int | None:
-        """The rank of a manifest's tag; None if it has no tag."""
+        """The rank of a manifest's tag; None if it has no tag, or one that is not ranked."""
         at = int(np.searchsorted(self.rows, row))
         if at == len(self.rows) or self.rows[at] != row:
             return None
-        return int(self.ranks[self.of_rows[at]])
+        rank = int(self.ranks[self.of_rows[at]])
+        return None if rank == _NO_RANK else rank
 
 
 def find_tags(index: CacheIndex, pulls: Times) -> Tags:
@@ -82,7 +107,7 @@ def find_tags(index: CacheIndex, pulls: Times) -> Tags:
     np.maximum.at(created, of_rows, known)
     np.maximum.at(pulled, of_rows, pulls[rows])
     columns = (repositories[order[first]], created, pulled)
-    return Tags(rows, of_rows, _ranks(index, columns, examples))
+    return Tags(rows, of_rows, _ranks(index, columns, examples), columns, examples)
 
 
 def _split(index: CacheIndex, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -121,9 +146,7 @@ def _names(index: CacheIndex, rows: Rows) -> Iterator[tuple[bytes, bytes]]:
                 yield repository, tag
 
 
-def _ranks(
-    index: CacheIndex, columns: tuple[NDArray[np.int64], Times, Times], examples: Rows
-) -> NDArray[np.int64]:
+def _ranks(index: CacheIndex, columns: Columns, examples: Rows) -> NDArray[np.int64]:
     """How many tags of the same repository are newer, int64 (t,).
 
     Args:

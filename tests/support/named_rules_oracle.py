@@ -1,0 +1,75 @@
+"""What several named rules must select and keep together: slow, made of dicts and sets.
+
+It stands on `rules_oracle`, which says what each rule selects and keeps by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .oracle import Cache, Manifest, Outcome, finder, removal
+from .rules_oracle import Rules, bytes_freed, images_oldest_first, kept, meeting, owned
+
+SIZE_TARGET = "size-target"
+
+
+def kept_by_several(
+    cache: Cache, whole: Rules, rules: Mapping[str, Rules]
+) -> dict[str, tuple[str, str]]:
+    """What stays whatever selects it: by path the keep, and the rule whose it is, if any."""
+    found = {path: (keep, "") for path, keep in kept(cache, whole).items()}
+    for name, rule in rules.items():
+        reach = _with_parts(cache, _matching(cache, rule))
+        for path, keep in kept(cache, rule).items():
+            if cache.manifests[path] in reach:
+                found.setdefault(path, (keep, name))
+    return found
+
+
+def chosen_by_several(
+    cache: Cache, whole: Rules, rules: Mapping[str, Rules], *, allow_broken: bool = False
+) -> dict[str, str]:
+    """What is selected in the end: by path the name of the rule."""
+    staying = {cache.manifests[path] for path in kept_by_several(cache, whole, rules)}
+    found: dict[str, str] = {}
+    for name, rule in rules.items():
+        candidates = meeting(cache, rule) - staying
+        if rule.count is not None:
+            candidates = set(images_oldest_first(cache, candidates)[: rule.count])
+        for one in candidates:
+            found.setdefault(one.path, name)
+    if whole.max_bytes is None and whole.free_bytes is None:
+        return found
+    selected = {cache.manifests[path] for path in found}
+    everything = set(cache.manifests.values())
+    oldest_first = images_oldest_first(cache, everything - staying)
+    others = [one for one in oldest_first if one not in selected]
+    total = removal(cache, (), (), skip_corrupt=True).total_bytes
+    need = max(0 if whole.max_bytes is None else total - whole.max_bytes, whole.free_bytes or 0)
+    while bytes_freed(cache, selected, staying, allow_broken=allow_broken) < need and others:
+        selected.add(others[0])
+        found[others.pop(0).path] = SIZE_TARGET
+    return found
+
+
+def expected_by_several(
+    cache: Cache, whole: Rules, rules: Mapping[str, Rules], *, allow_broken: bool = False
+) -> Outcome:
+    """What a prune by these rules must do."""
+    staying = {cache.manifests[path] for path in kept_by_several(cache, whole, rules)}
+    chosen = chosen_by_several(cache, whole, rules, allow_broken=allow_broken)
+    selected = {cache.manifests[path] for path in chosen}
+    return removal(cache, selected, staying, allow_broken=allow_broken)
+
+
+def _matching(cache: Cache, rule: Rules) -> set[Manifest]:
+    matches = finder(list(rule.patterns))
+    return {one for one in cache.manifests.values() if not rule.patterns or matches(one)}
+
+
+def _with_parts(cache: Cache, some: set[Manifest]) -> set[Manifest]:
+    while True:
+        more = {child for one in some if one.is_list for child in owned(cache, one)}
+        if more <= some:
+            return some
+        some = some | more
