@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.errors import Exceeded
+from fastprune.estimates import RunEstimate
 from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan import LeftOut, PrunePlan
@@ -62,6 +63,7 @@ class PruneReport:
         trash_run: The run that they are in; empty if nothing was moved.
         exceeded: Of a dry run: the delete limits that the plan goes beyond, so that it
             would be refused.
+        estimate: Of a dry run: how long the real run will take; None if nobody asked.
     """
 
     plan: PrunePlan
@@ -81,6 +83,7 @@ class PruneReport:
     trash: bool = False
     trash_run: str = ""
     exceeded: tuple[Exceeded, ...] = ()
+    estimate: RunEstimate | None = None
 
     @property
     def manifests(self) -> Rows:
@@ -184,6 +187,8 @@ def _totals(report: PruneReport) -> Iterator[str]:
     for one in report.exceeded:
         yield f"Would be refused: {one.text}"
     yield f"Time: {format_seconds(sum(report.seconds.values()))}"
+    if report.estimate is not None:
+        yield from report.estimate.lines
 
 
 def _kept_totals(report: PruneReport) -> Iterator[str]:
@@ -259,6 +264,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "trash_run": report.trash_run or None,
         "stopped": report.stopped or None,
         "seconds": {name: round(seconds, 6) for name, seconds in report.seconds.items()},
+        "estimate": None if report.estimate is None else report.estimate.document,
         "failed": [failure._asdict() for failure in report.failures],
         "changed": list(report.changed),
         "appeared": list(report.appeared),

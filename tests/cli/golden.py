@@ -16,6 +16,8 @@ _FOLDER = Path(__file__).resolve().parent / "golden"
 _REWRITE = bool(os.environ.get("FASTPRUNE_REWRITE_GOLDEN"))
 _TIMES = (
     (re.compile(r"^(Time: ).*", re.MULTILINE), r"\1<time>"),
+    (re.compile(r"^(Estimated time of the real run: )about [^(]*", re.MULTILINE), r"\1<time> "),
+    (re.compile(r'^( +"(?:scan_seconds|seconds)": )[0-9.e-]+', re.MULTILINE), r"\g<1>0.0"),
     (re.compile(r'^( +"(?:scan|plan|apply)": )[0-9.e-]+', re.MULTILINE), r"\g<1>0.0"),
 )
 

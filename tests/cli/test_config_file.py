@@ -137,7 +137,7 @@ def test_a_wrong_value_is_a_usage_error_that_names_its_key(
 ) -> None:
     before = snapshot(shared)
     result = prune_with(config, shared)
-    assert (result.code, result.out) == (2, "")
+    assert result.code == json.loads(result.out)["exit_code"] == 2
     assert key in result.err
     assert "config.yaml" in result.err
     assert snapshot(shared) == before

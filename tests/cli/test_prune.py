@@ -141,6 +141,10 @@ def test_a_dry_run_reports_exactly_what_is_then_done(case: Case, pruned: Prune) 
     dry, wet = document(pruned(case).dry), document(pruned(case).wet)
     assert (dry.pop("dry_run"), wet.pop("dry_run")) == (True, False)
     del dry["seconds"], wet["seconds"]
+    estimate = dry.pop("estimate")
+    assert wet.pop("estimate") is None
+    assert estimate["files"] == wet["totals"]["manifests"] + wet["totals"]["blobs"]
+    assert (estimate["basis"], estimate["files_per_second"]) == ("assumed", 10_000)
     assert dry == wet
 
 
@@ -178,7 +182,8 @@ def test_text_is_as_the_golden_file_has_it(case: Case, tmp_path: Path) -> None:
         result = run("prune", "--pattern", case.pattern, *options, cache=root)
         assert (result.code, result.err) == (0, "")
         check_golden(f"prune-{case.slug}-{name}.txt", result.out, cache=root)
-        texts[name] = result.out.splitlines()[:-1]  # The last line is the time.
+        # The last lines are times.
+        texts[name] = result.out.partition("\nTime: ")[0].splitlines()
     # A dry run has its marks, and otherwise the same lines.
     dry = "\n".join(texts["dry-run"])
     marked = dry.replace(" (dry run):", ":").replace("Bytes would be freed", "Bytes freed")

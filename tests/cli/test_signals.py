@@ -45,6 +45,7 @@ def test_a_signal_whose_exception_python_dropped_ends_it_all_the_same(
 ) -> None:
     builder = CacheBuilder(tmp_path / "cache")
     builder.image("a:1")
+    builder.image("b:1")
     before = snapshot(builder.root)
     program = (
         "import os, signal, sys\n"

@@ -200,6 +200,9 @@ def test_a_dry_restore_reports_what_the_real_one_then_does(trashed: Path) -> Non
     rehearsal, report = json.loads(dry.out), json.loads(wet.out)
     assert (rehearsal.pop("dry_run"), report.pop("dry_run")) == (True, False)
     del rehearsal["seconds"], report["seconds"]
+    # Two names are changed for each file.
+    assert rehearsal.pop("estimate")["files_per_second"] == 5_000
+    assert report.pop("estimate") is None
     assert rehearsal == report
     assert report["kept"] == [manifest]
     assert (trashed / manifest).read_bytes() == b"newer"

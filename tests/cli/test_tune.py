@@ -187,9 +187,15 @@ def test_save_writes_the_recommendation(measured: Result, cache: Path, home: Pat
     document = json.loads(measured.out)
     file = home / "fastprune" / "tuned.json"
     assert document["saved"] == str(file)
+    advised = document["recommendation"]
+    (rate,) = [
+        setting["per_second"]
+        for setting in document["delete"]["settings"]
+        if setting["concurrency"] == advised["concurrency"]
+    ]
     assert json.loads(file.read_text()) == {
         "version": 1,
-        "caches": {str(cache.resolve()): document["recommendation"]},
+        "caches": {str(cache.resolve()): advised | {"deletes_per_second": rate}},
     }
     assert [path.name for path in file.parent.iterdir()] == ["tuned.json"]
 
@@ -261,7 +267,7 @@ def saved(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_saved(home: Path, caches: Mapping[str, object]) -> None:
     file = home / "fastprune" / "tuned.json"
-    file.parent.mkdir()
+    file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps({"version": 1, "caches": caches}))
 
 
@@ -302,6 +308,22 @@ def test_a_saved_value_that_is_no_number_is_auto(
     result = run("list", "--limit", "1", cache=cache, env=config_in(tmp_path))
     assert result.code == 0
     assert ("tuned.json" in result.err and "jobs is not used" in result.err) == warns
+
+
+@pytest.mark.parametrize("rate", [0, -1, "fast", True, 1e300, []])
+def test_a_saved_rate_that_is_none_is_not_used(
+    rate: object, saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_saved(tmp_path, {str(saved.resolve()): {"deletes_per_second": rate}})
+    assert open_session(GlobalOptions(image_path=str(saved))).saved_rate is None
+    assert "deletes_per_second is not used" in capsys.readouterr().err
+
+
+def test_a_dry_run_goes_by_the_saved_rate(cache: Path, tmp_path: Path) -> None:
+    write_saved(tmp_path, {str(cache.resolve()): {"deletes_per_second": 12_345.6}})
+    options = ("prune", "--pattern", "typha", "--dry-run", "--summary")
+    result = run(*options, cache=cache, env=config_in(tmp_path))
+    assert result.out.endswith(" (12,346 files/s measured)\n")
 
 
 def test_a_prune_runs_with_saved_values(tmp_path: Path) -> None:

@@ -14,15 +14,9 @@ PURE = (
     *("index", "refcounts", "policy", "selection", "patterns", "plan", "report", "listing"),
     *("text", "quantities", "errors", "limits", "pools", "runs", "trash.model", "trash.report"),
     *("states", "planfile", "planfile.encoding", "planfile.decoding", "replanning"),
-    *("lookup", "explanation", "explanation_report", "cells", "style", "metrics", "references"),
-    *(
-        "verdicts",
-        "verification",
-        "verification_report",
-        "repair_plan",
-        "repair_report",
-        "delete_limits",
-    ),
+    *("lookup", "explanation", "explanation_report", "references", "delete_limits"),
+    *("cells", "style", "metrics", "estimates"),
+    *("verdicts", "verification", "verification_report", "repair_plan", "repair_report"),
     *("rules", "rules.ages", "rules.defects", "rules.in_use", "rules.sizing", "rules.tags"),
     *(
         "named_rules",

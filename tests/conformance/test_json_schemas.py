@@ -218,6 +218,15 @@ def test_all_that_verify_can_find(tmp_path: Path) -> None:
         assert (output.document["dangling"] is None) == corrupt
         for finding in ("broken", "missing_blobs", "resized", "altered", "orphans", "foreign"):
             assert output.document[finding], finding
+    log = tmp_path / "audit"
+    for more in ((), ("--dry-run",), ("--summary", "--dry-run"), ("--audit-log", log)):
+        output = invoke("verify", "--format", "json", "--repair", *more, cache=root)
+        assert errors("verify", output.document) == []
+        assert output.document["repair"]["dry_run"] == ("--dry-run" in more)
+        CacheBuilder(root).corrupt(Corruption.NOT_JSON)
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert {line.get("kind") for line in lines} >= {"unreadable"}
+    assert [error for line in lines for error in errors("audit-line", line)] == []
 
 
 def refuse_locked(root: Path) -> Output:

@@ -9,6 +9,7 @@ _ANYTHING = (
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<now>"),
     (re.compile(r"\([^()]* ago\)"), "(<age>)"),
     (re.compile(r"^(Time: ).*"), r"\1<seconds>"),
+    (re.compile(r"^(Estimated time of the real run: )about [^(]*"), r"\1<seconds> "),
 )
 
 

@@ -105,6 +105,7 @@ def _carry_out(
 
     if pruning.dry_run:
         report = _rehearsed(plan(), pruning, delete_limits)
+        report = with_estimate(report, session, pace=pace, most_seconds=longest)
         return report, report.exit_code
     if not pruning.force:
         refuse_servers(session.image_path)
@@ -154,6 +155,36 @@ def _rehearsed(timed: TimedPlan, pruning: PruneOptions, delete_limits: DeleteLim
         planned_report(timed.plan, trash=pruning.trash),
         seconds=timed.seconds,
         exceeded=delete_limits.exceeded_by(timed.plan),
+    )
+
+
+def with_estimate(
+    report: PruneReport,
+    session: Session,
+    *,
+    pace: float | None = None,
+    most_seconds: float | None = None,
+) -> PruneReport:
+    """The report of a dry run with an estimate of the real one.
+
+    Args:
+        report: The report.
+        session: Knows what tune saved.
+        pace: What --max-deletes-per-second says.
+        most_seconds: What --max-duration says.
+    """
+    from fastprune.estimates import estimate
+
+    return dataclasses.replace(
+        report,
+        estimate=estimate(
+            len(report.lists) + len(report.images) + len(report.blobs),
+            0 if report.trash else report.bytes_freed,
+            scan_seconds=sum(report.seconds.values()),
+            measured=session.saved_rate,
+            pace=pace,
+            most_seconds=most_seconds,
+        ),
     )
 
 

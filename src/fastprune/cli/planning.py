@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
-from fastprune.cli.carrying import check_form, print_report
+from fastprune.cli.carrying import check_form, print_report, with_estimate
 from fastprune.cli.config import prune_settings
 from fastprune.cli.messages import say_error
 from fastprune.cli.metering import Note
@@ -93,6 +93,7 @@ def _print_totals(
         planned_report(timed.plan), seconds=timed.seconds, exceeded=exceeded
     )
     warn_of_shortfall(report)
+    report = with_estimate(report, session)
     if output != STDOUT:
         print_report(report, "plan", form=form, summary=True)
     elif not session.quiet:

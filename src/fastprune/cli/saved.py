@@ -2,9 +2,11 @@
 
 The file is `$XDG_CONFIG_HOME/fastprune/tuned.json`, else `~/.config/fastprune/tuned.json`:
 
-    {"version": 1, "caches": {"/var/lib/ociregistry": {"jobs": 4, "concurrency": 16}}}
+    {"version": 1, "caches": {"/var/lib/ociregistry":
+        {"jobs": 4, "concurrency": 16, "deletes_per_second": 21450.0}}}
 
-A value is a number or "auto". Caches are known by their resolved paths.
+The first two are numbers or "auto"; the third is what the estimate of a dry run goes by.
+Caches are known by their resolved paths.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from fastprune.errors import FastpruneError
 VERSION = 1
 
 _MOST = 1024
+_FASTEST = 1e9
 
 log = logging.getLogger("fastprune")
 
@@ -30,10 +33,12 @@ class SavedDefaults:
     Attributes:
         jobs: Number of scan workers.
         concurrency: Number of threads that delete.
+        deletes_per_second: How fast files went at that concurrency; None if not known.
     """
 
     jobs: int | None = None
     concurrency: int | None = None
+    deletes_per_second: float | None = None
 
 
 def load_defaults(image_path: str) -> SavedDefaults:
@@ -49,8 +54,11 @@ def load_defaults(image_path: str) -> SavedDefaults:
     if not isinstance(entry, dict):
         log.warning("%s is damaged and not used: %s is not an object", path, image_path)
         return SavedDefaults()
+    where = f"{path}: {image_path}"
     defaults = SavedDefaults(
-        *(_number(entry, key, f"{path}: {image_path}") for key in ("jobs", "concurrency"))
+        jobs=_number(entry, "jobs", where),
+        concurrency=_number(entry, "concurrency", where),
+        deletes_per_second=_rate(entry, where),
     )
     log.debug("%s: %s for %s", path, entry, image_path)
     return defaults
@@ -77,6 +85,8 @@ def save_defaults(image_path: str, defaults: SavedDefaults) -> str:
         "jobs": defaults.jobs or "auto",
         "concurrency": defaults.concurrency or "auto",
     }
+    if defaults.deletes_per_second is not None:
+        caches[_key(image_path)]["deletes_per_second"] = round(defaults.deletes_per_second, 1)
     document = {"version": VERSION, "caches": caches}
     import orjson
 
@@ -147,4 +157,14 @@ def _number(entry: dict[str, Any], key: str, where: str) -> int | None:
     if type(value) is int and 1 <= value <= _MOST:
         return value
     log.warning("%s: %s is not used: neither auto nor a number from 1 to %d", where, key, _MOST)
+    return None
+
+
+def _rate(entry: dict[str, Any], where: str) -> float | None:
+    value = entry.get("deletes_per_second")
+    if value is None:
+        return None
+    if type(value) in (int, float) and 0 < value < _FASTEST:
+        return float(value)
+    log.warning("%s: deletes_per_second is not used: no number above 0", where)
     return None

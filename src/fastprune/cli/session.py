@@ -48,6 +48,7 @@ class Session:
         jobs: Number of scan workers.
         saved_concurrency: Threads that delete, if the command line does not say; None for
             auto.
+        saved_rate: Files a second that tune saw go, if that was saved.
         max_manifest_bytes: Larger manifest files are refused.
         quiet: Say nothing on stderr but errors.
         show_progress: Whether to show progress at all.
@@ -59,6 +60,7 @@ class Session:
     config: ServerConfig
     jobs: int
     saved_concurrency: int | None
+    saved_rate: float | None
     max_manifest_bytes: int
     quiet: bool
     show_progress: bool
@@ -121,6 +123,7 @@ def open_session(options: GlobalOptions) -> Session:
         config=config,
         jobs=jobs or available_jobs(),
         saved_concurrency=saved.concurrency,
+        saved_rate=saved.deletes_per_second,
         max_manifest_bytes=(
             parse_size(size, "--max-manifest-size") if size else MAX_MANIFEST_BYTES
         ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -58,10 +60,12 @@ def restore_trash(
     root = session.image_path
     limits = _limits(session, changing)
     if changing.dry_run:
+        began = time.monotonic()
         contents = _choose(session, [restoring.run])
         from fastprune.trash.changing import planned_restore
 
-        return _finish(planned_restore(root, contents[0]), changing, None)
+        report = planned_restore(root, contents[0], progress=session.progress())
+        return _finish(_with_estimate(report, session, began), changing, None)
     if not restoring.force:
         refuse_servers(root)
     from fastprune.guard import cache_lock
@@ -93,10 +97,12 @@ def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: Change
         age = timedelta(seconds=_seconds(emptying.older_than, "--older-than"))
     now = datetime.now(UTC)
     if changing.dry_run:
+        began = time.monotonic()
         contents = _choose(session, emptying.runs, now=now, age=age)
         from fastprune.trash.changing import planned_empty
 
-        return _finish(planned_empty(root, contents), changing, None)
+        report = _with_estimate(planned_empty(root, contents), session, began)
+        return _finish(report, changing, None)
     from fastprune.guard import cache_lock
 
     with cache_lock(root, _seconds(changing.lock_wait, "--lock-wait")):
@@ -187,6 +193,24 @@ def _warn_of_foreign(found: TrashListing, runs: Sequence[RunContents]) -> None:
     paths = [*found.foreign, *(f"{one.run}/{path}" for one in runs for path in one.foreign)]
     for path in paths[:_MOST_NAMED]:
         log.warning("%s does not belong in the trash, and is left alone", path)
+
+
+def _with_estimate(report: TrashReport, session: Session, began: float) -> TrashReport:
+    """The report of a dry run with an estimate of the real one."""
+    from fastprune.estimates import estimate
+
+    restoring = report.command == "restore"
+    return dataclasses.replace(
+        report,
+        estimate=estimate(
+            sum(report.counts.values()),
+            0 if restoring else report.size,
+            scan_seconds=time.monotonic() - began,
+            # What is put back gets its old name, and then loses that in the trash.
+            operations=2 if restoring else 1,
+            measured=session.saved_rate,
+        ),
+    )
 
 
 def _finish(report: TrashReport, changing: ChangeOptions, signal_code: int | None) -> int:

@@ -43,7 +43,8 @@ def tune(options: GlobalOptions, tuning: TuneOptions) -> int:
     if tuning.save:
         advice = report.recommendation
         try:
-            saved = save_defaults(report.image_path, SavedDefaults(advice.jobs, advice.concurrency))
+            defaults = SavedDefaults(advice.jobs, advice.concurrency, report.deletes_per_second)
+            saved = save_defaults(report.image_path, defaults)
         except FastpruneError as error:
             # What was measured is worth showing all the same.
             log.error("%s", error)

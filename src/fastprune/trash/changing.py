@@ -226,24 +226,33 @@ class _Work:
         )
 
 
-def planned_restore(root: str, contents: RunContents) -> TrashReport:
+def planned_restore(
+    root: str, contents: RunContents, *, progress: Progress | None = None
+) -> TrashReport:
     """What `restore` would do: a dry run. Blocking; reads only.
 
     Args:
         root: Path of the cache.
         contents: What the run holds.
+        progress: Is told how many files were looked for in the cache.
     """
     counts, size, kept = dict.fromkeys(KINDS, 0), 0, list[str]()
-    with opened_run(root, contents.run) as trash, opened_cache(root) as cache:
-        _check_folders(contents, cache)
-        for part in contents.parts:
-            names = file_names(part.digests.tobytes())
-            for name, bytes_of_file in zip(names, part.sizes.tolist(), strict=True):
-                if _is_in_the_way(name, trash[part.folder], cache[part.folder]):
-                    kept.append(f"{part.folder}/{name}")
-                else:
-                    counts[part.kind] += 1
-                    size += bytes_of_file
+    progress = progress or NoProgress()
+    progress.start("comparing", contents.files, "files")
+    try:
+        with opened_run(root, contents.run) as trash, opened_cache(root) as cache:
+            _check_folders(contents, cache)
+            for part in contents.parts:
+                for piece in in_pieces(part.digests, part.sizes, Unlinker.batch_size):
+                    for name, bytes_of_file in zip(*piece.batch[:2], strict=True):
+                        if _is_in_the_way(name, trash[part.folder], cache[part.folder]):
+                            kept.append(f"{part.folder}/{name}")
+                        else:
+                            counts[part.kind] += 1
+                            size += bytes_of_file
+                    progress.advance(len(piece.batch.names))
+    finally:
+        progress.stop()
     return TrashReport(
         command="restore",
         root=root,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastprune.estimates import RunEstimate
 from fastprune.quantities import format_bytes, format_seconds
 from fastprune.report import Failure
 from fastprune.runs import run_time
@@ -40,6 +41,7 @@ class TrashReport:
             the cache nor in the run.
         foreign: Paths, relative to the trash, of what does not belong there and stays.
         seconds: How long it took.
+        estimate: Of a dry run: how long the real run will take; None if nobody asked.
     """
 
     command: str
@@ -55,6 +57,7 @@ class TrashReport:
     missing_blobs: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     seconds: float = 0
+    estimate: RunEstimate | None = None
 
     @property
     def exit_code(self) -> int:
@@ -83,6 +86,8 @@ def report_lines(report: TrashReport) -> Iterator[str]:
     if report.stopped:
         yield f"Stopped: {report.stopped}; files left: {report.left}"
     yield f"Time: {format_seconds(report.seconds)}"
+    if report.estimate is not None:
+        yield from report.estimate.lines
 
 
 def report_document(report: TrashReport) -> dict[str, Any]:
@@ -107,6 +112,7 @@ def report_document(report: TrashReport) -> dict[str, Any]:
         "missing_blobs": list(report.missing_blobs),
         "foreign": list(report.foreign),
         "seconds": round(report.seconds, 6),
+        "estimate": None if report.estimate is None else report.estimate.document,
     }
 
 

@@ -182,6 +182,13 @@ class TuneReport:
         )
 
     @property
+    def deletes_per_second(self) -> float:
+        """How fast files went at the concurrency that is recommended."""
+        advised = self.recommendation.concurrency
+        rates = (one.rate for one in self.deletion.measurements if one.setting == advised)
+        return next(rates)
+
+    @property
     def is_noisy(self) -> bool:
         """Whether the rounds of some setting differ too much to trust the figures."""
         measurements = (*self.scan.measurements, *self.deletion.measurements)
