@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check docs reference screenshots dist bench clean
+.PHONY: help demo test tools check docs reference screenshots dist bench clean
 
 help:
 	@echo "make demo    install, then list and prune a copy of a real cache"
 	@echo "make test    install, then run the linters, build the documentation and run all tests"
+	@echo "make tools   a C compiler and strace, which the tests need, from Debian's packages"
 	@echo "make check   ruff, mypy --strict and the import contracts"
 	@echo "make docs    the documentation as a site, in build/site"
 	@echo "make reference   write the pages that are made from the program, docs/reference/"
@@ -29,8 +30,21 @@ $(READY): pyproject.toml
 demo: $(READY)
 	@$(BIN)/python benchmarks/demo.py
 
-test: $(READY) check docs
+test: $(READY) tools check docs
 	$(BIN)/python -m pytest
+
+# What the tests of tests/faults need besides Python: a C compiler and strace. Root on Debian or
+# Ubuntu gets what is missing; elsewhere it is said.
+tools:
+	@if command -v cc >/dev/null && command -v strace >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			gcc libc6-dev strace >/dev/null; \
+	elif [ "$$(uname)" = Linux ]; then \
+		echo "the tests need a C compiler (cc) and strace; on Debian: apt-get install gcc libc6-dev strace" >&2; \
+		exit 1; \
+	fi
 
 check: $(READY)
 	$(BIN)/ruff check .

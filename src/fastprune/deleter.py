@@ -163,12 +163,28 @@ def _one_by_one(folder: int, batch: Batch, take: Callable[[str], Outcome]) -> Ba
             outcome = outcomes[position] = take(name)
             if outcome == Outcome.REMOVED:
                 freed[position] = batch.sizes[position]
-        except FileNotFoundError:
-            outcomes[position] = Outcome.GONE
         except OSError as error:
+            if error.errno == errno.ENOENT and _is_gone(name, folder):
+                outcomes[position] = Outcome.GONE
+                continue
             outcomes[position] = Outcome.FAILED
             errors[position] = error.errno or errno.EIO
     return BatchResult(outcomes, freed, errors)
+
+
+def _is_gone(name: str, folder: int) -> bool:
+    """Whether a file that was not found is really not there.
+
+    What is taken for gone counts as removed, and what only it needed goes next. So it is
+    asked once more: the trash may have been gone, or a file server in confusion.
+    """
+    try:
+        _status(name, folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _still_says(folder: int, name: str, expected: Expected) -> bool:
@@ -215,7 +231,13 @@ class Mover:
 
     def remove(self, folder: int, batch: Batch) -> BatchResult:
         """See `Deleter.remove`. What changed since the scan is left alone."""
-        trash = self._trash[_identity(folder)]
+        try:
+            trash = self._trash[_identity(folder)]
+        except OSError as error:
+            return _all_failed(batch, error.errno or errno.EIO)
+        except KeyError:
+            # Another folder has its name since the run began.
+            return _all_failed(batch, errno.ESTALE)
         blobs = batch.expected is None
 
         def move(name: str) -> Outcome:
@@ -233,8 +255,17 @@ class Mover:
         That the files are in the trash is made durable before that they have left their
         folder: so even where a rename is not atomic in a power cut, they are somewhere.
         """
-        os.fsync(self._trash[_identity(folder)])
+        trash = self._trash.get(_identity(folder))
+        if trash is not None:
+            os.fsync(trash)
         os.fsync(folder)
+
+
+def _all_failed(batch: Batch, number: int) -> BatchResult:
+    """The result of a batch of which nothing was touched, for an errno."""
+    files = len(batch.names)
+    outcomes = bytearray([Outcome.FAILED]) * files
+    return BatchResult(outcomes, [0] * files, dict.fromkeys(range(files), number))
 
 
 def _identity(folder: int) -> tuple[int, int]:
@@ -267,6 +298,8 @@ def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
             trash = opened.enter_context(opened_run(root, run))
             cache = opened.enter_context(opened_cache(root))
             for name, folder in cache.items():
+                if name not in trash:
+                    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
                 _check_renaming(name, folder, trash[name], run)
         except OSError as error:
             raise TrashError(

@@ -64,6 +64,12 @@ class NoCacheError(FastpruneError):
     hint = "give the folder that holds img/, lts/ and blobs/ with --image-path"
 
 
+class CacheReadError(FastpruneError):
+    """The system does not let a cache be read, so nothing partial is taken for the whole."""
+
+    hint = "nothing was deleted"
+
+
 class LockedError(FastpruneError):
     """Another process holds the lock on the cache."""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 
@@ -56,8 +57,8 @@ async def carry_out(
         What was removed, and what was not and why. A failed deletion does not end the
         run; what a manifest that stays still needs, stays too.
 
-    Raises:
-        OSError: A folder can't be opened or made durable.
+    Nor does a folder that can't be opened, listed or made durable: it ends the run between
+    two batches, before anything that relies on it, and the report says so.
     """
     run = _Run(plan, deleter, limits or Limits(), progress or NoProgress(), journal)
     return await run.carry_out()
@@ -157,9 +158,10 @@ class _Run:
         """The last moment before blobs go: whatever has come since may need them."""
         if not len(self._plan.blobs) or self._crew.must_stop():
             return
-        self._appeared = await anyio.to_thread.run_sync(
-            new_manifests, self._plan.index, self._plan.removed
-        )
+        with self._stopping("the manifests can't be listed once more"):
+            self._appeared = await anyio.to_thread.run_sync(
+                new_manifests, self._plan.index, self._plan.removed
+            )
         if self._appeared:
             self._crew.stop("manifests that appeared during the prune")
 
@@ -181,7 +183,9 @@ class _Run:
     async def _remove_blobs(self, ids: Rows) -> _Phase:
         if not len(ids) or self._crew.must_stop():
             return _Phase("blob", ids)
-        replaced = await anyio.to_thread.run_sync(replaced_blobs, self._plan.index, ids)
+        replaced = np.zeros(len(ids), dtype=np.bool_)
+        with self._stopping("the blobs can't be looked at once more"):
+            replaced = await anyio.to_thread.run_sync(replaced_blobs, self._plan.index, ids)
         # The largest first: a run that is stopped has freed the most that it could. What is
         # no file any more comes last, and is left alone.
         order = np.lexsort((-self._plan.blob_bytes, replaced))
@@ -212,8 +216,12 @@ class _Run:
         first = next(pieces, None)
         if first is None or self._crew.must_stop():
             return
-        descriptor = open_folder(os.path.join(self._plan.index.root, folder))
-        try:
+        with ExitStack() as opened:
+            with self._stopping(f"{folder}/ can't be opened"):
+                descriptor = open_folder(os.path.join(self._plan.index.root, folder))
+                opened.callback(os.close, descriptor)
+            if self._crew.must_stop():
+                return
             await self._crew.work_on(
                 chain([first], pieces),
                 partial(self._deleter.remove, descriptor),
@@ -221,9 +229,16 @@ class _Run:
             )
             if self._journal is not None:
                 await self._tell(self._journal.settle())
-            await anyio.to_thread.run_sync(self._deleter.settle, descriptor)
-        finally:
-            os.close(descriptor)
+            with self._stopping(f"{folder}/ can't be made durable"):
+                await anyio.to_thread.run_sync(self._deleter.settle, descriptor)
+
+    @contextmanager
+    def _stopping(self, what: str) -> Iterator[None]:
+        """What goes wrong with a whole folder ends the run: the rest would rely on it."""
+        try:
+            yield
+        except OSError as error:
+            self._crew.stop(f"{what}: {error.strerror}")
 
     async def _record(self, folder: str, phase: _Phase, piece: Piece, result: BatchResult) -> None:
         phase.outcomes[piece.positions] = np.frombuffer(result.outcomes, dtype=np.uint8)

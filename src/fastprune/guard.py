@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastprune.digests import DigestTable, as_digests
-from fastprune.errors import FastpruneError, LockedError
+from fastprune.errors import CacheReadError, FastpruneError, LockedError
 from fastprune.index import CacheIndex, Rows
 from fastprune.layouts import ociregistry
 from fastprune.refcounts import Mask
@@ -45,9 +45,12 @@ def cache_lock(
 
     Raises:
         LockedError: Another process holds it; the message says which.
-        FastpruneError: The file system can't lock.
+        FastpruneError: The folder can't be opened, or the file system can't lock.
     """
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CacheReadError(f"{root} can't be opened: {error.strerror}") from error
     try:
         deadline = time.monotonic() + wait
         while not _try_lock(descriptor, root):
@@ -246,6 +249,9 @@ def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
 
     Returns:
         Their paths, sorted.
+
+    Raises:
+        OSError: A folder can't be listed, or one that held manifests is gone.
     """
     known_faults = {path for path, _ in index.faults}
     found = []
@@ -254,7 +260,7 @@ def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
         stay = ~removed[first:last]
         table = DigestTable(index.digests[first:last][stay])
         path = os.path.join(index.root, folder)
-        if not os.path.isdir(path):
+        if first == last and not os.path.lexists(path):
             continue
         for part in list_folder(path):
             digests = as_digests(part.digests)

@@ -16,7 +16,7 @@ from fastprune.errors import DurationError, ServerRunningError
 from fastprune.executors import Executor
 from fastprune.policy import Policy
 from fastprune.progress import Progress
-from fastprune.scanner import ScanOptions, check_root, file_sizes, scan_cache
+from fastprune.scanner import ScanOptions, check_root, file_sizes, reading, scan_cache
 from fastprune.text import printable
 
 if TYPE_CHECKING:
@@ -165,7 +165,8 @@ def _plan(
 
     index = scan_cache(root, open_once, scan_options, progress=progress, checkpoint=check)
     scanned = time.monotonic()
-    plan = _measured(root, index, plan_from, opened[0], options.grace)
+    with reading(root):
+        plan = _measured(root, index, plan_from, opened[0], options.grace)
     planned = time.monotonic()
     return TimedPlan(plan, {"scan": scanned - started, "plan": planned - scanned})
 

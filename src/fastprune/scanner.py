@@ -12,13 +12,21 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastprune.errors import FastpruneError, NoCacheError, UsageError, WorkerError
+from fastprune.errors import (
+    CacheReadError,
+    FastpruneError,
+    NoCacheError,
+    UsageError,
+    WorkerError,
+)
 from fastprune.executors import Executor
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
@@ -95,11 +103,30 @@ def scan_cache(
 
     Raises:
         NoCacheError: There is no cache at this path.
-        FastpruneError: A folder can't be listed.
+        CacheReadError: A folder can't be listed, or a file not be asked about.
         WorkerError: A worker died.
     """
     run = _Run(root, options, progress or NoProgress(), checkpoint)
-    return run.scan(open_executor)
+    with reading(root):
+        return run.scan(open_executor)
+
+
+@contextmanager
+def reading(root: str) -> Iterator[None]:
+    """Makes what the system refuses while a cache is read an error that names the place.
+
+    Args:
+        root: Path of the cache.
+
+    Raises:
+        CacheReadError: Something could not be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        # A name alone is relative to a folder of the cache, a number an open one.
+        path = error.filename if os.path.isabs(str(error.filename)) else root
+        raise CacheReadError(f"{path} can't be read: {error.strerror}") from error
 
 
 def check_root(root: str) -> None:
@@ -107,11 +134,22 @@ def check_root(root: str) -> None:
 
     Raises:
         NoCacheError: It does not. Nothing is created.
+        CacheReadError: The system does not say.
     """
-    if not os.path.isdir(root):
+    with reading(root):
+        try:
+            there = stat.S_ISDIR(os.stat(root).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
+    if not there:
         raise NoCacheError(f"no cache at {root}: no such folder")
     manifests = os.path.join(root, ociregistry.manifest_folders[0])
-    if not os.path.isdir(manifests) or os.path.islink(manifests):
+    with reading(root):
+        try:
+            there = stat.S_ISDIR(os.lstat(manifests).st_mode)
+        except FileNotFoundError:
+            there = False
+    if not there:
         raise NoCacheError(
             f"no cache at {root}: it has no folder {ociregistry.manifest_folders[0]}/"
         )
@@ -121,12 +159,15 @@ def _list_if_there(path: str) -> Iterator[ListingPart]:
     """Lists a folder; one that does not exist is empty."""
     try:
         yield from list_folder(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        # Taken for empty, it would lose all that it refers to: so it is asked once more.
+        if os.path.lexists(path):
+            raise CacheReadError(f"{path} can't be listed: {error.strerror}") from error
         yield ListingPart(b"", (), last=True)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise FastpruneError(f"{path} is not a folder (or is a symbolic link)") from None
-        raise FastpruneError(f"{path} can't be listed: {error.strerror}") from error
+        raise CacheReadError(f"{path} can't be listed: {error.strerror}") from error
 
 
 def _run_task(work: str | ReadTask) -> Iterable[ListingPart | ShardIndex]:

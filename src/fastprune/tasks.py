@@ -8,6 +8,7 @@ them; no numpy, so that a worker starts fast.
 from __future__ import annotations
 
 import binascii
+import errno
 import functools
 import os
 import threading
@@ -119,13 +120,17 @@ def list_folder(path: str) -> Iterator[ListingPart]:
         path: The folder.
 
     Raises:
-        OSError: It can't be listed.
+        FileNotFoundError: There is no such folder.
+        OSError: It can't be listed to its end.
     """
     descriptor = open_folder(path)
     try:
         with os.scandir(descriptor) as entries:
             while part := list(islice(entries, _LISTING_PART)):
                 yield _listing_part(part)
+    except FileNotFoundError:
+        # It was there when it was opened: what came so far is not all there is.
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path) from None
     finally:
         os.close(descriptor)
     yield ListingPart(b"", (), last=True)

@@ -5,6 +5,7 @@ What a worker runs is imported there by name, so it stands at the top level here
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -261,12 +262,12 @@ def test_workers_that_can_t_be_started_leave_none_behind(monkeypatch: pytest.Mon
 
     def fork_once() -> int:
         if started:
-            raise OSError("too many processes")
+            raise BlockingIOError(errno.EAGAIN, "too many processes")
         started.append(pid := fork())
         return pid
 
     monkeypatch.setattr(os, "fork", fork_once)
-    with pytest.raises(OSError, match="too many"):
+    with pytest.raises(WorkerError, match="can't be started: too many"):
         start(3, "forked")
     assert not Path(f"/proc/{started[0]}").exists()
 

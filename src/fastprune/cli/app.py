@@ -16,6 +16,7 @@ from fastprune.cli.commands import COMMANDS
 from fastprune.cli.options import GlobalOptions, merged, takes
 from fastprune.cli.running import end_on_signals
 from fastprune.errors import FastpruneError
+from fastprune.text import printable
 
 PROGRAM = "fastprune"
 
@@ -82,6 +83,13 @@ def command(
                     refuse(_name(context), options, error)
                 say_error(error)
                 code = error.exit_code
+            except OSError as error:
+                from fastprune.cli.messages import say_error
+
+                path = f"{printable(str(error.filename))}: " if error.filename else ""
+                refused = FastpruneError(f"{path}{error.strerror or error}")
+                say_error(refused)
+                code = refused.exit_code
             except KeyboardInterrupt:
                 from fastprune.cli.messages import notice
 

@@ -239,7 +239,7 @@ def _say_problems(report: PruneReport) -> None:
         log.error("%s can't be removed: %s", failure.path, failure.message)
     if report.stopped:
         log.warning(
-            "stopped by %s; %s left to remove", report.stopped, format_count(report.left, "file")
+            "stopped: %s; %s left to remove", report.stopped, format_count(report.left, "file")
         )
 
 

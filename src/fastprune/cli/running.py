@@ -1,8 +1,9 @@
 """Runs the part of a command that deletes: event loop, signals, exit code.
 
 Before it, a signal simply ends the process, by an exception: nothing has been deleted. From here
-on, the first SIGINT or SIGTERM ends the work between two batches, the second one at once.
-Nothing is lost either way: see the order of deletion in `fastprune.execution`.
+on, the first SIGINT or SIGTERM ends the work between two batches, or lets a report be finished
+that is being written; the second one ends the process at once. Nothing is lost either way: see
+the order of deletion in `fastprune.execution`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ import sys
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from types import FrameType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
 
 T = TypeVar("T")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _ended_by: list[int] = []
 
@@ -67,18 +73,28 @@ def run_until_signal(
     def stopped() -> str:
         return arrived[0].name if arrived else ""
 
-    async def watch() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    def arrive(number: int, _: FrameType | None = None) -> None:
+        if arrived:
+            os._exit(128 + number)
+        arrived.append(signal.Signals(number))
+
+    async def watch(*, task_status: TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            task_status.started()
             async for number in signals:
-                if arrived:
-                    os._exit(128 + number)
-                arrived.append(number)
+                arrive(number)
 
     async def run() -> T:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch)
-            result = await work(stopped)
-            tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                # Nothing is deleted before somebody listens.
+                await tasks.start(watch)
+                result = await work(stopped)
+                tasks.cancel_scope.cancel()
+        finally:
+            # The loop listens no more, and what was deleted is still to be reported.
+            for number in _SIGNALS:
+                signal.signal(number, arrive)
         return result
 
     has_uvloop = find_spec("uvloop") is not None

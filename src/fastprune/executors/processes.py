@@ -41,6 +41,9 @@ class ProcessExecutor:
 
         Args:
             jobs: How many, at least one.
+
+        Raises:
+            WorkerError: The system does not start as many.
         """
         self._workers: list[_Worker] = []
         self._busy = False
@@ -49,8 +52,10 @@ class ProcessExecutor:
             for _ in range(jobs):
                 start = _Worker.fork if fork else _Worker.spawn
                 self._workers.append(start(self._workers))
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, OSError):
+                raise WorkerError(f"a scan worker can't be started: {error.strerror}") from error
             raise
 
     @property

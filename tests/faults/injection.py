@@ -1,0 +1,129 @@
+"""Runs the real program with faults from outside: calls to the system that fail, or kill it.
+
+The faults are made by a small library, `injector.c`, that is compiled once and preloaded: the
+program and its interpreter are the real ones and know nothing of it. It counts the calls that
+concern the cache, in all threads and processes together, so that a test can name each of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from tests.cli.program import Result, run
+
+CHANGES = ("unlink", "rmdir", "rename", "link", "mkdir", "fsync")
+"""The calls that change something on a disk, or make it last."""
+
+CALLS = (*CHANGES, "open", "preadv", "read", "readdir", "fstat", "stat", "flock")
+"""All calls that can be struck."""
+
+FOREVER = 1 << 30
+
+_SOURCE = Path(__file__).with_name("injector.c")
+
+
+class Fault(NamedTuple):
+    """What happens at which calls.
+
+    Attributes:
+        calls: The kinds of calls that are counted, of `CALLS`.
+        first: The number of the call at which it happens first, from 1; 0 for never.
+        last: The number of the last such call; by default that one alone.
+        error: The errno with which the call fails.
+        kill: Or whom SIGKILL gets before it: the process that calls, or its group.
+    """
+
+    calls: Sequence[str] = CALLS
+    first: int = 0
+    last: int | None = None
+    error: int = 0
+    kill: Literal["", "process", "group"] = ""
+
+    def __str__(self) -> str:
+        what = f"kill the {self.kill}" if self.kill else errno.errorcode.get(self.error, "nothing")
+        calls = "call" if set(self.calls) == set(CALLS) else "/".join(self.calls)
+        last = "" if self.last is None else " and on"
+        return f"{what} at {calls} {self.first}{last}"
+
+
+class Outcome(NamedTuple):
+    """What became of a run with faults.
+
+    Attributes:
+        result: Exit code and what it wrote.
+        calls: The calls that were counted, in order: kind, a space, path below the cache.
+        struck: Whether the fault happened.
+    """
+
+    result: Result
+    calls: list[str]
+    struck: bool
+
+
+def run_with(fault: Fault, *args: str | Path, cache: Path, prefix: Sequence[str] = ()) -> Outcome:
+    """Runs the program on a cache, with a fault in its way.
+
+    Args:
+        fault: The fault.
+        args: Command and options.
+        cache: The cache; only calls that concern it, or anything in it, count.
+        prefix: A program, with its arguments, that starts fastprune.
+    """
+    with tempfile.TemporaryDirectory(prefix="fastprune-faults-") as folder:
+        count, log = Path(folder, "count"), Path(folder, "log")
+        count.write_bytes(bytes(8))
+        log.touch()
+        # A group of its own: what kills it must not reach the tests.
+        alone = () if fault.kill != "group" else ("setsid", "--wait")
+        result = run(
+            *args,
+            cache=cache,
+            env=_settings(fault, cache, count, log),
+            prefix=[*prefix, *alone],
+        )
+        calls = log.read_text(encoding="utf-8").splitlines()
+    return Outcome(result, calls, 0 < fault.first <= len(calls))
+
+
+def _settings(fault: Fault, cache: Path, count: Path, log: Path) -> dict[str, str]:
+    return {
+        "LD_PRELOAD": str(_injector()),
+        "FAULTS_UNDER": os.path.realpath(cache),
+        "FAULTS_CALLS": f",{','.join(fault.calls)},",
+        "FAULTS_FIRST": str(fault.first),
+        "FAULTS_LAST": str(fault.first if fault.last is None else fault.last),
+        "FAULTS_ERRNO": str(fault.error),
+        "FAULTS_KILL": fault.kill,
+        "FAULTS_LOG": str(log),
+        "FAULTS_COUNT": str(count),
+    }
+
+
+@cache
+def _injector() -> Path:
+    """Compiles the library, once in a run of the tests."""
+    compiler = tool("cc", "gcc libc6-dev")
+    library = Path(tempfile.mkdtemp(prefix="fastprune-injector-"), "injector.so")
+    flags = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+    subprocess.run([compiler, *flags, str(_SOURCE), "-o", str(library), "-ldl"], check=True)
+    return library
+
+
+def tool(name: str, packages: str) -> str:
+    """The path of a program that the tests need; says what to do where it is missing."""
+    path = shutil.which(name)
+    assert path, f"these tests need {name}: run 'make tools', or install {packages}"
+    return path
+
+
+def kinds(calls: Iterable[str]) -> list[str]:
+    """The kinds of some calls."""
+    return [call.partition(" ")[0] for call in calls]

@@ -1,0 +1,227 @@
+/* Makes chosen calls to the system fail, or kills the process there.
+ *
+ * Preloaded into a program (LD_PRELOAD), it stands between the program and the C library. It counts
+ * the calls of some kinds that concern one folder and all below it, in all threads and forked
+ * processes together; what happens at which of them is said by the environment:
+ *
+ *   FAULTS_UNDER  the folder, as the kernel names it
+ *   FAULTS_CALLS  names of calls with a comma before, between and after: ",unlinkat,fsync,"
+ *   FAULTS_FIRST  the number of the call at which it happens first, from 1; 0 for never
+ *   FAULTS_LAST   the number of the call at which it happens last
+ *   FAULTS_ERRNO  what the call says instead of being made; or
+ *   FAULTS_KILL   whom SIGKILL gets just before: "process" or "group"
+ *   FAULTS_LOG    a file that gets a line for each call that was counted
+ *   FAULTS_COUNT  a file of eight zero bytes: the counter that all processes share
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static const char *under, *calls, *whom;
+static long first, last, number;
+static atomic_long *count;
+static int journal = -1;
+
+static const char *setting(const char *name)
+{
+    const char *value = getenv(name);
+    return value ? value : "";
+}
+
+__attribute__((constructor)) static void set_up(void)
+{
+    int counter = REAL(open)(setting("FAULTS_COUNT"), O_RDWR | O_CLOEXEC);
+    if (counter < 0)
+        return;
+    journal = REAL(open)(setting("FAULTS_LOG"), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    under = setting("FAULTS_UNDER");
+    calls = setting("FAULTS_CALLS");
+    whom = setting("FAULTS_KILL");
+    first = atol(setting("FAULTS_FIRST"));
+    last = atol(setting("FAULTS_LAST"));
+    number = atol(setting("FAULTS_ERRNO"));
+    void *shared = mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED, counter, 0);
+    close(counter);
+    if (shared != MAP_FAILED)
+        count = shared;
+}
+
+/* The path of a call: a name in an open folder, or an open file if there is no name. */
+static void path_of(char *path, size_t room, int descriptor, const char *name)
+{
+    char link[64];
+    ssize_t length = 0;
+    path[0] = 0;
+    if (name && (name[0] == '/' || descriptor == AT_FDCWD)) {
+        snprintf(path, room, "%s", name);
+        return;
+    }
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    length = readlink(link, path, room - 1);
+    path[length > 0 ? length : 0] = 0;
+    if (name)
+        snprintf(path + strlen(path), room - strlen(path), "/%s", name);
+}
+
+/* Counts a call; says whether it has to fail, with errno set. */
+static int struck(const char *call, int descriptor, const char *name)
+{
+    char key[32], path[2 * PATH_MAX], line[2 * PATH_MAX + 64];
+    int before = errno;
+    if (!count)
+        return 0;
+    snprintf(key, sizeof key, ",%s,", call);
+    if (!strstr(calls, key))
+        return 0;
+    path_of(path, sizeof path, descriptor, name);
+    size_t length = strlen(under);
+    if (strncmp(path, under, length) || (path[length] && path[length] != '/')) {
+        errno = before;
+        return 0;
+    }
+    long now = atomic_fetch_add(count, 1) + 1;
+    int size = snprintf(line, sizeof line, "%s %s\n", call, path + length + (path[length] == '/'));
+    if (journal >= 0 && write(journal, line, size) < 0)
+        _exit(99);
+    errno = before;
+    if (!first || now < first || now > last)
+        return 0;
+    if (whom[0]) {
+        kill(whom[0] == 'g' ? 0 : getpid(), SIGKILL);
+        for (;;)
+            pause();
+    }
+    errno = (int)number;
+    return 1;
+}
+
+static int mode_of(int flags, va_list rest)
+{
+    return flags & (O_CREAT | __O_TMPFILE) ? va_arg(rest, int) : 0;
+}
+
+#define OPEN(name) \
+    int name(const char *path, int flags, ...) \
+    { \
+        va_list rest; \
+        va_start(rest, flags); \
+        int mode = mode_of(flags, rest); \
+        va_end(rest); \
+        return struck("open", AT_FDCWD, path) ? -1 : REAL(name)(path, flags, mode); \
+    }
+OPEN(open)
+OPEN(open64)
+
+#define OPENAT(name) \
+    int name(int folder, const char *path, int flags, ...) \
+    { \
+        va_list rest; \
+        va_start(rest, flags); \
+        int mode = mode_of(flags, rest); \
+        va_end(rest); \
+        return struck("open", folder, path) ? -1 : REAL(name)(folder, path, flags, mode); \
+    }
+OPENAT(openat)
+OPENAT(openat64)
+
+ssize_t read(int file, void *buffer, size_t size)
+{
+    return struck("read", file, NULL) ? -1 : REAL(read)(file, buffer, size);
+}
+
+#define PREADV2(name, offset_type) \
+    ssize_t name(int file, const struct iovec *parts, int n, offset_type at, int flags) \
+    { \
+        return struck("preadv", file, NULL) ? -1 : REAL(name)(file, parts, n, at, flags); \
+    }
+PREADV2(preadv2, off_t)
+PREADV2(preadv64v2, off64_t)
+
+#define PREADV(name, offset_type) \
+    ssize_t name(int file, const struct iovec *parts, int n, offset_type at) \
+    { \
+        return struck("preadv", file, NULL) ? -1 : REAL(name)(file, parts, n, at); \
+    }
+PREADV(preadv, off_t)
+PREADV(preadv64, off64_t)
+
+#define READDIR(name, entry) \
+    struct entry *name(DIR *folder) \
+    { \
+        return struck("readdir", dirfd(folder), NULL) ? NULL : REAL(name)(folder); \
+    }
+READDIR(readdir, dirent)
+READDIR(readdir64, dirent64)
+
+#define FSTAT(name, status) \
+    int name(int file, struct status *into) \
+    { \
+        return struck("fstat", file, NULL) ? -1 : REAL(name)(file, into); \
+    }
+FSTAT(fstat, stat)
+FSTAT(fstat64, stat64)
+
+#define FSTATAT(name, status) \
+    int name(int folder, const char *path, struct status *into, int flags) \
+    { \
+        return struck("stat", folder, path) ? -1 : REAL(name)(folder, path, into, flags); \
+    }
+FSTATAT(fstatat, stat)
+FSTATAT(fstatat64, stat64)
+
+#define STAT(name, status) \
+    int name(const char *path, struct status *into) \
+    { \
+        return struck("stat", AT_FDCWD, path) ? -1 : REAL(name)(path, into); \
+    }
+STAT(stat, stat)
+STAT(stat64, stat64)
+STAT(lstat, stat)
+STAT(lstat64, stat64)
+
+int unlinkat(int folder, const char *path, int flags)
+{
+    const char *call = flags & AT_REMOVEDIR ? "rmdir" : "unlink";
+    return struck(call, folder, path) ? -1 : REAL(unlinkat)(folder, path, flags);
+}
+
+int renameat(int from, const char *old, int to, const char *new)
+{
+    return struck("rename", from, old) ? -1 : REAL(renameat)(from, old, to, new);
+}
+
+int linkat(int from, const char *old, int to, const char *new, int flags)
+{
+    return struck("link", from, old) ? -1 : REAL(linkat)(from, old, to, new, flags);
+}
+
+int mkdirat(int folder, const char *path, mode_t mode)
+{
+    return struck("mkdir", folder, path) ? -1 : REAL(mkdirat)(folder, path, mode);
+}
+
+int fsync(int file)
+{
+    return struck("fsync", file, NULL) ? -1 : REAL(fsync)(file);
+}
+
+int flock(int file, int operation)
+{
+    return struck("flock", file, NULL) ? -1 : REAL(flock)(file, operation);
+}

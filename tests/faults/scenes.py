@@ -1,0 +1,140 @@
+"""A small cache in which everything that a prune has to look out for is there, and the checks.
+
+The checks are slow and independent of the program: `tests.support.oracle` reads the cache anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import anyio
+from tests.support.cachebuilder import CacheBuilder, files
+from tests.support.oracle import (
+    Cache,
+    Outcome,
+    expected,
+    kept_images_lost_blobs,
+    kept_lists_lost_children,
+    load,
+)
+
+import fastprune
+from fastprune import Limits, Policy
+
+Mode = Literal["delete", "trash"]
+MODES: tuple[Mode, ...] = ("delete", "trash")
+
+PATTERN = "^a"
+_TRASH = ".fastprune/trash"
+
+
+def prune_of(mode: Mode) -> list[str]:
+    """Command and options that prune `PATTERN`, with all calls in one process and one order."""
+    options = ["--pattern", PATTERN, "--jobs", "1", "--concurrency", "1", "--summary"]
+    return ["prune", *options, *(["--trash"] if mode == "trash" else [])]
+
+
+class Scene:
+    """A cache that can be made anew, and what a prune of `PATTERN` does to it.
+
+    Attributes:
+        root: The cache.
+        before: What is in it before.
+        outcome: What a prune comes to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Makes the cache in a folder."""
+        self._original = build(folder / "original")
+        self.root = folder / "cache"
+        self.before: Cache = load(self._original)
+        self.outcome: Outcome = expected(self.before, patterns=[PATTERN])
+
+    def fresh(self) -> Path:
+        """The cache as it was in the beginning."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        shutil.copytree(self._original, self.root)
+        return self.root
+
+    def losses(self) -> list[str]:
+        """See `losses`. Besides, what a prune with the trash took must be there, or gone on."""
+        return losses(self.before, self.root, self.outcome)
+
+    def heal(self, mode: Mode) -> None:
+        """Prunes once more, and checks that this comes to what was to come of it."""
+        policy = Policy(patterns=(PATTERN,))
+        run = "20300101T000000Z-000000" if mode == "trash" else None
+        limits = Limits(concurrency=1)
+        again = partial(
+            fastprune.prune,
+            self.root,
+            policy,
+            jobs=1,
+            force=True,
+            # A process that was killed holds the lock until the system has buried it.
+            lock_wait=30,
+            trash_run=run,
+            limits=limits,
+        )
+        report = anyio.run(again)
+        assert report is not None
+        assert report.exit_code == 0
+        assert files(self.root) == self.outcome.left
+        if mode == "trash":
+            # Everything is somewhere.
+            assert in_trash(self.root) == self.outcome.removed
+
+
+def build(root: Path) -> Path:
+    """Lists in both folders and in each other, shared layers, an orphan, images that stay."""
+    builder = CacheBuilder(root)
+    base, own = builder.blob(100), builder.blob(200)
+    child = builder.image("a@sha256:" + "12" * 32, layers=[base, own])
+    inner = builder.index("a@sha256:" + "56" * 32, children=[child])
+    builder.index("a:1", children=[child, inner])
+    builder.index("a:latest", children=[child, "ab" * 32])
+    builder.image("a:2", layers=[base, builder.blob(300)])
+    builder.image("a/b:latest", layers=[own])
+    builder.image("kept:1", layers=[base])
+    builder.image("kept:latest", layers=[own])
+    builder.index("kept:2", children=[builder.image("kept@sha256:" + "34" * 32)])
+    builder.blob(400)
+    return root
+
+
+def losses(before: Cache, root: Path, outcome: Outcome) -> list[str]:
+    """What is wrong with a cache after a prune, wherever that was cut off.
+
+    Every image that is there must have every blob that it had, every list its children; and
+    nothing may be missing or altered that was not to go.
+
+    Args:
+        before: The cache before.
+        root: The cache now.
+        outcome: What the prune was to do.
+
+    Returns:
+        Lines that say what is wrong; none if all is well.
+    """
+    after = load(root)
+    wrong = [f"{path} lost blob {digest}" for path, digest in kept_images_lost_blobs(before, after)]
+    wrong += [f"{path} lost {digest}" for path, digest in kept_lists_lost_children(before, after)]
+    wrong += [f"{path} was not to go" for path in before.paths - after.paths - outcome.removed]
+    wrong += [f"{path} came from nowhere" for path in after.paths - before.paths]
+    wrong += [f"{path} was cut off" for path in after.corrupt.keys() - before.corrupt.keys()]
+    for path, manifest in after.manifests.items():
+        if manifest != before.manifests.get(path):
+            wrong.append(f"{path} was altered")
+    for digest, size in after.blobs.items():
+        if size != before.blobs.get(digest):
+            wrong.append(f"blobs/{digest} was altered")
+    return sorted(wrong)
+
+
+def in_trash(root: Path) -> set[str]:
+    """The files in the trash, by the paths that they had in the cache."""
+    trash = root / _TRASH
+    return set().union(*(files(run) for run in trash.iterdir())) if trash.exists() else set()

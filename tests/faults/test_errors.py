@@ -1,0 +1,137 @@
+"""Calls that fail: each ends in a documented way, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+from tests.cli.program import Result
+from tests.faults.counting import COUNTS
+from tests.faults.injection import FOREVER, Fault, run_with
+from tests.faults.scenes import Mode, Scene, prune_of
+from tests.support.cachebuilder import files
+
+NUMBERS = (
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.EBUSY,
+    errno.EROFS,
+    errno.ESTALE,
+    errno.ENOSPC,
+)
+WHERE = ("first", "middle", "last")
+
+EVERYWHERE: tuple[tuple[Mode, str], ...] = (
+    ("delete", "unlink"),
+    ("delete", "fsync"),
+    ("trash", "rename"),
+)
+"""Kinds of calls that are struck with every error in every place."""
+
+SOMEWHERE: tuple[tuple[Mode, str], ...] = (
+    ("delete", "open"),
+    ("delete", "preadv"),
+    ("delete", "read"),
+    ("delete", "readdir"),
+    ("delete", "stat"),
+    ("trash", "mkdir"),
+    ("trash", "fsync"),
+)
+"""Kinds of calls that are struck with every error, and in every place with some of them."""
+
+
+def cases() -> Iterator[tuple[Mode, str, int, str]]:
+    for mode, kind in EVERYWHERE:
+        for number in NUMBERS:
+            for where in WHERE:
+                yield mode, kind, number, where
+    for mode, kind in SOMEWHERE:
+        for turn, number in enumerate(NUMBERS):
+            yield mode, kind, number, WHERE[turn % len(WHERE)]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return Scene(tmp_path_factory.mktemp("errors"))
+
+
+@pytest.fixture(scope="module")
+def struck() -> Iterator[list[str]]:
+    """Counts the faults that nothing was lost by."""
+    struck: list[str] = []
+    yield struck
+    COUNTS.append(f"{len(struck)} calls that failed, one at a time: nothing lost")
+
+
+@cache
+def calls_of(scene: Scene, mode: Mode, kind: str) -> int:
+    """How many calls of a kind an undisturbed prune makes."""
+    return len(run_with(Fault((kind,)), *prune_of(mode), cache=scene.fresh()).calls)
+
+
+def check(result: Result, number: int, scene: Scene) -> None:
+    """Whatever it was, it is said, the exit code says the same, and nothing is lost."""
+    assert scene.losses() == []
+    assert "Traceback" not in result.err
+    left = files(scene.root)
+    if result.code == 0:
+        # It was asked again, or was of no importance.
+        assert left == scene.outcome.left
+        return
+    if result.code == 4:
+        assert "appeared during the prune" in result.err or "can't be read" in result.err
+    else:
+        # A folder that is gone while it is listed is said to be a stale one.
+        assert os.strerror(number) in result.err or os.strerror(errno.ESTALE) in result.err
+    if result.code == 1:
+        # Before anything was changed.
+        assert left == scene.before.paths
+        assert result.out == ""
+    else:
+        assert result.code in (3, 4)
+        assert "Failed: " in result.out or "Stopped: " in result.out
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "number", "where"),
+    [
+        pytest.param(*case, id=f"{case[0]}-{case[1]}-{errno.errorcode[case[2]]}-{case[3]}")
+        for case in cases()
+    ],
+)
+def test_one_call_that_fails(
+    mode: Mode, kind: str, number: int, where: str, scene: Scene, struck: list[str]
+) -> None:
+    total = calls_of(scene, mode, kind)
+    at = {"first": 1, "middle": (total + 1) // 2, "last": total}[where]
+    outcome = run_with(Fault((kind,), first=at, error=number), *prune_of(mode), cache=scene.fresh())
+    assert outcome.struck
+    check(outcome.result, number, scene)
+    scene.heal("delete")
+    struck.append(mode)
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
+def test_no_file_can_be_deleted(number: int, scene: Scene) -> None:
+    fault = Fault(("unlink",), first=1, last=FOREVER, error=number)
+    result = run_with(fault, *prune_of("delete"), cache=scene.fresh()).result
+    check(result, number, scene)
+    assert result.code == 3
+    assert files(scene.root) == scene.before.paths
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
+def test_a_disk_that_stops_answering_in_the_middle(number: int, scene: Scene) -> None:
+    """From a call in the middle of the deletion on, every call fails."""
+    clean = run_with(Fault(), *prune_of("delete"), cache=scene.fresh()).calls
+    deletions = [at for at, call in enumerate(clean, 1) if call.startswith("unlink img")]
+    fault = Fault(first=deletions[2], last=FOREVER, error=number)
+    result = run_with(fault, *prune_of("delete"), cache=scene.fresh()).result
+    check(result, number, scene)
+    assert result.code == 3
+    scene.heal("delete")
