@@ -24,10 +24,12 @@ from fastprune.units import Units
 AGES = (7, 30, 90, 180, 365)
 """Days that reports tell apart."""
 
+UNKNOWN = 2**62
+"""Stands for the pull of an image without any time: it is as good as new."""
+
 _PIECE = 1 << 16
 _NEVER_NEEDED = NO_TIME
-_UNKNOWN = 2**62
-_STAYS = _UNKNOWN + 1
+_STAYS = UNKNOWN + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,12 +65,37 @@ class Ages:
     @property
     def known(self) -> tuple[int, int]:
         """Bytes and images with a known time that were asked for."""
-        return self.pulled_before(_UNKNOWN)
+        return self.pulled_before(UNKNOWN)
 
     @property
     def asked_for(self) -> tuple[int, int]:
         """Bytes and images that were asked for, and that nothing else needs."""
         return self.pulled_before(_STAYS)
+
+
+def file_pulls(index: CacheIndex, selected: Mask | None = None) -> tuple[Times, Times]:
+    """The newest pull of any image that needs a file.
+
+    Args:
+        index: The cache, scanned with edges.
+        selected: bool (n,): the manifests that may go; None for all.
+
+    Returns:
+        int64: of each present blob, `NO_TIME` if nothing needs it; and int64 (n,): of each
+        manifest. Above all times are `UNKNOWN`, where an image has no time, and then what
+        an image needs that may not go.
+    """
+    pulls = newest_pulls(index)
+    # An age says nothing about an image without any time: a prune by age leaves it.
+    pulls = np.where(pulls == NO_TIME, UNKNOWN, pulls)
+    if selected is not None:
+        pulls[~selected] = _STAYS
+    last = np.full(len(index.blob_digests), _NEVER_NEEDED, dtype=np.int64)
+    for first in range(0, len(index), _PIECE):
+        rows = np.arange(first, min(first + _PIECE, len(index)))
+        users = np.repeat(pulls[rows], index.blob_counts[rows])
+        np.maximum.at(last, references_of(index, rows), users)
+    return last[: index.blobs_present], pulls
 
 
 def measure_ages(
@@ -86,17 +113,7 @@ def measure_ages(
         blob_bytes: int64: the size of the file of each present blob.
         selected: bool (n,): the manifests that may go; None for all.
     """
-    pulls = newest_pulls(index)
-    # An age says nothing about an image without any time: a prune by age leaves it.
-    pulls = np.where(pulls == NO_TIME, _UNKNOWN, pulls)
-    if selected is not None:
-        pulls[~selected] = _STAYS
-    last = np.full(len(index.blob_digests), _NEVER_NEEDED, dtype=np.int64)
-    for first in range(0, len(index), _PIECE):
-        rows = np.arange(first, min(first + _PIECE, len(index)))
-        users = np.repeat(pulls[rows], index.blob_counts[rows])
-        np.maximum.at(last, references_of(index, rows), users)
-    last = last[: index.blobs_present]
+    last, pulls = file_pulls(index, selected)
     needed = last != _NEVER_NEEDED
     sizes = np.concatenate([blob_bytes[needed], index.file_sizes.astype(np.int64)])
     times = np.concatenate([last[needed], pulls])

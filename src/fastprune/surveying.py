@@ -46,12 +46,13 @@ class Survey:
     unreadable_bytes: int
     selected: Mask | None
 
-    def usage(self, by: By, *, depth: int | None = None) -> Usage:
+    def usage(self, by: By, *, depth: int | None = None, apart: bool = True) -> Usage:
         """Where the space goes.
 
         Args:
             by: What makes a row.
             depth: Cut the names of repositories down to so many segments.
+            apart: Whether dangling and broken images have rows of their own.
         """
         from fastprune.usage import measure
 
@@ -62,6 +63,7 @@ class Survey:
             by,
             selected=self.selected,
             depth=depth,
+            apart=apart,
             unreadable_bytes=self.unreadable_bytes,
         )
 

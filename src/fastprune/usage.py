@@ -90,6 +90,9 @@ class Usage:
             image that needs it.
         name_lengths: int64 (g,): how many bytes of the URL are the name.
         layers: (g,): ids of the blobs, by layer; else empty.
+        of_unit: int64 (u,): the group of each unit, or behind all groups its `Extra`; by
+            layer empty.
+        places: In which row each file is counted; by layer None.
         selects: Whether only some of the manifests were asked for.
     """
 
@@ -99,6 +102,8 @@ class Usage:
     name_rows: Rows
     name_lengths: NDArray[np.int64]
     layers: Rows
+    of_unit: NDArray[np.int64]
+    places: Places | None = None
     selects: bool = False
 
     def __len__(self) -> int:
@@ -132,6 +137,7 @@ def measure(
     *,
     selected: Mask | None = None,
     depth: int | None = None,
+    apart: bool = True,
     unreadable_bytes: int = 0,
 ) -> Usage:
     """Works out where the space goes.
@@ -144,12 +150,14 @@ def measure(
         selected: bool (n,): the manifests that are asked for; None for all. "Only one group
             needs it" then means: and nothing that was not asked for.
         depth: Cut the names of repositories down to so many segments, the registry included.
+        apart: Whether dangling and broken images have rows of their own.
         unreadable_bytes: Bytes of the manifests that can't be read.
     """
     chosen = np.ones(len(index), dtype=bool) if selected is None else selected
     count, of_unit, lengths, name_rows = _grouped(index, units, by, depth)
-    of_unit = np.where(units.dangling, count + Extra.DANGLING, of_unit)
-    of_unit = np.where(units.broken, count + Extra.BROKEN, of_unit)
+    if apart:
+        of_unit = np.where(units.dangling, count + Extra.DANGLING, of_unit)
+        of_unit = np.where(units.broken, count + Extra.BROKEN, of_unit)
     among = members(units, count, of_unit, chosen)
     places = place(index, among)
     unique = places.sums(blob_bytes, index.file_sizes)
@@ -158,9 +166,23 @@ def measure(
         usage = _by_layer(index, units, among, places, columns, blob_bytes)
     else:
         there = np.flatnonzero(columns.manifests[:count])
-        columns = columns.take(np.concatenate([there, count + np.arange(len(Extra))]))
+        kept = np.concatenate([there, count + np.arange(len(Extra))])
+        # Nothing is placed in a group without a manifest; its units are outside.
+        renumbered = np.full(count + len(Extra), len(there) + Extra.OUTSIDE)
+        renumbered[kept] = np.arange(len(kept))
         usage = Usage(
-            index, by, columns, name_rows[there], lengths[there], np.empty(0, dtype=np.intp)
+            index=index,
+            by=by,
+            columns=columns.take(kept),
+            name_rows=name_rows[there],
+            name_lengths=lengths[there],
+            layers=np.empty(0, dtype=np.intp),
+            of_unit=renumbered[of_unit],
+            places=Places(
+                len(there),
+                renumbered[places.blobs].astype(np.int32),
+                renumbered[places.manifests].astype(np.int32),
+            ),
         )
     usage.columns.unique[len(usage) + Extra.UNREADABLE] = unreadable_bytes
     usage.columns.manifests[len(usage) + Extra.UNREADABLE] = len(index.faults)
@@ -281,6 +303,7 @@ def _by_layer(
         heads,
         index.url_lengths[heads].astype(np.int64),
         layers,
+        np.empty(0, dtype=np.int64),
     )
 
 

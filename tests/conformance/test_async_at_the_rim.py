@@ -18,16 +18,9 @@ PURE = (
     *("cells", "style", "metrics", "estimates"),
     *("verdicts", "verification", "verification_report", "repair_plan", "repair_report"),
     *("rules", "rules.ages", "rules.defects", "rules.in_use", "rules.sizing", "rules.tags"),
-    *(
-        "named_rules",
-        "units",
-        "repositories",
-        "placing",
-        "usage",
-        "ages",
-        "usage_report",
-        "usage_table",
-    ),
+    "named_rules",
+    *("units", "repositories", "placing", "usage", "ages", "usage_report", "usage_table"),
+    *("usage_tree", "usage_page"),
 )
 # What leads out of a process, asks a clock, or needs an event loop.
 FORBIDDEN = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fastprune.cli.messages import notice, say_error
 from fastprune.cli.metering import Note
+from fastprune.cli.picturing import checked_html, write_plan_page
 from fastprune.cli.prune_options import PruneOptions
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import (
@@ -50,6 +51,7 @@ def carry_out(
     work_out: WorkOut,
     *,
     note: Note,
+    zone: str | None = None,
 ) -> int:
     """Gets a plan, carries it out, prints the report, and gives the exit code.
 
@@ -60,11 +62,15 @@ def carry_out(
         delete_limits: What it may come to at most.
         work_out: Gets the plan, once the cache is locked.
         note: Takes down what becomes known.
+        zone: What --zone says, for the ages of the page that --html writes.
 
     Raises:
         FastpruneError: It can't be done; nothing was deleted.
     """
     check_form(pruning.form)
+    if pruning.html is not None and not pruning.dry_run:
+        raise UsageError("--html shows what would go: give --dry-run as well")
+    page = checked_html(pruning.html, session.image_path)
     note(NOTHING_DONE)
 
     def noted(executor: Executor, deadline: float | None) -> TimedPlan:
@@ -81,6 +87,8 @@ def carry_out(
     _say_problems(report)
     if report.dry_run:
         warn_of_servers(session.image_path)
+    if page is not None:
+        write_plan_page(page, report.plan, command, zone)
     print_report(report, command, form=pruning.form, summary=pruning.summary)
     if report.exceeded:
         say_error(DeleteLimitError(report.exceeded))

@@ -9,6 +9,7 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
+from fastprune.cli.prune_options import HtmlFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class UsageOptions:
             "and csv all.",
         ),
     ] = None
+    html: HtmlFile = None
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text, json or csv.")] = (
         "text"
     )

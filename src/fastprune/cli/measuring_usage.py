@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 from fastprune.cli.du_command import UsageOptions
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.selection import cutoff_ago, parse_zone, to_policy
+from fastprune.cli.picturing import checked_html, cutoffs, write_page
+from fastprune.cli.selection import to_policy
 from fastprune.cli.session import open_session, write
 from fastprune.cli.terminal import terminal_width
 from fastprune.cli.warnings import warn_about, warn_of_servers
 from fastprune.errors import UsageError
 from fastprune.scanner import ScanOptions
 from fastprune.surveying import survey_cache
-from fastprune.wallclock import parse_time
 
 _GROUPINGS = ("registry", "repository", "image", "layer")
 _KEYS = ("name", "unique", "shared", "total", "images", "oldest", "newest")
@@ -31,6 +31,7 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
     now = datetime.now(UTC)
     _check(wanted)
     policy = to_policy(selection, now, root=session.image_path)
+    page = checked_html(wanted.html, session.image_path)
     with session.executor() as executor:
         survey = survey_cache(
             session.image_path,
@@ -47,6 +48,8 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
 
     warn_about(survey.index)
     warn_of_servers(session.image_path)
+    if page is not None:
+        write_page(page, survey, None, "du", selection.zone)
     usage = survey.usage(By(wanted.by), depth=wanted.depth)
     sort, reverse = UsageSort(wanted.sort.removeprefix("-")), wanted.sort.startswith("-")
     top = wanted.top
@@ -56,17 +59,16 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
     if wanted.form == "csv":
         write(csv_lines(rows))
         return 0
-    zone = parse_zone(selection.zone)
-    cutoffs = {days: parse_time(cutoff_ago(86_400 * days, now, zone)) or 0 for days in AGES}
+    began = cutoffs(AGES, now, selection.zone)
     if wanted.form == "json":
-        write(json_lines(usage, rows, survey.ages(), cutoffs))
+        write(json_lines(usage, rows, survey.ages(), began))
     else:
         write(
             table_lines(
                 usage,
                 list(rows),
                 survey.ages(),
-                cutoffs,
+                began,
                 width=terminal_width(),
                 paint=session.paint,
             )

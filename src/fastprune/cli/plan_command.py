@@ -8,7 +8,7 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.prune_options import DeleteLimitOptions, MetricsFile, PlanningOptions
+from fastprune.cli.prune_options import DeleteLimitOptions, HtmlFile, MetricsFile, PlanningOptions
 
 
 @command("plan", SelectionOptions, PlanningOptions, DeleteLimitOptions)
@@ -26,6 +26,7 @@ def plan_prune(
     form: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="Of the totals: text or json.")
     ] = "text",
+    html: HtmlFile = None,
     metrics_file: MetricsFile = None,
 ) -> int:
     """Work out a prune and write it to a file, for review and for apply.
@@ -44,6 +45,6 @@ def plan_prune(
         "plan",
         session.image_path,
         lambda note: plan(
-            session, selection, planning, limits, output=output, form=form, note=note
+            session, selection, planning, limits, output=output, form=form, html=html, note=note
         ),
     )

@@ -11,6 +11,7 @@ from fastprune.cli.config import prune_settings
 from fastprune.cli.messages import say_error
 from fastprune.cli.metering import Note
 from fastprune.cli.options import SelectionOptions
+from fastprune.cli.picturing import checked_html, write_plan_page
 from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions
 from fastprune.cli.pruning import plan_options_of, prune_policy
 from fastprune.cli.refusing import delete_limits_of
@@ -35,6 +36,7 @@ def plan(
     *,
     output: str,
     form: str,
+    html: str | None,
     note: Note,
 ) -> int:
     """Plans, writes the plan, prints its totals, and gives the exit code.
@@ -49,6 +51,7 @@ def plan(
     plan_options = plan_options_of(session, planning)
     delete_limits = delete_limits_of(limits)
     check_root(session.image_path)
+    page = checked_html(html, session.image_path)
     with session.executor() as executor:
         if output != STDOUT:
             from fastprune.wholefile import checked_target
@@ -65,6 +68,8 @@ def plan(
     note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
     warn_about(timed.plan.index)
     warn_of_servers(session.image_path)
+    if page is not None:
+        write_plan_page(page, timed.plan, "plan", selection.zone)
     exceeded = delete_limits.exceeded_by(timed.plan)
     if not exceeded:
         _deliver(timed.plan, output, plan_options.grace)

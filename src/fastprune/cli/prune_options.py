@@ -7,6 +7,16 @@ from typing import Annotated
 
 import typer
 
+HtmlFile = Annotated[
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write a page to look at in a browser, with what would go marked; it loads "
+        "nothing from anywhere.",
+    ),
+]
+
 MetricsFile = Annotated[
     str | None,
     typer.Option(
@@ -140,6 +150,7 @@ class PruneOptions:
             "--lock-wait", metavar="DUR", help="Wait so long for another fastprune to end."
         ),
     ] = None
+    html: HtmlFile = None
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")] = "text"
     summary: Annotated[
         bool, typer.Option("--summary", help="Leave out the line of each manifest and blob.")

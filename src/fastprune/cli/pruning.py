@@ -51,7 +51,9 @@ def prune(
                 progress=session.progress(),
             )
 
-        return carry_out(session, "prune", pruning, delete_limits, plan, note=note)
+        return carry_out(
+            session, "prune", pruning, delete_limits, plan, note=note, zone=selection.zone
+        )
 
     return metered(pruning.metrics_file, "prune", session.image_path, work, dry_run=dry_run)
 

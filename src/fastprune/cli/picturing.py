@@ -1,0 +1,122 @@
+"""What `--html FILE` does in every command: a survey to a page, the page to a file."""
+
+from __future__ import annotations
+
+import os
+from calendar import timegm
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fastprune.cli.selection import cutoff_ago, parse_zone
+from fastprune.errors import FastpruneError, UsageError
+from fastprune.wallclock import parse_time
+
+if TYPE_CHECKING:
+    from fastprune.plan import PrunePlan
+    from fastprune.surveying import Survey
+
+_DAY = 86_400
+_MODE = 0o644
+
+
+def checked_html(path: str | None, root: str) -> str | None:
+    """Checks the value of --html: better before a long scan than after it.
+
+    Args:
+        path: What was given, if anything.
+        root: Path of the cache.
+
+    Raises:
+        UsageError: No page can be written there.
+    """
+    if path is None:
+        return None
+    from fastprune.wholefile import check_writable, checked_target
+
+    try:
+        target = checked_target(path, root)
+        check_writable(target)
+    except OSError as error:
+        raise UsageError(f"--html {path}: {error.strerror}") from None
+    except UsageError as error:
+        raise UsageError(f"--html {error}") from None
+    return target
+
+
+def write_plan_page(target: str, plan: PrunePlan, command: str, zone: str | None) -> None:
+    """Writes the page of what a plan would free.
+
+    Args:
+        target: What `checked_html` gave.
+        plan: The plan.
+        command: The name of the command.
+        zone: What --zone says.
+
+    Raises:
+        FastpruneError: It can't be written.
+    """
+    from fastprune.executors.inline import InlineExecutor
+    from fastprune.policy import Policy
+    from fastprune.scanner import blob_file_sizes
+    from fastprune.surveying import survey_of
+
+    index = plan.index
+    present = index.blob_digests[: index.blobs_present]
+    sizes = blob_file_sizes(index.root, present, InlineExecutor())
+    write_page(target, survey_of(index, Policy(), sizes), plan, command, zone)
+
+
+def write_page(
+    target: str, survey: Survey, plan: PrunePlan | None, command: str, zone: str | None
+) -> None:
+    """Writes the page of a survey.
+
+    Args:
+        target: What `checked_html` gave.
+        survey: The cache.
+        plan: What would go; None for nothing.
+        command: The name of the command.
+        zone: What --zone says.
+
+    Raises:
+        FastpruneError: It can't be written.
+    """
+    from fastprune import __version__
+    from fastprune.html import render_page
+    from fastprune.usage import By
+    from fastprune.usage_page import PAGE_DAYS, page_document
+    from fastprune.wholefile import write_whole
+
+    scanned_at = datetime.fromtimestamp(survey.index.scanned_at, UTC)
+    clock = scanned_at.astimezone(parse_zone(zone))
+    by_size = (By.registry, By.repository, By.image)
+    document = page_document(
+        [survey.usage(by, apart=False) for by in by_size],
+        survey.usage(By.repository),
+        survey.ages(),
+        cutoffs(PAGE_DAYS, scanned_at, zone),
+        survey.blob_bytes,
+        plan=plan,
+        now=timegm(clock.timetuple()),
+        scanned=clock.strftime("%Y-%m-%d %H:%M"),
+        command=command,
+        version=__version__,
+    )
+    try:
+        write_whole(target, render_page(document), mode=_MODE)
+    except OSError as error:
+        raise FastpruneError(
+            f"{target} can't be written: {os.strerror(error.errno or 0)}"
+        ) from error
+
+
+def cutoffs(days: tuple[int, ...], now: datetime, zone: str | None) -> dict[int, int]:
+    """When each of some numbers of days began, on the server's clock.
+
+    Args:
+        days: The numbers.
+        now: The current time, with a zone.
+        zone: What --zone says.
+    """
+    server = parse_zone(zone)
+    return {one: parse_time(cutoff_ago(_DAY * one, now, server)) or 0 for one in days}

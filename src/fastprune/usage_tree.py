@@ -1,0 +1,271 @@
+"""The cache as a tree of registries, repositories and images, cut down to what can be shown.
+
+Stage: report. Input: three usages of one cache, and what a plan removes. Output: a document.
+Pure, no I/O.
+
+Each file is counted where all that need it meet: at its image, else at the repository, the
+registry or the cache. So the children of a node add up to it, with what they share as a
+child of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.ages import UNKNOWN
+from fastprune.index import Rows
+from fastprune.model import DIGEST_PREFIX
+from fastprune.placing import Bytes, Extra
+from fastprune.text import printable
+from fastprune.times import BAD_TIME, Times
+from fastprune.usage import Usage
+
+if TYPE_CHECKING:
+    from fastprune.plan import PrunePlan
+
+MOST_REGISTRIES = 60
+MOST_REPOSITORIES = 1_000
+MOST_IMAGES, MOST_IMAGES_OF_OTHERS = 40, 8
+"""Of each of the `DETAILED` largest repositories, and of each of the others."""
+
+DETAILED = 150
+
+_SHORT_DIGEST = len("@") + len(DIGEST_PREFIX) + 12
+_CUT_DIGEST = "@" + DIGEST_PREFIX
+
+Node = dict[str, Any]
+"""A node of the tree: `n` name, `k` kind (where it is no group), `b` bytes, `g` bytes that
+would go, `i` images, `s` bytes that it shares with others, `p` newest pull in seconds, `m`
+the mean of the newest pulls of its bytes, `c` children."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """A usage, with what would go of each row.
+
+    Attributes:
+        usage: Where the space goes; dangling and broken images are not apart.
+        goes: int64: bytes of each row that would go.
+        dated: float64: bytes of each row with a known pull ...
+        moments: float64: ... and the sum of these pulls, each times its bytes.
+    """
+
+    usage: Usage
+    goes: Bytes
+    dated: NDArray[np.float64]
+    moments: NDArray[np.float64]
+
+    def besides(self, kind: Extra, name: str) -> list[Node]:
+        """The node of an extra row, if it is not empty."""
+        at = len(self.usage) + kind
+        size, images = int(self.usage.columns.unique[at]), int(self.usage.columns.images[at])
+        if not size:
+            return []
+        return [_node(name, size, int(self.goes[at]), kind=kind.name.lower(), images=images)]
+
+    def mean_pull(self, rows: Rows) -> int:
+        """The mean of the newest pulls of the bytes of some rows, all together."""
+        dated = float(self.dated[rows].sum())
+        return int(self.moments[rows].sum() / dated) if dated else BAD_TIME
+
+
+def level(
+    usage: Usage, blob_bytes: Bytes, pulls: tuple[Times, Times], plan: PrunePlan | None
+) -> Level:
+    """Works out what would go of each row of a usage, and how old it is.
+
+    Args:
+        usage: By registry, repository or image.
+        blob_bytes: int64: the size of the file of each present blob.
+        pulls: What `file_pulls` gives.
+        plan: What would go; None for nothing.
+    """
+    places = usage.places
+    assert places is not None
+    goes = np.zeros_like(usage.columns.unique)
+    if plan is not None:
+        going = np.zeros_like(blob_bytes)
+        going[plan.blobs] = blob_bytes[plan.blobs]
+        goes = places.sums(going, np.where(plan.removed, usage.index.file_sizes, 0))
+    dated, moments = np.zeros((2, len(goes)))
+    for rows, times, sizes in (
+        (places.blobs, pulls[0], blob_bytes),
+        (places.manifests, pulls[1], usage.index.file_sizes),
+    ):
+        weights = np.where((times > BAD_TIME) & (times < UNKNOWN), sizes, 0).astype(np.float64)
+        dated += np.bincount(rows, weights, len(goes))
+        moments += np.bincount(rows, weights * times, len(goes))
+    return Level(usage, goes, dated, moments)
+
+
+def tree(registries: Level, repositories: Level, images: Level) -> Node:
+    """The cache as a tree.
+
+    Args:
+        registries: The usage by registry.
+        repositories: By repository.
+        images: By image.
+    """
+    top = _largest(repositories, MOST_REPOSITORIES)
+    within = _parents(repositories.usage, registries.usage)
+    nodes = dict(zip(top.tolist(), _repository_nodes(repositories, images, top), strict=True))
+    groups = _largest(registries, MOST_REGISTRIES)
+    children = []
+    for registry, node in zip(groups.tolist(), _nodes(registries, groups), strict=True):
+        members = np.flatnonzero(within == registry)
+        shown = [nodes[member] for member in members.tolist() if member in nodes]
+        hidden = members[~np.isin(members, top)]
+        node["c"] = _with_rest(node, shown, repositories, hidden, "repository", "repositories")
+        children.append(node)
+    hidden = np.setdiff1d(np.arange(len(registries.usage)), groups)
+    if len(hidden):
+        children.append(_rest(registries, hidden, f"{len(hidden):,} more registries"))
+    children += registries.besides(Extra.SHARED, "shared between registries")
+    children += registries.besides(Extra.ORPHANS, "orphan blobs")
+    children += registries.besides(Extra.UNREADABLE, "unreadable manifests")
+    children += registries.besides(Extra.SHARED_OUTSIDE, "shared with what was not selected")
+    children += registries.besides(Extra.OUTSIDE, "not selected")
+    total = _node("all", registries.usage.total, int(registries.goes.sum()))
+    total["i"] = int(registries.usage.columns.images.sum())
+    return total | {"c": _sorted(children)}
+
+
+def _repository_nodes(repositories: Level, images: Level, top: Rows) -> Iterable[Node]:
+    within = _parents(images.usage, repositories.usage)
+    # Of each repository in turn, the largest images.
+    order = np.lexsort((-images.usage.columns.unique[: len(within)], within))
+    starts = np.searchsorted(within[order], top, side="left")
+    ends = np.searchsorted(within[order], top, side="right")
+    sizes = repositories.usage.columns.unique[top]
+    detailed = sizes >= np.sort(sizes)[-DETAILED:].min(initial=0)
+    for node, start, end, in_detail in zip(
+        _nodes(repositories, top), starts, ends, detailed, strict=True
+    ):
+        members = order[start:end]
+        most = MOST_IMAGES if in_detail else MOST_IMAGES_OF_OTHERS
+        shown = list(_nodes(images, members[:most]))
+        for image in shown:
+            tail = image["n"].removeprefix(node["n"]) or image["n"]
+            image["n"] = tail[:_SHORT_DIGEST] if tail.startswith(_CUT_DIGEST) else tail
+        yield node | {"c": _with_rest(node, shown, images, members[most:], "image", "images")}
+
+
+def _parents(finer: Usage, coarser: Usage) -> NDArray[np.int64]:
+    """The row of the coarser usage that each group of the finer one is in."""
+    within = np.zeros(len(finer), dtype=np.int64)
+    ordinary = finer.of_unit < len(finer)
+    within[finer.of_unit[ordinary]] = coarser.of_unit[ordinary]
+    return within
+
+
+def _largest(one: Level, most: int) -> Rows:
+    """The groups that most goes of, and of the same the largest."""
+    count = len(one.usage)
+    order = np.lexsort((-one.usage.columns.unique[:count], -one.goes[:count]))
+    # Half of the room is for the largest, whatever goes.
+    by_size = np.argsort(-one.usage.columns.unique[:count], kind="stable")
+    chosen = np.concatenate([by_size[: most // 2], order])
+    _, first = np.unique(chosen, return_index=True)
+    return np.sort(chosen[np.sort(first)][:most])
+
+
+def _nodes(one: Level, groups: Rows) -> Iterable[Node]:
+    columns = one.usage.columns.take(groups)
+    values = zip(
+        one.usage.names(groups),
+        columns.unique.tolist(),
+        one.goes[groups].tolist(),
+        columns.images.tolist(),
+        columns.shared.tolist(),
+        columns.newest.tolist(),
+        groups.tolist(),
+        strict=True,
+    )
+    for name, size, goes, images, shared, newest, group in values:
+        yield _node(
+            printable(name) or "-",
+            size,
+            goes,
+            images=images,
+            shared=shared,
+            newest=newest,
+            mean=one.mean_pull(np.array([group])),
+        )
+
+
+def _node(
+    name: str,
+    size: int,
+    goes: int,
+    *,
+    kind: str = "",
+    images: int = 0,
+    shared: int = 0,
+    newest: int = BAD_TIME,
+    mean: int = BAD_TIME,
+) -> Node:
+    node: Node = {"n": name, "b": size}
+    optional = {"k": kind, "g": goes, "i": images, "s": shared}
+    node |= {key: value for key, value in optional.items() if value}
+    pulls = {"p": newest, "m": mean}
+    return node | {key: time for key, time in pulls.items() if time > BAD_TIME}
+
+
+def _with_rest(
+    node: Node, shown: list[Node], one: Level, hidden: Rows, singular: str, plural: str
+) -> list[Node]:
+    """The children of a node: those shown, all others in one, and what they share."""
+    children = list(shown)
+    if len(hidden):
+        noun = singular if len(hidden) == 1 else plural
+        more = "more " if shown else ""
+        children.append(_rest(one, hidden, f"{len(hidden):,} {more}{noun}"))
+    size = node["b"] - sum(child["b"] for child in children)
+    if size:
+        goes = node.get("g", 0) - sum(child.get("g", 0) for child in children)
+        children.append(_node(f"shared by its {plural}", size, goes, kind="shared"))
+    return _sorted(children)
+
+
+def _rest(one: Level, hidden: Rows, name: str) -> Node:
+    columns = one.usage.columns.take(hidden)
+    return _node(
+        name,
+        int(columns.unique.sum()),
+        int(one.goes[hidden].sum()),
+        kind="others",
+        images=int(columns.images.sum()),
+        newest=int(columns.newest.max()),
+        mean=one.mean_pull(hidden),
+    )
+
+
+def _sorted(children: list[Node]) -> list[Node]:
+    return sorted(children, key=lambda child: -child["b"])
+
+
+def savings(one: Level, most: int) -> list[list[Any]]:
+    """The groups that give most, as rows: name, bytes, shared, goes, images, newest pull.
+
+    Args:
+        one: The usage by repository or image.
+        most: How many at most.
+    """
+    groups = _largest(one, most)
+    nodes = _nodes(one, groups)
+    return [
+        [
+            node["n"],
+            node["b"],
+            node.get("s", 0),
+            node.get("g", 0),
+            node.get("i", 0),
+            node.get("p"),
+        ]
+        for node in nodes
+    ]
