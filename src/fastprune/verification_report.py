@@ -125,8 +125,8 @@ def _totals(findings: Findings) -> Iterator[str]:
     manifests = len(index) + len(findings.unreadable)
     images = len(index) - lists
     kinds = f"{format_count(lists, 'list')}, {format_count(images, 'image')}"
-    yield f"Manifests: {manifests} ({kinds})"
-    yield f"Blobs: {index.blobs_present} ({format_bytes(int(findings.sizes.sum()))})"
+    yield f"Manifests: {manifests:,} ({kinds})"
+    yield f"Blobs: {index.blobs_present:,} ({format_bytes(int(findings.sizes.sum()))})"
     if findings.content.blobs:
         yield f"Content read: {_content(findings.content)}"
     if findings.is_clean:

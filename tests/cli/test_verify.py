@@ -19,7 +19,15 @@ from tests.support.oracle import load
 from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 from tests.support.verify_oracle import Found, found_in
 
+from fastprune import scanner
+
 NOTHING = Found(*[frozenset()] * 9)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be read is read again as often as ever, but at once: no server writes it."""
+    monkeypatch.setattr(scanner, "_RETRY_DELAYS", (0.0,) * len(scanner._RETRY_DELAYS))
 
 
 @pytest.fixture
@@ -59,7 +67,8 @@ def damaged(cache: Path) -> tuple[Path, Found]:
 
 
 def verify(*args: str, cache: Path) -> Result:
-    return run_inside("verify", *args, cache=cache)
+    # Workers would take longer to start than such a cache to read.
+    return run_inside("verify", *args, "--jobs", "1", cache=cache)
 
 
 def read(path: Path) -> bytes:
@@ -76,7 +85,7 @@ def document(result: Result) -> Json:
 def test_a_real_cache_is_clean(name: RealCache, tmp_path: Path) -> None:
     root = unpack(name, tmp_path)
     before = snapshot(root)
-    text = verify(cache=root)
+    text = run_inside("verify", cache=root)
     assert (text.code, text.err) == (0, "")
     check_golden(f"verify-{name}.txt", text.out)
     result = verify("--content", "--strict", "--format", "json", cache=root)
@@ -214,6 +223,9 @@ def test_a_dry_run_shows_what_a_repair_moves(damaged: tuple[Path, Found], tmp_pa
     assert {(line["name"], line["kind"], line["reason"], line["outcome"]) for line in lines} == {
         (path, item["kind"], item["reason"], "removed") for path, item in moved.items()
     }
+    table = run_inside("trash", "list", cache=root).out.splitlines()
+    assert table[0].split() == ["RUN", "MOVED", "LISTS", "IMAGES", "UNREADABLE", "BLOBS", "SIZE"]
+    assert table[1].split()[2:6] == ["0", "3", "1", "2"]
     again = verify("--content", "--summary", cache=root)
     assert (again.code, again.err) == (0, "")
     assert "Damage: none\n" in again.out

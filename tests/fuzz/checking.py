@@ -8,6 +8,7 @@ that says exactly what a slow and independent reading of the same bytes says
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,7 @@ class Checker:
             Exception: Whatever the program raises and must not.
         """
         record, retry = _parsed(content)
+        _check_upstream(content, record)
         self._file.write_bytes(content)
         (shard,) = read_chunk(
             ReadTask(str(self._folder), 0, NAME, MAX_MANIFEST_BYTES, True, _PATTERNS)
@@ -110,6 +112,20 @@ class Checker:
         """Read again, unchanged, it says what it said; else it could never be pruned."""
         expected: list[Expected] = execution._expected(index, np.array([0]))
         assert deleter._still_says(self._descriptor, NAME.hex(), expected[0])
+
+
+def _check_upstream(content: bytes, record: ManifestRecord | None) -> None:
+    """What `verify` looks at besides: nothing is raised, and the record is the same."""
+    ociregistry.digests_in(content)
+    try:
+        again, upstream = ociregistry.parse_with_upstream(content)
+    except ManifestError:
+        assert record is None
+        return
+    assert record is None or again == record
+    named = b"" if upstream is None else sha256(upstream).digest()
+    reason = ociregistry.disagreement(again, upstream, named)
+    assert not reason.startswith("its bytes have")
 
 
 def _parsed(content: bytes) -> tuple[ManifestRecord | None, bool]:

@@ -17,7 +17,7 @@ from tests.hazards.steps import Failing
 from tests.hazards.trashing import RUN, in_trash
 from tests.support.cachebuilder import CacheBuilder, Corruption, Descriptor, digest_of, files
 
-from fastprune import Findings, RepairReport, VerifyOptions, contents
+from fastprune import Findings, RepairReport, VerifyOptions, contents, scanner
 from fastprune.deleter import Batch, BatchResult, Deleter, moving_to_trash
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor
@@ -29,6 +29,12 @@ from fastprune.tasks import StatTask
 from fastprune.verifier import verify_cache
 
 BLOBS = 1_500
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be read is read again as often as ever, but at once: no server writes it."""
+    monkeypatch.setattr(scanner, "_RETRY_DELAYS", (0.0,) * len(scanner._RETRY_DELAYS))
 
 
 @pytest.fixture
@@ -272,7 +278,6 @@ def test_manifests_that_a_server_rewrites_are_read_again(
         return read(task)
 
     monkeypatch.setattr("fastprune.verifier.mark_files", write_first)
-    monkeypatch.setattr("fastprune.scanner._RETRY_DELAYS", (0.0,))
     findings = verify(builder.root)
     assert findings.is_clean
     assert findings.index.faults

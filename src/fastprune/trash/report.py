@@ -6,7 +6,7 @@ no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from fastprune.trash.model import KINDS, RunContents
 
 JSON_VERSION = 1
 
-_HEADER = ("RUN", "MOVED", "LISTS", "IMAGES", "BLOBS", "SIZE")
+_COLUMNS = {"LISTS": "list", "IMAGES": "image", "UNREADABLE": "unreadable", "BLOBS": "blob"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +117,16 @@ def report_document(report: TrashReport) -> dict[str, Any]:
 
 
 def list_lines(runs: Sequence[RunContents]) -> Iterator[str]:
-    """The runs as a table, whose columns are as wide as they need to be."""
+    """The runs as a table, whose columns are as wide as they need to be.
+
+    The column of unreadable manifests is there if some run has any: a repair moved them.
+    """
     if not runs:
         return
-    cells = [_HEADER, *map(_cells, runs)]
+    some = any(contents.count("unreadable") for contents in runs)
+    columns = {head: kind for head, kind in _COLUMNS.items() if some or kind != "unreadable"}
+    cells = [("RUN", "MOVED", *columns, "SIZE")]
+    cells += [_cells(contents, columns.values()) for contents in runs]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
@@ -128,8 +134,8 @@ def list_lines(runs: Sequence[RunContents]) -> Iterator[str]:
         yield "  ".join(padded)
 
 
-def _cells(contents: RunContents) -> tuple[str, ...]:
-    numbers = [str(contents.count(kind)) for kind in ("list", "image", "blob")]
+def _cells(contents: RunContents, kinds: Iterable[str]) -> tuple[str, ...]:
+    numbers = [str(contents.count(kind)) for kind in kinds]
     return (contents.run, _moved_at(contents.run), *numbers, format_bytes(contents.size))
 
 
