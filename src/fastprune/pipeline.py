@@ -166,13 +166,18 @@ def _plan(
     index = scan_cache(root, open_once, scan_options, progress=progress, checkpoint=check)
     scanned = time.monotonic()
     with reading(root):
-        plan = _measured(root, index, plan_from, opened[0], options.grace)
+        plan = _measured(root, index, plan_from, opened[0], options.grace, progress)
     planned = time.monotonic()
     return TimedPlan(plan, {"scan": scanned - started, "plan": planned - scanned})
 
 
 def _measured(
-    root: str, index: CacheIndex, plan_from: PlanFrom, executor: Executor, grace: float
+    root: str,
+    index: CacheIndex,
+    plan_from: PlanFrom,
+    executor: Executor,
+    grace: float,
+    progress: Progress | None,
 ) -> PrunePlan:
     """Makes a plan, spares young blobs and measures the others.
 
@@ -190,7 +195,7 @@ def _measured(
 
             plan = plan.sparing(young_blobs(index, plan.blobs, grace))
             held = plan.spared_blobs if held is None else np.union1d(held, plan.spared_blobs)
-        plan = plan.measured(file_sizes(root, plan, executor))
+        plan = plan.measured(file_sizes(root, plan, executor, progress))
         target = None if plan.selection is None else plan.selection.target
         if target is None or target.frees < target.need or not plan.shortfall:
             break

@@ -5,7 +5,10 @@ Stage: all that do I/O. The terminal's own is `fastprune.cli.bar`.
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
+
+_SLOW_SECONDS = 1
 
 
 class Progress(Protocol):
@@ -41,3 +44,40 @@ class NoProgress:
 
     def stop(self) -> None:
         """See `Progress.stop`."""
+
+
+class WhenSlow:
+    """Passes a step on as soon as it has taken a second: most are over before."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        """Says nothing yet.
+
+        Args:
+            progress: Who is told, if anybody.
+        """
+        self._progress = progress or NoProgress()
+        self._started = False
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        """See `Progress.start`."""
+        self._step, self._total, self._unit = step, total, unit
+        self._count = self._size = 0
+        self._from = time.monotonic() + _SLOW_SECONDS
+
+    def advance(self, count: int, size: int = 0) -> None:
+        """See `Progress.advance`."""
+        self._count += count
+        self._size += size
+        if not self._started:
+            if time.monotonic() < self._from:
+                return
+            self._progress.start(self._step, self._total, self._unit)
+            self._started = True
+        self._progress.advance(self._count, self._size)
+        self._count = self._size = 0
+
+    def stop(self) -> None:
+        """See `Progress.stop`."""
+        if self._started:
+            self._progress.stop()
+            self._started = False

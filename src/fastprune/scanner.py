@@ -30,7 +30,7 @@ from fastprune.errors import (
 from fastprune.executors import Executor
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
-from fastprune.progress import NoProgress, Progress
+from fastprune.progress import NoProgress, Progress, WhenSlow
 from fastprune.shards import Fault, ShardIndex
 from fastprune.tasks import (
     FileSizes,
@@ -175,7 +175,9 @@ def _run_task(work: str | ReadTask) -> Iterable[ListingPart | ShardIndex]:
     return _list_if_there(work) if isinstance(work, str) else read_chunk(work)
 
 
-def file_sizes(root: str, plan: PrunePlan, executor: Executor) -> NDArray[np.int64]:
+def file_sizes(
+    root: str, plan: PrunePlan, executor: Executor, progress: Progress | None = None
+) -> NDArray[np.int64]:
     """Asks for the sizes of the blobs that a plan removes, many at a time.
 
     A descriptor says what a blob should have; a truncated pull has less.
@@ -183,10 +185,12 @@ def file_sizes(root: str, plan: PrunePlan, executor: Executor) -> NDArray[np.int
     Returns:
         int64: bytes of each blob of the plan; 0 for one that is gone.
     """
-    return blob_file_sizes(root, plan.index.blob_digests[plan.blobs], executor)
+    return blob_file_sizes(root, plan.index.blob_digests[plan.blobs], executor, progress)
 
 
-def blob_file_sizes(root: str, digests: Digests, executor: Executor) -> NDArray[np.int64]:
+def blob_file_sizes(
+    root: str, digests: Digests, executor: Executor, progress: Progress | None = None
+) -> NDArray[np.int64]:
     """Asks for the sizes of blobs, many at a time.
 
     Returns:
@@ -195,19 +199,30 @@ def blob_file_sizes(root: str, digests: Digests, executor: Executor) -> NDArray[
     import numpy as np
 
     sizes = np.zeros(len(digests), dtype=np.int64)
-    for first, some in _stat_blobs(root, digests.tobytes(), executor):
+    for first, some in _stat_blobs(root, digests.tobytes(), executor, progress):
         sizes[first : first + len(some)] = some
     return sizes
 
 
-def _stat_blobs(root: str, digests: bytes, executor: Executor) -> Iterator[FileSizes]:
+def _stat_blobs(
+    root: str, digests: bytes, executor: Executor, progress: Progress | None
+) -> Iterator[FileSizes]:
     folder = os.path.join(root, ociregistry.blob_folder)
     step = _MOST_IN_CHUNK * DIGEST_BYTES
     tasks = [
         StatTask(folder, first // DIGEST_BYTES, digests[first : first + step])
         for first in range(0, len(digests), step)
     ]
-    return executor.map_unordered(stat_files, tasks) if tasks else iter(())
+    if not tasks:
+        return
+    slow = WhenSlow(progress)
+    slow.start("measuring", len(digests) // DIGEST_BYTES, "blobs")
+    try:
+        for sizes in executor.map_unordered(stat_files, tasks):
+            slow.advance(len(sizes.sizes))
+            yield sizes
+    finally:
+        slow.stop()
 
 
 class _Unread(NamedTuple):
@@ -231,7 +246,7 @@ class _Run:
         self._foreign: list[str] = []
         # What is on its way: chunk -> folder and positions in its listing.
         self._sent: dict[int, tuple[int, slice | list[int]]] = {}
-        self._chunks = 0
+        self._chunks = self._to_read = 0
         self._blobs_listed = False
         self._unread: list[_Unread] = []
 
@@ -241,9 +256,8 @@ class _Run:
         if self._options.chunk is not None and self._options.chunk < 1:
             raise UsageError(f"chunk={self._options.chunk}: must be at least 1")
         check_root(self._root)
-        for folder in ociregistry.manifest_folders:
-            self._names.append(self._list(folder))
-        total = sum(map(len, self._names)) // DIGEST_BYTES
+        self._list_manifests()
+        total = self._to_read = sum(map(len, self._names)) // DIGEST_BYTES
         executor = open_executor(total)
         self._progress.start("scanning", total, "manifests")
         try:
@@ -270,9 +284,9 @@ class _Run:
                 if any(unread.fault.retry for unread in self._unread):
                     time.sleep(delay)
                     self._read_again(builder, executor)
-            self._measure(builder, executor)
         finally:
             self._progress.stop()
+        self._measure(builder, executor)
         faults = [unread for unread in self._unread if not unread.fault.vanished]
         return builder.finish(
             [(self._path(unread), unread.fault.reason) for unread in faults],
@@ -280,10 +294,20 @@ class _Run:
             len(self._unread) - len(faults),
         )
 
-    def _list(self, folder: str) -> bytes:
+    def _list_manifests(self) -> None:
+        progress = WhenSlow(self._progress)
+        progress.start("listing", None, "manifests")
+        try:
+            for folder in ociregistry.manifest_folders:
+                self._names.append(self._list(folder, progress))
+        finally:
+            progress.stop()
+
+    def _list(self, folder: str, progress: Progress) -> bytes:
         digests = bytearray()
         for part in _list_if_there(os.path.join(self._root, folder)):
             self._checkpoint()
+            progress.advance(len(part.digests) // DIGEST_BYTES)
             digests += part.digests
             self._foreign += [f"{folder}/{name}" for name in part.foreign]
         return bytes(digests)
@@ -320,11 +344,19 @@ class _Run:
     def _merge(self, builder: IndexBuilder, results: Iterable[ListingPart | ShardIndex]) -> None:
         """Merges what comes back, in any order."""
         blobs = bytearray()
+        listing = False
         for result in results:
             self._checkpoint()
             if isinstance(result, ShardIndex):
                 self._add(builder, result)
                 continue
+            if not self._to_read and not listing:
+                # All manifests are read, and a worker still lists the blobs.
+                listing = True
+                self._progress.stop()
+                self._progress.start("listing", None, "blobs")
+            if listing:
+                self._progress.advance(len(result.digests) // DIGEST_BYTES)
             blobs += result.digests
             self._foreign += [f"{ociregistry.blob_folder}/{name}" for name in result.foreign]
             if result.last:
@@ -349,6 +381,7 @@ class _Run:
                 else positions[fault.row]
             )
             self._unread.append(_Unread(folder, at, builder.digest_of(row), fault))
+        self._to_read -= len(rows)
         self._progress.advance(len(rows), sum(shard.file_sizes))
 
     def _read_again(self, builder: IndexBuilder, executor: Executor) -> None:
@@ -369,7 +402,8 @@ class _Run:
 
     def _measure(self, builder: IndexBuilder, executor: Executor) -> None:
         """Asks for the sizes of the blobs that no descriptor gives: the orphans."""
-        builder.set_sizes(_stat_blobs(self._root, builder.unsized_blobs(), executor))
+        names = builder.unsized_blobs()
+        builder.set_sizes(_stat_blobs(self._root, names, executor, self._progress))
 
     def _path(self, unread: _Unread) -> str:
         return f"{ociregistry.manifest_folders[unread.folder]}/{unread.digest.hex()}"

@@ -126,7 +126,7 @@ class _Run:
 
         index = self._index
         present = index.blob_digests[: index.blobs_present]
-        sizes = blob_file_sizes(index.root, present, self._executor)
+        sizes = blob_file_sizes(index.root, present, self._executor, self._progress)
         read = self._to_read(sizes)
         odd, content = self._read_blobs(read)
         nothing = np.empty(0, dtype=np.intp)

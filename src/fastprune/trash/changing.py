@@ -26,7 +26,7 @@ from fastprune.digests import Digests
 from fastprune.errors import TrashError
 from fastprune.layouts import ociregistry
 from fastprune.limits import Limits
-from fastprune.progress import NoProgress, Progress
+from fastprune.progress import NoProgress, Progress, WhenSlow
 from fastprune.refcounts import Mask
 from fastprune.report import Failure
 from fastprune.tasks import file_names
@@ -237,8 +237,8 @@ def planned_restore(
         progress: Is told how many files were looked for in the cache.
     """
     counts, size, kept = dict.fromkeys(KINDS, 0), 0, list[str]()
-    progress = progress or NoProgress()
-    progress.start("comparing", contents.files, "files")
+    slow = WhenSlow(progress)
+    slow.start("comparing", contents.files, "files")
     try:
         with opened_run(root, contents.run) as trash, opened_cache(root) as cache:
             _check_folders(contents, cache)
@@ -250,9 +250,9 @@ def planned_restore(
                         else:
                             counts[part.kind] += 1
                             size += bytes_of_file
-                    progress.advance(len(piece.batch.names))
+                    slow.advance(len(piece.batch.names))
     finally:
-        progress.stop()
+        slow.stop()
     return TrashReport(
         command="restore",
         root=root,

@@ -49,7 +49,7 @@ def read_run(
     path = trash_path(root, run)
     options = ScanOptions(max_manifest_bytes=max_manifest_bytes)
     index = scan_cache(path, lambda _: executor, options, progress=progress)
-    sizes = blob_file_sizes(path, index.blob_digests[: index.blobs_present], executor)
+    sizes = blob_file_sizes(path, index.blob_digests[: index.blobs_present], executor, progress)
     return RunContents(
         run=run,
         parts=tuple(part for part in _parts(index, sizes) if len(part.digests)),
