@@ -29,6 +29,8 @@ from fastprune.tasks import file_names, list_folder, open_folder
 _POLL_SECONDS = 0.2
 # To ask about a file costs as much as to list so many.
 _ENTRIES_PER_STAT = 3
+# Links of a path can lead round in a circle.
+_MOST_STEPS = 1_000
 _DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 
 
@@ -159,9 +161,25 @@ def _value_of(arguments: list[str], option: str) -> str | None:
 
 
 def _seen_from(process: Path, path: str) -> str:
-    if os.path.isabs(path):
-        return f"{process}/root{path}"
-    return f"{process}/cwd/{path}"
+    """Where a path of a process leads, in its own root: an absolute link in it, too."""
+    root = f"{process}/root"
+    at = root if os.path.isabs(path) else f"{process}/cwd"
+    ahead = path.split("/")
+    for _ in range(_MOST_STEPS):
+        if not ahead:
+            break
+        name = ahead.pop(0)
+        if name in ("", ".") or (name == ".." and at == root):
+            continue
+        try:
+            target = os.readlink(f"{at}/{name}")
+        except OSError:
+            at = f"{at}/{name}"
+            continue
+        if os.path.isabs(target):
+            at = root
+        ahead[:0] = target.split("/")
+    return at
 
 
 def _image_path_of(config_file: str) -> str | None:

@@ -7,13 +7,16 @@ imports typer. `main` is light: what a command needs is imported when it runs.
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
+from typing import cast
 
 
 def main() -> None:
     """The entry point of the program `fastprune`."""
     _open_closed_streams()
+    _buffer_stdout()
     if sys.argv[1:] == ["--version"]:
         # The question that scripts ask most; it needs no parser.
         from fastprune import __version__
@@ -45,3 +48,19 @@ def _open_closed_streams() -> None:
             mode = "r" if number == 0 else "w"
             stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
+
+
+def _buffer_stdout() -> None:
+    """Makes sure that stdout has a buffer, whatever PYTHONUNBUFFERED says.
+
+    Without one, Python writes once: what a signal or a full disk cuts off is lost, and it
+    doesn't tell (docs.python.org, RawIOBase.write).
+    """
+    stream = cast(io.TextIOWrapper, sys.stdout)
+    if not isinstance(getattr(stream, "buffer", None), io.RawIOBase):
+        return
+    encoding, errors = stream.encoding, stream.errors
+    raw = cast(io.RawIOBase, stream.detach())
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=encoding, errors=errors, line_buffering=raw.isatty()
+    )
