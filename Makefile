@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test tools check docs reference screenshots dist bench clean
+.PHONY: help demo test tools check docs reference screenshots browser-test page-screenshots chromium dist bench clean
 
 help:
 	@echo "make demo    install, then list and prune a copy of a real cache"
@@ -15,6 +15,8 @@ help:
 	@echo "make docs    the documentation as a site, in build/site"
 	@echo "make reference   write the pages that are made from the program, docs/reference/"
 	@echo "make screenshots   run the program in a terminal and draw it, docs/images/terminal/"
+	@echo "make browser-test   try the HTML report in Chromium, which root gets from Debian's packages"
+	@echo "make page-screenshots   pictures of the HTML report, docs/images/report/"
 	@echo "make dist    wheel and sdist in dist/, installed and tried in fresh environments"
 	@echo "make bench   a quick set of benchmarks (about two minutes)"
 	@echo "make clean   remove the virtual environment and caches"
@@ -60,6 +62,17 @@ reference: $(READY)
 
 screenshots: $(READY)
 	$(BIN)/python -m tools.screenshots
+
+browser-test: chromium
+	$(BIN)/python -m pytest tests/browser/check_page.py
+
+page-screenshots: chromium
+	$(BIN)/python -m tools.page_screenshots
+
+chromium: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group browser
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
 
 dist: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dist

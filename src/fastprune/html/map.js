@@ -75,7 +75,7 @@ function makeMap(report) {
     if (box.width > 34 && box.height > 15) {
       cell.append(element("span", "", {}, shortName(node, parent)));
     }
-    if (isFrame || (box.width > 66 && box.height > 34)) {
+    if (isFrame ? box.width > 150 : box.width > 66 && box.height > 34) {
       cell.append(element("span", "size", {}, bytes(node.b)));
     }
     cell.addEventListener("mouseenter", () => show(node));
