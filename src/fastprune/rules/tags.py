@@ -8,7 +8,6 @@ manifests that a tag meant before it was moved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,9 +18,10 @@ from fastprune.refcounts import Mask
 from fastprune.times import BAD_TIME, NO_TIME, Times
 
 _PIECE = 1 << 16
-_LATEST = b"latest"
+_LATEST = "latest"
 _NO_TAG = -1
 _NO_RANK = 2**62
+_NO_REPOSITORY = "@"
 
 Columns = tuple[NDArray[np.int64], Times, Times]
 """Of each tag a number for its repository, its creation and its last pull."""
@@ -117,33 +117,31 @@ def _split(index: CacheIndex, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np
     as one, which can only keep more.
     """
     repositories, names = np.empty((2, len(rows)), dtype=np.int64)
-    numbers: dict[bytes, int] = {}
-    for at, (repository, tag) in enumerate(_names(index, rows)):
-        if tag:
-            repositories[at] = numbers.setdefault(repository, len(numbers))
-            names[at] = hash(tag)
-        else:
-            repositories[at] = _NO_TAG
+    numbers: dict[str, int] = {}
+    for first in range(0, len(rows), _PIECE):
+        piece = slice(first, first + _PIECE)
+        split = _names(index, rows[piece])
+        repositories[piece] = [numbers.setdefault(name, len(numbers)) for name, _, _ in split]
+        names[piece] = [hash(tag) for _, _, tag in split]
+    # What has no tag was given one number for all.
+    repositories[repositories == numbers.get(_NO_REPOSITORY, _NO_TAG)] = _NO_TAG
     return repositories, names
 
 
-def _names(index: CacheIndex, rows: Rows) -> Iterator[tuple[bytes, bytes]]:
-    """Repository and tag of each row; no tag if the URL holds a digest, or what is to be one."""
-    pool = index.url_pool.data
-    for first in range(0, len(rows), _PIECE):
-        piece = rows[first : first + _PIECE]
-        starts = index.url_starts[piece]
-        ends = (starts + index.url_lengths[piece]).tolist()
-        for start, end in zip(starts.tolist(), ends, strict=True):
-            url = bytes(pool[start:end])
-            repository, colon, tag = url.rpartition(b":")
-            if b"@" in url:
-                yield url, b""
-            elif not colon or not tag or b"/" in tag:
-                # A colon before the last slash belongs to a port.
-                yield url.removesuffix(b":"), _LATEST
-            else:
-                yield repository, tag
+def _names(index: CacheIndex, rows: Rows) -> list[tuple[str, str, str]]:
+    """Repository, a colon and tag of each row.
+
+    A URL that holds a digest, or what is to be one, has no tag and no repository.
+    """
+    split = [url.rpartition(":") for url in index.urls(rows)]
+    for at, (repository, colon, tag) in enumerate(split):
+        if "@" in repository or "@" in tag:
+            split[at] = (_NO_REPOSITORY, "", "")
+        elif not colon or not tag or "/" in tag:
+            # A colon before the last slash belongs to a port.
+            url = repository + colon + tag
+            split[at] = (url.removesuffix(":"), ":", _LATEST)
+    return split
 
 
 def _ranks(index: CacheIndex, columns: Columns, examples: Rows) -> NDArray[np.int64]:
@@ -163,7 +161,8 @@ def _ranks(index: CacheIndex, columns: Columns, examples: Rows) -> NDArray[np.in
     edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]])))
     for first, last in edges.reshape(-1, 2).tolist():
         run = order[first : last + 1]
-        by_name = dict(zip(run.tolist(), _names(index, examples[run]), strict=True))
+        tags = (tag for _, _, tag in _names(index, examples[run]))
+        by_name = dict(zip(run.tolist(), tags, strict=True))
         order[first : last + 1] = sorted(by_name, key=by_name.__getitem__)
     # Now they ascend within each repository: the last is the newest.
     ends = np.searchsorted(repositories[order], repositories[order], side="right")
