@@ -230,10 +230,19 @@ def _verdict(plan: PrunePlan, row: int) -> Verdict:
             rule=rule or "",
         )
     if selection.meets[row]:
-        return Verdict(goes=False, reason=ENOUGH)
+        return _uncounted(plan, row)
     rules = len(plan.policy.rules)
     details = f"none of {format_count(rules, 'rule')} selects it" if rules else ""
     return Verdict(goes=False, reason=NOT_SELECTED, details=details)
+
+
+def _uncounted(plan: PrunePlan, row: int) -> Verdict:
+    """Of what meets every criterion: it was no candidate or not reached, as images were counted."""
+    lists = plan.index.child_parents[plan.index.child_rows == row]
+    staying = lists[~plan.removed[lists]]
+    if len(staying) and not plan.allow_broken:
+        return Verdict(goes=False, reason=NEEDED, because_of=int(staying[0]))
+    return Verdict(goes=False, reason=ENOUGH)
 
 
 def _policy_of(plan: PrunePlan, name: str | None) -> Policy:

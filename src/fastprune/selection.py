@@ -116,7 +116,8 @@ def select(
     selected = meets & ~spared
     if policy.count is None and not policy.has_size_target:
         return Selection(selected, kept_by, meets)
-    images, target = oldest_first(index, selected, pulls)[: policy.count], None
+    images = oldest_first(index, selected, spared, pulls, allow_broken=allow_broken)
+    images, target = images[: policy.count], None
     if policy.has_size_target:
         need = bytes_to_free(index, policy.max_bytes, policy.free_bytes)
         images, target = shortest_prefix(

@@ -140,7 +140,8 @@ def test_a_size_target_is_met_and_one_image_fewer_would_not_meet_it(
     need = _need(cache, target)
     rules = Rules(**target, keep_last=keep_last)
     staying = {cache.manifests[path] for path in kept(cache, rules)}
-    images = images_oldest_first(cache, meeting(cache, rules) - staying)
+    candidates = meeting(cache, rules) - staying
+    images = images_oldest_first(cache, candidates, staying, allow_broken=allow_broken)
     assert plan.selection is not None
     went = int(plan.selection.selected.sum())
     if plan.bytes_freed < need:

@@ -178,6 +178,28 @@ def test_a_child_is_no_image_of_its_own_and_goes_with_its_list(builder: CacheBui
     assert len(removed(index, Policy(free_bytes=8_000))) == 3
 
 
+def test_what_a_kept_list_needs_is_not_counted(builder: CacheBuilder) -> None:
+    child = builder.image("r/a:1", layers=[builder.blob(5_000)], pulled=OLDER)
+    builder.tag(child, f"r/a@sha256:{child}", pulled=OLDER)
+    builder.index("r/a:1", children=[child], created=NEW, pulled=OLDER)
+    builder.image("r/a:0", layers=[builder.blob(100)], created=OLD, pulled=NEW)
+    index = scan(builder.root)
+    # The child was pulled longest ago, but r/a:1 is kept and needs it.
+    for policy in (
+        Policy(patterns=(".",), keep_last=1, count=1),
+        Policy(keep_last=1, free_bytes=100),
+        Policy(keep_last=1, free_bytes=10**6),
+    ):
+        plan = make_plan(index, policy)
+        assert index.urls(plan.removed.nonzero()[0]) == ["r/a:0"]
+        assert not len(plan.protected)
+        (row,) = (row for row in range(len(index)) if index.digest_urls[row])
+        verdict = explain(index, row, plan).verdict
+        assert verdict is not None
+        assert (verdict.goes, verdict.reason) == (False, "needed-by-list")
+        assert index.url(verdict.because_of) == "r/a:1"
+
+
 def test_of_several_targets_the_largest_need_counts(builder: CacheBuilder) -> None:
     for tag in "12":
         builder.image(f"r/a:{tag}", layers=[builder.blob(1_000)], pulled=OLD)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.index import CacheIndex, Rows
-from fastprune.refcounts import Mask, owned_edges, references_of
+from fastprune.refcounts import Mask, expand, owned_edges, protect, references_of
 from fastprune.times import NO_TIME, Times
 
 _NEVER = 2**31 - 1
@@ -41,17 +41,26 @@ class SizeTarget:
     frees: int
 
 
-def oldest_first(index: CacheIndex, selected: Mask, pulls: Times) -> Rows:
-    """The selected images, those pulled longest ago first; children count as part of theirs.
+def oldest_first(
+    index: CacheIndex, selected: Mask, spared: Mask, pulls: Times, *, allow_broken: bool
+) -> Rows:
+    """The selected images that can go, those pulled longest ago first.
+
+    Children count as part of their lists. What would stay though everything selected went,
+    because a list that stays needs it, is no candidate: it would be counted in vain.
 
     Args:
         index: The cache.
         selected: bool (n,).
+        spared: bool (n,): see `expand`.
         pulls: int64 (n,): see `newest_pulls`.
+        allow_broken: Whether lists that stay may lose what they refer to.
     """
-    parents, children = owned_edges(index, np.flatnonzero(selected & index.is_list))
-    del parents
-    units = selected.copy()
+    going, _ = expand(index, selected, spared)
+    if not allow_broken:
+        going, _ = protect(index, going)
+    units = selected & going
+    _, children = owned_edges(index, np.flatnonzero(units & index.is_list))
     units[children] = False
     rows = np.flatnonzero(units)
     # Without any time they come last: unknown is not old. Ties go by row.
