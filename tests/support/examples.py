@@ -15,11 +15,13 @@ _ANYTHING = (
 
 def assert_shows(shown: list[str], printed: list[str], where: str) -> None:
     """Checks that lines are those printed, apart from what is another in every run."""
-    expected = "\n".join(map(_plain, shown))
-    pattern = re.escape(expected).replace(r"\.\.\.", ".*")
-    pattern = re.sub(r"(^|\n)\.\*(?=\n|$)", r"\1(?:[^\n]*\n?)*?", pattern)
-    text = "\n".join(map(_plain, printed))
-    assert re.fullmatch(pattern, text), f"{where}\nshown:\n{expected}\nprinted:\n{text}"
+    expected = [f"{_plain(line)}\n" for line in shown]
+    pattern = "".join(
+        r"(?:.*\n)*?" if line == "...\n" else re.escape(line).replace(r"\.\.\.", ".*")
+        for line in expected
+    )
+    text = "".join(f"{_plain(line)}\n" for line in printed)
+    assert re.fullmatch(pattern, text), f"{where}\nshown:\n{''.join(expected)}printed:\n{text}"
 
 
 def _plain(line: str) -> str:
