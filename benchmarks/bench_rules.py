@@ -76,13 +76,7 @@ def check_target(index: CacheIndex, share: float) -> str:
     left = bytes_left(index, np.flatnonzero(~plan.removed))
     if left > target:
         raise MeasureError(f"{left} bytes are left, which is more than {target}")
-    images = oldest_first(
-        index,
-        plan.selection.selected,
-        plan.selection.spared,
-        newest_pulls(index),
-        allow_broken=False,
-    )
+    images = oldest_first(index, plan.selection.selected, newest_pulls(index))
     fewer = plan.selection.selected.copy()
     fewer[images[-1]] = False
     removed, _ = protect(index, expand(index, fewer, plan.selection.spared)[0])

@@ -23,7 +23,7 @@ from fastprune.index import CacheIndex, Rows
 from fastprune.policy import NO_NAME, Policy, Rule
 from fastprune.refcounts import Mask, expand
 from fastprune.rules.ages import newest_pulls
-from fastprune.rules.sizing import bytes_to_free, oldest_first, shortest_prefix
+from fastprune.rules.sizing import able_to_go, bytes_to_free, oldest_first, shortest_prefix
 from fastprune.rules.tags import find_tags
 from fastprune.selection import Keep, Selection, keeping, matching, meeting, select
 from fastprune.times import Times
@@ -54,7 +54,11 @@ def select_by_policy(
     for number, rule in enumerate(policy.rules):
         met = meeting(index, rule.policy, pulls, tags)
         meets |= met
-        by_rule[_chosen(index, rule, met & ~spared, pulls) & (by_rule == NO_NAME)] = number
+        chosen = met & ~spared
+        if rule.policy.count is not None:
+            candidates = able_to_go(index, chosen, spared, allow_broken=allow_broken)
+            chosen = _oldest(index, candidates, rule.policy.count, pulls)
+        by_rule[chosen & (by_rule == NO_NAME)] = number
     selection = Selection(by_rule != NO_NAME, kept_by, meets, None, by_rule, kept_for)
     if not policy.has_size_target:
         return selection
@@ -72,12 +76,10 @@ def _scope(index: CacheIndex, rule: Rule) -> Mask:
     return scope
 
 
-def _chosen(index: CacheIndex, rule: Rule, candidates: Mask, pulls: Times) -> Mask:
-    """Of what meets a rule's criteria, what it selects: bool (n,)."""
-    if rule.policy.count is None:
-        return candidates
+def _oldest(index: CacheIndex, candidates: Mask, count: int, pulls: Times) -> Mask:
+    """Of some candidates the images that were pulled longest ago, bool (n,)."""
     chosen = np.zeros(len(index), dtype=bool)
-    chosen[oldest_first(index, candidates, pulls)[: rule.policy.count]] = True
+    chosen[oldest_first(index, candidates, pulls)[:count]] = True
     return chosen
 
 
@@ -93,13 +95,15 @@ def _until_the_target(
     """Adds what a size target needs besides what the rules select."""
     selected = selection.selected
     first = oldest_first(index, selected, pulls)
-    others = oldest_first(index, ~selection.spared, pulls)
+    spared = selection.spared
+    candidates = able_to_go(index, ~spared, spared, allow_broken=allow_broken)
+    others = oldest_first(index, candidates, pulls)
     images: Rows = np.concatenate([first, others[~selected[others]]])
     need = bytes_to_free(index, policy.max_bytes, policy.free_bytes)
     images, target = shortest_prefix(
         index,
         images,
-        selection.spared,
+        spared,
         need,
         allow_broken=allow_broken,
         held_blobs=held_blobs,

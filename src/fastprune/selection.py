@@ -21,7 +21,13 @@ from fastprune.refcounts import Mask
 from fastprune.rules.ages import before, newest_pulls, since
 from fastprune.rules.defects import broken, dangling
 from fastprune.rules.in_use import in_use
-from fastprune.rules.sizing import SizeTarget, bytes_to_free, oldest_first, shortest_prefix
+from fastprune.rules.sizing import (
+    SizeTarget,
+    able_to_go,
+    bytes_to_free,
+    oldest_first,
+    shortest_prefix,
+)
 from fastprune.rules.tags import Tags, find_tags
 from fastprune.shards import UrlMatch
 from fastprune.times import Times
@@ -116,8 +122,8 @@ def select(
     selected = meets & ~spared
     if policy.count is None and not policy.has_size_target:
         return Selection(selected, kept_by, meets)
-    images = oldest_first(index, selected, spared, pulls, allow_broken=allow_broken)
-    images, target = images[: policy.count], None
+    candidates = able_to_go(index, selected, spared, allow_broken=allow_broken)
+    images, target = oldest_first(index, candidates, pulls)[: policy.count], None
     if policy.has_size_target:
         need = bytes_to_free(index, policy.max_bytes, policy.free_bytes)
         images, target = shortest_prefix(

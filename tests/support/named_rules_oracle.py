@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .oracle import Cache, Manifest, Outcome, finder, removal
-from .rules_oracle import Rules, bytes_freed, images_oldest_first, kept, meeting, owned
+from .rules_oracle import Rules, able_to_go, bytes_freed, images_oldest_first, kept, meeting, owned
 
 SIZE_TARGET = "size-target"
 
@@ -35,6 +35,7 @@ def chosen_by_several(
     for name, rule in rules.items():
         candidates = meeting(cache, rule) - staying
         if rule.count is not None:
+            candidates = able_to_go(cache, candidates, staying, allow_broken=allow_broken)
             candidates = set(images_oldest_first(cache, candidates)[: rule.count])
         for one in candidates:
             found.setdefault(one.path, name)
@@ -42,8 +43,8 @@ def chosen_by_several(
         return found
     selected = {cache.manifests[path] for path in found}
     everything = set(cache.manifests.values())
-    oldest_first = images_oldest_first(cache, everything - staying)
-    others = [one for one in oldest_first if one not in selected]
+    able = able_to_go(cache, everything - staying, staying, allow_broken=allow_broken)
+    others = [one for one in images_oldest_first(cache, able) if one not in selected]
     total = removal(cache, (), (), skip_corrupt=True).total_bytes
     need = max(0 if whole.max_bytes is None else total - whole.max_bytes, whole.free_bytes or 0)
     while bytes_freed(cache, selected, staying, allow_broken=allow_broken) < need and others:

@@ -135,13 +135,17 @@ def meeting(cache: Cache, rules: Rules) -> set[Manifest]:
     return meets
 
 
-def images_oldest_first(
+def able_to_go(
     cache: Cache, candidates: set[Manifest], staying: set[Manifest], *, allow_broken: bool
-) -> list[Manifest]:
-    """Of candidates those that can go and that no other takes along, the oldest first."""
-    pulls = newest_pulls(cache)
+) -> set[Manifest]:
+    """The candidates that go if all of them do."""
     all_gone = removal(cache, candidates, staying, allow_broken=allow_broken, skip_corrupt=True)
-    candidates = {one for one in candidates if one.path in all_gone.removed}
+    return {one for one in candidates if one.path in all_gone.removed}
+
+
+def images_oldest_first(cache: Cache, candidates: set[Manifest]) -> list[Manifest]:
+    """Of candidates those that no other takes along, in the order in which they go."""
+    pulls = newest_pulls(cache)
     parts = {child for one in candidates if one.is_list for child in owned(cache, one)}
     return sorted(
         candidates - parts, key=lambda one: (pulls[one.path] == "", pulls[one.path], one.path)
@@ -154,8 +158,8 @@ def chosen(cache: Cache, rules: Rules, *, allow_broken: bool = False) -> set[Man
     candidates = meeting(cache, rules) - staying
     if rules.count is None and rules.max_bytes is None and rules.free_bytes is None:
         return candidates
-    images = images_oldest_first(cache, candidates, staying, allow_broken=allow_broken)
-    images = images[: rules.count]
+    candidates = able_to_go(cache, candidates, staying, allow_broken=allow_broken)
+    images = images_oldest_first(cache, candidates)[: rules.count]
     if rules.max_bytes is None and rules.free_bytes is None:
         return set(images)
     total = removal(cache, (), (), skip_corrupt=True).total_bytes

@@ -41,26 +41,33 @@ class SizeTarget:
     frees: int
 
 
-def oldest_first(
-    index: CacheIndex, selected: Mask, spared: Mask, pulls: Times, *, allow_broken: bool
-) -> Rows:
-    """The selected images that can go, those pulled longest ago first.
+def able_to_go(index: CacheIndex, selected: Mask, spared: Mask, *, allow_broken: bool) -> Mask:
+    """Which of the selected manifests go if all of them do, bool (n,).
 
-    Children count as part of their lists. What would stay though everything selected went,
-    because a list that stays needs it, is no candidate: it would be counted in vain.
+    The others would be counted in vain: a list that stays needs them in any case.
 
     Args:
         index: The cache.
         selected: bool (n,).
         spared: bool (n,): see `expand`.
-        pulls: int64 (n,): see `newest_pulls`.
         allow_broken: Whether lists that stay may lose what they refer to.
     """
     going, _ = expand(index, selected, spared)
     if not allow_broken:
         going, _ = protect(index, going)
-    units = selected & going
-    _, children = owned_edges(index, np.flatnonzero(units & index.is_list))
+    return selected & going
+
+
+def oldest_first(index: CacheIndex, selected: Mask, pulls: Times) -> Rows:
+    """The selected images, those pulled longest ago first; children count as part of theirs.
+
+    Args:
+        index: The cache.
+        selected: bool (n,).
+        pulls: int64 (n,): see `newest_pulls`.
+    """
+    _, children = owned_edges(index, np.flatnonzero(selected & index.is_list))
+    units = selected.copy()
     units[children] = False
     rows = np.flatnonzero(units)
     # Without any time they come last: unknown is not old. Ties go by row.
