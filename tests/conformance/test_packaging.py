@@ -145,7 +145,8 @@ def test_the_window_may_do_what_its_script_does() -> None:
 
 
 # A cluster as a folder: files named `server`, `prune` and `broken` hold for how many more
-# questions the server's pods and the prune's are there, and how many changes still fail.
+# questions the server's pods and the prune's are there, and how many changes still fail;
+# `working` for how many the prune has no outcome, `unreachable` and `undeletable` what fails.
 CLUSTER = r"""#!/bin/sh
 cd "$CLUSTER"
 ask() { # one less; fails at zero
@@ -154,11 +155,15 @@ ask() { # one less; fails at zero
 }
 echo "$*" >> calls
 case "$*" in
+  "get deployment/ociregistry "*) ! ask unreachable || exit 1 ;;
+esac
+case "$*" in
   *annotations.fastprune-replicas*) cat annotation 2>/dev/null || true ;;
   *spec.replicas*) printf 2 ;;
   "get pods --selector app=ociregistry"*) ! ask server || echo pod/ociregistry-1 ;;
   "get pods --selector job-name=fastprune-run"*) ! ask prune || echo pod/fastprune-run-1 ;;
   "get job fastprune-run"*) ask working || cat outcome ;;
+  "delete job "*) ! ask undeletable || exit 1 ;;
   "scale deployment/ociregistry --replicas=0") ;;
   "scale "*) ! ask broken || exit 1 ;;
 esac
@@ -227,7 +232,7 @@ def test_the_window_scales_down_prunes_and_scales_up(tmp_path: Path) -> None:
 def test_the_window_scales_up_when_the_prune_failed(tmp_path: Path) -> None:
     window = Window(tmp_path, outcome="Failed", prune="3")
     code, errors = window.end()
-    assert (code, "the prune failed" in errors) == (1, True)
+    assert (code, "the prune failed" in errors) == (3, True)
     assert window.calls()[-3:-1] == [CREATE, UP]
     # Not before the pod of the prune had ended.
     assert (tmp_path / "prune").read_text().strip() == "0"
@@ -236,7 +241,7 @@ def test_the_window_scales_up_when_the_prune_failed(tmp_path: Path) -> None:
 def test_the_window_scales_up_when_the_server_does_not_go(tmp_path: Path) -> None:
     window = Window(tmp_path, server="100000")
     code, errors = window.end()
-    assert (code, "pod/ociregistry-1" in errors) == (1, True)
+    assert (code, "pod/ociregistry-1" in errors) == (3, True)
     assert CREATE not in window.calls()
     assert window.calls()[-2] == UP
 
@@ -245,6 +250,18 @@ def test_the_window_tries_until_the_server_is_back(tmp_path: Path) -> None:
     window = Window(tmp_path, broken="4")
     assert window.end()[0] == 0
     assert window.calls().count(UP) == 5
+
+
+def test_a_window_after_a_lost_one_scales_up_though_the_cluster_is_slow_to_answer(
+    tmp_path: Path,
+) -> None:
+    state = {"annotation": "5", "working": "100000", "unreachable": "3", "undeletable": "3"}
+    window = Window(tmp_path, **state)
+    code, _ = window.end()
+    # Not the code of a failed prune: it is to be tried again.
+    assert code == 1
+    # The prune that the lost one left is ended before the server comes back.
+    assert window.calls()[:-1] == [DELETE] * 4 + ["scale deployment/ociregistry --replicas=5"]
 
 
 def test_a_window_that_is_stopped_ends_the_prune_before_it_scales_up(tmp_path: Path) -> None:
