@@ -20,16 +20,17 @@ from numpy.typing import NDArray
 
 from fastprune.digests import Digests, DigestTable, as_digests, sort_order
 from fastprune.layouts import ociregistry
-from fastprune.model import DIGEST_BYTES
+from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
 from fastprune.pools import Pool
-from fastprune.shards import ABSENT, TIME_CHARS, ShardIndex
-from fastprune.tasks import FileSizes
+from fastprune.shards import ABSENT, TIME_CHARS, ShardIndex, UrlForm
+from fastprune.tasks import FileSizes, file_names
 from fastprune.times import BAD_TIME, Times, format_times, parse_times
 
 Rows = NDArray[np.intp]
 """Positions of manifests or blobs."""
 
-_EXPECTED_URL_BYTES = 160
+_EXPECTED_URL_BYTES = 100
+_BEFORE_DIGEST = "@" + DIGEST_PREFIX
 _EXPECTED_BLOBS = 16
 _PIECE = 1 << 16
 _PARENT_SHIFT = 32
@@ -50,9 +51,11 @@ class CacheIndex:
         digests: uint8 (n, 32): the file names.
         kinds: uint8 (n,): values of `ManifestKind`.
         digest_urls: bool (n,): whether the URL is a digest URL.
+        own_digest_urls: bool (n,): whether the digest in it is that of the row. It isn't in
+            the pool then, nor is the `@` before it: in most caches that halves the pool.
         url_pool: uint8: all URLs in UTF-8, in no particular order.
         url_starts: int64 (n,): where a row's URL begins in the pool.
-        url_lengths: uint32 (n,): bytes of it.
+        url_lengths: uint32 (n,): bytes of it there.
         created: int64 (n,): see `fastprune.times`.
         pulled: int64 (n,): the same.
         odd_times: Malformed times as they were written: row -> (created, pulled).
@@ -86,6 +89,7 @@ class CacheIndex:
     digests: Digests
     kinds: NDArray[np.uint8]
     digest_urls: NDArray[np.bool_]
+    own_digest_urls: NDArray[np.bool_]
     url_pool: NDArray[np.uint8]
     url_starts: NDArray[np.int64]
     url_lengths: NDArray[np.uint32]
@@ -123,7 +127,10 @@ class CacheIndex:
     def url_bytes(self, row: int) -> bytes:
         """The image URL of a row, in UTF-8."""
         start = int(self.url_starts[row])
-        return self.url_pool[start : start + int(self.url_lengths[row])].tobytes()
+        pooled = self.url_pool[start : start + int(self.url_lengths[row])].tobytes()
+        if not self.own_digest_urls[row]:
+            return pooled
+        return pooled + f"{_BEFORE_DIGEST}{self.digests[row].tobytes().hex()}".encode()
 
     def url(self, row: int) -> str:
         """The image URL of a row."""
@@ -134,9 +141,16 @@ class CacheIndex:
         pool = self.url_pool.data
         starts = self.url_starts[rows]
         ends = (starts + self.url_lengths[rows]).tolist()
-        return [
+        urls = [
             str(pool[start:end], "utf-8") for start, end in zip(starts.tolist(), ends, strict=True)
         ]
+        own = np.flatnonzero(self.own_digest_urls[rows])
+        for first in range(0, len(own), _PIECE):
+            piece = own[first : first + _PIECE]
+            names = file_names(self.digests[rows[piece]].tobytes())
+            for at, name in zip(piece.tolist(), names, strict=True):
+                urls[at] += _BEFORE_DIGEST + name
+        return urls
 
     def folder(self, row: int) -> str:
         """The folder that a row's file is in."""
@@ -207,6 +221,7 @@ class IndexBuilder:
         self._columns: dict[str, NDArray[Any]] = {
             "kinds": np.full(rows, ABSENT, dtype=np.uint8),
             "digest_urls": np.zeros(rows, dtype=np.bool_),
+            "own_digest_urls": np.zeros(rows, dtype=np.bool_),
             "url_starts": np.zeros(rows, dtype=np.int64),
             "url_lengths": np.zeros(rows, dtype=np.uint32),
             "created": np.zeros(rows, dtype=np.int64),
@@ -258,7 +273,9 @@ class IndexBuilder:
         columns = self._columns
         lengths = np.frombuffer(shard.url_lengths, dtype=np.uint32)
         columns["kinds"][rows] = np.frombuffer(shard.kinds, dtype=np.uint8)
-        columns["digest_urls"][rows] = np.frombuffer(shard.digest_urls, dtype=np.bool_)
+        forms = np.frombuffer(shard.url_forms, dtype=np.uint8)
+        columns["digest_urls"][rows] = forms != UrlForm.TAG
+        columns["own_digest_urls"][rows] = forms == UrlForm.OWN_DIGEST
         columns["url_lengths"][rows] = lengths
         columns["url_starts"][rows] = len(self._url_pool) + _starts(lengths)
         self._url_pool.append(np.frombuffer(shard.url_bytes, dtype=np.uint8))

@@ -48,7 +48,7 @@ def repository_lengths(index: CacheIndex) -> NDArray[np.int64]:
     slash = np.maximum(_last_before(_places(index, "/"), ends), starts - 1)
     colon = _last_before(_places(index, ":"), ends)
     # A colon before the last slash belongs to a port.
-    tagged = np.where(colon > slash, colon, ends)
+    tagged = np.where((colon > slash) & ~index.own_digest_urls, colon, ends)
     lengths: NDArray[np.int64] = np.where(at < ends, at, tagged) - starts
     return lengths
 

@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from itertools import chain
 from typing import NamedTuple, TypeAlias
 
@@ -30,12 +31,21 @@ EMPTY_TIME = b"\xff" * TIME_CHARS
 UrlMatch: TypeAlias = "Callable[[Sequence[bytes]], array[int]]"
 
 _LINE_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES + 1
+_OWN_DIGEST_CHARS = len("@") + len(DIGEST_PREFIX) + 2 * DIGEST_BYTES
 _MAX_SIZE = 2**63 - 1
 ODD_TIME_CHARS = 64
 """Characters that are kept of a time that is not `TIME_CHARS` long."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
 _ABSENT_RECORD = ManifestRecord(ABSENT, "", "", "", "", [])
+
+
+class UrlForm(IntEnum):
+    """What a URL ends with. Most digest URLs name the digest of their own file."""
+
+    TAG = 0
+    DIGEST = 1
+    OWN_DIGEST = 2
 
 
 class Fault(NamedTuple):
@@ -75,9 +85,10 @@ class ShardIndex:
     Attributes:
         chunk: The number of the chunk, as it was asked for.
         kinds: uint8 a row; `ABSENT` where there is a fault.
-        digest_urls: uint8 a row: 1 where the URL is a digest URL.
-        url_bytes: The URLs in UTF-8, one after the other.
-        url_lengths: uint32 a row.
+        url_forms: uint8 a row: values of `UrlForm`.
+        url_bytes: The URLs in UTF-8, one after the other; of those that end with their own
+            digest, which is known from the name of the file, what is before it.
+        url_lengths: uint32 a row: bytes of these.
         created: `TIME_CHARS` ASCII characters a row, or `EMPTY_TIME`.
         pulled: The same.
         odd_times: Triples of row, column (0 created, 1 pulled) and the text that didn't fit.
@@ -94,7 +105,7 @@ class ShardIndex:
 
     chunk: int
     kinds: bytes
-    digest_urls: bytes
+    url_forms: bytes
     url_bytes: bytes
     url_lengths: array[int]
     created: bytes
@@ -114,14 +125,20 @@ class ChunkRecords:
     """The records of one chunk while it is being read, a slot per file.
 
     Slots that nothing was put into are absent in the shard that `pack` makes.
+
+    Attributes:
+        names: The file name of each slot.
+        faults: What could not be read or understood.
+        mismatches: Which files are not what their names say.
     """
 
-    __slots__ = ("_chunk", "_records", "_sizes", "faults", "mismatches")
+    __slots__ = ("_chunk", "_records", "_sizes", "faults", "mismatches", "names")
 
-    def __init__(self, chunk: int, rows: int) -> None:
+    def __init__(self, chunk: int, names: Sequence[str]) -> None:
         self._chunk = chunk
-        self._records = [_ABSENT_RECORD] * rows
-        self._sizes = array("I", bytes(4 * rows))
+        self.names = names
+        self._records = [_ABSENT_RECORD] * len(names)
+        self._sizes = array("I", bytes(4 * len(names)))
         self.faults: list[Fault] = []
         self.mismatches: list[Mismatch] = []
 
@@ -145,13 +162,15 @@ class ChunkRecords:
             packed = _pack_edges(self._records)
         kinds, urls, created, pulled, _, _ = zip(*self._records, strict=True)
         url_bytes = [url.encode() for url in urls]
+        forms = bytes(map(url_form, urls, self.names))
+        pooled = list(map(_without_own_digest, url_bytes, forms))
         odd_times: list[tuple[int, int, str]] = []
         return ShardIndex(
             chunk=self._chunk,
             kinds=bytes(kinds),
-            digest_urls=bytes(["@" in url and is_digest_url(url) for url in urls]),
-            url_bytes=b"".join(url_bytes),
-            url_lengths=array("I", map(len, url_bytes)),
+            url_forms=forms,
+            url_bytes=b"".join(pooled),
+            url_lengths=array("I", map(len, pooled)),
             created=_pack_times(created, 0, odd_times),
             pulled=_pack_times(pulled, 1, odd_times),
             odd_times=tuple(odd_times),
@@ -259,6 +278,24 @@ def is_digest_url(url: str) -> bool:
     """Whether a URL is `repository@sha256:<64 lower-case hex digits>`."""
     repository, _, digest = url.rpartition("@")
     return repository != "" and _DIGEST(digest) is not None
+
+
+def url_form(url: str, name: str) -> UrlForm:
+    """What a URL ends with.
+
+    Args:
+        url: The image URL.
+        name: The name of its file, 64 lower-case hex digits.
+    """
+    if "@" not in url:
+        return UrlForm.TAG
+    if url.endswith(f"@{DIGEST_PREFIX}{name}") and len(url) > _OWN_DIGEST_CHARS:
+        return UrlForm.OWN_DIGEST
+    return UrlForm.DIGEST if is_digest_url(url) else UrlForm.TAG
+
+
+def _without_own_digest(url: bytes, form: int) -> bytes:
+    return url[:-_OWN_DIGEST_CHARS] if form == UrlForm.OWN_DIGEST else url
 
 
 def pack_sizes(sizes: Sequence[int]) -> array[int]:

@@ -184,7 +184,7 @@ def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
     Raises:
         OSError: The folder can't be opened.
     """
-    records = ChunkRecords(task.chunk, len(task.digests) // DIGEST_BYTES)
+    records = ChunkRecords(task.chunk, file_names(task.digests))
     if task.check_names:
         _read_into(records, task, ociregistry.parse_with_upstream, _checking(records, task))
     else:
@@ -198,8 +198,7 @@ def _read_into(
     parse: Callable[[memoryview], Parsed],
     put: Callable[[int, Parsed, int], None],
 ) -> None:
-    names = file_names(task.digests)
-    reader = _reader(task.max_bytes)
+    names, reader = records.names, _reader(task.max_bytes)
     suspects: list[int] = []
     folder = open_folder(task.folder)
     try:

@@ -119,6 +119,8 @@ class Usage:
         if self.by is By.layer:
             digests = self.index.blob_digests[self.layers[groups]]
             return [digest.tobytes().hex() for digest in digests]
+        if self.by is By.image:
+            return self.index.urls(self.name_rows[groups])
         pool = self.index.url_pool.data
         starts = self.index.url_starts[self.name_rows[groups]]
         ends = starts + self.name_lengths[groups]

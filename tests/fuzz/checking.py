@@ -20,7 +20,7 @@ from fastprune.errors import CutOffError, ManifestError
 from fastprune.index import CacheIndex, IndexBuilder
 from fastprune.layouts import ManifestRecord, ociregistry
 from fastprune.scanner import MAX_MANIFEST_BYTES
-from fastprune.shards import ABSENT, ShardIndex, check_record
+from fastprune.shards import ABSENT, ShardIndex, UrlForm, check_record
 from fastprune.tasks import ReadTask, read_chunk
 
 NAME = bytes(range(1, 33))
@@ -95,8 +95,10 @@ class Checker:
         assert manifest.is_list or digests, "an image without references"
         assert list(shard.declared) == [sum(shard.sizes)]
         assert (shard.kinds[0] in (0, 2)) == manifest.is_list
-        assert shard.url_bytes.decode() == record.url == manifest.url
-        assert bool(shard.digest_urls[0]) == oracle.is_digest_url(manifest.url)
+        own_digest = shard.url_forms[0] == UrlForm.OWN_DIGEST
+        end = f"@sha256:{NAME.hex()}" if own_digest else ""
+        assert shard.url_bytes.decode() + end == record.url == manifest.url
+        assert (shard.url_forms[0] != UrlForm.TAG) == oracle.is_digest_url(manifest.url)
         assert list(shard.file_sizes) == [manifest.size]
         assert record.created == (manifest.created or "")
         assert record.pulled == (manifest.pulled or "")

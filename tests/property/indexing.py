@@ -53,13 +53,14 @@ def index_of(
     for folder, files in enumerate(listings):
         for first in range(0, len(files), chunk):
             some = files[first : first + chunk]
-            records = ChunkRecords(len(shards), len(some))
+            records = ChunkRecords(len(shards), [name for name, _ in some])
             for row, (_, manifest) in enumerate(some):
                 if manifest is not None:
                     position = first + row
                     records.put(row, _record(manifest, sizes), _file_size(position))
             positions = list(range(first, first + len(some)))
-            shards.append((folder, positions, records.pack(edges=True, match=match)))
+            shard = records.pack(edges=True, match=match)
+            shards.append((folder, positions, shard))
     shuffle(shards)
     for folder, positions, shard in shards:
         builder.add(shard, builder.rows_of(folder, positions))

@@ -101,7 +101,8 @@ def test_no_time_and_bad_times_have_no_text_and_sort_before_all_times() -> None:
 
 HEX = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGESTS = st.binary(min_size=32, max_size=32).map(lambda raw: "sha256:" + raw.hex())
-_A_DIGEST = "sha256:" + "0" * 64
+_A_NAME = "0" * 64
+_A_DIGEST = "sha256:" + _A_NAME
 # What is nearly a digest: something cut off, put in, or changed in one place.
 _WRONG = st.one_of(
     st.sampled_from(
@@ -172,7 +173,7 @@ _IMAGES = st.lists(st.lists(_VALUES, min_size=1, max_size=4), min_size=1, max_si
 def test_one_wrong_digest_makes_a_fault_of_its_manifest_and_of_no_other(
     images: list[list[object]], kind: int
 ) -> None:
-    records = ChunkRecords(0, len(images))
+    records = ChunkRecords(0, [_A_NAME] * len(images))
     for row, digests in enumerate(images):
         content = json.dumps(_holder(kind, digests)).encode()
         try:

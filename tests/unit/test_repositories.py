@@ -15,6 +15,7 @@ from tests.support.strategies import CacheSketch, ImageSketch
 from fastprune.index import CacheIndex
 from fastprune.model import Reference
 from fastprune.repositories import cut_to_segments, number_names, repository_lengths
+from fastprune.shards import UrlForm, url_form
 
 DIGEST = "sha256:" + "ab" * 32
 URLS = (
@@ -34,6 +35,10 @@ URLS = (
     "a//b:1",
     "quay.io/ünïcode/имя:1",
     "trailing/nul\0:1",
+    # The digests of their own files.
+    f"localhost:5000@sha256:{16:064x}",
+    f"localhost:5000/a/b@sha256:{17:064x}",
+    f"an@at/and:colon@sha256:{18:064x}",
 )
 
 
@@ -80,3 +85,31 @@ def test_equal_names_have_equal_numbers(urls: list[str]) -> None:
         index.url_bytes(int(found.rows[one]))[: found.lengths[one]].decode() for one in found.ids
     ]
     assert numbered == repositories
+
+
+OWN, OTHER = f"{0:064x}", f"{7:064x}"
+
+
+@pytest.mark.parametrize(
+    ("url", "form"),
+    [
+        (f"a/b@sha256:{OWN}", UrlForm.OWN_DIGEST),
+        (f"a:5000@sha256:{OWN}", UrlForm.OWN_DIGEST),
+        (f"a@b@sha256:{OWN}", UrlForm.OWN_DIGEST),
+        (f"é@sha256:{OWN}", UrlForm.OWN_DIGEST),
+        (f"a/b@sha256:{OTHER}", UrlForm.DIGEST),
+        (f"@sha256:{OWN}", UrlForm.TAG),
+        (f"a/b@sha256:{OWN[1:]}", UrlForm.TAG),
+        (f"a/b@sha512:{OWN}", UrlForm.TAG),
+        (f"a/b:{OWN}", UrlForm.TAG),
+        (OWN, UrlForm.TAG),
+        ("", UrlForm.TAG),
+    ],
+)
+def test_a_url_is_whole_though_its_own_digest_is_not_kept_twice(url: str, form: UrlForm) -> None:
+    assert url_form(url, OWN) == form
+    index = indexed([url, "z/y:1", f"z/y@sha256:{OTHER}"])
+    assert index.urls(np.arange(3)) == [url, "z/y:1", f"z/y@sha256:{OTHER}"]
+    assert index.url(0) == url
+    assert index.digest_urls.tolist() == [form != UrlForm.TAG, False, True]
+    assert (OWN.encode() in index.url_pool.tobytes()) == (OWN in url and form != UrlForm.OWN_DIGEST)
