@@ -19,6 +19,8 @@ Digests = NDArray[np.uint8]
 
 _WORDS = DIGEST_BYTES // 8
 _CROWDED = 64
+_BUCKETS = 16
+_BUCKET_SHIFT = 4
 
 
 def as_digests(raw: bytes | bytearray | memoryview) -> Digests:
@@ -72,13 +74,9 @@ class DigestTable:
     @classmethod
     def from_unsorted(cls, digests: Digests) -> DigestTable:
         """Makes a table of digests in any order, each of which may occur more than once."""
-        ordered = digests[sort_order(digests)]
-        words = _words(ordered)
-        alike = np.flatnonzero(words[1:, 0] == words[:-1, 0])
-        repeated = alike[(words[alike] == words[alike + 1]).all(axis=1)]
-        if len(repeated):
-            ordered = np.delete(ordered, repeated, axis=0)
-        return cls(ordered)
+        sorter = DigestSorter()
+        sorter.add(digests)
+        return sorter.table()
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -122,3 +120,47 @@ class DigestTable:
             )
         prefixes = (keys >> self._shift).astype(np.intp)
         return self._fanout[prefixes].astype(np.int64), self._fanout[prefixes + 1].astype(np.int64)
+
+
+class DigestSorter:
+    """Collects digests, and makes a table of them in hardly more memory than they take.
+
+    They are put into buckets by their first bits as they come. In the end each bucket is
+    sorted by itself, and goes as soon as it lies in the table.
+    """
+
+    __slots__ = ("_buckets",)
+
+    def __init__(self) -> None:
+        """Holds nothing yet."""
+        self._buckets = [bytearray() for _ in range(_BUCKETS)]
+
+    def add(self, digests: Digests) -> None:
+        """Takes digests, uint8 (n, 32), in any order and with repetitions."""
+        heads = digests[:, 0] >> _BUCKET_SHIFT
+        order = np.argsort(heads, kind="stable")
+        digests, heads = digests[order], heads[order]
+        bounds = np.searchsorted(heads, np.arange(_BUCKETS + 1)).tolist()
+        for bucket, first, last in zip(self._buckets, bounds, bounds[1:], strict=False):
+            bucket.extend(digests[first:last].tobytes())
+
+    def table(self) -> DigestTable:
+        """Makes the table, once; the sorter is empty afterwards."""
+        ordered = np.empty(sum(map(len, self._buckets)), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+        count = 0
+        for number, bucket in enumerate(self._buckets):
+            self._buckets[number] = bytearray()
+            some = _distinct(as_digests(bucket))
+            ordered[count : count + len(some)] = some
+            count += len(some)
+            del bucket, some
+        return DigestTable(ordered[:count])
+
+
+def _distinct(digests: Digests) -> Digests:
+    """Sorts digests, and leaves out those that are repeated."""
+    ordered = digests[sort_order(digests)]
+    words = _words(ordered)
+    alike = np.flatnonzero(words[1:, 0] == words[:-1, 0])
+    repeated = alike[(words[alike] == words[alike + 1]).all(axis=1)]
+    return np.delete(ordered, repeated, axis=0) if len(repeated) else ordered

@@ -252,9 +252,9 @@ class IndexBuilder:
         name: bytes = self._digests[row].tobytes()
         return name
 
-    def set_blobs(self, raw: bytes | bytearray) -> None:
+    def set_blobs(self, blobs: DigestTable) -> None:
         """Takes the names in blobs/, once; shards may have been added before."""
-        self._blobs = DigestTable.from_unsorted(as_digests(raw))
+        self._blobs = blobs
         self._blob_sizes = np.full(len(self._blobs), UNKNOWN_SIZE, dtype=np.int64)
         digests = self._unresolved[0].array().reshape(-1, DIGEST_BYTES)
         sizes = self._unresolved[1].array()
@@ -366,7 +366,7 @@ class IndexBuilder:
             vanished: How many files were gone when they were to be read.
         """
         if self._blobs is None:
-            self.set_blobs(b"")
+            self.set_blobs(DigestTable.from_unsorted(as_digests(b"")))
         assert self._blobs is not None
         blob_ids = self._blob_ids.array()
         blob_digests, blob_sizes = self._blobs.digests, self._blob_sizes

@@ -343,7 +343,9 @@ class _Run:
 
     def _merge(self, builder: IndexBuilder, results: Iterable[ListingPart | ShardIndex]) -> None:
         """Merges what comes back, in any order."""
-        blobs = bytearray()
+        from fastprune.digests import DigestSorter, as_digests
+
+        blobs = DigestSorter()
         listing = False
         for result in results:
             self._checkpoint()
@@ -357,12 +359,11 @@ class _Run:
                 self._progress.start("listing", None, "blobs")
             if listing:
                 self._progress.advance(len(result.digests) // DIGEST_BYTES)
-            blobs += result.digests
+            blobs.add(as_digests(result.digests))
             self._foreign += [f"{ociregistry.blob_folder}/{name}" for name in result.foreign]
             if result.last:
-                builder.set_blobs(blobs)
+                builder.set_blobs(blobs.table())
                 self._blobs_listed = True
-                blobs = bytearray()
 
     def _check_whole(self) -> None:
         """A part of a scan must never be taken for the whole."""

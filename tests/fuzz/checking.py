@@ -16,6 +16,7 @@ from tests.support import oracle
 
 from fastprune import deleter, execution
 from fastprune.deleter import Expected
+from fastprune.digests import DigestTable, as_digests
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.index import CacheIndex, IndexBuilder
 from fastprune.layouts import ManifestRecord, ociregistry
@@ -106,7 +107,7 @@ class Checker:
     def _index(self, shard: ShardIndex) -> CacheIndex:
         builder = IndexBuilder(str(self._root), 0.0, [NAME, b""], _PATTERNS, edges=True)
         # One of the blobs is there, the others are missing.
-        builder.set_blobs(shard.digests[:32])
+        builder.set_blobs(DigestTable.from_unsorted(as_digests(shard.digests[:32])))
         builder.add(shard, builder.rows_of(0, slice(0, 1)))
         return builder.finish([], [], 0)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from tests.support.oracle import Cache, Manifest
 from tests.support.strategies import CacheSketch, ImageSketch, ListSketch
 
-from fastprune.digests import as_digests
+from fastprune.digests import DigestTable, as_digests
 from fastprune.index import CacheIndex, IndexBuilder
 from fastprune.layouts import ManifestRecord
 from fastprune.patterns import UrlMatcher
@@ -47,7 +47,8 @@ def index_of(
     listings = [_files(sketch, folder) for folder in FOLDERS]
     names = [b"".join(bytes.fromhex(name) for name, _ in files) for files in listings]
     builder = IndexBuilder("cache", 0.0, names, pattern_sets, edges=True)
-    builder.set_blobs(b"".join(bytes.fromhex(name) for name, _ in sketch.blobs))
+    blobs = b"".join(bytes.fromhex(name) for name, _ in sketch.blobs)
+    builder.set_blobs(DigestTable.from_unsorted(as_digests(blobs)))
     match = UrlMatcher(pattern_sets).match if pattern_sets else None
     shards: list[tuple[int, list[int], ShardIndex]] = []
     for folder, files in enumerate(listings):

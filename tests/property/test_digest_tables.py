@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.property.profile import examples
 
-from fastprune.digests import DigestTable, as_digests, sort_order
+from fastprune.digests import DigestSorter, DigestTable, as_digests, sort_order
 from fastprune.model import DIGEST_BYTES
 
 # The first eight bytes are what a table looks for first: few of them, and neighbours.
@@ -75,3 +75,13 @@ def test_an_empty_table_holds_nothing_and_an_empty_question_finds_nothing() -> N
     check([], [])
     check([], [bytes(DIGEST_BYTES)])
     check([bytes(DIGEST_BYTES)], [])
+
+
+@examples(100)
+@given(parts=st.lists(st.lists(DIGESTS, max_size=20), max_size=5))
+def test_digests_that_come_in_parts_are_sorted_as_a_whole(parts: list[list[bytes]]) -> None:
+    sorter = DigestSorter()
+    for part in parts:
+        sorter.add(as_digests(b"".join(part)))
+    expected = sorted({digest for part in parts for digest in part})
+    assert sorter.table().digests.tobytes() == b"".join(expected)

@@ -25,6 +25,7 @@ import anyio
 import anyio.to_thread
 
 from fastprune.deleter import Unlinker
+from fastprune.digests import DigestTable, as_digests
 from fastprune.errors import FastpruneError
 from fastprune.execution import carry_out
 from fastprune.index import IndexBuilder
@@ -232,7 +233,7 @@ def _orphans(root: str, digests: Sequence[bytes]) -> PrunePlan:
     """The plan to delete some blobs of a cache without manifests."""
     nothing = [b"" for _ in ociregistry.manifest_folders]
     builder = IndexBuilder(root, 0, nothing, (), edges=True)
-    builder.set_blobs(b"".join(digests))
+    builder.set_blobs(DigestTable.from_unsorted(as_digests(b"".join(digests))))
     sizes = array("q", [FILE_BYTES]) * len(digests)
     builder.set_sizes([FileSizes(0, sizes)])
     return make_plan(builder.finish((), (), 0), Policy(orphans_only=True))
