@@ -91,7 +91,7 @@ class DurationError(FastpruneError):
     """The time that was given ran out before anything was removed."""
 
     exit_code = 3
-    hint = "nothing was deleted"
+    hint = "nothing was deleted; give it more time with --max-duration"
 
 
 class TrashError(FastpruneError):

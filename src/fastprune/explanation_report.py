@@ -16,6 +16,7 @@ from fastprune.index import CacheIndex
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.quantities import format_bytes, format_count, format_seconds
 from fastprune.refcounts import NOBODY
+from fastprune.style import Paint, Style, plain
 from fastprune.text import printable
 from fastprune.times import BAD_TIME, format_times
 
@@ -43,7 +44,9 @@ _VERDICTS = {
 }
 
 
-def text_lines(explanation: Explanation, *, now: int, most: int, width: int = 80) -> Iterator[str]:
+def text_lines(
+    explanation: Explanation, *, now: int, most: int, width: int = 80, paint: Paint = plain
+) -> Iterator[str]:
     """The explanation as lines of text.
 
     Args:
@@ -51,6 +54,7 @@ def text_lines(explanation: Explanation, *, now: int, most: int, width: int = 80
         now: Seconds on the server's clock, as of `fastprune.times`.
         most: How many names of each sort to show.
         width: Columns of the terminal.
+        paint: Gives the name, and whether it would go, their looks.
     """
 
     def named(lines: list[str]) -> Iterator[str]:
@@ -61,7 +65,7 @@ def text_lines(explanation: Explanation, *, now: int, most: int, width: int = 80
 
     index, row = explanation.index, explanation.row
     rows = np.array([row])
-    yield printable(index.url(row))
+    yield paint(Style.HEADING, printable(index.url(row)))
     yield f"Kind: {_KINDS[ManifestKind(int(index.kinds[row]))]}"
     yield f"File: {index.path(row)}"
     created, pulled = index.created_texts(rows)[0], index.pulled_texts(rows)[0]
@@ -98,7 +102,8 @@ def text_lines(explanation: Explanation, *, now: int, most: int, width: int = 80
         f"{format_count(len(explanation.own.ids), 'blob')})"
     )
     if explanation.verdict is not None:
-        yield f"This prune: {_verdict(explanation.verdict)}"
+        style = Style.GOES if explanation.verdict.goes else Style.STAYS
+        yield f"This prune: {paint(style, _verdict(explanation.verdict))}"
         if explanation.verdict.because_of != NOBODY:
             yield from named(_urls(index, [explanation.verdict.because_of]))
 

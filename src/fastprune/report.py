@@ -19,6 +19,7 @@ from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan import LeftOut, PrunePlan
 from fastprune.quantities import format_bytes, format_seconds
 from fastprune.selection import Keep
+from fastprune.style import Paint, Style, plain
 from fastprune.text import printable
 
 JSON_VERSION = 1
@@ -133,25 +134,26 @@ def planned_report(plan: PrunePlan, *, trash: bool = False) -> PruneReport:
     )
 
 
-def text_lines(report: PruneReport, *, summary: bool) -> Iterator[str]:
+def text_lines(report: PruneReport, *, summary: bool, paint: Paint = plain) -> Iterator[str]:
     """The report as lines of text.
 
     Args:
         report: What was done.
         summary: Leave out the line of each manifest and blob.
+        paint: Gives headings, and what went wrong, their looks.
     """
     if not summary:
         mark = " (dry run)" if report.dry_run else ""
         index = report.plan.index
-        yield f"Prune manifests{mark}:"
+        yield paint(Style.HEADING, f"Prune manifests{mark}:")
         yield from sorted(map(printable, index.urls(report.manifests)))
-        yield f"Prune blobs{mark}:"
+        yield paint(Style.HEADING, f"Prune blobs{mark}:")
         # Ids are in the order of the digests.
         yield from (digest.tobytes().hex() for digest in index.blob_digests[report.blobs])
         if report.plan.left_out:
-            yield "Left out of the saved plan:"
+            yield paint(Style.HEADING, "Left out of the saved plan:")
             yield from sorted(map(_left_line, report.plan.left_out))
-    yield from _totals(report)
+    yield from _totals(report, paint)
 
 
 def _left_line(left: LeftOut) -> str:
@@ -159,7 +161,7 @@ def _left_line(left: LeftOut) -> str:
     return f"{printable(left.url or left.path)}: {left.reason}{cause}"
 
 
-def _totals(report: PruneReport) -> Iterator[str]:
+def _totals(report: PruneReport, paint: Paint) -> Iterator[str]:
     manifests = len(report.lists) + len(report.images)
     verb = "moved to the trash" if report.trash else "freed"
     done = f"would be {verb}" if report.dry_run else verb
@@ -175,17 +177,18 @@ def _totals(report: PruneReport) -> Iterator[str]:
         yield f"By rule: {_counted(by_rule)}"
     yield from _kept_totals(report)
     if report.plan.left_out:
-        yield f"Left out of the saved plan: {len(report.plan.left_out)}"
+        yield paint(Style.WARNING, f"Left out of the saved plan: {len(report.plan.left_out)}")
     if gone := report.already_gone + report.plan.gone:
         yield f"Already gone: {gone}"
     if report.changed:
-        yield f"Changed since the scan, left alone: {len(report.changed)}"
+        yield paint(Style.WARNING, f"Changed since the scan, left alone: {len(report.changed)}")
     if report.failures:
-        yield f"Failed: {len(report.failures)}"
+        yield paint(Style.ERROR, f"Failed: {len(report.failures)}")
     if report.stopped:
-        yield f"Stopped: {report.stopped}; files left to remove: {report.left}"
+        stopped = f"Stopped: {report.stopped}; files left to remove: {report.left}"
+        yield paint(Style.WARNING, stopped)
     for one in report.exceeded:
-        yield f"Would be refused: {one.text}"
+        yield paint(Style.ERROR, f"Would be refused: {one.text}")
     yield f"Time: {format_seconds(sum(report.seconds.values()))}"
     if report.estimate is not None:
         yield from report.estimate.lines

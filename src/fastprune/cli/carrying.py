@@ -32,6 +32,7 @@ from fastprune.pipeline import TimedPlan, refuse_servers
 from fastprune.quantities import format_bytes, format_count, parse_duration
 from fastprune.runs import RUN_ID_RANDOM_BYTES, make_run_id
 from fastprune.scanner import check_root
+from fastprune.style import Paint
 
 if TYPE_CHECKING:
     from fastprune.plan import PrunePlan
@@ -89,7 +90,7 @@ def carry_out(
         warn_of_servers(session.image_path)
     if page is not None:
         write_plan_page(page, report.plan, command, zone)
-    print_report(report, command, form=pruning.form, summary=pruning.summary)
+    print_report(report, command, form=pruning.form, summary=pruning.summary, paint=session.paint)
     if report.exceeded:
         say_error(DeleteLimitError(report.exceeded))
     return code
@@ -251,7 +252,9 @@ def _say_problems(report: PruneReport) -> None:
         )
 
 
-def print_report(report: PruneReport, command: str, *, form: str, summary: bool) -> None:
+def print_report(
+    report: PruneReport, command: str, *, form: str, summary: bool, paint: Paint
+) -> None:
     """Prints a report.
 
     Args:
@@ -259,10 +262,11 @@ def print_report(report: PruneReport, command: str, *, form: str, summary: bool)
         command: The name of the command.
         form: text or json.
         summary: Leave out the line of each manifest and blob.
+        paint: Gives text its looks.
     """
     from fastprune.report import as_document, text_lines
 
     if form == "json":
         write_json(as_document(report, summary=summary) | {"command": command})
     else:
-        write(text_lines(report, summary=summary))
+        write(text_lines(report, summary=summary, paint=paint))

@@ -80,7 +80,14 @@ def explain(
         write_json(as_document(explanation, most=limit))
     else:
         width = terminal_width()
-        write(text_lines(explanation, now=timegm(clock.timetuple()), most=limit, width=width))
+        lines = text_lines(
+            explanation,
+            now=timegm(clock.timetuple()),
+            most=limit,
+            width=width,
+            paint=session.paint,
+        )
+        write(lines)
     return 0
 
 

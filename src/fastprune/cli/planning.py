@@ -100,7 +100,7 @@ def _print_totals(
     warn_of_shortfall(report)
     report = with_estimate(report, session)
     if output != STDOUT:
-        print_report(report, "plan", form=form, summary=True)
+        print_report(report, "plan", form=form, summary=True, paint=session.paint)
     elif not session.quiet:
         print("\n".join(text_lines(report, summary=True)), file=sys.stderr)
 

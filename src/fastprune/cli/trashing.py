@@ -44,7 +44,7 @@ def print_trash(options: GlobalOptions, listing: ListOptions) -> int:
     if listing.form == "json":
         write_json(list_document(session.image_path, runs, found.foreign))
     else:
-        write(list_lines(runs))
+        write(list_lines(runs, session.paint))
     return 0
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastprune.estimates import RunEstimate
-from fastprune.quantities import format_bytes, format_seconds
+from fastprune.quantities import bytes_cell, format_bytes, format_seconds
 from fastprune.report import Failure
 from fastprune.runs import run_time
+from fastprune.style import Paint, Style, plain
 from fastprune.trash.model import KINDS, RunContents
 
 JSON_VERSION = 1
@@ -116,10 +117,14 @@ def report_document(report: TrashReport) -> dict[str, Any]:
     }
 
 
-def list_lines(runs: Sequence[RunContents]) -> Iterator[str]:
+def list_lines(runs: Sequence[RunContents], paint: Paint = plain) -> Iterator[str]:
     """The runs as a table, whose columns are as wide as they need to be.
 
     The column of unreadable manifests is there if some run has any: a repair moved them.
+
+    Args:
+        runs: What they hold.
+        paint: Gives the heading its looks.
     """
     if not runs:
         return
@@ -128,15 +133,16 @@ def list_lines(runs: Sequence[RunContents]) -> Iterator[str]:
     cells = [("RUN", "MOVED", *columns, "SIZE")]
     cells += [_cells(contents, columns.values()) for contents in runs]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
+    for number, row in enumerate(cells):
         padded = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
         padded += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        yield "  ".join(padded)
+        line = "  ".join(padded)
+        yield line if number else paint(Style.HEADING, line)
 
 
 def _cells(contents: RunContents, kinds: Iterable[str]) -> tuple[str, ...]:
-    numbers = [str(contents.count(kind)) for kind in kinds]
-    return (contents.run, _moved_at(contents.run), *numbers, format_bytes(contents.size))
+    numbers = [f"{contents.count(kind):,}" for kind in kinds]
+    return (contents.run, _moved_at(contents.run), *numbers, bytes_cell(contents.size))
 
 
 def list_document(root: str, runs: Sequence[RunContents], foreign: Sequence[str]) -> dict[str, Any]:
