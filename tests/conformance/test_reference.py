@@ -54,6 +54,17 @@ def test_a_page_that_is_generated_is_in_the_navigation() -> None:
             assert str(Path(path).relative_to("docs")) in navigation
 
 
+@pytest.mark.parametrize(
+    "page",
+    [*sorted(ROOT.glob("*.md")), ROOT / "benchmarks" / "README.md"],
+    ids=str,
+)
+def test_what_a_page_beside_the_site_links_to_is_there(page: Path) -> None:
+    # mkdocs checks those of the site.
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 def command_lines() -> Iterator[tuple[str, str]]:
     """Every command line of fastprune in a page: those in blocks, and those in the text."""
     for page in PAGES:
