@@ -54,6 +54,15 @@ def test_a_page_that_is_generated_is_in_the_navigation() -> None:
             assert str(Path(path).relative_to("docs")) in navigation
 
 
+def test_a_warning_about_the_site_ends_make_test() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (line,) = [line for line in makefile.splitlines() if "mkdocs build" in line]
+    assert "--strict" in line
+    # Then mkdocs does not count warnings, and nothing is strict.
+    assert "--quiet" not in line
+    assert "-q" not in line.split()
+
+
 @pytest.mark.parametrize(
     "page",
     [*sorted(ROOT.glob("*.md")), ROOT / "benchmarks" / "README.md"],
