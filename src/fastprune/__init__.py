@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fastprune.plans import load_plan, save_plan
     from fastprune.policy import Policy, Rule
     from fastprune.progress import Progress
+    from fastprune.references import parse_references
     from fastprune.repair_report import RepairReport
     from fastprune.replanning import replan
     from fastprune.report import PruneReport
@@ -79,6 +80,7 @@ _HOMES = {
     "plans": ("load_plan", "save_plan"),
     "policy": ("Policy", "Rule"),
     "progress": ("Progress",),
+    "references": ("parse_references",),
     "replanning": ("replan",),
     "repair_report": ("RepairReport",),
     "report": ("PruneReport",),
@@ -133,6 +135,7 @@ __all__ = (
     "load_plan",
     "make_plan",
     "make_run_id",
+    "parse_references",
     "prune",
     "repair",
     "replan",

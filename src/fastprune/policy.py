@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from fastprune.errors import UsageError
+from fastprune.model import DIGEST_PREFIX
 from fastprune.wallclock import parse_time
 
 SIZE_TARGET = "size-target"
@@ -126,6 +127,7 @@ class Policy:
         numbers = (self.count, self.keep_last)
         return (
             any(value is not None for value in (*times, *numbers))
+            or any(DIGEST_PREFIX in reference for reference in self.keep_references)
             or self.dangling
             or self.broken
             or self.has_size_target
@@ -155,6 +157,18 @@ class Policy:
         for text in (self.created_before, self.pulled_before, self.keep_since):
             if text is not None and parse_time(text) is None:
                 raise UsageError(f"not a date and time: {text!r}; write YYYY-MM-DDTHH:MM:SS")
+        if self.keep_references:
+            self._check_references()
+
+    def _check_references(self) -> None:
+        from fastprune.references import parse_reference
+
+        for text in self.keep_references:
+            # A short name would match nothing, and so keep nothing.
+            if text not in parse_reference(text):
+                raise UsageError(
+                    f"not a reference in full: {text!r}; parse_references completes it"
+                )
 
     def _nothing_selected(self) -> str:
         if self.exclude or self.keep_since is not None or self.keep_references:

@@ -225,7 +225,8 @@ def _newest_tags(cache: Cache, rules: Rules) -> set[tuple[str, str] | None]:
 
 def _means(reference: str, manifest: Manifest) -> bool:
     if is_digest(reference):
-        return manifest.digest == reference.removeprefix("sha256:")
+        # Or that of the config, which comes last.
+        return reference.removeprefix("sha256:") in (manifest.digest, *manifest.blobs[-1:])
     tag = _tag(manifest.url)
     if tag is None:
         return False

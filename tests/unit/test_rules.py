@@ -87,14 +87,14 @@ def test_an_untagged_url_is_that_of_latest(builder: CacheBuilder) -> None:
 
 def test_what_is_kept_keeps_its_children_though_they_are_selected(builder: CacheBuilder) -> None:
     blob = builder.blob(10)
-    child = builder.image("r/a:1", layers=[blob])
-    builder.tag(child, f"r/a@sha256:{child}")
-    builder.index("r/a:1", children=[child])
+    child = builder.image("r.io/a:1", layers=[blob])
+    builder.tag(child, f"r.io/a@sha256:{child}")
+    builder.index("r.io/a:1", children=[child])
     index = scan(builder.root)
     for policy in (
-        Policy(patterns=("r/a@",), keep_last=1),
-        Policy(patterns=("r/a@",), keep_references=("r/a:1",)),
-        Policy(patterns=("r/a@",), exclude=(":1$",)),
+        Policy(patterns=("r.io/a@",), keep_last=1),
+        Policy(patterns=("r.io/a@",), keep_references=("r.io/a:1",)),
+        Policy(patterns=("r.io/a@",), exclude=(":1$",)),
     ):
         plan = make_plan(index, policy)
         assert not plan.removed.any()
@@ -106,9 +106,21 @@ def test_a_digest_in_use_keeps_its_files_wherever_they_are(builder: CacheBuilder
     builder.tag(digest, "other/name:2")
     builder.image("r/b:1")
     index = scan(builder.root)
-    policy = Policy(patterns=(".",), keep_references=(f"x/y@sha256:{digest}",))
+    policy = Policy(patterns=(".",), keep_references=(f"docker.io/x/y@sha256:{digest}",))
     assert removed(index, policy) == ["r/b:1"]
     assert sorted(select(index, policy).kept_by.tolist()) == [0, Keep.IN_USE, Keep.IN_USE]
+
+
+def test_a_digest_in_use_may_be_that_of_a_config(builder: CacheBuilder) -> None:
+    layer, config = builder.blob(10), builder.blob(20)
+    builder.image("r/a:1", layers=[layer], config=config)
+    builder.image("r/a:2", layers=[layer, config])
+    lost = "ab" * 32
+    builder.image("r/b:1", layers=[layer], config=lost)
+    index = scan(builder.root)
+    policy = Policy(patterns=(".",), keep_references=(f"sha256:{config}", f"sha256:{lost}"))
+    # As a layer it says nothing of an image.
+    assert removed(index, policy) == ["r/a:2"]
 
 
 @pytest.mark.parametrize("url", ["docker.io/nginx", "docker.io/library/nginx:latest"])
@@ -224,12 +236,14 @@ def test_a_target_that_is_out_of_reach_takes_all_that_may_go(builder: CacheBuild
     ("policy", "message"),
     [
         (Policy(keep_since=OLD), "only say what to keep"),
-        (Policy(keep_references=("r/a:1",)), "only say what to keep"),
+        (Policy(keep_references=("r.io/a:1",)), "only say what to keep"),
         (Policy(exclude=("x",)), "only say what to keep"),
         (Policy(keep_last=0), "--keep-last 0: must be at least 1"),
         (Policy(max_bytes=-1), "--max-size -1: can't be negative"),
         (Policy(free_bytes=-1), "--free -1: can't be negative"),
         (Policy(patterns=("x",), keep_since="yesterday"), "not a date and time"),
+        (Policy(patterns=("x",), keep_references=("nginx",)), "not a reference in full: 'nginx'"),
+        (Policy(patterns=("x",), keep_references=("a b",)), "not a reference in full: 'a b'"),
         (Policy(orphans_only=True, keep_last=1), "can't be combined"),
     ],
 )

@@ -21,24 +21,41 @@ _PIECE = 1 << 16
 def in_use(index: CacheIndex, references: tuple[str, ...]) -> Mask:
     """Which manifests any of the references means, by name or by digest, bool (n,).
 
-    A digest means the files of that name, in whichever folder and repository they are.
+    A digest means the files of that name, in whichever folder and repository they are, and
+    the images whose config it is: that is what some container runtimes call the image's id.
 
     Args:
-        index: The cache.
+        index: The cache; with edges if any reference holds a digest.
         references: As `parse_references` gives them.
     """
     meant = np.zeros(len(index), dtype=bool)
     digests = {text.rpartition("@")[2] for text in references if _has_digest(text)}
-    raw = b"".join(bytes.fromhex(digest.removeprefix(DIGEST_PREFIX)) for digest in digests)
-    for first, last in pairwise(index.folder_starts):
-        found = DigestTable(index.digests[first:last]).find(as_digests(raw))
-        meant[found[found >= 0] + first] = True
+    if digests:
+        meant |= _with_digest(index, digests)
     names = frozenset(name for text in references if not _has_digest(text) for name in _forms(text))
     lengths = np.array(sorted({len(name) for name in names}), dtype=np.uint32)
     rows = np.flatnonzero(~index.digest_urls & np.isin(index.url_lengths, lengths))
     for first in range(0, len(rows), _PIECE):
         piece = rows[first : first + _PIECE]
         meant[piece] |= [url in names for url in index.urls(piece)]
+    return meant
+
+
+def _with_digest(index: CacheIndex, digests: set[str]) -> Mask:
+    meant = np.zeros(len(index), dtype=bool)
+    raw = b"".join(bytes.fromhex(digest.removeprefix(DIGEST_PREFIX)) for digest in digests)
+    for first, last in pairwise(index.folder_starts):
+        found = DigestTable(index.digests[first:last]).find(as_digests(raw))
+        meant[found[found >= 0] + first] = True
+    configs = np.zeros(len(index.blob_digests), dtype=bool)
+    # Present and missing blobs, each sorted.
+    for first, last in pairwise((0, index.blobs_present, len(configs))):
+        found = DigestTable(index.blob_digests[first:last]).find(as_digests(raw))
+        configs[found[found >= 0] + first] = True
+    images = np.flatnonzero(index.blob_counts)
+    # The config comes after the layers.
+    ends = index.blob_starts[images].astype(np.int64) + index.blob_counts[images]
+    meant[images] |= configs[index.blob_ids[ends - 1]]
     return meant
 
 
