@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastprune.index import CacheIndex
     from fastprune.plan import PrunePlan
     from fastprune.report import PruneReport
+    from fastprune.verification import Findings
 
 PREFIX = "fastprune_"
 
@@ -40,6 +41,14 @@ FAMILIES = {
     "cache_bytes": ("gauge", "Bytes of these, blobs by what descriptors say."),
     "cache_missing_blobs": ("gauge", "Blobs that manifests need and that are not there."),
     "cache_corrupt_manifests": ("gauge", "Manifests that can't be read."),
+    "cache_damaged_manifests": (
+        "gauge",
+        "Manifests that can't be read, are not what their names stand for, or lack a blob.",
+    ),
+    "cache_damaged_blobs": ("gauge", "Blobs that are missing, cut off, altered or unreadable."),
+    "cache_orphan_blobs": ("gauge", "Blobs that nothing refers to."),
+    "cache_dangling_images": ("gauge", "Untagged images that no list refers to."),
+    "last_run_read_blobs": ("gauge", "Blobs whose content the last run read."),
     "cache_foreign_files": ("gauge", "What is in the cache and does not belong there."),
     "last_run_planned_manifests": ("gauge", "Manifests that were to go in the last run."),
     "last_run_planned_blobs": ("gauge", "Blobs that were to go."),
@@ -68,7 +77,7 @@ class Labels(NamedTuple):
     """What tells the metrics of one file from those of others.
 
     Attributes:
-        command: prune, apply, plan.
+        command: prune, apply, plan, verify.
         image_path: The cache.
     """
 
@@ -209,6 +218,22 @@ def index_values(index: CacheIndex) -> dict[str, float]:
         "cache_missing_blobs": len(index.blob_digests) - present,
         "cache_corrupt_manifests": len(index.faults),
         "cache_foreign_files": len(index.foreign),
+    }
+
+
+def findings_values(findings: Findings) -> dict[str, float | Mapping[str, float]]:
+    """What there is to say of what verify found."""
+    unreadable = len(findings.unreadable)
+    damaged = (findings.missing, findings.resized, findings.altered, findings.unreadable_blobs)
+    return {
+        **index_values(findings.index),
+        "cache_corrupt_manifests": unreadable,
+        "cache_damaged_manifests": unreadable + len(findings.mismatched) + len(findings.broken),
+        "cache_damaged_blobs": sum(map(len, damaged)),
+        "cache_orphan_blobs": len(findings.orphans),
+        "cache_dangling_images": len(findings.dangling),
+        "last_run_read_blobs": findings.content.blobs,
+        "last_run_step_duration_seconds": findings.seconds,
     }
 
 

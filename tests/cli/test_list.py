@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.cli.golden import check_golden
 from tests.cli.program import WIDTH, Result, run
+from tests.support.cachebuilder import CacheBuilder
 from tests.support.oracle import Cache, load
 from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 
@@ -139,6 +140,16 @@ def test_a_table_lines_up_and_fits_the_terminal(name: RealCache, listing: Listin
     lines = listing(name, "table").out.splitlines()
     assert {len(line) for line in lines} == {len(lines[0])}
     assert len(lines[0]) <= WIDTH
+
+
+def test_a_terminal_that_knows_few_characters_gets_escapes(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    builder.image("镜像:1")
+    for form in ("url", "table", "json"):
+        options = ("list", "--format", form, "--quiet")
+        result = run(*options, cache=builder.root, env={"PYTHONIOENCODING": "ascii"})
+        assert (result.code, result.err) == (0, "")
+        assert "\\u955c\\u50cf" in result.out
 
 
 def test_the_limit_is_that_of_the_sorted_listing(

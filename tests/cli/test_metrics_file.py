@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.cli.program import finish, holds_open, run, started, wait_until
 from tests.support.cachebuilder import CacheBuilder, Corruption, files, snapshot
+from tests.support.inprocess import invoke
 from tests.support.oracle import expected, load
 from tests.support.realcaches import unpack
 from tests.unit.test_metrics import samples
@@ -51,6 +52,28 @@ def test_plan_and_apply_have_metrics_of_their_own(tmp_path: Path, file: Path) ->
     assert "last_run_removed_blobs" not in planned
     assert planned["last_run_planned_blobs"] == applied["last_run_removed_blobs"] > 0
     assert 'command="apply"' in other.read_text()
+
+
+def test_verify_counts_what_is_damaged(tmp_path: Path, file: Path) -> None:
+    root = unpack("loaded", tmp_path)
+    options = ("verify", "--content", "--metrics-file", file)
+    assert invoke(*options, cache=root).code == 0
+    sound = samples(file.read_text())
+    assert (sound["cache_damaged_blobs"], sound["cache_damaged_manifests"]) == (0, 0)
+    assert sound["last_run_read_blobs"] == sound["cache_blobs"]
+    blob = max((root / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+    blob.write_bytes(b"cut off")
+    (root / "blobs" / ("0" * 64)).write_bytes(b"an orphan")
+    assert invoke(*options, cache=root).code == 3
+    damaged = samples(file.read_text())
+    # What nothing refers to can be damaged as well.
+    assert damaged["cache_damaged_blobs"] == 2
+    assert damaged["cache_orphan_blobs"] == 1
+    assert (
+        damaged["last_success_timestamp_seconds"]
+        == sound["last_success_timestamp_seconds"]
+        < damaged["last_run_timestamp_seconds"]
+    )
 
 
 def test_a_refused_prune_is_written_down(tmp_path: Path, file: Path) -> None:

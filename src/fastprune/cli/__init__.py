@@ -23,6 +23,9 @@ def main() -> None:
 
         print(f"fastprune {__version__}")
         return
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal does not know is no reason to stop.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     # Few cycles are ever made here, and looking for them while a million names are listed
     # takes longer than listing them.
     gc.set_threshold(100_000, 50, 50)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastprune.auditfile import opened_audit_file
-from fastprune.cli.session import log
+from fastprune.cli.messages import log
 from fastprune.errors import FastpruneError, JournalError
 
 if TYPE_CHECKING:

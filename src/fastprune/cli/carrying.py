@@ -11,14 +11,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fastprune.cli.messages import notice, say_error
+from fastprune.cli.messages import facts, log, notice, say_error
 from fastprune.cli.metering import Note
 from fastprune.cli.picturing import checked_html, write_plan_page
 from fastprune.cli.prune_options import PruneOptions
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import (
     Session,
-    log,
     write,
     write_json,
 )
@@ -241,11 +240,20 @@ def _say_problems(report: PruneReport) -> None:
         keeper = index.url(int(report.plan.kept_by[row]))
         log.info("%s stays: %s refers to it", index.url(row), keeper)
     for path in report.appeared[:_MOST_NAMED]:
-        log.error("%s appeared during the prune: a server is at work, no blob was removed", path)
+        log.error(
+            "%s appeared during the prune: a server is at work, no blob was removed",
+            path,
+            extra=facts(path=path),
+        )
     for path in report.changed:
-        log.warning("%s changed since the scan and was left alone", path)
+        log.warning("%s changed since the scan and was left alone", path, extra=facts(path=path))
     for failure in report.failures:
-        log.error("%s can't be removed: %s", failure.path, failure.message)
+        log.error(
+            "%s can't be removed: %s",
+            failure.path,
+            failure.message,
+            extra=facts(path=failure.path, reason=failure.message),
+        )
     if report.stopped:
         log.warning(
             "stopped: %s; %s left to remove", report.stopped, format_count(report.left, "file")

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fastprune.cli.carrying import seconds_of
-from fastprune.cli.messages import notice
+from fastprune.cli.messages import log, notice
 from fastprune.cli.running import run_until_signal
-from fastprune.cli.session import Session, log
+from fastprune.cli.session import Session
 from fastprune.cli.verify_command import RepairOptions
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
 from fastprune.pipeline import refuse_servers

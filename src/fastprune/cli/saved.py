@@ -11,19 +11,17 @@ Caches are known by their resolved paths.
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass
 from typing import Any
 
+from fastprune.cli.messages import log
 from fastprune.errors import FastpruneError
 
 VERSION = 1
 
 _MOST = 1024
 _FASTEST = 1e9
-
-log = logging.getLogger("fastprune")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import sys
@@ -34,8 +33,6 @@ from fastprune.style import Paint
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM_BYTES = 1 << 18
 _MOST_THREADS = 1024
-
-log = logging.getLogger("fastprune")
 
 
 @dataclass(frozen=True, slots=True)

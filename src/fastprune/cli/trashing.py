@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fastprune.cli.messages import notice
+from fastprune.cli.messages import log, notice
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.running import run_until_signal
-from fastprune.cli.session import Session, log, open_session, write, write_json
+from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.trash_command import ChangeOptions, EmptyOptions, ListOptions, RestoreOptions
 from fastprune.errors import UsageError
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
+from fastprune.cli.messages import log
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.saved import SavedDefaults, save_defaults
 from fastprune.cli.session import (
     Session,
-    log,
     open_session,
     parse_number_or_auto,
     write,

@@ -9,6 +9,7 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions
+from fastprune.cli.prune_options import MetricsFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,7 @@ class ReportOptions:
     summary: Annotated[
         bool, typer.Option("--summary", help="Leave out the line of each finding.")
     ] = False
+    metrics_file: MetricsFile = None
 
 
 @command("verify", CheckOptions, RepairOptions, ReportOptions)

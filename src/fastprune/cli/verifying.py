@@ -8,12 +8,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from fastprune.cli.carrying import check_form
+from fastprune.cli.messages import log
+from fastprune.cli.metering import Note, metered
 from fastprune.cli.options import GlobalOptions
-from fastprune.cli.session import Session, log, open_session, write, write_json
+from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.verify_command import CheckOptions, RepairOptions, ReportOptions
 from fastprune.cli.warnings import warn_of_servers
 from fastprune.errors import UsageError
 from fastprune.executors.processes import available_jobs
+from fastprune.metrics import findings_values
 from fastprune.quantities import format_count, parse_percentage
 from fastprune.scanner import ScanOptions
 from fastprune.verifier import VerifyOptions, verify_cache
@@ -39,12 +42,28 @@ def verify(
         FastpruneError: It can't be done.
     """
     session = open_session(options)
-    check_form(reporting.form)
-    _check_repair_options(repairing)
-    verify_options = _verify_options(session, checks)
     if checks.content and options.jobs is None:
         # Reading blobs keeps more processors busy than merging a scan can feed.
         session = dataclasses.replace(session, jobs=available_jobs(most=sys.maxsize))
+
+    def work(note: Note) -> int:
+        return _verify(session, checks, repairing, reporting, note)
+
+    return metered(
+        reporting.metrics_file, "verify", session.image_path, work, dry_run=repairing.dry_run
+    )
+
+
+def _verify(
+    session: Session,
+    checks: CheckOptions,
+    repairing: RepairOptions,
+    reporting: ReportOptions,
+    note: Note,
+) -> int:
+    check_form(reporting.form)
+    _check_repair_options(repairing)
+    verify_options = _verify_options(session, checks)
 
     def find() -> Findings:
         with session.executor() as executor:
@@ -58,6 +77,7 @@ def verify(
         from fastprune.cli.repairing import repair
 
         findings, report, code = repair(session, repairing, find)
+    note(findings_values(findings))
     if report is None or report.dry_run:
         warn_of_servers(session.image_path)
     if report is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from fastprune.cli.session import log
+from fastprune.cli.messages import facts, log
 from fastprune.quantities import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def warn_about(index: CacheIndex) -> None:
     from fastprune.times import BAD_TIME
 
     for path, reason in index.faults:
-        log.warning("%s can't be read: %s", path, reason)
+        log.warning("%s can't be read: %s", path, reason, extra=facts(path=path, reason=reason))
     if index.foreign:
         named = ", ".join(index.foreign[:_MOST_NAMED])
         more = ", ..." if len(index.foreign) > _MOST_NAMED else ""
