@@ -3,8 +3,8 @@
 Stage: report. Input: a `CacheIndex`, `Units`, sizes of files. Output: `Ages`. Pure, no I/O.
 
 A file is as old as the newest pull of any image that needs it: then a prune by age, which
-takes shared blobs with their last user only, is a sum over all younger files. So one pass
-over the references answers for every threshold at once.
+takes shared blobs with their last user only, is a sum over all older files. So one pass over
+the references is enough for every threshold.
 """
 
 from __future__ import annotations
@@ -37,21 +37,19 @@ class Ages:
     """How old the files of a cache are, by their newest pull. Immutable.
 
     Attributes:
-        ends: int64: the newest pulls of files and images, ascending and distinct. Behind
-            all times stand for what has none, and for what was not asked for.
-        bytes_until: int64: for each of these, bytes of all files that are no younger.
-        images_until: int64: the same for images.
-        orphan_bytes: Bytes of the blobs that nothing refers to: any prune takes them.
-        total: Bytes of all files.
-        images: All images.
+        blob_pulls: int64: the pulls of the present blobs, as of `file_pulls`.
+        blob_bytes: int64: the size of the file of each.
+        manifest_pulls: int64 (n,): the pulls of the manifests, in the same way.
+        manifest_bytes: uint32 (n,): the size of the file of each.
+        image_pulls: int64 (u,): the pulls of the heads of the units. A unit goes when its
+            head does; a child that another one keeps may be younger.
     """
 
-    ends: Times
-    bytes_until: Bytes
-    images_until: NDArray[np.int64]
-    orphan_bytes: int
-    total: int
-    images: int
+    blob_pulls: Times
+    blob_bytes: Bytes
+    manifest_pulls: Times
+    manifest_bytes: NDArray[np.uint32]
+    image_pulls: Times
 
     def pulled_before(self, cutoff: int) -> tuple[int, int]:
         """Bytes and images that were last pulled before a time; orphans not counted.
@@ -59,8 +57,10 @@ class Ages:
         Args:
             cutoff: Seconds on the server's clock, as of `fastprune.times`.
         """
-        at = int(np.searchsorted(self.ends, cutoff))
-        return (int(self.bytes_until[at - 1]), int(self.images_until[at - 1])) if at else (0, 0)
+        needed = (self.blob_pulls != _NEVER_NEEDED) & (self.blob_pulls < cutoff)
+        size = int(self.blob_bytes[needed].sum())
+        size += int(self.manifest_bytes[self.manifest_pulls < cutoff].sum(dtype=np.int64))
+        return size, int(np.count_nonzero(self.image_pulls < cutoff))
 
     @property
     def known(self) -> tuple[int, int]:
@@ -71,6 +71,21 @@ class Ages:
     def asked_for(self) -> tuple[int, int]:
         """Bytes and images that were asked for, and that nothing else needs."""
         return self.pulled_before(_STAYS)
+
+    @property
+    def orphan_bytes(self) -> int:
+        """Bytes of the blobs that nothing refers to: any prune takes them."""
+        return int(self.blob_bytes[self.blob_pulls == _NEVER_NEEDED].sum())
+
+    @property
+    def total(self) -> int:
+        """Bytes of all files."""
+        return int(self.blob_bytes.sum()) + int(self.manifest_bytes.sum(dtype=np.int64))
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return len(self.image_pulls)
 
 
 def file_pulls(index: CacheIndex, selected: Mask | None = None) -> tuple[Times, Times]:
@@ -113,21 +128,5 @@ def measure_ages(
         blob_bytes: int64: the size of the file of each present blob.
         selected: bool (n,): the manifests that may go; None for all.
     """
-    last, pulls = file_pulls(index, selected)
-    needed = last != _NEVER_NEEDED
-    sizes = np.concatenate([blob_bytes[needed], index.file_sizes.astype(np.int64)])
-    times = np.concatenate([last[needed], pulls])
-    # A unit goes when its head does; a child that another one keeps may be younger.
-    image_times = np.concatenate([times, pulls[units.heads]])
-    ends, at = np.unique(image_times, return_inverse=True)
-    bytes_at, images_at = np.zeros((2, len(ends)), dtype=np.int64)
-    np.add.at(bytes_at, at[: len(times)], sizes)
-    np.add.at(images_at, at[len(times) :], 1)
-    return Ages(
-        ends=ends,
-        bytes_until=np.cumsum(bytes_at),
-        images_until=np.cumsum(images_at),
-        orphan_bytes=int(blob_bytes[~needed].sum()),
-        total=int(blob_bytes.sum()) + int(index.file_sizes.sum(dtype=np.int64)),
-        images=len(units),
-    )
+    blob_pulls, pulls = file_pulls(index, selected)
+    return Ages(blob_pulls, blob_bytes, pulls, index.file_sizes, pulls[units.heads])

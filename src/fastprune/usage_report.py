@@ -215,10 +215,11 @@ def what_ifs(ages: Ages, cutoffs: Cutoffs) -> Iterator[WhatIf]:
         ages: Of the cache.
         cutoffs: The ages.
     """
+    total, orphans = ages.total, ages.orphan_bytes
     for days, cutoff in cutoffs.items():
         size, images = ages.pulled_before(cutoff)
-        freed = size + ages.orphan_bytes
-        yield WhatIf(days, ages.images - images, ages.total - freed, freed)
+        freed = size + orphans
+        yield WhatIf(days, ages.images - images, total - freed, freed)
 
 
 def json_lines(

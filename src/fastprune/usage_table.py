@@ -142,8 +142,11 @@ def _bar(solid: int, whole: int, most: int, width: int) -> str:
     """A bar with a solid part and a shaded one behind it."""
     if not most:
         return ""
-    drawn = cells.bar(solid / most, width)
-    return drawn + _SHADE * (round(width * whole / most) - len(drawn))
+    drawn, length = cells.bar(solid / most, width), round(width * whole / most)
+    if length > len(drawn):
+        # A piece of a cell would leave a gap before the shade.
+        drawn = cells.bar(round(width * solid / most) / width, width)
+    return drawn + _SHADE * (length - len(drawn))
 
 
 def _age_lines(rows: Sequence[AgeRow], width: int) -> Iterator[str]:
