@@ -15,7 +15,15 @@ import pytest
 from tests.cli.program import finish, run, started, wait_until
 from tests.hazards.steps import Failing
 from tests.hazards.trashing import RUN, in_trash
-from tests.support.cachebuilder import CacheBuilder, Corruption, Descriptor, digest_of, files
+from tests.support.cachebuilder import (
+    FOLDERS,
+    CacheBuilder,
+    Corruption,
+    Descriptor,
+    digest_of,
+    files,
+    snapshot,
+)
 
 from fastprune import Findings, RepairReport, VerifyOptions, contents, scanner
 from fastprune.deleter import Batch, BatchResult, Deleter, moving_to_trash
@@ -347,3 +355,48 @@ def test_a_manifest_of_nested_sizes_is_no_reason_to_fail(builder: CacheBuilder) 
     (path.parent / name).write_text(json.dumps(holder))
     (fault,) = verify(builder.root).unreadable
     assert fault.path == f"img/{name}"
+
+
+@pytest.mark.parametrize("hazard", ["fifo", "socket", "symlink", "directory"])
+def test_what_is_no_file_is_never_opened_nor_moved(
+    hazard: str, builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.image("a:1", layers=[builder.blob(9)])
+    target = ["../outside"] if hazard == "symlink" else []
+    foreign = [getattr(builder, hazard)(folder, *target) for folder in FOLDERS]
+    opened: list[str] = []
+    real = os.open
+
+    def note(name: str, flags: int, *more: int, dir_fd: int | None = None) -> int:
+        opened.append(os.path.basename(name))
+        return real(name, flags, *more, dir_fd=dir_fd)
+
+    before = snapshot(builder.root)
+    monkeypatch.setattr(os, "open", note)
+    findings = verify(builder.root)
+    assert not {os.path.basename(path) for path in foreign} & set(opened)
+    assert (findings.is_clean, findings.foreign) == (True, tuple(sorted(foreign)))
+    assert plan_repair(findings).is_empty
+    assert snapshot(builder.root) == before
+
+
+@pytest.mark.parametrize("hazard", ["fifo", "symlink", "directory"])
+def test_a_blob_that_is_no_file_any_more_when_it_is_read_stays(
+    hazard: str, builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = builder.blob(9)
+    builder.image("a:1", layers=[name])
+    read = contents.hash_files
+
+    def replace_first(task: contents.HashTask) -> object:
+        (builder.root / "blobs" / name).unlink()
+        target = ["../outside"] if hazard == "symlink" else []
+        getattr(builder, hazard)("blobs", *target, name=name)
+        return read(task)
+
+    monkeypatch.setattr("fastprune.verifier.hash_files", replace_first)
+    findings = verify(builder.root)
+    assert (len(findings.refused), findings.exit_code) == (1, 3)
+    report = repair(builder.root, findings)
+    assert (report.plan.left, report.exit_code) == ((f"blobs/{name}",), 3)
+    assert f"blobs/{name}" in files(builder.root)
