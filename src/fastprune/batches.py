@@ -7,6 +7,7 @@ batch by batch. I/O: none of its own; the function runs on threads.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import anyio
@@ -69,6 +70,18 @@ class Crew:
         """Whether no further batch may begin."""
         self.stopped = self.stopped or self._limits.stopped()
         return bool(self.stopped)
+
+    @contextmanager
+    def stopping(self, what: str) -> Iterator[None]:
+        """What goes wrong with a whole folder ends the run: the rest would rely on it.
+
+        Args:
+            what: What it means, in words.
+        """
+        try:
+            yield
+        except OSError as error:
+            self.stop(f"{what}: {error.strerror}")
 
     async def work_on(
         self,

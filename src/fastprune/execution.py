@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 
@@ -158,7 +158,7 @@ class _Run:
         """The last moment before blobs go: whatever has come since may need them."""
         if not len(self._plan.blobs) or self._crew.must_stop():
             return
-        with self._stopping("the manifests can't be listed once more"):
+        with self._crew.stopping("the manifests can't be listed once more"):
             self._appeared = await anyio.to_thread.run_sync(
                 new_manifests, self._plan.index, self._plan.removed
             )
@@ -184,7 +184,7 @@ class _Run:
         if not len(ids) or self._crew.must_stop():
             return _Phase("blob", ids)
         replaced = np.zeros(len(ids), dtype=np.bool_)
-        with self._stopping("the blobs can't be looked at once more"):
+        with self._crew.stopping("the blobs can't be looked at once more"):
             replaced = await anyio.to_thread.run_sync(replaced_blobs, self._plan.index, ids)
         # The largest first: a run that is stopped has freed the most that it could. What is
         # no file any more comes last, and is left alone.
@@ -217,7 +217,7 @@ class _Run:
         if first is None or self._crew.must_stop():
             return
         with ExitStack() as opened:
-            with self._stopping(f"{folder}/ can't be opened"):
+            with self._crew.stopping(f"{folder}/ can't be opened"):
                 descriptor = open_folder(os.path.join(self._plan.index.root, folder))
                 opened.callback(os.close, descriptor)
             if self._crew.must_stop():
@@ -229,16 +229,8 @@ class _Run:
             )
             if self._journal is not None:
                 await self._tell(self._journal.settle())
-            with self._stopping(f"{folder}/ can't be made durable"):
+            with self._crew.stopping(f"{folder}/ can't be made durable"):
                 await anyio.to_thread.run_sync(self._deleter.settle, descriptor)
-
-    @contextmanager
-    def _stopping(self, what: str) -> Iterator[None]:
-        """What goes wrong with a whole folder ends the run: the rest would rely on it."""
-        try:
-            yield
-        except OSError as error:
-            self._crew.stop(f"{what}: {error.strerror}")
 
     async def _record(self, folder: str, phase: _Phase, piece: Piece, result: BatchResult) -> None:
         phase.outcomes[piece.positions] = np.frombuffer(result.outcomes, dtype=np.uint8)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable
+from contextlib import ExitStack
 from functools import partial
 
 import anyio.to_thread
@@ -49,10 +50,8 @@ async def carry_out(
         journal: Is told what became of every file.
 
     Returns:
-        What was moved, and what was not and why.
-
-    Raises:
-        OSError: A folder can't be opened or made durable.
+        What was moved, and what was not and why. A folder that can't be opened or made
+        durable ends the repair, before anything that relies on it.
     """
     run = _Run(plan, mover, limits or Limits(), progress or NoProgress(), journal)
     return await run.carry_out()
@@ -118,16 +117,20 @@ class _Run:
             there[piece.positions] = np.isin(outcomes, (Outcome.CHANGED, Outcome.FAILED))
             await self._note(part, piece, result)
 
-        folder = open_folder(os.path.join(self._plan.findings.index.root, part.folder))
-        try:
+        with ExitStack() as opened:
+            with self._crew.stopping(f"{part.folder}/ can't be opened"):
+                path = os.path.join(self._plan.findings.index.root, part.folder)
+                folder = open_folder(path)
+                opened.callback(os.close, folder)
+            if self._crew.must_stop():
+                return there
             size = self._crew.batch_size(self._mover.batch_size)
             pieces = (_piece(part, positions) for positions in slices(0, len(moved), size))
             await self._crew.work_on(pieces, partial(self._mover.remove, folder), note)
             if self._journal is not None:
                 await self._tell(self._journal.settle())
-            await anyio.to_thread.run_sync(self._mover.settle, folder)
-        finally:
-            os.close(folder)
+            with self._crew.stopping(f"{part.folder}/ can't be made durable"):
+                await anyio.to_thread.run_sync(self._mover.settle, folder)
         return there
 
     async def _note(self, part: RepairPart, piece: Piece, result: BatchResult) -> None:

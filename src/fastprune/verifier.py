@@ -27,7 +27,7 @@ from fastprune.executors import Executor
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
 from fastprune.progress import NoProgress, Progress
-from fastprune.scanner import ScanOptions, blob_file_sizes, scan_cache
+from fastprune.scanner import ScanOptions, blob_file_sizes, reading, scan_cache
 from fastprune.shards import Fault
 from fastprune.tasks import ReadTask, StatTask, read_chunk
 from fastprune.verdicts import ABSENT_MARK, MARK_FIELDS, FileMark, OddFile
@@ -82,7 +82,7 @@ def verify_cache(
 
     Raises:
         NoCacheError: There is no cache at this path.
-        FastpruneError: A folder can't be listed.
+        CacheReadError: A folder can't be listed, or a file not be asked about.
         WorkerError: A worker died.
     """
     opened: list[Executor] = []
@@ -96,7 +96,8 @@ def verify_cache(
     index = scan_cache(root, open_once, scan_options, progress=progress, checkpoint=checkpoint)
     scanned = time.monotonic()
     run = _Run(index, opened[0], options, progress or NoProgress(), checkpoint)
-    evidence, content = run.gather()
+    with reading(root):
+        evidence, content = run.gather()
     from fastprune.verification import find
 
     verified = time.monotonic()
