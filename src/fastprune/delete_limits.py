@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastprune.errors import DeleteLimitError, Exceeded, UsageError
 from fastprune.quantities import format_bytes, format_count
@@ -49,6 +49,19 @@ class DeleteLimits:
         if self.percent is not None and not 0 <= self.percent <= 100:
             raise UsageError(f"--{PERCENT} {self.percent}: must be from 0 to 100")
 
+    def or_stricter(self, other: DeleteLimits) -> DeleteLimits:
+        """The stricter of two limits of each kind; what these allow, the others do, too."""
+
+        def least(*values: float | None) -> Any:
+            return min((value for value in values if value is not None), default=None)
+
+        return DeleteLimits(
+            count=least(self.count, other.count),
+            size=least(self.size, other.size),
+            percent=least(self.percent, other.percent),
+            allow_remove_all=self.allow_remove_all,
+        )
+
     def exceeded_by(self, plan: PrunePlan) -> tuple[Exceeded, ...]:
         """The limits that a plan goes beyond."""
         return tuple(self._exceeded(plan))
@@ -66,15 +79,13 @@ class DeleteLimits:
         manifests, total = int(plan.removed.sum()), len(plan.index)
         going = f"{format_count(manifests, 'manifest')} would go"
         if self.count is not None and manifests > self.count:
-            yield Exceeded(
-                COUNT, self.count, manifests, f"{going}, --{COUNT} allows {self.count:,}"
-            )
+            yield Exceeded(COUNT, self.count, manifests, f"{going}, {COUNT} allows {self.count:,}")
         if self.size is not None and plan.bytes_freed > self.size:
             yield Exceeded(
                 SIZE,
                 self.size,
                 plan.bytes_freed,
-                f"{_size(plan.bytes_freed)} would come free, --{SIZE} allows {_size(self.size)}",
+                f"{_size(plan.bytes_freed)} would come free, {SIZE} allows {_size(self.size)}",
             )
         if self.percent is not None and 100 * manifests > self.percent * total:
             percent = 100 * manifests / total
@@ -83,7 +94,7 @@ class DeleteLimits:
                 self.percent,
                 percent,
                 f"{manifests:,} of {format_count(total, 'manifest')} ({percent:.4g} %) would go, "
-                f"--{PERCENT} allows {self.percent:g} %",
+                f"{PERCENT} allows {self.percent:g} %",
             )
         if not self.allow_remove_all and manifests == total and not plan.is_empty:
             # Without a manifest every blob is an orphan: a folder may only not be mounted.

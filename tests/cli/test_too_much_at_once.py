@@ -21,14 +21,14 @@ def cache(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("limit", "says"),
     [
-        (("--max-delete-count", "11"), "12 manifests would go, --max-delete-count allows 11"),
+        (("--max-delete-count", "11"), "12 manifests would go, max-delete-count allows 11"),
         (
             ("--max-delete-size", "49863B"),
-            "49864 bytes (49.9 kB) would come free, --max-delete-size allows 49863 bytes (49.9 kB)",
+            "49864 bytes (49.9 kB) would come free, max-delete-size allows 49863 bytes (49.9 kB)",
         ),
         (
             ("--max-delete-percent", "14.8"),
-            "12 of 81 manifests (14.81 %) would go, --max-delete-percent allows 14.8 %",
+            "12 of 81 manifests (14.81 %) would go, max-delete-percent allows 14.8 %",
         ),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
@@ -95,7 +95,7 @@ def test_a_plan_beyond_a_limit_is_not_written(cache: Path, tmp_path: Path) -> No
     file = tmp_path / "plan"
     result = run("plan", *CALICO, "--max-delete-count", "11", "-o", file, cache=cache)
     assert result.code == 4
-    assert "Would be refused: 12 manifests would go, --max-delete-count allows 11\n" in result.out
+    assert "Would be refused: 12 manifests would go, max-delete-count allows 11\n" in result.out
     assert "hint: no plan was written, and nothing was deleted; " in result.err
     assert not file.exists()
 

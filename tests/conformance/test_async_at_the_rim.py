@@ -18,7 +18,7 @@ PURE = (
     *("cells", "style", "metrics", "estimates"),
     *("verdicts", "verification", "verification_report", "repair_plan", "repair_report"),
     *("rules", "rules.ages", "rules.defects", "rules.in_use", "rules.sizing", "rules.tags"),
-    "named_rules",
+    *("named_rules", "policyfile", "policyfile.reading", "policyfile.checking"),
     *("units", "repositories", "placing", "usage", "ages", "usage_report", "usage_table"),
     *("usage_tree", "usage_page"),
 )

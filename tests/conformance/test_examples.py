@@ -4,6 +4,7 @@ A block that follows the comment `<!-- cache: pulled -->` (or `loaded`) is run: 
 command of fastprune in it, on a copy of that real cache, which all blocks of a page share.
 Its output must be the lines that the page shows, where `...` stands for any lines, and
 times, durations and runs for any of their kind. What other commands print isn't compared.
+A block that follows `<!-- file: NAME -->` is that file, in the folder they run in.
 A block of Python is run as well; what it prints is in the block of text that follows.
 """
 
@@ -28,6 +29,7 @@ _PYTHON = re.compile(
     r"^<!-- cache: (\w+) -->\n\n?```python\n(.*?)^```\n\n```text\n(.*?)^```",
     re.MULTILINE | re.DOTALL,
 )
+_FILE = re.compile(r"^<!-- file: ([\w.-]+) -->\n\n?```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Where the examples pretend that the cache is.
 _SHOWN = "/var/lib/ociregistry"
 
@@ -43,6 +45,7 @@ def examples(kind: re.Pattern[str]) -> dict[str, list[tuple[str, ...]]]:
 
 
 EXAMPLES = examples(_BLOCK)
+FILES = examples(_FILE)
 PROGRAMS = [(page, *block) for page, blocks in examples(_PYTHON).items() for block in blocks]
 
 
@@ -71,6 +74,8 @@ def test_the_examples_of_a_page_print_what_it_shows(
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     caches = {name: unpack(name, tmp_path) for name in REAL_CACHES}
+    for name, content in FILES.get(page, []):
+        (tmp_path / name).write_text(content, encoding="utf-8")
     for name, block in EXAMPLES[page]:
         (cache,) = [root for known, root in caches.items() if known == name]
         monkeypatch.setenv("FASTPRUNE_IMAGE_PATH", str(cache))

@@ -58,10 +58,10 @@ def test_one_more_is_refused_with_the_numbers_of_each_limit(root: Path) -> None:
         limits.enforce(plan)
     assert refusal.value.exit_code == 4
     assert str(refusal.value) == (
-        "the plan goes beyond the delete limits: 3 manifests would go, --max-delete-count "
-        f"allows 2; {size} bytes ({size / 1000:.1f} kB) would come free, --max-delete-size allows "
+        "the plan goes beyond the delete limits: 3 manifests would go, max-delete-count "
+        f"allows 2; {size} bytes ({size / 1000:.1f} kB) would come free, max-delete-size allows "
         f"{size - 1} bytes ({(size - 1) / 1000:.1f} kB); 3 of 8 manifests (37.5 %) would go, "
-        "--max-delete-percent allows 37.4 %"
+        "max-delete-percent allows 37.4 %"
     )
 
 

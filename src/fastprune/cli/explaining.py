@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from calendar import timegm
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from fastprune.cli.asking import asks, request_of
 from fastprune.cli.carrying import check_form
-from fastprune.cli.config import prune_settings
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.prune_options import PlanningOptions
-from fastprune.cli.pruning import prune_policy
 from fastprune.cli.selection import parse_zone
 from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.terminal import terminal_width
 from fastprune.cli.warnings import warn_about, warn_of_servers
 from fastprune.errors import FastpruneError, ManifestError, UsageError
 from fastprune.layouts import ociregistry
-from fastprune.policy import Policy
 from fastprune.reader import FileReader
 from fastprune.scanner import ScanOptions, scan_cache
 from fastprune.shards import pack_digests
@@ -48,8 +45,10 @@ def explain(
     """
     session = open_session(options)
     check_form(form)
-    policy = _policy(session, selection, planning)
-    clock = datetime.now(UTC).astimezone(parse_zone(selection.zone))
+    asked = asks(session, selection, planning)
+    request = request_of(session, selection, planning) if asked else None
+    policy, zone = (request.policy, request.zone) if request else (None, selection.zone)
+    clock = datetime.now(UTC).astimezone(parse_zone(zone))
     scan_options = ScanOptions(
         pattern_sets=policy.pattern_sets if policy else (),
         max_manifest_bytes=session.max_manifest_bytes,
@@ -89,19 +88,6 @@ def explain(
         )
         write(lines)
     return 0
-
-
-def _policy(
-    session: Session, selection: SelectionOptions, planning: PlanningOptions
-) -> Policy | None:
-    """What to prune; None if neither the options nor the config file say anything."""
-    settings = prune_settings(session.config)
-    given = (dataclasses.replace(selection, zone=None), dataclasses.replace(settings, dry_run=None))
-    values = [value for options in given for value in dataclasses.asdict(options).values()]
-    nothing = all(value is None or value is False or value == [] for value in values)
-    if nothing and not planning.orphans_only:
-        return None
-    return prune_policy(selection, planning, settings, root=session.image_path)
 
 
 def _only(index: CacheIndex, reference: str) -> int:

@@ -14,11 +14,12 @@ from fastprune.scanner import check_root
 STDIN = "-"
 
 
-def read_references(paths: list[str]) -> tuple[str, ...]:
+def read_references(paths: list[str], option: str = "--keep-from") -> tuple[str, ...]:
     """Reads lists of image references, for --keep-from.
 
     Args:
         paths: Files, or `-` for stdin.
+        option: Where they were given, for the message.
 
     Returns:
         The references in full, each once, sorted.
@@ -28,7 +29,7 @@ def read_references(paths: list[str]) -> tuple[str, ...]:
     """
     references: set[str] = set()
     for path in paths:
-        source = f"--keep-from {path}"
+        source = f"{option} {path}"
         found = set(parse_references(_read(path, source), source))
         if not found:
             # What made the list may have failed: that must not mean that nothing is in use.

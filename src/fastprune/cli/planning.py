@@ -6,15 +6,13 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
+from fastprune.cli.asking import request_of
 from fastprune.cli.carrying import check_form, print_report, with_estimate
-from fastprune.cli.config import prune_settings
 from fastprune.cli.messages import say_error
 from fastprune.cli.metering import Note
 from fastprune.cli.options import SelectionOptions
 from fastprune.cli.picturing import checked_html, write_plan_page
 from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions
-from fastprune.cli.pruning import plan_options_of, prune_policy
-from fastprune.cli.refusing import delete_limits_of
 from fastprune.cli.session import Session, write
 from fastprune.cli.warnings import warn_about, warn_of_servers, warn_of_shortfall
 from fastprune.errors import DeleteLimitError, Exceeded
@@ -44,12 +42,8 @@ def plan(
     Raises:
         FastpruneError: It can't be done.
     """
-    policy = prune_policy(
-        selection, planning, prune_settings(session.config), root=session.image_path
-    )
+    request = request_of(session, selection, planning, limits)
     check_form(form)
-    plan_options = plan_options_of(session, planning)
-    delete_limits = delete_limits_of(limits)
     check_root(session.image_path)
     page = checked_html(html, session.image_path)
     with session.executor() as executor:
@@ -60,19 +54,19 @@ def plan(
             checked_target(output, session.image_path)
         timed = work_out(
             session.image_path,
-            policy,
+            request.policy,
             lambda _: executor,
-            plan_options,
+            request.options,
             progress=session.progress(),
         )
     note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
     warn_about(timed.plan.index)
     warn_of_servers(session.image_path)
     if page is not None:
-        write_plan_page(page, timed.plan, "plan", selection.zone)
-    exceeded = delete_limits.exceeded_by(timed.plan)
+        write_plan_page(page, timed.plan, "plan", request.zone)
+    exceeded = request.delete_limits.exceeded_by(timed.plan)
     if not exceeded:
-        _deliver(timed.plan, output, plan_options.grace)
+        _deliver(timed.plan, output, request.options.grace)
     _print_totals(session, timed, exceeded, output, form)
     if exceeded:
         refused = DeleteLimitError(exceeded)

@@ -32,6 +32,15 @@ MetricsFile = Annotated[
 class PlanningOptions:
     """What becomes of a selection: children, blobs, and what is in doubt."""
 
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            metavar="FILE",
+            help="Select and keep by the rules of this file, TOML or YAML. Options beside it can "
+            "only keep more.",
+        ),
+    ] = None
     orphans_only: Annotated[
         bool,
         typer.Option("--orphans-only", help="Remove only blobs that nothing refers to."),

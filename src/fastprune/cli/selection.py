@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from fastprune.cli.config import PruneSettings
@@ -13,6 +14,9 @@ from fastprune.quantities import parse_duration, parse_size
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S"
 _EARLIEST = "0001-01-01T00:00:00"
+
+Named = Callable[[str], str]
+"""What to call an option in a message."""
 
 
 def overridden(selection: SelectionOptions, settings: PruneSettings) -> SelectionOptions:
@@ -26,7 +30,12 @@ def overridden(selection: SelectionOptions, settings: PruneSettings) -> Selectio
 
 
 def to_policy(
-    selection: SelectionOptions, now: datetime, *, root: str, orphans_only: bool = False
+    selection: SelectionOptions,
+    now: datetime,
+    *,
+    root: str,
+    orphans_only: bool = False,
+    named: Named = str,
 ) -> Policy:
     """Checks the options and makes the policy.
 
@@ -35,24 +44,27 @@ def to_policy(
         now: The current time, with a zone.
         root: Path of the cache, whose file system is asked for --min-free-space.
         orphans_only: See `Policy`.
+        named: What to call each option in messages: itself, or where a file says it.
 
     Raises:
         UsageError: A value can't be used; the message names its option.
         NoCacheError: There is no cache, and --min-free-space was given.
     """
     zone = parse_zone(selection.zone)
-    created = [parse_cutoff(selection.date, "--date")] if selection.date is not None else []
+    created = []
+    if selection.date is not None:
+        created.append(parse_cutoff(selection.date, named("--date")))
     if selection.older_than is not None:
-        created.append(_ago(selection.older_than, "--older-than", now, zone))
+        created.append(_ago(selection.older_than, named("--older-than"), now, zone))
     pulled = []
     if selection.pulled_before is not None:
-        pulled.append(parse_cutoff(selection.pulled_before, "--pulled-before"))
+        pulled.append(parse_cutoff(selection.pulled_before, named("--pulled-before")))
     if selection.not_pulled_for is not None:
-        pulled.append(_ago(selection.not_pulled_for, "--not-pulled-for", now, zone))
-    recent = selection.keep_within
+        pulled.append(_ago(selection.not_pulled_for, named("--not-pulled-for"), now, zone))
+    recent, recently = selection.keep_within, named("--keep-within")
     policy = Policy(
-        patterns=_patterns(selection.pattern, "--pattern"),
-        exclude=_patterns(selection.exclude, "--exclude"),
+        patterns=_patterns(selection.pattern, named("--pattern")),
+        exclude=_patterns(selection.exclude, named("--exclude")),
         # Fixed-width text sorts like time: both criteria hold before the earlier one.
         created_before=min(created, default=None),
         pulled_before=min(pulled, default=None),
@@ -61,10 +73,10 @@ def to_policy(
         dangling=selection.dangling,
         broken=selection.broken,
         keep_last=selection.keep_last,
-        keep_since=None if recent is None else _ago(recent, "--keep-within", now, zone),
-        keep_references=_references(selection.keep_from),
-        max_bytes=_size(selection.max_size, "--max-size"),
-        free_bytes=_bytes_to_free(selection, root),
+        keep_since=None if recent is None else _ago(recent, recently, now, zone),
+        keep_references=_references(selection.keep_from, named("--keep-from")),
+        max_bytes=_size(selection.max_size, named("--max-size")),
+        free_bytes=_bytes_to_free(selection, root, named),
     )
     policy.check_values()
     return policy
@@ -74,21 +86,21 @@ def _size(text: str | None, option: str) -> int | None:
     return None if text is None else parse_size(text, option)
 
 
-def _bytes_to_free(selection: SelectionOptions, root: str) -> int | None:
-    free, space = _size(selection.free, "--free"), selection.min_free_space
+def _bytes_to_free(selection: SelectionOptions, root: str, named: Named) -> int | None:
+    free, space = _size(selection.free, named("--free")), selection.min_free_space
     if space is None:
         return free
     from fastprune.cli.outside import space_to_free
 
-    return max(free or 0, space_to_free(space, "--min-free-space", root))
+    return max(free or 0, space_to_free(space, named("--min-free-space"), root))
 
 
-def _references(paths: list[str] | None) -> tuple[str, ...]:
+def _references(paths: list[str] | None, option: str) -> tuple[str, ...]:
     if not paths:
         return ()
     from fastprune.cli.outside import read_references
 
-    return read_references(paths)
+    return read_references(paths, option)
 
 
 def _patterns(texts: list[str] | None, option: str) -> tuple[str, ...]:
@@ -150,8 +162,8 @@ def _written(moment: datetime) -> str:
     return moment.replace(microsecond=0, tzinfo=None).isoformat()
 
 
-def parse_zone(name: str | None) -> tzinfo | None:
-    """The time zone of --zone; None, this machine's, if it was not given.
+def parse_zone(name: str | None, option: str = "--zone") -> tzinfo | None:
+    """The time zone of an option; None, this machine's, if it was not given.
 
     Raises:
         UsageError: There is no zone of that name.
@@ -164,5 +176,5 @@ def parse_zone(name: str | None) -> tzinfo | None:
         return ZoneInfo(name)
     except (OSError, ValueError, KeyError):
         raise UsageError(
-            f"--zone: unknown time zone: {name!r}; write one of the IANA names, as Europe/Berlin"
+            f"{option}: unknown time zone: {name!r}; write one of the IANA names, as Europe/Berlin"
         ) from None
