@@ -29,6 +29,8 @@ def runs(work: Path, results: Path) -> list[tuple[str, ...]]:
             *("--json", str(results / "apply.json")),
         ),
     ]
+    rules = ("bench_rules.py", "--work", str(work), "--sizes", "100k,1m")
+    commands.append((*rules, "--json", str(results / "rules.json")))
     if can_drop_caches():
         options = ("--sizes", "10k,100k", "--runs", "5", "--cold")
         commands.append((*plan, *options, "--json", str(results / "plan-cold.json")))

@@ -54,13 +54,16 @@ class Target(NamedTuple):
         )
 
 
-def targets(warm: dict[str, Any], cold: dict[str, Any], apply: dict[str, Any]) -> Iterator[Target]:
+def targets(
+    warm: dict[str, Any], cold: dict[str, Any], apply: dict[str, Any], rules: dict[str, Any]
+) -> Iterator[Target]:
     """Every target that can be measured on one machine, in the order of the table.
 
     Args:
         warm: Results of `bench_plan.py`.
         cold: The same with `--cold`.
         apply: Results of `bench_apply.py`.
+        rules: Results of `bench_rules.py`.
     """
     hundred, million = _commands(warm, K100), _commands(warm, M1)
     times = " times"
@@ -85,6 +88,8 @@ def targets(warm: dict[str, Any], cold: dict[str, Any], apply: dict[str, Any]) -
     for kind, name, wanted in (("4k", "4 KiB", 3), ("empty", "empty", 1), ("1m", "1 MiB", 1)):
         rate = apply["kinds"][kind][DEFAULT_THREADS]["apply_ratio_to_rm"]
         yield _floor(deleting.format(name), wanted, rate, times)
+    largest = max(rules["caches"].values(), key=lambda cache: int(cache["manifests"]))
+    yield _cap("all rules together at 1M, of the scan", 0.25, largest["share_of_scan"], times)
     startup = warm["startup"]
     yield _cap("--version, of python -c pass", 8, startup["--version"]["ratio"], times)
     yield _cap("--help, of python -c pass", 12, startup["--help"]["ratio"], times)
@@ -114,11 +119,11 @@ def _manifests(results: dict[str, Any], manifests: int) -> int:
 
 def markdown(results: Path) -> str:
     """The table."""
-    warm, cold, apply = (
+    warm, cold, apply, rules = (
         json.loads((results / name).read_text())
-        for name in ("plan-warm.json", "plan-cold.json", "apply.json")
+        for name in ("plan-warm.json", "plan-cold.json", "apply.json", "rules.json")
     )
-    rows = [target.row for target in targets(warm, cold, apply)]
+    rows = [target.row for target in targets(warm, cold, apply, rules)]
     return "\n".join(("| what | target | measured | met |", "| --- | --- | --- | --- |", *rows))
 
 
