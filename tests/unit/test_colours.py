@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from tests.support.cachebuilder import CacheBuilder
 from tests.support.inprocess import invoke
 from tests.support.realcaches import unpack
 
+from fastprune.cli.terminal import WIDTH_ELSEWHERE, terminal_width
 from fastprune.style import Style, colored
 
 CODES = re.compile(r"\x1b\[[0-9;]*m")
@@ -61,6 +64,35 @@ def test_what_went_wrong_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     output = invoke("prune", "--pattern", "a", "--color", "always", cache=builder.root)
     assert output.code == 3
     assert colored(Style.ERROR, "Failed: 1") in output.out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("variable", "size", "width"),
+    [
+        (None, 42, 42),
+        ("77", 42, 77),
+        ("0", 42, 42),
+        ("wide", 42, 42),
+        (None, 0, WIDTH_ELSEWHERE),
+        (None, None, WIDTH_ELSEWHERE),
+    ],
+)
+def test_the_width_is_that_of_stdout_even_if_it_was_replaced(
+    variable: str | None, size: int | None, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("COLUMNS", variable)
+
+    def ask(descriptor: int) -> os.terminal_size:
+        if size is None:
+            raise OSError("no terminal")
+        return os.terminal_size((size, 24))
+
+    monkeypatch.setattr(os, "get_terminal_size", ask)
+    # As PYTHONUNBUFFERED leaves it, when stdout has got a buffer of its own.
+    monkeypatch.setattr(sys, "__stdout__", None)
+    assert terminal_width() == width
 
 
 @pytest.mark.parametrize("variable", ["FORCE_COLOR", "NO_COLOR"])

@@ -7,7 +7,8 @@ What lines look like is not decided here: `fastprune.cells` measures and aligns,
 from __future__ import annotations
 
 import os
-import shutil
+import sys
+from contextlib import suppress
 from typing import TextIO
 
 from fastprune.cli.options import Color
@@ -19,7 +20,13 @@ WIDTH_ELSEWHERE = 120
 
 def terminal_width() -> int:
     """Columns of the terminal that stdout is; $COLUMNS beats it."""
-    return shutil.get_terminal_size((WIDTH_ELSEWHERE, 24)).columns
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    # Not shutil's, which asks the stream that Python began with: that may have been replaced.
+    with suppress(OSError, ValueError, AttributeError):
+        return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH_ELSEWHERE
+    return WIDTH_ELSEWHERE
 
 
 def wants_color(choice: Color | None, stream: TextIO) -> bool:
