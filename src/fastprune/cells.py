@@ -3,13 +3,10 @@
 Stage: report. Input and output: printable text. Pure, no I/O.
 
 A Chinese, Japanese or Korean character and most emoji take two cells, a combining mark
-takes none (Unicode Standard Annex 11 and the general category).
+takes none: rich has the tables of Unicode. It is loaded when there is such a character.
 """
 
 from __future__ import annotations
-
-import functools
-import unicodedata
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _FULL = "█"
@@ -17,14 +14,11 @@ _FULL = "█"
 
 def cells(text: str) -> int:
     """Cells that printable text takes."""
-    return len(text) if text.isascii() else sum(map(_cells_of, text))
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
 
-
-@functools.cache
-def _cells_of(char: str) -> int:
-    if unicodedata.category(char) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "FW" else 1
+    return cell_len(text)
 
 
 def fitted(text: str, width: int) -> str:
@@ -49,7 +43,7 @@ def _beginning(text: str, width: int) -> str:
     if text.isascii():
         return text[:width]
     for end, char in enumerate(text):
-        width -= _cells_of(char)
+        width -= cells(char)
         if width < 0:
             return text[:end]
     return text
