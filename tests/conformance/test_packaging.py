@@ -296,3 +296,73 @@ def test_the_description_of_the_schedules_runs_what_they_run() -> None:
     text = (ROOT / "docs" / "scheduling.md").read_text(encoding="utf-8")
     for path in sorted(KUBERNETES.glob("*.yaml")):
         assert f"`{path.name}`" in text
+
+
+# Stand-ins of the script for cron: what is called is written down.
+SYSTEMCTL = r"""#!/bin/sh
+echo "systemctl $*" >> "$CALLS"
+case $1 in is-active) [ "$ACTIVE" = yes ] ;; esac
+"""
+PRUNE = r"""#!/bin/sh
+trap 'echo ended >> "$CALLS"; exit 143' TERM
+echo prune >> "$CALLS"
+n=0
+while [ $n -lt "$ROUNDS" ]; do sleep 0.02; n=$((n + 1)); done
+exit "$CODE"
+"""
+CRON = ROOT / "packaging" / "cron" / "fastprune-window"
+
+
+def cron(folder: Path, *, active: str = "yes", code: int = 0, long: bool = False) -> Any:
+    """Starts the script for cron, with stand-ins for what it starts."""
+    for name, text in {"systemctl": SYSTEMCTL, "fastprune": PRUNE}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    variables = {
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "CALLS": str(folder / "calls"),
+        "ACTIVE": active,
+        "CODE": str(code),
+        "ROUNDS": "100000" if long else "0",
+    }
+    return subprocess.Popen(["sh", str(CRON)], env=variables)
+
+
+def calls_of(folder: Path) -> list[str]:
+    path = folder / "calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+STOP, START = "systemctl stop ociregistry", "systemctl start ociregistry"
+
+
+@pytest.mark.parametrize("code", [0, 3, 4])
+def test_cron_starts_the_server_again_whatever_became_of_the_prune(
+    tmp_path: Path, code: int
+) -> None:
+    assert cron(tmp_path, code=code).wait(30) == code
+    assert calls_of(tmp_path)[1:] == [STOP, "prune", START]
+
+
+def test_cron_starts_no_server_that_was_not_running(tmp_path: Path) -> None:
+    assert cron(tmp_path, active="no").wait(30) == 0
+    assert calls_of(tmp_path)[1:] == [STOP, "prune"]
+
+
+def test_cron_passes_a_signal_on_and_starts_the_server_when_the_prune_has_ended(
+    tmp_path: Path,
+) -> None:
+    with cron(tmp_path, long=True) as process:
+        deadline = time.monotonic() + 30
+        while "prune" not in calls_of(tmp_path):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    assert calls_of(tmp_path)[1:] == [STOP, "prune", "ended", START]
+
+
+def test_cron_prunes_with_options_of_the_program() -> None:
+    text = CRON.read_text(encoding="utf-8").replace("\\\n", " ")
+    (line,) = [line for line in text.splitlines() if line.startswith("fastprune ")]
+    assert parse(shlex.split(line.rstrip("& "))[1:]) == "prune"
