@@ -57,6 +57,16 @@ def test_every_command_writes_its_page_and_changes_nothing_else(
     assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o644
 
 
+def test_a_saved_plan_has_a_page_too(cache: Path, tmp_path: Path) -> None:
+    assert run("plan", *SELECTION, "-o", "a.plan", cache=cache, cwd=tmp_path).code == 0
+    options = ("a.plan", "--dry-run", "--html", "page.html")
+    result = run("apply", *options, cache=cache, cwd=tmp_path)
+    assert (result.code, result.err) == (0, "")
+    report = report_in(tmp_path / "page.html")
+    assert report["command"] == "apply"
+    assert f"Bytes would be freed: {report['goes']['bytes']} " in result.out
+
+
 def test_a_real_prune_writes_no_page(cache: Path, tmp_path: Path) -> None:
     before = files(cache)
     result = run("prune", *SELECTION, "--yes", "--html", "page.html", cache=cache, cwd=tmp_path)

@@ -88,7 +88,7 @@ def carry_out(
     if report.dry_run:
         warn_of_servers(session.image_path)
     if page is not None:
-        write_plan_page(page, report.plan, command, zone)
+        write_plan_page(page, report.plan, command, zone, progress=session.progress())
     print_report(report, command, form=pruning.form, summary=pruning.summary, paint=session.paint)
     if report.exceeded:
         say_error(DeleteLimitError(report.exceeded))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastprune.cli.selection import cutoff_ago, parse_zone
 from fastprune.errors import FastpruneError, UsageError
+from fastprune.progress import Progress
 from fastprune.wallclock import parse_time
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def checked_html(path: str | None, root: str) -> str | None:
     return target
 
 
-def write_plan_page(target: str, plan: PrunePlan, command: str, zone: str | None) -> None:
+def write_plan_page(
+    target: str, plan: PrunePlan, command: str, zone: str | None, *, progress: Progress
+) -> None:
     """Writes the page of what a plan would free.
 
     Args:
@@ -51,6 +54,7 @@ def write_plan_page(target: str, plan: PrunePlan, command: str, zone: str | None
         plan: The plan.
         command: The name of the command.
         zone: What --zone says.
+        progress: Is told about the blobs whose sizes are asked for.
 
     Raises:
         FastpruneError: It can't be written.
@@ -62,7 +66,7 @@ def write_plan_page(target: str, plan: PrunePlan, command: str, zone: str | None
 
     index = plan.index
     present = index.blob_digests[: index.blobs_present]
-    sizes = blob_file_sizes(index.root, present, InlineExecutor())
+    sizes = blob_file_sizes(index.root, present, InlineExecutor(), progress)
     write_page(target, survey_of(index, Policy(), sizes), plan, command, zone)
 
 

@@ -63,7 +63,7 @@ def plan(
     warn_about(timed.plan.index)
     warn_of_servers(session.image_path)
     if page is not None:
-        write_plan_page(page, timed.plan, "plan", request.zone)
+        write_plan_page(page, timed.plan, "plan", request.zone, progress=session.progress())
     exceeded = request.delete_limits.exceeded_by(timed.plan)
     if not exceeded:
         _deliver(timed.plan, output, request.options.grace)
