@@ -41,6 +41,13 @@ def saved(
 ) -> SavedPlan:
     """A plan that went to a file and back."""
     policy = Policy(patterns=patterns) if patterns else Policy(orphans_only=True)
+    return saved_by(root, policy, allow_broken=allow_broken, skip_corrupt=skip_corrupt)
+
+
+def saved_by(
+    root: Path, policy: Policy, *, allow_broken: bool = False, skip_corrupt: bool = False
+) -> SavedPlan:
+    """The same for any policy."""
     plan = make_plan(scan_now(root), policy, allow_broken=allow_broken, skip_corrupt=skip_corrupt)
 
     async def there_and_back() -> SavedPlan:
@@ -116,6 +123,16 @@ def test_a_new_list_keeps_its_child_although_the_plan_allows_broken_lists(
 async def _work_out(plan: SavedPlan, root: Path) -> set[str]:
     again = replan(plan, await fastprune.scan(root, jobs=1))
     return {again.index.path(row) for row in (*again.lists.tolist(), *again.images.tolist())}
+
+
+@pytest.mark.parametrize("part", ["listed", "child"])
+def test_a_new_tag_on_a_part_of_an_image_keeps_the_whole(part: str, builder: CacheBuilder) -> None:
+    image = Image(builder)
+    plan = saved(builder.root, "r/a:1")
+    builder.tag(getattr(image, part), "r/b:9", folder="img")
+    report = apply(plan, builder.root)
+    assert files(builder.root) == image.all
+    assert left_out(report)[f"img/{getattr(image, part)}"] == "changed since the plan was made"
 
 
 @pytest.mark.parametrize("part", ["listed", "child"])
