@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,19 @@ def test_an_unknown_command_is_refused() -> None:
     result = run("purge")
     assert (result.code, result.out) == (2, "")
     assert "purge" in result.err
+
+
+def test_a_mistake_is_told_as_every_error_with_what_to_do(cache: Path) -> None:
+    result = run("prune", "--dryrun", "--color", "always", cache=cache)
+    error, hint = result.err.splitlines()
+    assert error.startswith("fastprune: \x1b[1;31merror:\x1b[0m no such option: --dryrun")
+    assert hint.endswith("'python -m fastprune prune --help' shows what there is")
+
+
+def test_a_mistake_is_a_line_of_json_if_messages_are() -> None:
+    result = run("lst", "--log-format=json")
+    assert (result.code, result.out) == (2, "")
+    (line,) = result.err.splitlines()
+    message = json.loads(line)
+    assert (message["level"], message["exit_code"]) == ("error", 2)
+    assert "Did you mean 'list'?" in message["message"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tests.support.cachebuilder import CacheBuilder
 
 from fastprune import tasks
-from fastprune.cli.bar import LINE_SECONDS, LineProgress
+from fastprune.cli.bar import LINE_SECONDS, LineProgress, TerminalProgress
 from fastprune.cli.messages import set_up_messages
 from fastprune.cli.options import GlobalOptions, LogFormat
 from fastprune.executors.inline import InlineExecutor
@@ -71,6 +73,26 @@ def test_a_line_comes_every_half_minute_with_rate_and_time_left(
         "fastprune: removing: 10,000 of 10,000 files, 500.0 kB (5.0 kB/s), 100/s, 0.00 s left",
         "fastprune: removing: 10,000 of 10,000 files, 500.0 kB (5.0 kB/s) in 1 min 40 s (100/s)",
     ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_the_bar_fits_every_terminal_and_always_has_rate_and_time_left(
+    width: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    bar = TerminalProgress(color=False)._bar
+    bar.get_time = clock
+    task = bar.add_task("removing", total=63_801, unit="files", rate="7,261/s", bytes="3.8 GB")
+    for _ in range(10):
+        clock.now += 1
+        bar.advance(task, 2_000)
+    shown = io.StringIO()
+    Console(file=shown, width=width).print(bar.get_renderable())
+    (line,) = shown.getvalue().splitlines()
+    assert len(line) <= width
+    for part in ("removing", "20000/63801", "7,261/s", "00:"):
+        assert part in line, line
+    assert ("3.8 GB" in line) == (width >= 80)
 
 
 def test_a_step_whose_end_is_not_known_has_no_time_left(

@@ -12,6 +12,9 @@ LINE_SECONDS = 30
 """How often a line is written where there is no terminal."""
 
 
+_WIDTH_OF_ALL = 76
+
+
 class TerminalProgress:
     """A bar with count, rate, bytes and time left. Drawn by a thread of its own."""
 
@@ -26,17 +29,25 @@ class TerminalProgress:
             BarColumn,
             MofNCompleteColumn,
             Progress,
+            ProgressColumn,
             TextColumn,
             TimeRemainingColumn,
         )
 
-        self._bar = Progress(
-            TextColumn("{task.description}"),
+        console = Console(stderr=True, no_color=not color)
+        name, left = TextColumn("{task.description}"), TimeRemainingColumn(compact=True)
+        figures = "{task.fields[unit]}  {task.fields[rate]}  {task.fields[bytes]}"
+        between: list[ProgressColumn] = [
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}  {task.fields[rate]}  {task.fields[bytes]}"),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True, no_color=not color),
+            TextColumn(figures),
+        ]
+        if console.width < _WIDTH_OF_ALL:
+            # The numbers say more than a bar that there is no room for.
+            between = [MofNCompleteColumn(), TextColumn("{task.fields[rate]}")]
+        self._bar = Progress(
+            *(name, *between, left),
+            console=console,
             transient=True,
             refresh_per_second=8,
         )
