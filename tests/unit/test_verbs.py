@@ -329,3 +329,16 @@ async def test_time_that_is_over_ends_the_run_cleanly(
     assert report is not None
     assert report.stopped == "--max-duration"
     assert 0 < report.left == len(files(tmp_path)) < MANY
+
+
+async def test_survey_says_where_the_space_goes_and_what_a_selection_gives(root: Path) -> None:
+    before = snapshot(root)
+    survey = await fastprune.survey(root)
+    on_disk = sum(stamp.size for stamp in before.values() if stamp.kind == "file")
+    assert {survey.usage(by).total for by in fastprune.By} == {on_disk}
+    assert survey.ages().total == on_disk
+    selected = await fastprune.survey(root, TYPHA)
+    usage = selected.usage(fastprune.By.image)
+    report = await pruned(root, TYPHA, dry_run=True)
+    assert (len(usage), int(usage.columns.unique[0])) == (1, report.bytes_freed)
+    assert snapshot(root) == before
