@@ -86,14 +86,14 @@ class Crew:
     async def work_on(
         self,
         pieces: Iterator[Piece],
-        work: Callable[[Batch], BatchResult],
+        work: Callable[[Batch], BatchResult | None],
         done: Callable[[Piece, BatchResult], Awaitable[None]],
     ) -> None:
         """Works on pieces, several at a time, until all are done or it must stop.
 
         Args:
             pieces: What to work on; made while the work goes on.
-            work: Is called on a thread.
+            work: Is called on a thread; gives None for what it did not begin.
             done: Is called with each result, in the event loop. Not even an error
                 elsewhere keeps it from being told what a thread has done.
         """
@@ -104,6 +104,8 @@ class Crew:
                 if self.must_stop():
                     return
                 result = await anyio.to_thread.run_sync(work, piece.batch, limiter=self._threads)
+                if result is None:
+                    return
                 with anyio.CancelScope(shield=True):
                     await done(piece, result)
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fastprune.batches import Crew, Piece, slices
 from fastprune.deleter import Batch, BatchResult, Deleter, Expected, Outcome
 from fastprune.errors import JournalError
-from fastprune.guard import new_manifests, replaced_blobs
+from fastprune.guard import manifests_changed_at, new_manifests, replaced_blobs
 from fastprune.index import CacheIndex, Rows
 from fastprune.journal import Journal, JournalEntry, blob_entries, manifest_entries
 from fastprune.layouts import ociregistry
@@ -116,6 +116,7 @@ class _Run:
         self._failures: list[Failure] = []
         self._changed: list[str] = []
         self._appeared: tuple[str, ...] = ()
+        self._looked_at: tuple[int, ...] = ()
         self._crew = Crew(limits)
         self._batch_size = self._crew.batch_size(deleter.batch_size)
 
@@ -156,14 +157,26 @@ class _Run:
 
     async def _look_for_new_manifests(self) -> None:
         """The last moment before blobs go: whatever has come since may need them."""
-        if not len(self._plan.blobs) or self._crew.must_stop():
-            return
+        if len(self._plan.blobs) and not self._crew.must_stop():
+            await anyio.to_thread.run_sync(self._nothing_appeared)
+
+    def _nothing_appeared(self) -> bool:
+        """Whether there are no new manifests; else the run ends. Blocking.
+
+        They are listed when a folder of them has changed, which is cheap to ask.
+        """
         with self._crew.stopping("the manifests can't be listed once more"):
-            self._appeared = await anyio.to_thread.run_sync(
-                new_manifests, self._plan.index, self._plan.removed
-            )
+            changed_at = manifests_changed_at(self._plan.index.root)
+            if changed_at != self._looked_at:
+                self._appeared = new_manifests(self._plan.index, self._plan.removed)
+                self._looked_at = changed_at
         if self._appeared:
             self._crew.stop("manifests that appeared during the prune")
+        return not self._crew.stopped
+
+    def _remove_blobs_of(self, descriptor: int, batch: Batch) -> BatchResult | None:
+        """Removes a batch of blobs, unless a new manifest may need them. On a thread."""
+        return self._deleter.remove(descriptor, batch) if self._nothing_appeared() else None
 
     async def _remove_manifests(self, kind: str, rows: Rows) -> _Phase:
         """Removes lists or images; what they leave behind narrows the rest of the plan."""
@@ -222,9 +235,10 @@ class _Run:
                 opened.callback(os.close, descriptor)
             if self._crew.must_stop():
                 return
+            blobs = phase.kind == "blob"
             await self._crew.work_on(
                 chain([first], pieces),
-                partial(self._deleter.remove, descriptor),
+                partial(self._remove_blobs_of if blobs else self._deleter.remove, descriptor),
                 partial(self._record, folder, phase),
             )
             if self._journal is not None:

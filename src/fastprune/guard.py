@@ -257,6 +257,24 @@ def _is_odd(name: str, folder: int) -> bool:
         return False
 
 
+def manifests_changed_at(root: str) -> tuple[int, ...]:
+    """When the folders of manifests last got or lost a file: nanoseconds; 0 for a missing one.
+
+    Args:
+        root: Path of the cache.
+
+    Raises:
+        OSError: The system does not say.
+    """
+    times = []
+    for folder in ociregistry.manifest_folders:
+        try:
+            times.append(os.lstat(os.path.join(root, folder)).st_mtime_ns)
+        except FileNotFoundError:
+            times.append(0)
+    return tuple(times)
+
+
 def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
     """Manifest files that are there now and should not be.
 

@@ -58,7 +58,7 @@ class PruneReport:
         left: Files of the plan that were not tried, because the run was stopped.
         stopped: Why the run was stopped; empty if it wasn't.
         appeared: Paths of manifests that appeared during the prune: a server is at work,
-            and no blob was removed.
+            and no blob was removed since.
         seconds: How long each step took: scan, plan, apply.
         trash: Whether files were moved into the trash instead of being deleted.
         trash_run: The run that they are in; empty if nothing was moved.

@@ -1,4 +1,4 @@
-"""SECURITY.md names tests for its claims: they exist."""
+"""SECURITY.md and the page about safety name tests for their claims: they exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-PAGE = (TESTS.parent / "SECURITY.md").read_text()
+PAGE = "".join((TESTS.parent / page).read_text() for page in ("SECURITY.md", "docs/safety.md"))
 SOURCES = "\n".join(path.read_text() for path in sorted(TESTS.rglob("test_*.py")))
 
 

@@ -5,12 +5,15 @@ The checks are slow and independent of the program: `tests.support.oracle` reads
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import anyio
+from tests.cli.program import Result
 from tests.support.cachebuilder import CacheBuilder, files
 from tests.support.oracle import (
     Cache,
@@ -26,6 +29,18 @@ from fastprune import Limits, Policy
 
 Mode = Literal["delete", "trash"]
 MODES: tuple[Mode, ...] = ("delete", "trash")
+
+NUMBERS = (
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.EBUSY,
+    errno.EROFS,
+    errno.ESTALE,
+    errno.ENOSPC,
+)
+"""What a call may say that fails."""
 
 PATTERN = "^a"
 _TRASH = ".fastprune/trash"
@@ -60,8 +75,40 @@ class Scene:
         return self.root
 
     def losses(self) -> list[str]:
-        """See `losses`. Besides, what a prune with the trash took must be there, or gone on."""
+        """See `losses`."""
         return losses(self.before, self.root, self.outcome)
+
+    def complaints(self, result: Result, number: int) -> list[str]:
+        """What is wrong with how a run ended that met an error.
+
+        Whatever it was, nothing may be lost, it must be said, and the exit code must be true.
+
+        Args:
+            result: How it ended.
+            number: The errno that it met.
+        """
+        wrong, left = self.losses(), files(self.root)
+        # A folder that goes while it is listed is said to be a stale one.
+        said = any(os.strerror(one) in result.err for one in (number, errno.ESTALE))
+        reported = "Failed: " in result.out or "Stopped: " in result.out
+        if "Traceback" in result.err:
+            wrong.append("there is a traceback")
+        match result.code:
+            case 0 if left != self.outcome.left:
+                wrong.append("exit code 0, and not everything is done")
+            case 1 if left != self.before.paths or result.out or not said:
+                wrong.append("exit code 1, and something was removed, or the error is not said")
+            case 3 if not (said and reported):
+                wrong.append("exit code 3, and the error is not said, or there is no report")
+            case 4 if "appeared during" not in result.err and "can't be read" not in result.err:
+                wrong.append("exit code 4, and it does not say why")
+            case 10 if left != self.before.paths or "no cache at" not in result.err:
+                wrong.append("exit code 10, and something was removed, or it does not say why")
+            case 0 | 1 | 3 | 4 | 10:
+                pass
+            case code:
+                wrong.append(f"exit code {code}")
+        return wrong
 
     def heal(self, mode: Mode) -> None:
         """Prunes once more, and checks that this comes to what was to come of it."""

@@ -222,6 +222,27 @@ def test_a_manifest_that_appears_meanwhile_keeps_every_blob(tmp_path: Path) -> N
     assert len(after.blobs) == 3
 
 
+def test_a_manifest_that_appears_among_the_blobs_ends_it(tmp_path: Path) -> None:
+    """A server that starts when the manifests are gone already."""
+    builder = CacheBuilder(tmp_path / "cache")
+    builder.image("kept:1")
+    for number in range(200):
+        builder.blob(1000 + number)
+    last = builder.blob(10)  # The largest go first.
+    pace = ("--max-deletes-per-second", "100", "--concurrency", "4")
+    before = files(builder.root)
+    with started("prune", "--orphans-only", *pace, cache=builder.root) as process:
+        wait_until(lambda: len(files(builder.root)) < len(before))
+        new = builder.image("b:1", layers=[last])
+        result = finish(process)
+    assert result.code == 4
+    assert f"img/{new} appeared during the prune" in result.err
+    assert "no further blob was removed" in result.err
+    left = files(builder.root)
+    assert f"blobs/{last}" in left
+    assert 100 < len(left & before) < len(before)
+
+
 def test_a_folder_of_manifests_that_is_moved_away_meanwhile_keeps_every_blob(
     tmp_path: Path,
 ) -> None:

@@ -241,8 +241,9 @@ def _say_problems(report: PruneReport) -> None:
         log.info("%s stays: %s refers to it", index.url(row), keeper)
     for path in report.appeared[:_MOST_NAMED]:
         log.error(
-            "%s appeared during the prune: a server is at work, no blob was removed",
+            "%s appeared during the prune: a server is at work, no %sblob was removed",
             path,
+            "further " if len(report.blobs) else "",
             extra=facts(path=path),
         )
     for path in report.changed:

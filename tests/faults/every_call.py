@@ -1,0 +1,74 @@
+"""Strikes every single call that a small prune makes: with a kill, and with each error.
+
+    python -m tests.faults.every_call
+
+The tests of `make test` do this for the calls that change something, and for some of the others.
+Exit code 1 if anything was lost, or if a run ended in a way that is not documented.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults.injection import Fault, run_with
+from tests.faults.scenes import MODES, NUMBERS, Mode, Scene, prune_of
+
+
+def strike_every_call(scene: Scene, mode: Mode, number: int) -> tuple[int, list[str]]:
+    """Runs a prune once for each of its calls, and strikes that one.
+
+    Args:
+        scene: The cache.
+        mode: delete or trash.
+        number: The errno that the call says; 0 for a kill instead.
+
+    Returns:
+        How many calls were struck, and what was wrong.
+    """
+    wrong: list[str] = []
+    at = 0
+    while True:
+        at += 1
+        fault = Fault(first=at, error=number, kill="" if number else "process")
+        outcome = run_with(fault, *prune_of(mode), cache=scene.fresh())
+        if not outcome.struck:
+            return at - 1, wrong
+        if number:
+            found = scene.complaints(outcome.result, number)
+        else:
+            found = scene.losses()
+            if outcome.result.code != -signal.SIGKILL:
+                found.append(f"exit code {outcome.result.code}")
+        wrong += [f"{fault} ({outcome.calls[at - 1]}): {line}" for line in found]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Strikes every call of a small prune.")
+    names = [errno.errorcode[number] for number in NUMBERS]
+    parser.add_argument("--errors", default=",".join(names), help="which, by name; none: only kill")
+    options = parser.parse_args(arguments)
+    numbers = [getattr(errno, name) for name in options.errors.split(",") if name]
+    total, wrong = 0, list[str]()
+    with tempfile.TemporaryDirectory(prefix="fastprune-every-call-") as folder:
+        for mode in MODES:
+            scene = Scene(Path(folder, mode))
+            for number in (0, *numbers):
+                struck, found = strike_every_call(scene, mode, number)
+                what = errno.errorcode[number] if number else "SIGKILL"
+                print(f"{mode}: {what} at each of {struck} calls; wrong: {len(found)}", flush=True)
+                for line in found:
+                    print(f"  {line}")
+                total += struck
+                wrong += found
+    print(f"calls that were struck: {total}; wrong: {len(wrong)}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
