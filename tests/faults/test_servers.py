@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from tests.cli.program import run
 from tests.faults.injection import tool
 from tests.faults.scenes import PATTERN, Scene
-from tests.support.cachebuilder import files, snapshot
+from tests.support.cachebuilder import CacheBuilder, files, snapshot
 
 PRUNE = ("prune", "--pattern", PATTERN)
 # Only `serve` and the path count: the name of the program varies.
@@ -68,6 +69,7 @@ def test_every_way_to_remove_something_is_refused(scene: Scene, tmp_path: Path) 
             (*PRUNE, "--trash"),
             ("prune", "--orphans-only"),
             ("apply", plan),
+            ("verify", "--repair"),
         ):
             refused(scene, pid, *args)
     assert run(*PRUNE, cache=scene.root).code == 0
@@ -83,6 +85,9 @@ def test_force_goes_on(scene: Scene) -> None:
     "args",
     [
         ("list",),
+        ("du",),
+        ("verify",),
+        ("verify", "--repair", "--dry-run"),
         ("explain", "a:1"),
         ("plan", "--pattern", PATTERN, "-o", "{plan}"),
         (*PRUNE, "--dry-run"),
@@ -183,3 +188,18 @@ def test_a_server_of_another_user(scene: Scene) -> None:
     script = ("sh", "-c", "echo; read forever", "serve", "--image-path", str(scene.root))
     with running([*prefix, *script]) as pid:
         refused(scene, pid, *PRUNE)
+
+
+def test_young_blobs_are_spared_for_a_pull_that_is_under_way(scene: Scene) -> None:
+    """Its manifest may not be there yet, for all that can be known."""
+    builder = CacheBuilder(scene.root)
+    young = builder.blob(5000)
+    long_ago = time.time() - 7200
+    for path in scene.before.paths:
+        os.utime(scene.root / path, (long_ago, long_ago))
+    result = run(*PRUNE, "--grace", "1h", cache=scene.root)
+    assert result.code == 0
+    assert "Blobs spared as too young: 1\n" in result.out
+    assert files(scene.root) == scene.outcome.left | {f"blobs/{young}"}
+    assert run(*PRUNE, "--grace", "0s", cache=scene.root).code == 0
+    assert files(scene.root) == scene.outcome.left
