@@ -144,12 +144,13 @@ def test_a_table_lines_up_and_fits_the_terminal(name: RealCache, listing: Listin
 
 def test_a_terminal_that_knows_few_characters_gets_escapes(tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path / "cache")
-    builder.image("镜像:1")
+    builder.image("镜像😀:1")
     for form in ("url", "table", "json"):
         options = ("list", "--format", form, "--quiet")
         result = run(*options, cache=builder.root, env={"PYTHONIOENCODING": "ascii"})
         assert (result.code, result.err) == (0, "")
-        assert "\\u955c\\u50cf" in result.out
+        assert "\\u955c\\u50cf\\ud83d\\ude00" in result.out
+    assert json.loads(result.out)["manifests"][0]["url"] == "镜像😀:1"
 
 
 def test_the_limit_is_that_of_the_sorted_listing(

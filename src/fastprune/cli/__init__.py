@@ -6,6 +6,7 @@ imports typer. `main` is light: what a command needs is imported when it runs.
 
 from __future__ import annotations
 
+import codecs
 import gc
 import io
 import os
@@ -23,9 +24,10 @@ def main() -> None:
 
         print(f"fastprune {__version__}")
         return
+    # A character that the terminal does not know is no reason to stop.
+    codecs.register_error("fastprune", _escape)
     for stream in (sys.stdout, sys.stderr):
-        # A character that the terminal does not know is no reason to stop.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(errors="fastprune")  # type: ignore[union-attr]
     # Few cycles are ever made here, and looking for them while a million names are listed
     # takes longer than listing them.
     gc.set_threshold(100_000, 50, 50)
@@ -34,6 +36,14 @@ def main() -> None:
     from fastprune.cli.app import run
 
     run()
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Writes what can't be encoded as JSON does, so that JSON stays the same document."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    escapes = (f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+    return "".join(escapes), error.end
 
 
 def _open_closed_streams() -> None:
