@@ -190,6 +190,27 @@ def test_a_child_is_no_image_of_its_own_and_goes_with_its_list(builder: CacheBui
     assert len(removed(index, Policy(free_bytes=8_000))) == 3
 
 
+def test_what_is_needed_at_second_hand_comes_free_with_the_outer_list(
+    builder: CacheBuilder,
+) -> None:
+    child = builder.image("r/a:1", layers=[builder.blob(5_000)])
+    builder.tag(child, f"r/a@sha256:{child}")
+    inner = builder.index("r/a:inner", children=[child], name="00" * 32)
+    builder.index("r/a:outer", children=[inner], name="ff" * 32)
+    index = scan(builder.root)
+    # The inner list comes first, and stays with its child until the outer one has gone.
+    assert len(removed(index, Policy(free_bytes=4_000))) == 3
+
+
+def test_a_child_that_a_rule_keeps_frees_nothing(builder: CacheBuilder) -> None:
+    child = builder.image("r/a:1", layers=[builder.blob(5_000)], pulled=OLD)
+    builder.tag(child, f"r/a@sha256:{child}", pulled=OLD)
+    builder.index("r/a:1", children=[child], pulled=OLD)
+    builder.image("r/b:1", layers=[builder.blob(5_000)], pulled=NEW)
+    policy = Policy(free_bytes=4_000, exclude=("r/a@",))
+    assert removed(scan(builder.root), policy) == ["r/a:1", "r/b:1"]
+
+
 def test_what_a_kept_list_needs_is_not_counted(builder: CacheBuilder) -> None:
     child = builder.image("r/a:1", layers=[builder.blob(5_000)], pulled=OLDER)
     builder.tag(child, f"r/a@sha256:{child}", pulled=OLDER)
