@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from fastprune import UsageError
+from fastprune import Policy, UsageError
 from fastprune.cli.outside import read_references
 from fastprune.references import parse_reference, parse_references
 
@@ -73,6 +75,21 @@ def test_what_is_no_reference_is_refused_with_its_line(text: str) -> None:
     if text and " " not in text:
         with pytest.raises(UsageError, match=r"^--keep-from x, line 3: not an image reference: "):
             list(parse_references(f"nginx\n# some\n{text}\n", "--keep-from x"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["a", "b1", "docker.io", "h:5", "localhost", "UP", "library", "-", ""]),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(["", ":1", ":latest", f"@{DIGEST}", f":1@{DIGEST}", ":", "@"]),
+)
+def test_what_a_reference_means_is_in_full(parts: list[str], tail: str) -> None:
+    for meaning in parse_reference("/".join(parts) + tail):
+        assert meaning in parse_reference(meaning)
+        Policy(keep_references=(meaning,)).check_values()
 
 
 def test_lists_are_separated_by_anything_blank_and_have_comments(tmp_path: Path) -> None:
