@@ -79,7 +79,7 @@ def manifest_entries(
     entries = file_entries(kind, folder, zip(urls, reasons, strict=True), batch, result)
     if plan.by_rule is None:
         return entries
-    rules = map(plan.rule_of, rows.tolist())
+    rules = plan.rules_of(rows)
     return [entry._replace(rule=rule) for entry, rule in zip(entries, rules, strict=True)]
 
 

@@ -176,9 +176,15 @@ class PrunePlan:
 
     def rule_of(self, row: int) -> str | None:
         """The name of the rule by which a manifest goes; None if the policy has no rules."""
-        if self.by_rule is None or self.by_rule[row] == NO_NAME:
-            return None
-        return self.policy.rule_names[int(self.by_rule[row])]
+        return self.rules_of(np.array([row]))[0]
+
+    def rules_of(self, rows: Rows) -> list[str | None]:
+        """The same for some manifests."""
+        if self.by_rule is None:
+            return [None] * len(rows)
+        # The last one is that of `NO_NAME`.
+        names = (*self.policy.rule_names, None)
+        return [names[number] for number in self.by_rule[rows].tolist()]
 
     def keeper_of(self, row: int) -> str | None:
         """The name of the rule that keeps a manifest; None if it is the policy, or nothing."""

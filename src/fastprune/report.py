@@ -298,6 +298,7 @@ def _size_target(report: PruneReport) -> dict[str, int] | None:
 
 def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
+    columns = (report.manifests.tolist(), index.urls(report.manifests))
     items: list[dict[str, Any]] = [
         {
             "url": url,
@@ -305,9 +306,9 @@ def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
             "kind": ManifestKind(int(index.kinds[row])).label,
             "bytes": int(index.file_sizes[row]),
             "reason": plan.manifest_reason(row).text,
-            "rule": plan.rule_of(row),
+            "rule": rule,
         }
-        for row, url in zip(report.manifests.tolist(), index.urls(report.manifests), strict=True)
+        for row, url, rule in zip(*columns, plan.rules_of(report.manifests), strict=True)
     ]
     return sorted(items, key=lambda item: (item["url"], item["path"]))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import numpy as np
 import pytest
 from tests.property.running import scan
 from tests.support.cachebuilder import CacheBuilder
@@ -79,6 +80,18 @@ def test_a_size_target_goes_on_where_the_rules_end(index: CacheIndex) -> None:
         assert plan.selection is not None
         assert plan.selection.target is not None
         assert plan.selection.target.frees == plan.bytes_freed
+
+
+def test_blobs_that_stay_anyway_are_none_that_a_size_target_can_count_on(
+    index: CacheIndex,
+) -> None:
+    rules = (Rule("ci", Policy(patterns=("^ci/app:1",))),)
+    enough = make_plan(index, Policy(rules=rules)).bytes_freed
+    policy = Policy(rules=rules, free_bytes=enough)
+    free = make_plan(index, policy)
+    held = make_plan(index, policy, held_blobs=np.arange(index.blobs_present))
+    assert set(gone(free).values()) == {"ci"}
+    assert set(gone(held).values()) == {"ci", "size-target"}
 
 
 def test_the_report_counts_by_rule_and_names_the_rule_of_each_item(index: CacheIndex) -> None:

@@ -85,7 +85,8 @@ def _manifests(plan: PrunePlan) -> Iterator[dict[str, Any]]:
     broken: dict[int, list[str]] = {}
     for parent, child in zip(*map(np.ndarray.tolist, lost_edges(index, plan.removed)), strict=True):
         broken.setdefault(child, []).append(index.path(parent))
-    for row, state in zip(rows.tolist(), states(index, rows), strict=True):
+    rules = plan.rules_of(rows)
+    for row, state, rule in zip(rows.tolist(), states(index, rows), rules, strict=True):
         owner = int(plan.taken_by[row])
         yield {
             "record": "manifest",
@@ -97,7 +98,7 @@ def _manifests(plan: PrunePlan) -> Iterator[dict[str, Any]]:
             "pulled": state.pulled,
             "bytes": int(index.file_sizes[row]),
             "reason": plan.manifest_reason(row).text,
-            "rule": plan.rule_of(row),
+            "rule": rule,
             "taken_by": None if owner == NOBODY else index.path(owner),
             "breaks": broken.get(row, []),
             "references": state.references.hex(),
