@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 JSON_VERSION = 1
 MOST_SAVINGS = 1_000
+NAMESPACE_DEPTH = 2
+"""Parts of a name that are a namespace: docker.io/library."""
+
 
 PAGE_DAYS = (
     *range(1, 15),
@@ -51,7 +54,8 @@ def page_document(
     """What the page shows.
 
     Args:
-        usages: By registry, repository and image, with nothing apart.
+        usages: By registry, namespace (the first two parts of a name), repository and image,
+            with nothing apart.
         apart: By repository, with dangling and broken images apart.
         ages: Of the same cache.
         cutoffs: When each of `PAGE_DAYS` began.
@@ -64,7 +68,9 @@ def page_document(
     """
     index = apart.index
     pulls = file_pulls(index)
-    registries, repositories, images = (level(usage, blob_bytes, pulls, plan) for usage in usages)
+    registries, namespaces, repositories, images = (
+        level(usage, blob_bytes, pulls, plan) for usage in usages
+    )
     return {
         "version": JSON_VERSION,
         "fastprune": version,
@@ -83,7 +89,7 @@ def page_document(
             "broken": _extra(apart, Extra.BROKEN),
         },
         "goes": _goes(plan),
-        "tree": tree(registries, repositories, images),
+        "tree": tree(registries, namespaces, repositories, images),
         "ages": [row._asdict() for row in age_rows(ages, {days: cutoffs[days] for days in AGES})],
         "what_if": _curve(ages, cutoffs),
         "savings": {

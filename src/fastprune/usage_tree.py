@@ -1,6 +1,6 @@
-"""The cache as a tree of registries, repositories and images, cut down to what can be shown.
+"""The cache as a tree, from registries to images, cut down to what can be shown.
 
-Stage: report. Input: three usages of one cache, and what a plan removes. Output: a document.
+Stage: report. Input: four usages of one cache, and what a plan removes. Output: a document.
 Pure, no I/O.
 
 Each file is counted where all that need it meet: at its image, else at the repository, the
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastprune.plan import PrunePlan
 
 MOST_REGISTRIES = 60
+MOST_NAMESPACES = 300
 MOST_REPOSITORIES = 1_000
 MOST_IMAGES, MOST_IMAGES_OF_OTHERS = 40, 8
 """Of each of the `DETAILED` largest repositories, and of each of the others."""
@@ -103,26 +104,23 @@ def level(
     return Level(usage, goes, dated, moments)
 
 
-def tree(registries: Level, repositories: Level, images: Level) -> Node:
+def tree(registries: Level, namespaces: Level, repositories: Level, images: Level) -> Node:
     """The cache as a tree.
 
     Args:
         registries: The usage by registry.
+        namespaces: By the first two parts of the names of repositories.
         repositories: By repository.
         images: By image.
     """
     top = _largest(repositories, MOST_REPOSITORIES)
-    within = _parents(repositories.usage, registries.usage)
     nodes = dict(zip(top.tolist(), _repository_nodes(repositories, images, top), strict=True))
-    groups = _largest(registries, MOST_REGISTRIES)
-    children = []
-    for registry, node in zip(groups.tolist(), _nodes(registries, groups), strict=True):
-        members = np.flatnonzero(within == registry)
-        shown = [nodes[member] for member in members.tolist() if member in nodes]
-        hidden = members[~np.isin(members, top)]
-        node["c"] = _with_rest(node, shown, repositories, hidden, "repository", "repositories")
-        children.append(node)
-    hidden = np.setdiff1d(np.arange(len(registries.usage)), groups)
+    top = _largest(namespaces, MOST_NAMESPACES)
+    nodes = _with_members(namespaces, top, repositories, nodes, ("repository", "repositories"))
+    top = _largest(registries, MOST_REGISTRIES)
+    nodes = _with_members(registries, top, namespaces, nodes, ("namespace", "namespaces"))
+    children = list(nodes.values())
+    hidden = np.setdiff1d(np.arange(len(registries.usage)), top)
     if len(hidden):
         children.append(_rest(registries, hidden, f"{len(hidden):,} more registries"))
     children += registries.besides(Extra.SHARED, "shared between registries")
@@ -133,6 +131,35 @@ def tree(registries: Level, repositories: Level, images: Level) -> Node:
     total = _node("all", registries.usage.total, int(registries.goes.sum()))
     total["i"] = int(registries.usage.columns.images.sum())
     return total | {"c": _sorted(children)}
+
+
+def _with_members(
+    coarser: Level, groups: Rows, finer: Level, nodes: dict[int, Node], nouns: tuple[str, str]
+) -> dict[int, Node]:
+    """The nodes of some groups, by row, with the nodes of what is in them.
+
+    Args:
+        coarser: The usage that the groups are of.
+        groups: Which of them to show.
+        finer: The usage that their members are of.
+        nodes: The nodes of the members to show, by row.
+        nouns: What a member is called, and several.
+    """
+    within = _parents(finer.usage, coarser.usage)
+    shown_members = np.fromiter(nodes, dtype=np.intp)
+    found = {}
+    for group, node in zip(groups.tolist(), _nodes(coarser, groups), strict=True):
+        members = np.flatnonzero(within == group)
+        shown = members[np.isin(members, shown_members)]
+        inside = [nodes[member] for member in shown.tolist()]
+        if coarser.usage.by is finer.usage.by and len(members) == len(inside) == 1:
+            # A namespace of one repository is no step on the way to it.
+            found[group] = inside[0]
+            continue
+        hidden = np.setdiff1d(members, shown)
+        node["c"] = _with_rest(node, inside, finer, hidden, *nouns)
+        found[group] = node
+    return found
 
 
 def _repository_nodes(repositories: Level, images: Level, top: Rows) -> Iterable[Node]:

@@ -74,7 +74,7 @@ def test_it_loads_nothing_and_draws_everything(opened: WebDriver) -> None:
     report = report_of(opened)
     frames = {one.text.split("\n")[0] for one in cells(opened, ".frame")}
     assert frames == {node["n"] for node in report["tree"]["c"] if "c" in node}
-    assert len(cells(opened)) > 20
+    assert len(cells(opened)) > 15
     assert cells(opened, ".goes")
     assert opened.find_elements(By.CSS_SELECTOR, "#curve path.line")
     assert len(opened.find_elements(By.CSS_SELECTOR, "#ages .track")) == len(report["ages"])

@@ -86,7 +86,12 @@ class Page(HTMLParser):
 
 def document_of(survey: Survey, plan: PrunePlan | None = None) -> dict[str, Any]:
     return page_document(
-        [survey.usage(by, apart=False) for by in (By.registry, By.repository, By.image)],
+        [
+            survey.usage(By.registry, apart=False),
+            survey.usage(By.repository, depth=2, apart=False),
+            survey.usage(By.repository, apart=False),
+            survey.usage(By.image, apart=False),
+        ],
         survey.usage(By.repository),
         survey.ages(),
         {days: NOW - 86_400 * days for days in PAGE_DAYS},
@@ -244,6 +249,7 @@ def test_what_is_too_much_to_show_is_summed(
     whole = document_of(survey)["tree"]
     assert sum(1 for _ in nodes(whole)) > 60
     monkeypatch.setattr(usage_tree, "MOST_REGISTRIES", 3)
+    monkeypatch.setattr(usage_tree, "MOST_NAMESPACES", 9)
     monkeypatch.setattr(usage_tree, "MOST_REPOSITORIES", 5)
     monkeypatch.setattr(usage_tree, "MOST_IMAGES", 2)
     tree = document_of(survey)["tree"]
@@ -251,6 +257,18 @@ def test_what_is_too_much_to_show_is_summed(
     assert tree["b"] == whole["b"]
     assert sum(1 for _ in nodes(tree)) < 30
     assert "2 more registries" in [node["n"] for node in nodes(tree)]
+
+
+def test_a_namespace_is_a_step_where_it_holds_several_repositories(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    for name in ("library/a", "library/b", "alone/c", "bare"):
+        builder.image(f"docker.io/{name}:1")
+    survey = survey_cache(str(tmp_path), Policy(), lambda _: InlineExecutor(), ScanOptions())
+    (registry,) = document_of(survey)["tree"]["c"]
+    names = {node["n"]: [child["n"] for child in node["c"]] for node in registry["c"]}
+    assert sorted(names) == ["docker.io/alone/c", "docker.io/bare", "docker.io/library"]
+    assert sorted(names["docker.io/library"]) == ["docker.io/library/a", "docker.io/library/b"]
+    assert names["docker.io/alone/c"] == [":1"]
 
 
 def test_a_page_is_written_whole(tmp_path: Path) -> None:

@@ -88,14 +88,18 @@ def write_page(
     from fastprune import __version__
     from fastprune.html import render_page
     from fastprune.usage import By
-    from fastprune.usage_page import PAGE_DAYS, page_document
+    from fastprune.usage_page import NAMESPACE_DEPTH, PAGE_DAYS, page_document
     from fastprune.wholefile import write_whole
 
     scanned_at = datetime.fromtimestamp(survey.index.scanned_at, UTC)
     clock = scanned_at.astimezone(parse_zone(zone))
-    by_size = (By.registry, By.repository, By.image)
     document = page_document(
-        [survey.usage(by, apart=False) for by in by_size],
+        [
+            survey.usage(By.registry, apart=False),
+            survey.usage(By.repository, depth=NAMESPACE_DEPTH, apart=False),
+            survey.usage(By.repository, apart=False),
+            survey.usage(By.image, apart=False),
+        ],
         survey.usage(By.repository),
         survey.ages(),
         cutoffs(PAGE_DAYS, scanned_at, zone),

@@ -85,7 +85,7 @@ function makeMap(report) {
     });
     cell.addEventListener("click", () => open(node, parent));
     map.append(cell);
-    cells.push({ cell, node, parent, box });
+    cells.push({ cell, node, parent, box, isFrame });
   }
 
   function draw(node, box, level) {
@@ -152,13 +152,20 @@ function makeMap(report) {
     for (const one of cells) one.cell.tabIndex = one.cell === cell ? 0 : -1;
   }
 
+  // What of a cell can be seen: of a frame, its header.
+  function middle({ box, isFrame }) {
+    return { x: box.x + box.width / 2, y: box.y + (isFrame ? HEADER : box.height) / 2 };
+  }
+
+  // Into a frame leads only the arrow down, and out of it to its header the one up.
   function neighbour(from, dx, dy) {
-    const middle = (box) => ({ x: box.x + box.width / 2, y: box.y + box.height / 2 });
-    const start = middle(from.box);
+    const start = middle(from);
     let best = null;
     let least = Infinity;
     for (const one of cells) {
-      const to = middle(one.box);
+      if (one.parent === from.node && dy <= 0) continue;
+      if (from.parent === one.node && dy >= 0) continue;
+      const to = middle(one);
       const along = (to.x - start.x) * dx + (to.y - start.y) * dy;
       const aside = Math.abs((to.x - start.x) * dy) + Math.abs((to.y - start.y) * dx);
       if (one === from || along <= 0.5) continue;
