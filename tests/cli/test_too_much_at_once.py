@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.program import on_terminal, run
 from tests.support.cachebuilder import files, snapshot
+from tests.support.inprocess import invoke
 from tests.support.realcaches import unpack
 
 CALICO = ("--pattern", "calico")  # 12 of the 81 manifests, 49864 bytes
@@ -37,11 +38,11 @@ def test_a_prune_beyond_a_limit_is_refused_and_its_dry_run_says_so(
     limit: tuple[str, str], says: str, cache: Path
 ) -> None:
     before = snapshot(cache)
-    refused = run("prune", *CALICO, *limit, cache=cache)
+    refused = invoke("prune", *CALICO, *limit, cache=cache)
     assert (refused.code, refused.out) == (4, "")
     assert f"error: the plan goes beyond the delete limits: {says}\n" in refused.err
     assert "hint: nothing was deleted; narrow the selection or raise the limit\n" in refused.err
-    rehearsed = run("prune", *CALICO, *limit, "--dry-run", "--summary", cache=cache)
+    rehearsed = invoke("prune", *CALICO, *limit, "--dry-run", "--summary", cache=cache)
     assert (rehearsed.code, rehearsed.err) == (4, refused.err)
     assert f"\nWould be refused: {says}\n" in rehearsed.out
     assert rehearsed.out.startswith("Manifests: 12 (6 lists, 6 images)\n")
@@ -50,14 +51,14 @@ def test_a_prune_beyond_a_limit_is_refused_and_its_dry_run_says_so(
 
 def test_a_prune_within_its_limits_goes_on(cache: Path) -> None:
     limits = ("--max-delete-count", "12", "--max-delete-size", "49864B")
-    result = run("prune", *CALICO, *limits, "--max-delete-percent", "15", cache=cache)
+    result = invoke("prune", *CALICO, *limits, "--max-delete-percent", "15", cache=cache)
     assert (result.code, result.err) == (0, "")
     assert len(files(cache)) == 81 + 93 - 24
 
 
 def test_a_refusal_in_json_has_the_numbers(cache: Path) -> None:
     limits = ("--max-delete-count", "3", "--max-delete-percent", "1", "--format", "json")
-    refused = run("prune", *CALICO, *limits, cache=cache)
+    refused = invoke("prune", *CALICO, *limits, cache=cache)
     document = json.loads(refused.out)
     assert (refused.code, document["exit_code"], document["command"]) == (4, 4, "prune")
     assert document["exceeded"] == [
@@ -65,7 +66,7 @@ def test_a_refusal_in_json_has_the_numbers(cache: Path) -> None:
         {"limit": "max-delete-percent", "most": 1.0, "planned": pytest.approx(14.81, abs=0.01)},
     ]
     assert document["error"] in refused.err
-    rehearsed = run("prune", *CALICO, *limits, "-n", "--summary", cache=cache)
+    rehearsed = invoke("prune", *CALICO, *limits, "-n", "--summary", cache=cache)
     assert rehearsed.code == 4
     assert json.loads(rehearsed.out)["exceeded"] == document["exceeded"]
     assert json.loads(rehearsed.out)["totals"]["manifests"] == 12
@@ -75,25 +76,25 @@ def test_no_command_empties_a_cache_unless_that_is_allowed(cache: Path, tmp_path
     file = tmp_path / "plan"
     before = snapshot(cache)
     for command in (("prune",), ("prune", "-n"), ("plan", "-o", file), ("plan", "-o", "-")):
-        result = run(*command, "--pattern", ".", cache=cache)
+        result = invoke(*command, "--pattern", ".", cache=cache)
         assert result.code == 4
         assert "81 manifests of 81 would go, none would be left" in result.err
         assert "if the cache is to be emptied, give --allow-remove-all" in result.err
         assert '"record"' not in result.out
     assert not file.exists()
     allowed = ("--pattern", ".", "--allow-remove-all")
-    assert run("plan", *allowed, "-o", file, cache=cache).code == 0
+    assert invoke("plan", *allowed, "-o", file, cache=cache).code == 0
     # What was allowed to the plan is not allowed to who applies it.
-    assert run("apply", file, cache=cache).code == 4
-    assert run("apply", file, "-n", "--summary", cache=cache).code == 4
+    assert invoke("apply", file, cache=cache).code == 4
+    assert invoke("apply", file, "-n", "--summary", cache=cache).code == 4
     assert snapshot(cache) == before
-    assert run("apply", file, "--allow-remove-all", cache=cache).code == 0
+    assert invoke("apply", file, "--allow-remove-all", cache=cache).code == 0
     assert files(cache) == set()
 
 
 def test_a_plan_beyond_a_limit_is_not_written(cache: Path, tmp_path: Path) -> None:
     file = tmp_path / "plan"
-    result = run("plan", *CALICO, "--max-delete-count", "11", "-o", file, cache=cache)
+    result = invoke("plan", *CALICO, "--max-delete-count", "11", "-o", file, cache=cache)
     assert result.code == 4
     assert "Would be refused: 12 manifests would go, max-delete-count allows 11\n" in result.out
     assert "hint: no plan was written, and nothing was deleted; " in result.err
@@ -102,15 +103,15 @@ def test_a_plan_beyond_a_limit_is_not_written(cache: Path, tmp_path: Path) -> No
 
 def test_the_limits_of_apply_are_its_own(cache: Path, tmp_path: Path) -> None:
     file = tmp_path / "plan"
-    assert run("plan", *CALICO, "-o", file, cache=cache).code == 0
+    assert invoke("plan", *CALICO, "-o", file, cache=cache).code == 0
     before = snapshot(cache)
-    refused = run("apply", file, "--max-delete-size", "1kB", "--format", "json", cache=cache)
+    refused = invoke("apply", file, "--max-delete-size", "1kB", "--format", "json", cache=cache)
     assert refused.code == 4
     assert json.loads(refused.out)["exceeded"] == [
         {"limit": "max-delete-size", "most": 1000, "planned": 49864}
     ]
     assert snapshot(cache) == before
-    assert run("apply", file, "--max-delete-size", "1MB", cache=cache).code == 0
+    assert invoke("apply", file, "--max-delete-size", "1MB", cache=cache).code == 0
 
 
 def test_nobody_is_asked_about_what_is_refused(cache: Path) -> None:
@@ -129,6 +130,7 @@ def test_nobody_is_asked_about_what_is_refused(cache: Path) -> None:
 )
 def test_a_limit_that_makes_no_sense_is_a_usage_error(limit: tuple[str, str], cache: Path) -> None:
     name, value = limit
+    # In a process of its own: what typer refuses, the program turns into a message.
     result = run("prune", *CALICO, f"--max-delete-{name}={value}", cache=cache)
     assert (result.code, result.out) == (2, "")
     assert f"--max-delete-{name}" in result.err

@@ -142,6 +142,13 @@ def test_patterns_split_at_commas_as_on_the_command_line(folder: Path) -> None:
     assert rules[0].policy == Policy(patterns=("x", "y"), exclude=("z", "w"))
 
 
+def test_a_mark_of_the_encoding_and_other_line_ends_change_nothing(folder: Path) -> None:
+    plain = loaded(folder, TOML)
+    assert loaded(folder, "\ufeff" + TOML.replace("\n", "\r\n")) == plain
+    with pytest.raises(UsageError, match=r"p.toml, line 3: rules.a.x: unknown key"):
+        loaded(folder, "\ufeff\r\n[rules.a]\r\nx = 1\r\n")
+
+
 def test_a_size_target_needs_no_rule_and_a_rule_no_policy(folder: Path) -> None:
     assert loaded(folder, '[policy]\nmax-size = "1kB"').policy == Policy(max_bytes=1000)
     assert loaded(folder, "rules: {x: {dangling: true}}", "p.yml").policy == Policy(

@@ -108,7 +108,8 @@ def _read(path: str) -> str:
     if len(content) > _MOST_BYTES:
         raise UsageError(f"--policy {path}: larger than {_MOST_BYTES} bytes")
     try:
-        return content.decode()
+        # Some editors begin a file with a mark of its encoding.
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(f"{path}, line {line}: not text in UTF-8") from None
