@@ -9,12 +9,12 @@ from tests.faults.counting import COUNTS
 from tests.faults.marathon import Marathon
 from tests.faults.scenes import MODES, Mode
 
-KILLS = 8
+KILLS = 6
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_random_kills_lose_nothing(mode: Mode, tmp_path: Path) -> None:
-    marathon = Marathon(tmp_path, mode, images=300, seed=1)
+    marathon = Marathon(tmp_path, mode, images=150, seed=1)
     marathon.run(KILLS)
     assert marathon.wrong == []
     assert marathon.counts["kills"] == KILLS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -92,6 +93,21 @@ def test_on_a_read_only_mount_nothing_goes_and_each_file_is_said(scene: Scene) -
     assert result.code == 1
     assert f"{os.strerror(errno.EROFS)}; nothing was moved" in result.err
     assert snapshot(scene.root) == before
+
+
+def test_what_can_not_be_removed_is_named_up_to_a_point(tmp_path: Path) -> None:
+    """A million lines help nobody; the report has them for programs."""
+    builder = CacheBuilder(tmp_path / "cache")
+    base = builder.blob(10)
+    for number in range(50):
+        builder.image(f"a:{number}", layers=[base])
+    builder.image("kept:1")
+    fault = Fault(("unlink",), first=1, last=FOREVER, error=errno.EROFS)
+    result = run_with(fault, *PRUNE, "--format", "json", cache=builder.root).result
+    assert result.code == 3
+    assert result.err.count("can't be removed") == 20
+    assert "--format json names all of them" in result.err
+    assert len(json.loads(result.out)["failed"]) == 50
 
 
 def on_a_full_disk(scene: Scene) -> list[str]:

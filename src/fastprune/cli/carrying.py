@@ -246,15 +246,18 @@ def _say_problems(report: PruneReport) -> None:
             "further " if len(report.blobs) else "",
             extra=facts(path=path),
         )
-    for path in report.changed:
+    for path in report.changed[:_MOST_NAMED]:
         log.warning("%s changed since the scan and was left alone", path, extra=facts(path=path))
-    for failure in report.failures:
+    for failure in report.failures[:_MOST_NAMED]:
         log.error(
             "%s can't be removed: %s",
             failure.path,
             failure.message,
             extra=facts(path=failure.path, reason=failure.message),
         )
+    unnamed = max(len(report.changed), len(report.failures)) - _MOST_NAMED
+    if unnamed > 0:
+        log.warning("and so on: --format json names all of them, and so does the audit log")
     if report.stopped:
         log.warning(
             "stopped: %s; %s left to remove", report.stopped, format_count(report.left, "file")
