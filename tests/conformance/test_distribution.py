@@ -31,12 +31,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         return {name.partition("/")[2] for name in archive.getnames()}
 
 
+IGNORED = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+
+
 def files(folder: str) -> set[str]:
     """The files of a folder that somebody wrote, by path below the root."""
     return {
         str(path.relative_to(ROOT))
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and IGNORED.isdisjoint(path.relative_to(ROOT).parts)
     }
 
 
