@@ -299,7 +299,7 @@ def test_a_file_that_nobody_may_read_is_a_fault(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
         found, faults = both(FileReader(LIMIT), folder, ["0"])
-    assert (found, faults) == ({}, [Fault(0, "EACCES: Permission denied")])
+    assert (found, faults) == ({}, [Fault(0, "EACCES: Permission denied", refused=True)])
 
 
 def test_access_times_are_left_alone(tmp_path: Path, folder: int) -> None:
