@@ -21,7 +21,7 @@ from fastprune.executors.inline import InlineExecutor
 from fastprune.plan import PrunePlan, make_plan
 from fastprune.policy import Policy
 from fastprune.scanner import ScanOptions
-from fastprune.surveying import Survey, survey_cache
+from fastprune.usage.surveying import Survey, survey_cache
 from tools.chromium import chromium, look, show
 
 ROOT = Path(__file__).resolve().parents[1]

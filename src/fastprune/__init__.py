@@ -10,7 +10,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastprune.ages import Ages
     from fastprune.api import apply, prune, repair, scan, survey, verify
     from fastprune.delete_limits import DeleteLimits
     from fastprune.errors import (
@@ -39,20 +38,21 @@ if TYPE_CHECKING:
     from fastprune.policy import Policy, Rule
     from fastprune.progress import Progress
     from fastprune.references import parse_references
-    from fastprune.repair_report import RepairReport
     from fastprune.replanning import replan
     from fastprune.report import PruneReport
     from fastprune.runs import make_run_id
     from fastprune.scanner import ScanOptions
-    from fastprune.surveying import Survey
-    from fastprune.usage import By, Usage
-    from fastprune.verification import Findings
-    from fastprune.verifier import VerifyOptions
+    from fastprune.usage.ages import Ages
+    from fastprune.usage.rows import By, Usage
+    from fastprune.usage.surveying import Survey
+    from fastprune.verification.findings import Findings
+    from fastprune.verification.repair_report import RepairReport
+    from fastprune.verification.verifier import VerifyOptions
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ages": ("Ages",),
+    "usage.ages": ("Ages",),
     "api": ("apply", "prune", "repair", "scan", "survey", "verify"),
     "limits": ("Limits",),
     "delete_limits": ("DeleteLimits",),
@@ -82,14 +82,14 @@ _HOMES = {
     "progress": ("Progress",),
     "references": ("parse_references",),
     "replanning": ("replan",),
-    "repair_report": ("RepairReport",),
+    "verification.repair_report": ("RepairReport",),
     "report": ("PruneReport",),
     "runs": ("make_run_id",),
     "scanner": ("ScanOptions",),
-    "surveying": ("Survey",),
-    "usage": ("By", "Usage"),
-    "verification": ("Findings",),
-    "verifier": ("VerifyOptions",),
+    "usage.surveying": ("Survey",),
+    "usage.rows": ("By", "Usage"),
+    "verification.findings": ("Findings",),
+    "verification.verifier": ("VerifyOptions",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

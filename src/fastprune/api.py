@@ -35,17 +35,17 @@ from fastprune.pipeline import PlanOptions, refuse_servers, work_out
 from fastprune.policy import Policy
 from fastprune.progress import Progress
 from fastprune.scanner import SMALL_CACHE, ScanOptions, check_root, scan_cache
-from fastprune.surveying import Survey, survey_cache
-from fastprune.verifier import VerifyOptions, verify_cache
+from fastprune.usage.surveying import Survey, survey_cache
+from fastprune.verification.verifier import VerifyOptions, verify_cache
 
 if TYPE_CHECKING:
     from fastprune.deleter import Deleter
     from fastprune.index import CacheIndex
     from fastprune.journal import Journal
     from fastprune.plan import PrunePlan
-    from fastprune.repair_report import RepairReport
     from fastprune.report import PruneReport
-    from fastprune.verification import Findings
+    from fastprune.verification.findings import Findings
+    from fastprune.verification.repair_report import RepairReport
 
 T = TypeVar("T")
 
@@ -222,15 +222,15 @@ async def repair(
     Raises:
         TrashError: The trash can't be made; nothing was moved.
     """
-    from fastprune.repair_plan import plan_repair
-    from fastprune.repair_report import planned_report
+    from fastprune.verification.repair_plan import plan_repair
+    from fastprune.verification.repair_report import planned_report
 
     plan = plan_repair(findings)
     if dry_run:
         return planned_report(plan)
     if plan.is_empty:
         return replace(planned_report(plan), dry_run=False)
-    from fastprune.repairing import carry_out
+    from fastprune.verification.repairing import carry_out
 
     work = partial(carry_out, plan, limits=limits, progress=progress, journal=journal)
     report = await _with_trash(findings.index.root, trash_run, work)

@@ -25,10 +25,10 @@ from fastprune.errors import JournalError, UsageError
 from fastprune.journal import JournalEntry
 from fastprune.plan import PrunePlan
 from fastprune.policy import Policy
-from fastprune.repair_plan import RepairPlan
-from fastprune.repair_report import RepairReport
 from fastprune.report import PruneReport
 from fastprune.text import safe_json
+from fastprune.verification.repair_plan import RepairPlan
+from fastprune.verification.repair_report import RepairReport
 
 FORMAT_VERSION = 1
 

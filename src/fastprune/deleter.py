@@ -21,7 +21,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from fastprune.contents import mark_of
 from fastprune.errors import ManifestError, TrashError
 from fastprune.layouts import ociregistry
 from fastprune.reader import OPEN_FLAGS
@@ -34,7 +33,8 @@ from fastprune.trash.tree import (
     opened_cache,
     opened_run,
 )
-from fastprune.verdicts import FileMark
+from fastprune.verification.contents import mark_of
+from fastprune.verification.verdicts import FileMark
 
 _TRASH_MODE = 0o755
 # What a system says that can't make hard links, or not for this user or to this file.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastprune.index import CacheIndex
     from fastprune.plan import PrunePlan
     from fastprune.report import PruneReport
-    from fastprune.verification import Findings
+    from fastprune.verification.findings import Findings
 
 PREFIX = "fastprune_"
 

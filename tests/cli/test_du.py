@@ -21,10 +21,10 @@ from fastprune.cells import cells
 from fastprune.executors.inline import InlineExecutor
 from fastprune.policy import Policy
 from fastprune.scanner import ScanOptions
-from fastprune.surveying import Survey, survey_cache
-from fastprune.usage import By
-from fastprune.usage_report import UsageSort, sorted_groups, usage_rows
-from fastprune.usage_table import table_lines
+from fastprune.usage.report import UsageSort, sorted_groups, usage_rows
+from fastprune.usage.rows import By
+from fastprune.usage.surveying import Survey, survey_cache
+from fastprune.usage.table import table_lines
 from fastprune.wallclock import parse_time
 
 CUTOFFS = {7: parse_time("2026-11-23T07:57:22") or 0, 30: parse_time("2026-11-23T07:57:20") or 0}

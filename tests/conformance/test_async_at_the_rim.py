@@ -16,11 +16,12 @@ PURE = (
     *("states", "planfile", "planfile.encoding", "planfile.decoding", "replanning"),
     *("lookup", "explanation", "explanation_report", "references", "delete_limits"),
     *("cells", "style", "metrics", "estimates"),
-    *("verdicts", "verification", "verification_report", "repair_plan", "repair_report"),
+    *("verification.verdicts", "verification.findings", "verification.report"),
+    *("verification.repair_plan", "verification.repair_report"),
     *("rules", "rules.ages", "rules.defects", "rules.in_use", "rules.sizing", "rules.tags"),
     *("named_rules", "policyfile", "policyfile.reading", "policyfile.checking"),
-    *("units", "repositories", "placing", "usage", "ages", "usage_report", "usage_table"),
-    *("usage_tree", "usage_page"),
+    *("usage.units", "usage.repositories", "usage.placing", "usage.rows", "usage.ages"),
+    *("usage.report", "usage.table", "usage.tree", "usage.page"),
 )
 # What leads out of a process, asks a clock, or needs an event loop.
 FORBIDDEN = {
@@ -31,7 +32,7 @@ FORBIDDEN = {
 # The rim: the verbs, what carries them out, and the command line around them.
 MAY_BE_ASYNC = {
     *("api.py", "plans.py", "execution.py", "batches.py", "journal.py", "audit.py"),
-    *("trash/changing.py", "tuning/deleting.py", "repairing.py"),
+    *("trash/changing.py", "tuning/deleting.py", "verification/repairing.py"),
 }
 EVENT_LOOPS = {"anyio", "asyncio", "uvloop"}
 

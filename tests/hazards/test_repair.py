@@ -25,16 +25,17 @@ from tests.support.cachebuilder import (
     snapshot,
 )
 
-from fastprune import Findings, RepairReport, VerifyOptions, contents, scanner
+from fastprune import Findings, RepairReport, VerifyOptions, scanner
 from fastprune.deleter import Batch, BatchResult, Deleter, moving_to_trash
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.limits import Limits
-from fastprune.repair_plan import plan_repair
-from fastprune.repairing import carry_out
 from fastprune.scanner import ScanOptions
 from fastprune.tasks import StatTask
-from fastprune.verifier import verify_cache
+from fastprune.verification import contents
+from fastprune.verification.repair_plan import plan_repair
+from fastprune.verification.repairing import carry_out
+from fastprune.verification.verifier import verify_cache
 
 BLOBS = 1_500
 
@@ -296,7 +297,7 @@ def test_manifests_that_a_server_rewrites_are_read_again(
         path.write_bytes(content)
         return read(task)
 
-    monkeypatch.setattr("fastprune.verifier.mark_files", write_first)
+    monkeypatch.setattr("fastprune.verification.verifier.mark_files", write_first)
     findings = verify(builder.root)
     assert findings.is_clean
     assert findings.index.faults
@@ -319,7 +320,7 @@ def test_what_a_prune_removes_meanwhile_is_not_called_damaged(
     for name in [path for path in files(builder.root) if path.startswith("blobs/")]:
         if name != f"blobs/{removed}":
             alter(builder.root / name)
-    monkeypatch.setattr("fastprune.verifier.hash_files", remove_first)
+    monkeypatch.setattr("fastprune.verification.verifier.hash_files", remove_first)
     findings = verify(builder.root)
     assert (findings.missing.tolist(), findings.broken.tolist()) == ([], [])
     assert f"blobs/{removed}" not in {
@@ -405,7 +406,7 @@ def test_a_blob_that_is_no_file_any_more_when_it_is_read_stays(
         getattr(builder, hazard)("blobs", *target, name=name)
         return read(task)
 
-    monkeypatch.setattr("fastprune.verifier.hash_files", replace_first)
+    monkeypatch.setattr("fastprune.verification.verifier.hash_files", replace_first)
     findings = verify(builder.root)
     assert (len(findings.refused), findings.exit_code) == (1, 3)
     report = repair(builder.root, findings)

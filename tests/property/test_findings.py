@@ -16,8 +16,8 @@ from tests.support.verify_oracle import expected_findings, found_in
 
 from fastprune import Findings
 from fastprune.executors.inline import InlineExecutor
-from fastprune.verification_report import as_document
-from fastprune.verifier import VerifyOptions, verify_cache
+from fastprune.verification.report import as_document
+from fastprune.verification.verifier import VerifyOptions, verify_cache
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from tests.support.strategies import CUTOFFS, CacheSketch, Request, caches, requ
 from fastprune.index import CacheIndex
 from fastprune.plan import make_plan
 from fastprune.policy import Policy
-from fastprune.surveying import Survey, survey_of
 from fastprune.times import NO_TIME
-from fastprune.usage import By, Usage
-from fastprune.usage_report import UsageSort, age_rows, sorted_groups, usage_rows, what_ifs
+from fastprune.usage.report import UsageSort, age_rows, sorted_groups, usage_rows, what_ifs
+from fastprune.usage.rows import By, Usage
+from fastprune.usage.surveying import Survey, survey_of
 from fastprune.wallclock import parse_time
 
 GROUPINGS = st.sampled_from(

@@ -20,17 +20,17 @@ from tests.property.profile import examples
 from tests.support.cachebuilder import CacheBuilder
 from tests.support.strategies import CacheSketch, Request, caches, requests
 
-from fastprune import usage_tree
 from fastprune.cli.picturing import cutoffs, write_page
 from fastprune.executors.inline import InlineExecutor
-from fastprune.html import embedded_json, render_page
 from fastprune.plan import PrunePlan, make_plan
 from fastprune.policy import Policy
 from fastprune.scanner import ScanOptions
-from fastprune.surveying import Survey, survey_cache, survey_of
 from fastprune.text import printable
-from fastprune.usage import By
-from fastprune.usage_page import PAGE_DAYS, page_document
+from fastprune.usage import tree as usage_tree
+from fastprune.usage.html import embedded_json, render_page
+from fastprune.usage.page import PAGE_DAYS, page_document
+from fastprune.usage.rows import By
+from fastprune.usage.surveying import Survey, survey_cache, survey_of
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -178,7 +178,7 @@ def test_the_page_loads_nothing_and_has_no_code_in_its_markup(innocent: Page) ->
 
 
 def parts(suffix: str) -> Iterator[tuple[str, str]]:
-    for part in resources.files("fastprune.html").iterdir():
+    for part in resources.files("fastprune.usage.html").iterdir():
         if part.name.endswith(suffix):
             yield part.name, part.read_text("utf-8")
 

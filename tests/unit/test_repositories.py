@@ -14,8 +14,8 @@ from tests.support.strategies import CacheSketch, ImageSketch
 
 from fastprune.index import CacheIndex
 from fastprune.model import Reference
-from fastprune.repositories import cut_to_segments, number_names, repository_lengths
 from fastprune.shards import UrlForm, url_form
+from fastprune.usage.repositories import cut_to_segments, number_names, repository_lengths
 
 DIGEST = "sha256:" + "ab" * 32
 URLS = (

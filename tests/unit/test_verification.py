@@ -11,12 +11,13 @@ from tests.property.running import scan
 from tests.support.cachebuilder import CacheBuilder, digest_of
 
 import fastprune
-from fastprune import CacheIndex, Limits, VerifyOptions, contents
-from fastprune.contents import HashTask, hash_files
+from fastprune import CacheIndex, Limits, VerifyOptions
 from fastprune.errors import UsageError
 from fastprune.quantities import parse_percentage
-from fastprune.verdicts import Verdict
-from fastprune.verification import sampled
+from fastprune.verification import contents
+from fastprune.verification.contents import HashTask, hash_files
+from fastprune.verification.findings import sampled
+from fastprune.verification.verdicts import Verdict
 
 BLOBS = 400
 

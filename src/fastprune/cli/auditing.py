@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from fastprune.audit import AuditLog
     from fastprune.journal import Journal
     from fastprune.plan import PrunePlan
-    from fastprune.repair_plan import RepairPlan
-    from fastprune.repair_report import RepairReport
     from fastprune.report import PruneReport
+    from fastprune.verification.repair_plan import RepairPlan
+    from fastprune.verification.repair_report import RepairReport
 
 Work = Callable[["Journal | None"], Awaitable["PruneReport"]]
 """Carries out a plan, and tells a journal of every file."""

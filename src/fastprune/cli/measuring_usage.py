@@ -13,7 +13,7 @@ from fastprune.cli.terminal import terminal_width
 from fastprune.cli.warnings import warn_about, warn_of_servers
 from fastprune.errors import UsageError
 from fastprune.scanner import ScanOptions
-from fastprune.surveying import survey_cache
+from fastprune.usage.surveying import survey_cache
 
 _GROUPINGS = ("registry", "repository", "image", "layer")
 _KEYS = ("name", "unique", "shared", "total", "images", "oldest", "newest")
@@ -41,10 +41,10 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
             progress=session.progress(),
         )
     # numpy is there by now: it was imported while the workers read.
-    from fastprune.ages import AGES
-    from fastprune.usage import By
-    from fastprune.usage_report import UsageSort, csv_lines, json_lines, sorted_groups, usage_rows
-    from fastprune.usage_table import table_lines
+    from fastprune.usage.ages import AGES
+    from fastprune.usage.report import UsageSort, csv_lines, json_lines, sorted_groups, usage_rows
+    from fastprune.usage.rows import By
+    from fastprune.usage.table import table_lines
 
     warn_about(survey.index)
     warn_of_servers(session.image_path)

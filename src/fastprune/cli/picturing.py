@@ -14,7 +14,7 @@ from fastprune.wallclock import parse_time
 
 if TYPE_CHECKING:
     from fastprune.plan import PrunePlan
-    from fastprune.surveying import Survey
+    from fastprune.usage.surveying import Survey
 
 _DAY = 86_400
 _MODE = 0o644
@@ -62,7 +62,7 @@ def write_plan_page(
     from fastprune.executors.inline import InlineExecutor
     from fastprune.policy import Policy
     from fastprune.scanner import blob_file_sizes
-    from fastprune.surveying import survey_of
+    from fastprune.usage.surveying import survey_of
 
     index = plan.index
     present = index.blob_digests[: index.blobs_present]
@@ -86,9 +86,9 @@ def write_page(
         FastpruneError: It can't be written.
     """
     from fastprune import __version__
-    from fastprune.html import render_page
-    from fastprune.usage import By
-    from fastprune.usage_page import NAMESPACE_DEPTH, PAGE_DAYS, page_document
+    from fastprune.usage.html import render_page
+    from fastprune.usage.page import NAMESPACE_DEPTH, PAGE_DAYS, page_document
+    from fastprune.usage.rows import By
     from fastprune.wholefile import write_whole
 
     scanned_at = datetime.fromtimestamp(survey.index.scanned_at, UTC)

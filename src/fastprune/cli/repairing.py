@@ -21,9 +21,9 @@ from fastprune.scanner import check_root
 
 if TYPE_CHECKING:
     from fastprune.journal import Journal
-    from fastprune.repair_plan import RepairPlan
-    from fastprune.repair_report import RepairReport
-    from fastprune.verification import Findings
+    from fastprune.verification.findings import Findings
+    from fastprune.verification.repair_plan import RepairPlan
+    from fastprune.verification.repair_report import RepairReport
 
 Repaired = tuple["Findings", "RepairReport | None", int]
 """What was found; what was done about it, if anything; and an exit code, 0 if it is theirs."""
@@ -43,8 +43,8 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
     wait = seconds_of(repairing.lock_wait, "--lock-wait") or 0
     if repairing.dry_run:
         findings = find()
-        from fastprune.repair_plan import plan_repair
-        from fastprune.repair_report import planned_report
+        from fastprune.verification.repair_plan import plan_repair
+        from fastprune.verification.repair_report import planned_report
 
         if repairing.audit_log:
             log.warning("a dry run moves nothing, so nothing is written to the audit log")
@@ -62,7 +62,7 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
     ):
         findings = find()
         from fastprune.api import repair as carry_out
-        from fastprune.repair_plan import plan_repair
+        from fastprune.verification.repair_plan import plan_repair
 
         plan = plan_repair(findings)
         if not plan.is_empty and not repairing.yes and not _confirmed(plan):

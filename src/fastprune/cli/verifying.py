@@ -19,11 +19,11 @@ from fastprune.executors.processes import available_jobs
 from fastprune.metrics import findings_values
 from fastprune.quantities import format_count, parse_percentage
 from fastprune.scanner import ScanOptions
-from fastprune.verifier import VerifyOptions, verify_cache
+from fastprune.verification.verifier import VerifyOptions, verify_cache
 
 if TYPE_CHECKING:
-    from fastprune.repair_report import RepairReport
-    from fastprune.verification import Findings
+    from fastprune.verification.findings import Findings
+    from fastprune.verification.repair_report import RepairReport
 
 _SEED_BYTES = 4
 _LARGEST_SEED = 2**64 - 1
@@ -140,7 +140,8 @@ def _say_problems(report: RepairReport) -> None:
 
 
 def _print(findings: Findings, report: RepairReport | None, reporting: ReportOptions) -> None:
-    from fastprune import repair_report, verification_report
+    from fastprune.verification import repair_report
+    from fastprune.verification import report as verification_report
 
     summary = reporting.summary
     if reporting.form == "json":

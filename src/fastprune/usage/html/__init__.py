@@ -31,7 +31,7 @@ def render_page(document: dict[str, Any]) -> bytes:
     """Makes the page.
 
     Args:
-        document: What `fastprune.usage_page.page_document` gives.
+        document: What `fastprune.usage.page.page_document` gives.
     """
     style = _part("page.css")
     script = '"use strict";\n' + "".join(map(_part, _SCRIPTS))

@@ -15,7 +15,7 @@ from fastprune.model import DIGEST_PREFIX
 from fastprune.quantities import format_bytes, format_count, format_seconds
 from fastprune.refcounts import references_of, referrers
 from fastprune.text import printable
-from fastprune.verification import ContentCheck, Findings
+from fastprune.verification.findings import ContentCheck, Findings
 
 JSON_VERSION = 1
 

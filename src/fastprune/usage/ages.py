@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.index import CacheIndex
-from fastprune.placing import Bytes
 from fastprune.refcounts import Mask, references_of
 from fastprune.rules.ages import newest_pulls
 from fastprune.times import NO_TIME, Times
-from fastprune.units import Units
+from fastprune.usage.placing import Bytes
+from fastprune.usage.units import Units
 
 AGES = (7, 30, 90, 180, 365)
 """Days that reports tell apart."""

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.index import CacheIndex, Rows
-from fastprune.placing import GROUP_SHIFT, LOW, Bytes, Extra, Members, Places, members, place
 from fastprune.refcounts import Mask, references_of
-from fastprune.repositories import cut_to_segments, number_names, repository_lengths
 from fastprune.rules.ages import newest_pulls
 from fastprune.times import NO_TIME, Times
-from fastprune.units import Units
+from fastprune.usage.placing import GROUP_SHIFT, LOW, Bytes, Extra, Members, Places, members, place
+from fastprune.usage.repositories import cut_to_segments, number_names, repository_lengths
+from fastprune.usage.units import Units
 
 _LATER_THAN_ALL = 2**62
 _UNITS_AT_ONCE = 1 << 15

@@ -29,7 +29,7 @@ from fastprune.refcounts import (
     unreferenced,
 )
 from fastprune.rules.defects import dangling
-from fastprune.verdicts import FileMark, OddFile, Verdict
+from fastprune.verification.verdicts import FileMark, OddFile, Verdict
 
 _NONE = np.empty(0, dtype=np.intp)
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)

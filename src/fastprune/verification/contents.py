@@ -18,7 +18,7 @@ from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
 from fastprune.reader import LOST_CONTENT, FileReader, open_file
 from fastprune.tasks import StatTask, file_names, open_folder
-from fastprune.verdicts import ABSENT_MARK, FileMark, OddFile, Verdict
+from fastprune.verification.verdicts import ABSENT_MARK, FileMark, OddFile, Verdict
 
 _BUFFER_BYTES = 1 << 20
 # How much is read between two words about it.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastprune.index import CacheIndex, Rows
 from fastprune.refcounts import NOBODY, Mask, references_of
-from fastprune.units import Units
+from fastprune.usage.units import Units
 
 Bytes = NDArray[np.int64]
 """Sizes in bytes."""

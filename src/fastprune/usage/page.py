@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastprune.ages import AGES, Ages, file_pulls
-from fastprune.placing import Bytes, Extra
 from fastprune.text import printable
-from fastprune.usage import Usage
-from fastprune.usage_report import Cutoffs, age_rows, what_ifs
-from fastprune.usage_tree import Level, level, savings, tree
+from fastprune.usage.ages import AGES, Ages, file_pulls
+from fastprune.usage.placing import Bytes, Extra
+from fastprune.usage.report import Cutoffs, age_rows, what_ifs
+from fastprune.usage.rows import Usage
+from fastprune.usage.tree import Level, level, savings, tree
 
 if TYPE_CHECKING:
     from fastprune.plan import PrunePlan

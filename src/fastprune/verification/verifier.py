@@ -16,13 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fastprune.contents import (
-    HashTask,
-    SalvageTask,
-    hash_files,
-    mark_files,
-    salvage_digests,
-)
 from fastprune.executors import Executor
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
@@ -30,7 +23,14 @@ from fastprune.progress import NoProgress, Progress
 from fastprune.scanner import ScanOptions, blob_file_sizes, reading, scan_cache
 from fastprune.shards import Fault
 from fastprune.tasks import ReadTask, StatTask, read_chunk
-from fastprune.verdicts import ABSENT_MARK, MARK_FIELDS, FileMark, OddFile
+from fastprune.verification.contents import (
+    HashTask,
+    SalvageTask,
+    hash_files,
+    mark_files,
+    salvage_digests,
+)
+from fastprune.verification.verdicts import ABSENT_MARK, MARK_FIELDS, FileMark, OddFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from fastprune.digests import Digests
     from fastprune.index import CacheIndex, Rows
-    from fastprune.verification import ContentCheck, Evidence, Findings, UnreadableManifest
+    from fastprune.verification.findings import ContentCheck, Evidence, Findings, UnreadableManifest
 
 _FILES_IN_TASK = 1_024
 # Blobs are large: a few at a time keep all workers busy to the end.
@@ -98,7 +98,7 @@ def verify_cache(
     run = _Run(index, opened[0], options, progress or NoProgress(), checkpoint)
     with reading(root):
         evidence, content = run.gather()
-    from fastprune.verification import find
+    from fastprune.verification.findings import find
 
     verified = time.monotonic()
     return find(index, evidence, content, {"scan": scanned - started, "verify": verified - scanned})
@@ -123,7 +123,7 @@ class _Run:
         import numpy as np
 
         from fastprune.digests import as_digests
-        from fastprune.verification import Evidence, find, odd_blobs
+        from fastprune.verification.findings import Evidence, find, odd_blobs
 
         index = self._index
         present = index.blob_digests[: index.blobs_present]
@@ -148,7 +148,7 @@ class _Run:
     def _to_read(self, sizes: NDArray[np.int64]) -> Rows:
         import numpy as np
 
-        from fastprune.verification import odd_sizes, sampled
+        from fastprune.verification.findings import odd_sizes, sampled
 
         suspects = odd_sizes(self._index, sizes)
         if not self._options.content:
@@ -157,7 +157,7 @@ class _Run:
         return np.union1d(suspects, chosen)
 
     def _read_blobs(self, blobs: Rows) -> tuple[list[OddFile], ContentCheck]:
-        from fastprune.verification import ContentCheck
+        from fastprune.verification.findings import ContentCheck
 
         started = time.monotonic()
         odd: list[OddFile] = []
@@ -228,7 +228,7 @@ class _Run:
 
     def _unreadable(self, folder: str) -> Iterator[UnreadableManifest]:
         from fastprune.digests import as_digests
-        from fastprune.verification import UnreadableManifest
+        from fastprune.verification.findings import UnreadableManifest
 
         paths = [path for path, _ in self._index.faults if path.startswith(f"{folder}/")]
         names = [path.rpartition("/")[2] for path in paths]

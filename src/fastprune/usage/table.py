@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from fastprune import cells
-from fastprune.ages import Ages
 from fastprune.cells import fitted, left, right
 from fastprune.model import DIGEST_PREFIX
 from fastprune.quantities import format_bytes, format_count
 from fastprune.style import Paint, Style, plain
 from fastprune.text import printable
-from fastprune.usage import By, Usage
-from fastprune.usage_report import AgeRow, Cutoffs, UsageRow, age_rows, what_ifs
+from fastprune.usage.ages import Ages
+from fastprune.usage.report import AgeRow, Cutoffs, UsageRow, age_rows, what_ifs
+from fastprune.usage.rows import By, Usage
 
 _GAP = "  "
 _LEAST_NAME, _LEAST_BAR, _MOST_BAR = 20, 8, 40

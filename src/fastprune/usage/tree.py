@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.ages import UNKNOWN
 from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX
-from fastprune.placing import Bytes, Extra
 from fastprune.text import printable
 from fastprune.times import BAD_TIME, Times
-from fastprune.usage import Usage
+from fastprune.usage.ages import UNKNOWN
+from fastprune.usage.placing import Bytes, Extra
+from fastprune.usage.rows import Usage
 
 if TYPE_CHECKING:
     from fastprune.plan import PrunePlan

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastprune.ages import Ages
     from fastprune.index import CacheIndex
     from fastprune.refcounts import Mask
-    from fastprune.units import Units
-    from fastprune.usage import By, Usage
+    from fastprune.usage.ages import Ages
+    from fastprune.usage.rows import By, Usage
+    from fastprune.usage.units import Units
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +54,7 @@ class Survey:
             depth: Cut the names of repositories down to so many segments.
             apart: Whether dangling and broken images have rows of their own.
         """
-        from fastprune.usage import measure
+        from fastprune.usage.rows import measure
 
         return measure(
             self.index,
@@ -69,7 +69,7 @@ class Survey:
 
     def ages(self) -> Ages:
         """How long ago it was last pulled, and what a prune by age would free."""
-        from fastprune.ages import measure_ages
+        from fastprune.usage.ages import measure_ages
 
         return measure_ages(self.index, self.units, self.blob_bytes, selected=self.selected)
 
@@ -120,7 +120,7 @@ def survey_of(index: CacheIndex, policy: Policy, blob_bytes: NDArray[np.int64]) 
     """
     from fastprune.refcounts import expand, protect
     from fastprune.selection import select
-    from fastprune.units import find_units
+    from fastprune.usage.units import find_units
 
     selected = None
     if policy != Policy():

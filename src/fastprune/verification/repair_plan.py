@@ -28,8 +28,8 @@ from fastprune.digests import Digests, as_digests
 from fastprune.index import Rows
 from fastprune.layouts import ociregistry
 from fastprune.refcounts import needing
-from fastprune.verdicts import MARK_FIELDS, FileMark
-from fastprune.verification import Findings
+from fastprune.verification.findings import Findings
+from fastprune.verification.verdicts import MARK_FIELDS, FileMark
 
 _NONE = np.empty(0, dtype=np.intp)
 

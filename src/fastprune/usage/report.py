@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from fastprune.ages import Ages
 from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX
-from fastprune.placing import Extra
 from fastprune.text import printable, safe_json
 from fastprune.times import BAD_TIME, Times, format_times
-from fastprune.usage import By, Usage
+from fastprune.usage.ages import Ages
+from fastprune.usage.placing import Extra
+from fastprune.usage.rows import By, Usage
 
 JSON_VERSION = 1
 

@@ -3,8 +3,8 @@
 Stage: apply. Input: a `RepairPlan` and what moves files. Output: a `RepairReport`. I/O:
 opens folders; all that changes one is done by `fastprune.deleter`, in batches on threads.
 
-A file that is not what it was when it was found damaged is left alone. `fastprune.repair_plan`
-says why blobs go first.
+A file that is not what it was when it was found damaged is left alone.
+`fastprune.verification.repair_plan` says why blobs go first.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from fastprune.journal import Journal, JournalEntry, file_entries
 from fastprune.limits import Limits
 from fastprune.progress import NoProgress, Progress
 from fastprune.refcounts import Mask
-from fastprune.repair_plan import RepairPart, RepairPlan
-from fastprune.repair_report import RepairReport
 from fastprune.report import Failure
 from fastprune.tasks import file_names, open_folder
-from fastprune.verdicts import FileMark
+from fastprune.verification.repair_plan import RepairPart, RepairPlan
+from fastprune.verification.repair_report import RepairReport
+from fastprune.verification.verdicts import FileMark
 
 
 async def carry_out(

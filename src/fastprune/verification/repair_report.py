@@ -14,9 +14,9 @@ import numpy as np
 from fastprune.model import DIGEST_PREFIX
 from fastprune.quantities import format_bytes, format_count, format_seconds
 from fastprune.refcounts import Mask
-from fastprune.repair_plan import RepairPart, RepairPlan
 from fastprune.report import Failure
 from fastprune.text import printable
+from fastprune.verification.repair_plan import RepairPart, RepairPlan
 
 MANIFEST_KINDS = ("image", "list", "unreadable")
 
