@@ -7,6 +7,7 @@ concern the cache, in all threads and processes together, so that a test can nam
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import shutil
@@ -111,7 +112,9 @@ def _settings(fault: Fault, cache: Path, count: Path, log: Path) -> dict[str, st
 def _injector() -> Path:
     """Compiles the library, once in a run of the tests."""
     compiler = tool("cc", "gcc libc6-dev")
-    library = Path(tempfile.mkdtemp(prefix="fastprune-injector-"), "injector.so")
+    folder = tempfile.mkdtemp(prefix="fastprune-injector-")
+    atexit.register(shutil.rmtree, folder)
+    library = Path(folder, "injector.so")
     flags = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
     subprocess.run([compiler, *flags, str(_SOURCE), "-o", str(library), "-ldl"], check=True)
     return library
