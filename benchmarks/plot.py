@@ -114,10 +114,14 @@ def main() -> None:
         results: dict[str, Any] = json.loads((arguments.results / name).read_text())
         return results
 
+    # The largest caches have a file of their own.
+    warm = read("plan-warm.json")
+    warm["caches"] |= read("plan-warm-2m.json")["caches"]
+
     # The same file for the same results, and text that can be searched for.
     plt.rcParams |= {"svg.hashsalt": "fastprune", "svg.fonttype": "none"}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    draw_scan(read("plan-warm.json"), read("plan-cold.json"), arguments.output / "scan.svg")
+    draw_scan(warm, read("plan-cold.json"), arguments.output / "scan.svg")
     draw_deletions(read("apply.json"), arguments.output / "deletions.svg")
 
 

@@ -2,8 +2,9 @@
 
 Usage: ``sudo python benchmarks/run_all.py --work DIR [--results benchmarks/results]``
 
-It takes an hour or so and 15 GB, most of it for the cache of a million manifests, which is kept
-for the next time. Without the right to empty the kernel's caches the cold runs are left out.
+It takes an hour or so and 30 GB, most of it for the caches of one and two million manifests, which
+are kept for the next time. Without the right to empty the kernel's caches the cold runs are left
+out.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ def runs(work: Path, results: Path) -> list[tuple[str, ...]]:
     ]
     rules = ("bench_rules.py", "--work", str(work), "--sizes", "100k,1m")
     commands.append((*rules, "--json", str(results / "rules.json")))
+    large = ("--sizes", "2m", "--runs", "3")
+    commands.append((*plan, *large, "--json", str(results / "plan-warm-2m.json")))
+    for size in ("100k", "1m"):
+        cache = str(work / f"cache-{size}-seed1")
+        commands.append(("bench_parts.py", cache, "--json", str(results / f"parts-{size}.json")))
     if can_drop_caches():
         options = ("--sizes", "10k,100k", "--runs", "5", "--cold")
         commands.append((*plan, *options, "--json", str(results / "plan-cold.json")))

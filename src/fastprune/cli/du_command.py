@@ -9,7 +9,7 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.prune_options import HtmlFile
+from fastprune.cli.shared_options import HtmlFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import typer
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.prune_options import PlanningOptions
+from fastprune.cli.shared_options import TextOrJson
 
 
 @command("explain", SelectionOptions, PlanningOptions)
@@ -26,7 +27,7 @@ def explain_image(
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=0, help="Names of each sort to show.")
     ] = 5,
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")] = "text",
+    form: TextOrJson = "text",
 ) -> int:
     """Say why an image would be kept or removed, and what holds its blobs.
 

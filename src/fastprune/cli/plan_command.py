@@ -8,7 +8,8 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.prune_options import DeleteLimitOptions, HtmlFile, MetricsFile, PlanningOptions
+from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions
+from fastprune.cli.shared_options import HtmlFile, MetricsFile
 
 
 @command("plan", SelectionOptions, PlanningOptions, DeleteLimitOptions)

@@ -7,25 +7,14 @@ from typing import Annotated
 
 import typer
 
-HtmlFile = Annotated[
-    str | None,
-    typer.Option(
-        "--html",
-        metavar="FILE",
-        help="Write a page to look at in a browser, with what would go marked; it loads "
-        "nothing from anywhere.",
-    ),
-]
-
-MetricsFile = Annotated[
-    str | None,
-    typer.Option(
-        "--metrics-file",
-        metavar="FILE",
-        help="Write metrics of the run to this file, for the node exporter of Prometheus "
-        "(textfile collector).",
-    ),
-]
+from fastprune.cli.shared_options import (
+    AuditLogFile,
+    HtmlFile,
+    LockWait,
+    MetricsFile,
+    TextOrJson,
+    Yes,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +100,7 @@ class PruneOptions:
             show_default=False,
         ),
     ] = None
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", "-y", help="Do not ask. Without a terminal nothing is ever asked."),
-    ] = False
+    yes: Yes = False
     trash: Annotated[
         bool,
         typer.Option(
@@ -123,14 +109,7 @@ class PruneOptions:
             "fastprune trash.",
         ),
     ] = False
-    audit_log: Annotated[
-        str | None,
-        typer.Option(
-            "--audit-log",
-            metavar="FILE",
-            help="Append a JSON line for every file that goes, with the reason, to this file.",
-        ),
-    ] = None
+    audit_log: AuditLogFile = None
     metrics_file: MetricsFile = None
     force: Annotated[
         bool, typer.Option("--force", help="Prune although a server seems to run on this cache.")
@@ -153,14 +132,9 @@ class PruneOptions:
             "--concurrency", metavar="N|auto", help="Threads that delete. Default: auto, 16."
         ),
     ] = None
-    lock_wait: Annotated[
-        str | None,
-        typer.Option(
-            "--lock-wait", metavar="DUR", help="Wait so long for another fastprune to end."
-        ),
-    ] = None
+    lock_wait: LockWait = None
     html: HtmlFile = None
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")] = "text"
+    form: TextOrJson = "text"
     summary: Annotated[
         bool, typer.Option("--summary", help="Leave out the line of each manifest and blob.")
     ] = False

@@ -9,6 +9,7 @@ import typer
 
 from fastprune.cli.app import add_group, command
 from fastprune.cli.options import GlobalOptions
+from fastprune.cli.shared_options import LockWait, TextOrJson, Yes
 
 trash = add_group(
     "trash",
@@ -20,7 +21,7 @@ trash = add_group(
 class ListOptions:
     """How the trash is shown."""
 
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")] = "text"
+    form: TextOrJson = "text"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +36,8 @@ class ChangeOptions:
         str | None,
         typer.Option("--concurrency", metavar="N|auto", help="Threads. Default: auto, 16."),
     ] = None
-    lock_wait: Annotated[
-        str | None,
-        typer.Option(
-            "--lock-wait", metavar="DUR", help="Wait so long for another fastprune to end."
-        ),
-    ] = None
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")] = "text"
+    lock_wait: LockWait = None
+    form: TextOrJson = "text"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +66,7 @@ class EmptyOptions:
             "--older-than", metavar="DUR", help="Only runs longer ago than this: 36h, 30d, 2w."
         ),
     ] = None
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", "-y", help="Do not ask. Without a terminal nothing is ever asked."),
-    ] = False
+    yes: Yes = False
 
 
 @command("list", ListOptions, parent=trash)

@@ -9,6 +9,7 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions
+from fastprune.cli.shared_options import TextOrJson
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class TuneOptions:
             help="Temporary files of 4 KiB to delete with each concurrency, at most.",
         ),
     ] = 5_000
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")] = "text"
+    form: TextOrJson = "text"
 
 
 @command("tune", TuneOptions)

@@ -9,7 +9,7 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions
-from fastprune.cli.prune_options import MetricsFile
+from fastprune.cli.shared_options import AuditLogFile, LockWait, MetricsFile, TextOrJson, Yes
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,27 +53,12 @@ class RepairOptions:
         bool,
         typer.Option("--dry-run", "-n", help="With --repair: show exactly what would be moved."),
     ] = False
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", "-y", help="Do not ask. Without a terminal nothing is ever asked."),
-    ] = False
+    yes: Yes = False
     force: Annotated[
         bool, typer.Option("--force", help="Repair although a server seems to run on this cache.")
     ] = False
-    lock_wait: Annotated[
-        str | None,
-        typer.Option(
-            "--lock-wait", metavar="DUR", help="Wait so long for another fastprune to end."
-        ),
-    ] = None
-    audit_log: Annotated[
-        str | None,
-        typer.Option(
-            "--audit-log",
-            metavar="FILE",
-            help="Append a JSON line for every file that goes, with the reason, to this file.",
-        ),
-    ] = None
+    lock_wait: LockWait = None
+    audit_log: AuditLogFile = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +69,7 @@ class ReportOptions:
         bool,
         typer.Option("--strict", help="Exit code 3 for notes too: orphans, dangling, foreign."),
     ] = False
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")] = "text"
+    form: TextOrJson = "text"
     summary: Annotated[
         bool, typer.Option("--summary", help="Leave out the line of each finding.")
     ] = False

@@ -1,0 +1,48 @@
+"""Options that mean the same wherever they are: each is a type that a field is annotated with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+HtmlFile = Annotated[
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write a page to look at in a browser, with what would go marked; it loads "
+        "nothing from anywhere.",
+    ),
+]
+
+MetricsFile = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics-file",
+        metavar="FILE",
+        help="Write metrics of the run to this file, for the node exporter of Prometheus "
+        "(textfile collector).",
+    ),
+]
+
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", "-y", help="Do not ask. Without a terminal nothing is ever asked."),
+]
+
+AuditLogFile = Annotated[
+    str | None,
+    typer.Option(
+        "--audit-log",
+        metavar="FILE",
+        help="Append a JSON line for every file that goes, with the reason, to this file.",
+    ),
+]
+
+LockWait = Annotated[
+    str | None,
+    typer.Option("--lock-wait", metavar="DUR", help="Wait so long for another fastprune to end."),
+]
+
+TextOrJson = Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")]
