@@ -51,7 +51,7 @@ def draw_scan(warm: dict[str, Any], cold: dict[str, Any], path: Path) -> None:
     memory.plot(sizes, [peak / 1e6 for peak in sampled], marker="o", color=MEMORY)
     for size, peak in zip(sizes, sampled, strict=True):
         memory.annotate(f"{peak / 1e6:.0f} MB", (size, peak / 1e6), (-8, 8), **_BESIDE_POINT)
-    memory.set(title="peak memory, all processes", ylabel="MB", xlim=(5_000, None))
+    memory.set(title="peak memory, all processes", ylabel="MB", xlim=(5_000, 1.5 * max(sizes)))
     memory.set_ylim(0, max(sampled) / 1e6 * 1.2)
     for axes in (times, memory):
         axes.set_xscale("log")
