@@ -10,8 +10,6 @@ from typing import NamedTuple, Protocol
 
 _SHOWN_CHARS = 40
 
-_SHOWN_CHARS = 40
-
 
 class ManifestRecord(NamedTuple):
     """What one manifest file says; short-lived, one exists at a time in a scan.
