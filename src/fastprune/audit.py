@@ -19,14 +19,13 @@ from typing import Any
 import aiofiles
 import anyio
 import anyio.to_thread
-import orjson
 
 from fastprune.errors import JournalError, UsageError
 from fastprune.journal import JournalEntry
 from fastprune.plan import PrunePlan
 from fastprune.policy import Policy
 from fastprune.report import PruneReport
-from fastprune.text import safe_json
+from fastprune.text import to_json
 from fastprune.verification.repair_plan import RepairPlan
 from fastprune.verification.repair_report import RepairReport
 
@@ -133,8 +132,7 @@ class AuditLog:
     def _add(self, lines: Sequence[dict[str, Any]]) -> None:
         """Takes lines down, before anything is waited for: none is lost to whatever comes."""
         shared = {"run": self._run, "time": _written(self._now())}
-        text = b"".join(orjson.dumps(shared | line) + b"\n" for line in lines)
-        self._pending += safe_json(text)
+        self._pending += b"".join(to_json(shared | line) + b"\n" for line in lines)
 
     async def _flush(self) -> None:
         async with self._turn:

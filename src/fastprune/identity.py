@@ -9,7 +9,7 @@ import os
 
 from fastprune.errors import NoCacheError, OtherCacheError
 from fastprune.planfile import CacheIdentity
-from fastprune.text import printable
+from fastprune.text import in_utf8, printable
 
 
 def identify(root: str) -> CacheIdentity:
@@ -22,9 +22,8 @@ def identify(root: str) -> CacheIdentity:
         inode, file_system = os.stat(root).st_ino, os.statvfs(root).f_fsid
     except OSError as error:
         raise NoCacheError(f"no cache at {root}: {error.strerror}") from None
-    # JSON is UTF-8, and a path need not be.
-    path = os.fsencode(os.path.realpath(root)).decode("utf-8", "backslashreplace")
-    return CacheIdentity(path, inode, f"{file_system:016x}")
+    # Plans are JSON, which is UTF-8, and a path need not be.
+    return CacheIdentity(in_utf8(os.path.realpath(root)), inode, f"{file_system:016x}")
 
 
 def check_same_cache(identity: CacheIdentity, root: str) -> None:

@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-import orjson
 
 from fastprune.cells import cells, fitted, left, right
 from fastprune.index import CacheIndex, Rows
@@ -23,7 +22,7 @@ from fastprune.model import DIGEST_PREFIX, ManifestKind, Reference
 from fastprune.quantities import bytes_cell
 from fastprune.refcounts import image_bytes
 from fastprune.style import Paint, Style, plain
-from fastprune.text import column, printable, safe_json
+from fastprune.text import column, printable, to_json
 
 JSON_VERSION = 1
 HEADER = ("REPOSITORY", "TAG|DIGEST", "TYPE", "CREATED", "PULLED", "SIZE")
@@ -117,7 +116,7 @@ def render(
         yield from _csv_lines(index, rows, header=header, short=short_digest)
     elif form is Format.jsonl:
         for item in _items(index, rows):
-            yield safe_json(orjson.dumps(item)).decode()
+            yield to_json(item).decode()
     else:
         yield from _json_lines(index, rows)
 
@@ -276,11 +275,11 @@ def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:
 def _json_lines(index: CacheIndex, rows: Rows) -> Iterator[str]:
     """One document, written item by item: a million of them need no memory at once."""
     head = {"version": JSON_VERSION, "command": "list", "image_path": index.root}
-    opening = safe_json(orjson.dumps(head)).decode()
+    opening = to_json(head).decode()
     yield opening[:-1] + ',"manifests":['
     before = ""
     for item in _items(index, rows):
-        yield before + safe_json(orjson.dumps(item)).decode()
+        yield before + to_json(item).decode()
         before = ","
     corrupt = [{"path": path, "reason": reason} for path, reason in index.faults]
-    yield '],"corrupt":' + safe_json(orjson.dumps(corrupt)).decode() + "}"
+    yield '],"corrupt":' + to_json(corrupt).decode() + "}"

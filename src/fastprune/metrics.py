@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from fastprune.text import in_utf8
+
 if TYPE_CHECKING:
     from fastprune.index import CacheIndex
     from fastprune.plan import PrunePlan
@@ -164,8 +166,7 @@ def _number(value: float) -> str:
 
 def _escaped(value: str) -> str:
     """A label's value: backslash, quote and line feed are escaped; it has to be UTF-8."""
-    value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return in_utf8(value).replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def is_ours(text: str) -> bool:

@@ -58,7 +58,9 @@ def check_pattern(pattern: str, option: str) -> None:
         if r"\C" in pattern.replace(r"\\", ""):
             raise re2.error(r"invalid escape sequence: \C")
         re2.compile(pattern, _options())
-    except (re2.error, UnicodeEncodeError) as error:
+    except UnicodeEncodeError:
+        raise UsageError(f"{option} {pattern!r}: not text in UTF-8") from None
+    except re2.error as error:
         reason = error.args[0] if error.args else error
         if isinstance(reason, bytes):
             reason = reason.decode("utf-8", "replace")

@@ -22,6 +22,9 @@ NO_NAME = -1
 MOST_PATTERN_SETS = 32
 """How many sets of patterns a scan can match at once."""
 
+# A plan is a file of JSON, whose integers have 64 bits for whoever reads it.
+_MOST_NUMBER = 2**63 - 1
+
 _RULE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -204,6 +207,9 @@ class Policy:
             raise UsageError(f"--count {self.count}: can't be negative")
         if self.keep_last is not None and self.keep_last < 1:
             raise UsageError(f"--keep-last {self.keep_last}: must be at least 1")
+        for option, number in (("--count", self.count), ("--keep-last", self.keep_last)):
+            if number is not None and number > _MOST_NUMBER:
+                raise UsageError(f"{option} {number}: too large a number")
         for option, size in (("--max-size", self.max_bytes), ("--free", self.free_bytes)):
             if size is not None and size < 0:
                 raise UsageError(f"{option} {size}: can't be negative")

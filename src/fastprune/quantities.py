@@ -21,9 +21,9 @@ _SECONDS = {
     "w": 7 * 86_400,
     "y": 365 * 86_400,
 }
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kKMGTP])(i)?)?B")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kKMGTP])(i)?)?B", re.ASCII)
 _PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)%", re.ASCII)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|[smhdwy])")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|[smhdwy])", re.ASCII)
 
 
 def parse_duration(text: str, option: str) -> float:

@@ -226,7 +226,7 @@ def _withheld(plan: PrunePlan) -> dict[str, int]:
 
 
 def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
-    """The report as a JSON document, described in README.md.
+    """The report as a JSON document, described in docs/json.md.
 
     Args:
         report: What was done.

@@ -29,6 +29,37 @@ def column(text: str) -> str:
     return printable(text).replace(" ", "\\x20") or "-"
 
 
+def to_json(document: object, *, indent: bool = False) -> bytes:
+    """A document as JSON that is safe to print; what is not UTF-8 in it as `in_utf8` writes it.
+
+    Args:
+        document: Made of what JSON knows.
+        indent: Spread it over lines.
+    """
+    import orjson
+
+    option = orjson.OPT_INDENT_2 if indent else None
+    try:
+        return safe_json(orjson.dumps(document, option=option))
+    except orjson.JSONEncodeError:
+        return safe_json(orjson.dumps(_all_in_utf8(document), option=option))
+
+
+def in_utf8(text: str) -> str:
+    r"""Text as UTF-8 can hold it: a byte of a path that is no part of that becomes `\xff`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _all_in_utf8(document: object) -> object:
+    if isinstance(document, str):
+        return in_utf8(document)
+    if isinstance(document, dict):
+        return {key: _all_in_utf8(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_all_in_utf8(value) for value in document]
+    return document
+
+
 def safe_json(document: bytes) -> bytes:
     """Escapes in JSON, which stays the same value, what a terminal would act on."""
     if document.isascii() and b"\x7f" not in document:

@@ -164,6 +164,8 @@ def test_depth_sums_repositories(tmp_path: Path) -> None:
     assert [row | {"kind": ""} for row in cut] == [row | {"kind": ""} for row in registries]
     names = [row["name"] for row in measured(root, "--depth", "2", "--sort", "name")["rows"]]
     assert "docker.io/kubernetesui" in names
+    whole, deepest = measured(root)["rows"], measured(root, "--depth", "9" * 26)["rows"]
+    assert whole == deepest
 
 
 def test_it_only_reads(tmp_path: Path) -> None:

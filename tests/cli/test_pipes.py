@@ -102,6 +102,21 @@ def test_a_prune_that_can_not_write_its_report_is_complete_and_says_so(
     assert result.code == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
+@pytest.mark.parametrize(
+    "arguments",
+    [("--version",), ("--help",), ("list", "--help"), ("list", "--sort", "x", "--format", "json")],
+    ids=" ".join,
+)
+def test_what_a_full_disk_cuts_off_is_an_error_and_no_traceback(
+    arguments: tuple[str, ...],
+) -> None:
+    result = through_shell('exec "$@" >/dev/full', *arguments)
+    assert result.err.startswith("fastprune: error: the output can't be written: No space left")
+    assert "Traceback" not in result.err
+    assert result.code == (2 if "--sort" in arguments else 1)
+
+
 def test_nothing_but_results_is_on_stdout(tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path / "cache")
     builder.image("a:1", created="not a time", layers=["ab" * 32])

@@ -173,7 +173,14 @@ def test_a_missing_or_empty_cache_is_no_cache(folders: tuple[str, ...], tmp_path
 
 
 @pytest.mark.parametrize(
-    "options", [("--format", "yaml"), ("--seconds", "0"), ("--files", "5"), ("--jobs", "0")]
+    "options",
+    [
+        ("--format", "yaml"),
+        ("--seconds", "0"),
+        ("--seconds", "nan"),
+        ("--files", "5"),
+        ("--jobs", "0"),
+    ],
 )
 def test_what_cannot_be_used_is_a_usage_error(options: tuple[str, str], cache: Path) -> None:
     result = run("tune", *options, cache=cache)

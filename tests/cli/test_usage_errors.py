@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from tests.cli.inside import run_inside
 from tests.cli.program import run
 from tests.support.cachebuilder import Stamp, snapshot
 from tests.support.realcaches import unpack
@@ -26,6 +28,8 @@ SELECTION = {
     "a negative duration": (("--older-than", "-1d"), "--older-than"),
     "a negative count": (("--count", "-1"), "--count"),
     "an unknown zone": (("--pattern", "nginx", "--zone", "Moon/Sea"), "--zone"),
+    "a number that no plan can hold": (("--keep-last", "9" * 26), "--keep-last"),
+    "a pattern that is not UTF-8": (("--pattern", os.fsdecode(b"\xff")), "UTF-8"),
     "a criterion beside orphans only": (("--orphans-only", "--pattern", "a"), "--orphans-only"),
 }
 OTHERS = {
@@ -39,6 +43,8 @@ OTHERS = {
     "a wait without a unit": (("--pattern", "nginx", "--lock-wait", "5"), "--lock-wait"),
     "an unknown option": (("--pattern", "nginx", "--dryrun"), "--dryrun"),
     "a log file that can't be": (("--pattern", "a", "--log-file", "/missing/log"), "--log-file"),
+    "an empty path of the cache": (("--pattern", "a", "--image-path", ""), "--image-path is empty"),
+    "an empty configuration file": (("--pattern", "a", "--config-file", ""), "--config-file is"),
     "an unknown level": (("--pattern", "nginx", "--log-level", "loud"), "--log-level"),
 }
 LIST = {
@@ -85,13 +91,17 @@ def test_the_message_points_at_what_is_wrong_with_an_expression(cache: Path) -> 
     assert set(marks.strip()) == {"^"}
 
 
-@pytest.mark.parametrize("option", ["--exclude", "--image-path", "--log-file"])
-def test_an_option_that_another_one_swallowed_never_deletes(option: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("swallowed", ["--dry-run", "-n"])
+@pytest.mark.parametrize("option", ["--exclude", "--image-path", "--log-file", "--format"])
+def test_an_option_that_another_one_swallowed_never_deletes(
+    option: str, swallowed: str, tmp_path: Path
+) -> None:
     # As in `prune --pattern --dry-run` of the original, which deleted for real.
     root = unpack("loaded", tmp_path)
     before = snapshot(root)
-    arguments = ("prune", "--image-path", root, "--pattern", "nginx", option, "--dry-run")
-    assert run(*arguments, cwd=tmp_path).code in (2, 10)
+    result = run_inside("prune", "--pattern", "nginx", option, swallowed, cache=root)
+    assert result.code == 2
+    assert f"'{swallowed}' looks like an option; the value of {option} is missing" in result.err
     assert snapshot(root) == before
 
 

@@ -43,7 +43,7 @@ def test_durations(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "30", "d", "-1d", "+1d", "1 d", "1d ", "1d,2h", "1D", "1mo", "1e3d", ".5h", "1.h", "1d-2h"]
-    + ["10001y", "9" * 400 + "d", "nan", "inf", "infd", "1d\n"],
+    + ["٣d", "10001y", "9" * 400 + "d", "nan", "inf", "infd", "1d\n"],
 )
 def test_a_duration_that_can_t_be_used_is_a_usage_error_that_names_the_option(text: str) -> None:
     with pytest.raises(UsageError, match="^--older-than: "):
@@ -72,7 +72,7 @@ def test_sizes(text: str, size: int) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "5", "5G", "GB", "-1B", "+1B", "1  B", "1b", "1GiBs", "1e3B", "1,5GB", "5000PB", "1B\n"]
-    + ["9" * 400 + "B", "nanB", "1iB"],
+    + ["9" * 400 + "B", "nanB", "1iB", "٣GB"],
 )
 def test_a_size_that_can_t_be_used_is_a_usage_error_that_names_the_option(text: str) -> None:
     with pytest.raises(UsageError, match="^--max-size: "):

@@ -8,7 +8,7 @@ import unicodedata
 import orjson
 import pytest
 
-from fastprune.text import column, printable, safe_json
+from fastprune.text import column, in_utf8, printable, safe_json, to_json
 
 # What makes a terminal do something: C0, DEL, C1, and what turns or hides text.
 CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
@@ -65,3 +65,18 @@ def test_safe_json_leaves_plain_documents_and_visible_text_alone() -> None:
     assert safe_json('{"a": "é"}'.encode()) == '{"a": "é"}'.encode()
     # An escape that is there already is not escaped once more.
     assert safe_json(rb'{"a": "\u009b"}') == rb'{"a": "\u009b"}'
+
+
+def test_a_byte_that_is_no_part_of_utf_8_is_written_by_its_number() -> None:
+    path = b"/caches/\xff/\xc3\xa9".decode("utf-8", "surrogateescape")
+    assert in_utf8(path) == r"/caches/\xff/é"
+    document = {"image_path": path, "foreign": [path], "left": ({"path": path},), "bytes": 1}
+    safe = r"/caches/\xff/é"
+    for indent in (False, True):
+        shown = json.loads(to_json(document, indent=indent))
+        assert shown == {
+            "image_path": safe,
+            "foreign": [safe],
+            "left": [{"path": safe}],
+            "bytes": 1,
+        }

@@ -22,7 +22,12 @@ def main() -> None:
         # The question that scripts ask most; it needs no parser.
         from fastprune import __version__
 
-        print(f"fastprune {__version__}")
+        try:
+            print(f"fastprune {__version__}", flush=True)
+        except OSError as error:
+            from fastprune.cli.refusing import say_unwritten
+
+            sys.exit(say_unwritten(error))
         return
     # A character that the terminal does not know is no reason to stop.
     codecs.register_error("fastprune", _escape)

@@ -75,21 +75,11 @@ def command(
             options = merged(context.obj, options)
             try:
                 code = function(options, *args, **own)
-            except FastpruneError as error:
-                from fastprune.cli.messages import say_error
-                from fastprune.cli.refusing import refuse, wants_json
+            except (FastpruneError, OSError) as error:
+                from fastprune.cli.refusing import say_refusal, wants_json
 
-                if wants_json(*args, **own):
-                    refuse(_name(context), options, error)
-                say_error(error)
-                code = error.exit_code
-            except OSError as error:
-                from fastprune.cli.messages import say_error
-
-                path = f"{printable(str(error.filename))}: " if error.filename else ""
-                refused = FastpruneError(f"{path}{error.strerror or error}")
-                say_error(refused)
-                code = refused.exit_code
+                name = _name(context) if wants_json(*args, **own) else None
+                code = say_refusal(_known(error), options, command=name)
             except KeyboardInterrupt:
                 from fastprune.cli.messages import notice
 
@@ -120,6 +110,14 @@ def add_group(name: str, summary: str) -> typer.Typer:
 
     app.add_typer(group)
     return group
+
+
+def _known(error: FastpruneError | OSError) -> FastpruneError:
+    """An error of the library; what the system says becomes one."""
+    if isinstance(error, FastpruneError):
+        return error
+    path = f"{printable(str(error.filename))}: " if error.filename else ""
+    return FastpruneError(f"{path}{error.strerror or error}")
 
 
 def _name(context: typer.Context) -> str:
@@ -161,6 +159,11 @@ def run() -> None:
         from fastprune.cli.mistakes import say_mistake
 
         code = say_mistake(error)
+    except OSError as error:
+        # What a command can't write it has said; this was help.
+        from fastprune.cli.refusing import say_unwritten
+
+        code = say_unwritten(error)
     sys.exit(code)
 
 

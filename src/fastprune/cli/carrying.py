@@ -102,7 +102,7 @@ def _carry_out(
     concurrency = session.concurrency(pruning.concurrency)
     pace = pruning.max_deletes_per_second
     if pace is not None and not 0 < pace < math.inf:
-        raise UsageError(f"--max-deletes-per-second {pace}: must be more than 0")
+        raise UsageError(f"--max-deletes-per-second {pace}: must be a finite number above 0")
     longest = seconds_of(pruning.max_duration, "--max-duration")
     deadline = None if longest is None else time.monotonic() + longest
     wait = seconds_of(pruning.lock_wait, "--lock-wait") or 0

@@ -22,6 +22,8 @@ IMAGE_PATH_VARIABLE = "FASTPRUNE_IMAGE_PATH"
 _GLOBAL = "Global options"
 _SELECTION = "Selection (criteria combine with AND)"
 
+_SHORT_OPTIONS = frozenset(("-h", "-n", "-o", "-q", "-y"))
+
 
 class LogLevel(StrEnum):
     """How much is said on stderr."""
@@ -322,7 +324,7 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
 
         @functools.wraps(command)
         def wrapper(**given: Any) -> Any:
-            _refuse_swallowed_options(given)
+            _check_texts(given, signature)
             values = [
                 group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
                 for group in groups
@@ -346,15 +348,28 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return inspect.Parameter.empty if missing else field.default
 
 
-def _refuse_swallowed_options(given: dict[str, Any]) -> None:
-    """`--log-file --dry-run` must not prune for real into a file named --dry-run."""
+def _check_texts(given: dict[str, Any], signature: inspect.Signature) -> None:
+    """Refuses what is no value: an option that was swallowed, and an empty text.
+
+    `--log-file -n` must not prune for real into a file named -n, nor `--image-path "$CACHE"`
+    another cache because the variable is not set.
+    """
     for name, value in given.items():
         for text in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(text, str) and text.startswith("--"):
+            if isinstance(text, str) and (text.startswith("--") or text in _SHORT_OPTIONS):
                 raise typer.BadParameter(
-                    f"{text!r} looks like an option; the value of --{name.replace('_', '-')} "
-                    "is missing"
+                    f"{text!r} looks like an option; the value of "
+                    f"{_option(signature.parameters[name])} is missing"
                 )
+        if value == "" and isinstance(value, str):
+            raise typer.BadParameter(f"the value of {_option(signature.parameters[name])} is empty")
+
+
+def _option(parameter: inspect.Parameter) -> str:
+    """The option or argument of a parameter, as the help shows it."""
+    (shown,) = parameter.annotation.__metadata__
+    # What comes first is taken for the default, which dataclasses and signatures say better.
+    return shown.default if isinstance(shown.default, str) else str(shown.metavar)
 
 
 def merged(before: GlobalOptions, after: GlobalOptions) -> GlobalOptions:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastprune.cli.messages import say_error
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.prune_options import DeleteLimitOptions
-from fastprune.cli.session import image_path_of, write_json
+from fastprune.cli.session import give_up_stdout, image_path_of, write_json
 from fastprune.delete_limits import DeleteLimits
 from fastprune.errors import DeleteLimitError, FastpruneError, UnreadableManifestsError
 from fastprune.quantities import parse_size
@@ -46,14 +47,35 @@ def delete_limits_of(options: DeleteLimitOptions) -> DeleteLimits:
     return limits
 
 
-def refuse(command: str, options: GlobalOptions, error: FastpruneError) -> None:
-    """Prints the document of an error, which nothing was printed before.
+def say_refusal(error: FastpruneError, options: GlobalOptions, *, command: str | None) -> int:
+    """Says what went wrong, and gives the exit code.
 
     Args:
-        command: The name of the command.
-        options: The global options.
         error: What went wrong.
+        options: The global options.
+        command: The name of the command, if it is to print a JSON document; None if not.
     """
+    if command is not None:
+        try:
+            _print_document(error, options, command)
+        except FastpruneError as unwritten:
+            say_error(unwritten)
+    say_error(error)
+    return error.exit_code
+
+
+def say_unwritten(error: OSError) -> int:
+    """Says that stdout can't be written to, and gives the exit code."""
+    try:
+        give_up_stdout(error)
+    except FastpruneError as unwritten:
+        say_error(unwritten)
+        return unwritten.exit_code
+    return 0
+
+
+def _print_document(error: FastpruneError, options: GlobalOptions, command: str) -> None:
+    """Prints the document of an error, before which nothing was printed."""
     from fastprune.report import exceeded_items
 
     faults = error.faults if isinstance(error, UnreadableManifestsError) else ()

@@ -17,6 +17,7 @@ from typing import Any
 
 from fastprune.cli.messages import log
 from fastprune.errors import FastpruneError
+from fastprune.text import in_utf8
 
 VERSION = 1
 
@@ -104,8 +105,7 @@ def save_defaults(image_path: str, defaults: SavedDefaults) -> str:
 
 
 def _key(image_path: str) -> str:
-    # JSON is UTF-8, and a path need not be.
-    return os.fsencode(os.path.realpath(image_path)).decode("utf-8", "backslashreplace")
+    return in_utf8(os.path.realpath(image_path))
 
 
 def _file() -> str:

@@ -175,19 +175,26 @@ def write(lines: Iterable[str]) -> None:
             sys.stdout.write("\n".join(block) + "\n")
         sys.stdout.flush()
     except OSError as error:
-        # The interpreter flushes stdout once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise FastpruneError(f"the output can't be written: {error.strerror}") from None
+        give_up_stdout(error)
+
+
+def give_up_stdout(error: OSError) -> None:
+    """Writes no more to stdout, as that failed; a reader that went away is no error.
+
+    Raises:
+        FastpruneError: It is one.
+    """
+    # The interpreter flushes stdout once more when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        raise FastpruneError(f"the output can't be written: {error.strerror}") from None
 
 
 def write_json(document: object) -> None:
     """Writes one JSON document to stdout, indented."""
-    import orjson
+    from fastprune.text import to_json
 
-    from fastprune.text import safe_json
-
-    write([safe_json(orjson.dumps(document, option=orjson.OPT_INDENT_2)).decode()])
+    write([to_json(document, indent=True).decode()])
 
 
 def _return_freed_memory() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,9 @@ def tune(options: GlobalOptions, tuning: TuneOptions) -> int:
     """
     if tuning.form not in ("text", "json"):
         raise UsageError(f"--format: {tuning.form!r} is neither text nor json")
+    if math.isnan(tuning.seconds):
+        # It is in any range, as it is never outside of it.
+        raise UsageError(f"--seconds {tuning.seconds}: not a number")
     session = open_session(options)
     check_root(session.image_path)
     report = _measure(session, tuning, parse_number_or_auto(options.jobs, "--jobs"))

@@ -12,14 +12,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import orjson
 
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan import PrunePlan
 from fastprune.planfile import VERSION, CacheIdentity, last_line
 from fastprune.refcounts import NOBODY, lost_edges
 from fastprune.states import states
-from fastprune.text import safe_json
+from fastprune.text import to_json
 
 _BLOCK = 10_000
 
@@ -116,4 +115,4 @@ def _batched(documents: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def _line(document: dict[str, Any]) -> bytes:
-    return safe_json(orjson.dumps(document)) + b"\n"
+    return to_json(document) + b"\n"

@@ -13,11 +13,10 @@ from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 
 from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX
-from fastprune.text import printable, safe_json
+from fastprune.text import printable, to_json
 from fastprune.times import BAD_TIME, Times, format_times
 from fastprune.usage.ages import Ages
 from fastprune.usage.placing import Extra
@@ -267,7 +266,7 @@ def _item(row: UsageRow) -> dict[str, Any]:
 
 
 def _json(document: object) -> str:
-    return safe_json(orjson.dumps(document)).decode()
+    return to_json(document).decode()
 
 
 def csv_lines(rows: Iterator[UsageRow]) -> Iterator[str]:

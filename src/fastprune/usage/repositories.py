@@ -67,7 +67,7 @@ def cut_to_segments(
         int64 (n,): bytes that are left.
     """
     slashes = _places(index, "/")
-    last = np.searchsorted(slashes, index.url_starts) + segments - 1
+    last = np.searchsorted(slashes, index.url_starts) + min(segments, len(slashes)) - 1
     slash = slashes[np.minimum(last, len(slashes) - 1)]
     cut: NDArray[np.int64] = np.minimum(lengths, slash - index.url_starts)
     return cut
