@@ -76,7 +76,7 @@ class DeleteLimits:
             raise DeleteLimitError(exceeded)
 
     def _exceeded(self, plan: PrunePlan) -> Iterator[Exceeded]:
-        manifests, total = int(plan.removed.sum()), len(plan.index)
+        manifests, total = len(plan.manifests), len(plan.index)
         going = f"{format_count(manifests, 'manifest')} would go"
         if self.count is not None and manifests > self.count:
             yield Exceeded(COUNT, self.count, manifests, f"{going}, {COUNT} allows {self.count:,}")

@@ -184,7 +184,7 @@ def _uncached(index: CacheIndex, named: bytes | None) -> int | None:
 
 
 def _size(index: CacheIndex, blobs: Rows) -> int:
-    return int(np.maximum(index.blob_sizes[blobs], 0).sum())
+    return int(index.known_sizes(blobs).sum())
 
 
 def _sharing(index: CacheIndex, shared: Rows, unit: Mask, row: int) -> tuple[Sharing, ...]:
@@ -194,7 +194,7 @@ def _sharing(index: CacheIndex, shared: Rows, unit: Mask, row: int) -> tuple[Sha
     images, at = np.unique(rows, return_inverse=True)
     counts = np.bincount(at, minlength=len(images))
     sizes = np.zeros(len(images), dtype=np.int64)
-    np.add.at(sizes, at, np.maximum(index.blob_sizes[blobs], 0))
+    np.add.at(sizes, at, index.known_sizes(blobs))
     order = np.lexsort((images, -counts, -sizes))
     via = np.full(len(index), NOBODY, dtype=np.intp)
     elsewhere = index.child_parents != row

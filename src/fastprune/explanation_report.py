@@ -134,16 +134,13 @@ def _children(explanation: Explanation) -> str:
 
 
 def _blob_lines(explanation: Explanation) -> Iterator[str]:
-    def part(blobs: Blobs, name: str) -> str:
-        return f"{_INDENT}{len(blobs.ids):,} {name} ({format_bytes(blobs.size)})"
-
     own, shared, missing = explanation.own, explanation.shared, explanation.missing
     count = len(own.ids) + len(shared.ids) + len(missing.ids)
     size = own.size + shared.size + missing.size
     yield f"Blobs that it needs: {_number(count)} ({format_bytes(size)})"
     for blobs, name in ((own, "its own"), (shared, "shared"), (missing, "missing")):
         if len(blobs.ids):
-            yield part(blobs, name)
+            yield f"{_INDENT}{len(blobs.ids):,} {name} ({format_bytes(blobs.size)})"
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -227,9 +224,8 @@ def _counted(index: CacheIndex, rows: list[int], most: int) -> dict[str, Any]:
 
 
 def _blobs(index: CacheIndex, blobs: Blobs, most: int) -> dict[str, Any]:
-    digests = index.blob_digests[blobs.ids[:most]]
     return {
         "count": len(blobs.ids),
         "bytes": blobs.size,
-        "first": [DIGEST_PREFIX + digest.tobytes().hex() for digest in digests],
+        "first": [DIGEST_PREFIX + name for name in index.blob_names(blobs.ids[:most])],
     }

@@ -10,7 +10,7 @@ the pools, which rows point into, are in order of arrival.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -159,6 +159,25 @@ class CacheIndex:
     def path(self, row: int) -> str:
         """The path of a row's file, relative to the cache."""
         return f"{self.folder(row)}/{self.digests[row].tobytes().hex()}"
+
+    @property
+    def present_digests(self) -> Digests:
+        """The names of the blobs that have a file: uint8 (`blobs_present`, 32), sorted."""
+        return self.blob_digests[: self.blobs_present]
+
+    def blob_name(self, blob: int) -> str:
+        """The name of a blob's file: its digest in hex."""
+        name: str = self.blob_digests[blob].tobytes().hex()
+        return name
+
+    def blob_names(self, blobs: Rows) -> Iterator[str]:
+        """The names of the files of many blobs, one after the other."""
+        for first in range(0, len(blobs), _PIECE):
+            yield from file_names(self.blob_digests[blobs[first : first + _PIECE]].tobytes())
+
+    def known_sizes(self, blobs: NDArray[np.integer] | slice) -> NDArray[np.int64]:
+        """Bytes of some blobs, as of `blob_sizes`; 0 where the size is not known."""
+        return np.maximum(self.blob_sizes[blobs], 0)
 
     def created_texts(self, rows: Rows) -> list[str]:
         """`created` of some rows, as written (cut to `ODD_TIME_CHARS` if malformed)."""

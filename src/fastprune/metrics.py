@@ -199,7 +199,7 @@ def plan_values(plan: PrunePlan) -> dict[str, float | Mapping[str, float]]:
     """What there is to say of a plan, and of the cache that it was made for."""
     return {
         **index_values(plan.index),
-        "last_run_planned_manifests": len(plan.lists) + len(plan.images),
+        "last_run_planned_manifests": len(plan.manifests),
         "last_run_planned_blobs": len(plan.blobs),
         "last_run_planned_bytes": plan.bytes_freed,
         "last_run_protected_manifests": len(plan.protected),

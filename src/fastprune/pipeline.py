@@ -196,7 +196,7 @@ def _measured(
             plan = plan.sparing(young_blobs(index, plan.blobs, grace))
             held = plan.spared_blobs if held is None else np.union1d(held, plan.spared_blobs)
         plan = plan.measured(file_sizes(root, plan, executor, progress))
-        target = None if plan.selection is None else plan.selection.target
+        target = plan.target
         if target is None or target.frees < target.need or not plan.shortfall:
             break
         sizes = index.blob_sizes.copy()

@@ -25,6 +25,7 @@ from fastprune.refcounts import (
     protect,
     unreferenced,
 )
+from fastprune.rules.sizing import SizeTarget
 from fastprune.selection import Selection
 
 _MOST_LEVELS = 32
@@ -112,6 +113,11 @@ class PrunePlan:
     gone: int = 0
 
     @property
+    def manifests(self) -> Rows:
+        """Rows of all manifests that go."""
+        return np.flatnonzero(self.removed)
+
+    @property
     def lists(self) -> Rows:
         """Rows of the lists that go."""
         return np.flatnonzero(self.removed & self.index.is_list)
@@ -159,11 +165,14 @@ class PrunePlan:
         return int(manifests) + int(self.blob_bytes.sum())
 
     @property
+    def target(self) -> SizeTarget | None:
+        """How the size target was met; None if there was none."""
+        return None if self.selection is None else self.selection.target
+
+    @property
     def shortfall(self) -> int:
         """How many bytes more would have to come free for the size target; 0 if it is met."""
-        if self.selection is None or self.selection.target is None:
-            return 0
-        return max(0, self.selection.target.need - self.bytes_freed)
+        return 0 if self.target is None else self.target.shortfall(self.bytes_freed)
 
     @property
     def is_empty(self) -> bool:
@@ -286,7 +295,7 @@ def make_plan(
         taken_by=taken_by,
         kept_by=kept_by,
         blobs=blobs,
-        blob_bytes=np.maximum(index.blob_sizes[blobs], 0),
+        blob_bytes=index.known_sizes(blobs),
         orphans=unreferenced(index, count_references(index)),
         spared_blobs=np.empty(0, dtype=np.intp),
         selection=selection,

@@ -86,7 +86,7 @@ def image_bytes(index: CacheIndex, rows: Rows) -> NDArray[np.int64]:
     some = np.flatnonzero(counts)
     if len(some):
         starts = np.cumsum(counts[some], dtype=np.int64) - counts[some]
-        named = np.maximum(index.blob_sizes[references_of(index, rows[some])], 0)
+        named = index.known_sizes(references_of(index, rows[some]))
         sizes[some] = np.add.reduceat(named, starts)
     return sizes
 

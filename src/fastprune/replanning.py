@@ -78,7 +78,7 @@ def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
         removed, kept_by = _protect_unbroken(saved, index, rows, removed)
     else:
         removed, kept_by = protect(index, removed)
-    blobs = DigestTable(index.blob_digests[: index.blobs_present]).find(saved.blobs)
+    blobs = DigestTable(index.present_digests).find(saved.blobs)
     gone = int((rows < 0).sum() + (blobs < 0).sum())
     blobs = blobs[blobs >= 0].astype(np.intp)
     go = np.isin(blobs, freed(index, removed), assume_unique=True)
@@ -97,7 +97,7 @@ def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
         taken_by=_owners(saved, index, rows),
         kept_by=kept_by,
         blobs=blobs[go],
-        blob_bytes=np.maximum(index.blob_sizes[blobs[go]], 0),
+        blob_bytes=index.known_sizes(blobs[go]),
         orphans=unreferenced(index, count_references(index)),
         spared_blobs=np.empty(0, dtype=np.intp),
         by_rule=_by_rule(saved, index, rows),
@@ -200,5 +200,5 @@ def _left_blobs(index: CacheIndex, blobs: Rows, removed: Mask) -> Iterator[LeftO
     stay = ~removed[images]
     needed, first = np.unique(ids[stay], return_index=True)
     for blob, row in zip(needed.tolist(), images[stay][first].tolist(), strict=True):
-        path = f"{ociregistry.blob_folder}/{index.blob_digests[blob].tobytes().hex()}"
+        path = f"{ociregistry.blob_folder}/{index.blob_name(blob)}"
         yield LeftOut(path, "", NEEDED, index.url(row))

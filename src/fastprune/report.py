@@ -94,10 +94,8 @@ class PruneReport:
     @property
     def shortfall(self) -> int:
         """How many bytes more would have had to come free for the size target."""
-        selection = self.plan.selection
-        if selection is None or selection.target is None:
-            return 0
-        return max(0, selection.target.need - self.bytes_freed)
+        target = self.plan.target
+        return 0 if target is None else target.shortfall(self.bytes_freed)
 
     @property
     def exit_code(self) -> int:
@@ -149,7 +147,7 @@ def text_lines(report: PruneReport, *, summary: bool, paint: Paint = plain) -> I
         yield from sorted(map(printable, index.urls(report.manifests)))
         yield paint(Style.HEADING, f"Prune blobs{mark}:")
         # Ids are in the order of the digests.
-        yield from (digest.tobytes().hex() for digest in index.blob_digests[report.blobs])
+        yield from index.blob_names(report.blobs)
         if report.plan.left_out:
             yield paint(Style.HEADING, "Left out of the saved plan:")
             yield from sorted(map(_left_line, report.plan.left_out))
@@ -290,10 +288,8 @@ def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:
 
 
 def _size_target(report: PruneReport) -> dict[str, int] | None:
-    selection = report.plan.selection
-    if selection is None or selection.target is None:
-        return None
-    return {"need": selection.target.need, "short": report.shortfall}
+    target = report.plan.target
+    return None if target is None else {"need": target.need, "short": report.shortfall}
 
 
 def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
@@ -317,12 +313,12 @@ def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
     return [
         {
-            "digest": DIGEST_PREFIX + index.blob_digests[blob].tobytes().hex(),
+            "digest": DIGEST_PREFIX + name,
             "bytes": size,
             "reason": reason.text,
         }
-        for blob, size, reason in zip(
-            report.blobs.tolist(),
+        for name, size, reason in zip(
+            index.blob_names(report.blobs),
             report.blob_bytes.tolist(),
             plan.blob_reasons(report.blobs),
             strict=True,

@@ -219,10 +219,9 @@ def _confirmed(plan: PrunePlan, pruning: PruneOptions) -> bool:
     """Asks, if there is a terminal to ask on."""
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         return True
-    manifests = len(plan.lists) + len(plan.images)
     remove, where = ("Move", "to the trash of") if pruning.trash else ("Remove", "from")
     question = (
-        f"{remove} {format_count(manifests, 'manifest')} and "
+        f"{remove} {format_count(len(plan.manifests), 'manifest')} and "
         f"{format_count(len(plan.blobs), 'blob')} ({format_bytes(plan.bytes_freed)}) "
         f"{where} {plan.index.root}? [y/N] "
     )

@@ -65,8 +65,7 @@ def write_plan_page(
     from fastprune.usage.surveying import survey_of
 
     index = plan.index
-    present = index.blob_digests[: index.blobs_present]
-    sizes = blob_file_sizes(index.root, present, InlineExecutor(), progress)
+    sizes = blob_file_sizes(index.root, index.present_digests, InlineExecutor(), progress)
     write_page(target, survey_of(index, Policy(), sizes), plan, command, zone)
 
 

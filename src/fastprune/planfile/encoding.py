@@ -59,7 +59,7 @@ def _documents(
         "grace": float(grace),
         "corrupt": [path for path, _ in index.faults],
         "totals": {
-            "manifests": len(plan.lists) + len(plan.images),
+            "manifests": len(plan.manifests),
             "lists": len(plan.lists),
             "images": len(plan.images),
             "blobs": len(plan.blobs),
@@ -71,16 +71,20 @@ def _documents(
     }
     yield from _manifests(plan)
     reasons = plan.blob_reasons(plan.blobs)
-    for blob, size, reason in zip(
-        plan.blobs.tolist(), plan.blob_bytes.tolist(), reasons, strict=True
+    for name, size, reason in zip(
+        index.blob_names(plan.blobs), plan.blob_bytes.tolist(), reasons, strict=True
     ):
-        digest = DIGEST_PREFIX + index.blob_digests[blob].tobytes().hex()
-        yield {"record": "blob", "digest": digest, "bytes": size, "reason": reason.text}
+        yield {
+            "record": "blob",
+            "digest": DIGEST_PREFIX + name,
+            "bytes": size,
+            "reason": reason.text,
+        }
 
 
 def _manifests(plan: PrunePlan) -> Iterator[dict[str, Any]]:
     index = plan.index
-    rows = np.flatnonzero(plan.removed)
+    rows = plan.manifests
     broken: dict[int, list[str]] = {}
     for parent, child in zip(*map(np.ndarray.tolist, lost_edges(index, plan.removed)), strict=True):
         broken.setdefault(child, []).append(index.path(parent))

@@ -40,6 +40,10 @@ class SizeTarget:
     need: int
     frees: int
 
+    def shortfall(self, freed: int) -> int:
+        """How many bytes are missing if so many come free."""
+        return max(0, self.need - freed)
+
 
 def able_to_go(index: CacheIndex, selected: Mask, spared: Mask, *, allow_broken: bool) -> Mask:
     """Which of the selected manifests go if all of them do, bool (n,).
@@ -92,7 +96,7 @@ def bytes_to_free(index: CacheIndex, max_bytes: int | None, free_bytes: int | No
 
 def total_bytes(index: CacheIndex) -> int:
     """Bytes of all manifests and present blobs; of blobs as their descriptors say."""
-    blobs = np.maximum(index.blob_sizes[: index.blobs_present], 0)
+    blobs = index.known_sizes(slice(index.blobs_present))
     return int(index.file_sizes.sum(dtype=np.int64)) + int(blobs.sum())
 
 
@@ -167,7 +171,7 @@ def bytes_by_prefix(
     blobs = _last_user(index, gone_by)
     if held_blobs is not None:
         blobs[held_blobs] = _NEVER
-    add(blobs, np.maximum(index.blob_sizes[: len(blobs)], 0))
+    add(blobs, index.known_sizes(slice(len(blobs))))
     return np.cumsum(freed)
 
 

@@ -49,7 +49,7 @@ def read_run(
     path = trash_path(root, run)
     options = ScanOptions(max_manifest_bytes=max_manifest_bytes)
     index = scan_cache(path, lambda _: executor, options, progress=progress)
-    sizes = blob_file_sizes(path, index.blob_digests[: index.blobs_present], executor, progress)
+    sizes = blob_file_sizes(path, index.present_digests, executor, progress)
     return RunContents(
         run=run,
         parts=tuple(part for part in _parts(index, sizes) if len(part.digests)),
@@ -59,8 +59,7 @@ def read_run(
 
 
 def _parts(index: CacheIndex, blob_sizes: NDArray[np.int64]) -> Iterator[RunPart]:
-    blobs = index.blob_digests[: index.blobs_present]
-    yield RunPart("blob", ociregistry.blob_folder, blobs, blob_sizes)
+    yield RunPart("blob", ociregistry.blob_folder, index.present_digests, blob_sizes)
     borders = list(zip(index.folder_starts, index.folder_starts[1:], strict=False))
     for kind, wanted in (("image", False), ("list", True)):
         for folder, (first, last) in zip(ociregistry.manifest_folders, borders, strict=True):

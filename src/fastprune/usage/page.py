@@ -113,7 +113,7 @@ def _goes(plan: PrunePlan | None) -> dict[str, int] | None:
         return None
     return {
         "bytes": plan.bytes_freed,
-        "manifests": int(plan.removed.sum()),
+        "manifests": len(plan.manifests),
         "blobs": len(plan.blobs),
         "protected": len(plan.protected),
     }

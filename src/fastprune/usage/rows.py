@@ -117,8 +117,7 @@ class Usage:
     def names(self, groups: Rows) -> list[str]:
         """The names of some groups; of a layer, its digest without `sha256:`."""
         if self.by is By.layer:
-            digests = self.index.blob_digests[self.layers[groups]]
-            return [digest.tobytes().hex() for digest in digests]
+            return list(self.index.blob_names(self.layers[groups]))
         if self.by is By.image:
             return self.index.urls(self.name_rows[groups])
         pool = self.index.url_pool.data

@@ -106,7 +106,7 @@ def survey_cache(
     options = replace(options, edges=True, pattern_sets=policy.pattern_sets)
     index = scan_cache(root, open_once, options, progress=progress, checkpoint=checkpoint)
     # A descriptor says what a blob should have; a pull that was cut off has less.
-    sizes = blob_file_sizes(root, index.blob_digests[: index.blobs_present], opened[0], progress)
+    sizes = blob_file_sizes(root, index.present_digests, opened[0], progress)
     return survey_of(index, policy, sizes)
 
 

@@ -256,8 +256,7 @@ def sampled(index: CacheIndex, share: float, seed: int) -> Rows:
     count = int(np.ceil(index.blobs_present * share))
     if count >= index.blobs_present:
         return np.arange(index.blobs_present)
-    digests = index.blob_digests[: index.blobs_present]
-    keys = np.ascontiguousarray(digests).view(np.dtype("<u8")).reshape(-1, 4)[:, 0]
+    keys = np.ascontiguousarray(index.present_digests).view(np.dtype("<u8")).reshape(-1, 4)[:, 0]
     keys = keys ^ np.uint64(seed)
     for factor, shift in zip(_MIX, (30, 27), strict=True):
         keys = (keys ^ (keys >> np.uint64(shift))) * np.uint64(factor)
@@ -326,7 +325,7 @@ def _mismatched(index: CacheIndex, evidence: Evidence) -> Rows:
 def _orphans(index: CacheIndex, evidence: Evidence) -> Rows:
     counts = count_references(index)
     counts = drop_references(index, counts, np.flatnonzero(evidence.vanished))
-    table = DigestTable(index.blob_digests[: index.blobs_present])
+    table = DigestTable(index.present_digests)
     return np.setdiff1d(unreferenced(index, counts), table.find(evidence.claimed))
 
 

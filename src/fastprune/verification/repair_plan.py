@@ -205,8 +205,8 @@ def _unreadable(findings: Findings) -> list[RepairPart]:
 
 
 def _left(findings: Findings) -> tuple[str, ...]:
-    names = findings.index.blob_digests[findings.refused]
-    blobs = [f"{ociregistry.blob_folder}/{name.tobytes().hex()}" for name in names]
+    names = findings.index.blob_names(findings.refused)
+    blobs = [f"{ociregistry.blob_folder}/{name}" for name in names]
     return tuple(sorted([*blobs, *(one.path for one in findings.unreadable if one.refused)]))
 
 

@@ -56,7 +56,7 @@ def _mismatched(findings: Findings) -> Iterator[str]:
 def _broken(findings: Findings) -> Iterator[str]:
     index = findings.index
     for row, missing in _missing(findings):
-        yield f"{_named(index, row)}: {', '.join(_names(index, missing))}"
+        yield f"{_named(index, row)}: {', '.join(index.blob_names(missing))}"
 
 
 def _resized(findings: Findings) -> Iterator[str]:
@@ -64,13 +64,13 @@ def _resized(findings: Findings) -> Iterator[str]:
     users = _Users(index, findings.resized)
     for blob in findings.resized.tolist():
         sizes = f"{findings.sizes[blob]} bytes, not {index.blob_sizes[blob]}"
-        yield f"{_name(index, blob)}: {sizes}; {users.text(blob)}"
+        yield f"{index.blob_name(blob)}: {sizes}; {users.text(blob)}"
 
 
 def _altered(findings: Findings) -> Iterator[str]:
     users = _Users(findings.index, findings.altered)
     for blob in findings.altered.tolist():
-        yield f"{_name(findings.index, blob)}: {users.text(blob)}"
+        yield f"{findings.index.blob_name(blob)}: {users.text(blob)}"
 
 
 def _unread(blobs: Callable[[Findings], Rows]) -> Callable[[Findings], Iterator[str]]:
@@ -78,7 +78,7 @@ def _unread(blobs: Callable[[Findings], Rows]) -> Callable[[Findings], Iterator[
         users = _Users(findings.index, blobs(findings))
         reasons = _reasons(findings)
         for blob in blobs(findings).tolist():
-            yield f"{_name(findings.index, blob)}: {reasons[blob]}; {users.text(blob)}"
+            yield f"{findings.index.blob_name(blob)}: {reasons[blob]}; {users.text(blob)}"
 
     return lines
 
@@ -88,12 +88,12 @@ def _misdeclared(findings: Findings) -> Iterator[str]:
     users = _Users(index, findings.misdeclared)
     for blob in findings.misdeclared.tolist():
         sizes = f"{findings.sizes[blob]} bytes; a descriptor says {index.blob_sizes[blob]}"
-        yield f"{_name(index, blob)}: {sizes}; {users.text(blob)}"
+        yield f"{index.blob_name(blob)}: {sizes}; {users.text(blob)}"
 
 
 def _orphans(findings: Findings) -> Iterator[str]:
     for blob in findings.orphans.tolist():
-        yield f"{_name(findings.index, blob)}: {format_bytes(int(findings.sizes[blob]))}"
+        yield f"{findings.index.blob_name(blob)}: {format_bytes(int(findings.sizes[blob]))}"
 
 
 def _dangling(findings: Findings) -> Iterator[str]:
@@ -316,13 +316,5 @@ def _named(index: CacheIndex, row: int) -> str:
     return f"{index.path(row)} {printable(index.url(row))}"
 
 
-def _name(index: CacheIndex, blob: int) -> str:
-    return str(index.blob_digests[blob].tobytes().hex())
-
-
-def _names(index: CacheIndex, blobs: Rows) -> list[str]:
-    return [_name(index, blob) for blob in blobs.tolist()]
-
-
 def _digests(index: CacheIndex, blobs: Rows) -> list[str]:
-    return [DIGEST_PREFIX + name for name in _names(index, blobs)]
+    return [DIGEST_PREFIX + name for name in index.blob_names(blobs)]

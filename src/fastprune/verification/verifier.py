@@ -126,8 +126,7 @@ class _Run:
         from fastprune.verification.findings import Evidence, find, odd_blobs
 
         index = self._index
-        present = index.blob_digests[: index.blobs_present]
-        sizes = blob_file_sizes(index.root, present, self._executor, self._progress)
+        sizes = blob_file_sizes(index.root, index.present_digests, self._executor, self._progress)
         read = self._to_read(sizes)
         odd, content = self._read_blobs(read)
         nothing = np.empty(0, dtype=np.intp)
