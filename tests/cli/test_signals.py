@@ -69,6 +69,38 @@ def test_a_signal_whose_exception_python_dropped_ends_it_all_the_same(
     assert snapshot(builder.root) == before
 
 
+STARTING = {
+    "an import": "sys.modules['typer'] = Telling('typer')",
+    "the making of the commands": "importlib.import_module('typer.main').get_group = tell",
+    "a fork": "os.register_at_fork(after_in_parent=tell)",
+    "the end": "atexit.register(tell)",
+}
+
+
+@both_signals
+@pytest.mark.parametrize("moment", STARTING)
+def test_nothing_is_said_of_where_it_was(
+    moment: str, number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    builder.image("a:1")
+    program = (
+        "import atexit, importlib, os, signal, sys, types\n"
+        "from fastprune.cli import main\n"
+        f"def tell(*args, **options): os.kill(os.getpid(), {number:d})\n"
+        "class Telling(types.ModuleType):\n"
+        "    __getattr__ = tell\n"
+        f"{STARTING[moment]}\n"
+        f"sys.argv[1:] = ['list', '--jobs', '2', '--image-path', {str(builder.root)!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, check=False
+    )
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+
+
 @both_signals
 def test_during_the_deletion_it_stops_and_the_report_tells_the_truth(
     number: signal.Signals, code: int, tmp_path: Path

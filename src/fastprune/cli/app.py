@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fastprune.cli import end_at_once_on_signals
 from fastprune.cli.commands import COMMANDS
 from fastprune.cli.options import GlobalOptions, merged, takes
 from fastprune.cli.running import end_on_signals
@@ -164,6 +165,10 @@ def run() -> None:
         from fastprune.cli.refusing import say_unwritten
 
         code = say_unwritten(error)
+    except KeyboardInterrupt:
+        # It came while the commands were made: those say so themselves.
+        code = 128 + signal.SIGINT
+    end_at_once_on_signals()
     sys.exit(code)
 
 

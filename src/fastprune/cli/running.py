@@ -1,6 +1,7 @@
 """Runs the part of a command that deletes: event loop, signals, exit code.
 
-Before it, a signal simply ends the process, by an exception: nothing has been deleted. From here
+Before it, a signal simply ends the process, by an exception: nothing has been deleted. While the
+program starts, and when all is done, not even that is needed (`end_at_once_on_signals`). From here
 on, the first SIGINT or SIGTERM ends the work between two batches, or lets a report be finished
 that is being written; the second one ends the process at once. Nothing is lost either way: see
 the order of deletion in `fastprune.execution`.
@@ -32,7 +33,7 @@ def end_on_signals() -> None:
     So workers end, metrics are written, and a progress bar gives the cursor back.
     """
     signal.signal(signal.SIGTERM, _end)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _end)
 
 

@@ -49,9 +49,10 @@ class ProcessExecutor:
         self._busy = False
         fork = _can_fork()
         try:
-            for _ in range(jobs):
-                start = _Worker.fork if fork else _Worker.spawn
-                self._workers.append(start(self._workers))
+            with _signals_held_back():
+                for _ in range(jobs):
+                    start = _Worker.fork if fork else _Worker.spawn
+                    self._workers.append(start(self._workers))
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -213,6 +214,16 @@ class _Worker:
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         self._wait()
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Lets SIGINT and SIGTERM wait: what they raise while Python forks gets lost in a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, wire.SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _connection() -> tuple[socket.socket, socket.socket]:

@@ -14,6 +14,9 @@ import socket
 import struct
 from typing import Any
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What waits in a worker until it knows what to do about them."""
+
 _HEADER = struct.Struct("<Q")
 
 
@@ -44,6 +47,7 @@ def serve(connection: socket.socket) -> None:
     # Ctrl-C reaches the whole process group; when to stop is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     # A worker makes no cycles, and looking for them costs a tenth of the time.
     gc.disable()
     with connection, contextlib.suppress(EOFError, ConnectionError):
