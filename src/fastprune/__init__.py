@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastprune.api import apply, prune, repair, scan, survey, verify
+    from fastprune.api import apply, load_policy, prune, repair, scan, survey, verify
     from fastprune.delete_limits import DeleteLimits
     from fastprune.errors import (
         DeleteLimitError,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fastprune.plan import PrunePlan, make_plan
     from fastprune.planfile import SavedPlan
     from fastprune.plans import load_plan, save_plan
+    from fastprune.policies import PolicyFile
     from fastprune.policy import Policy, Rule
     from fastprune.progress import Progress
     from fastprune.references import parse_references
@@ -53,7 +54,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "usage.ages": ("Ages",),
-    "api": ("apply", "prune", "repair", "scan", "survey", "verify"),
+    "api": ("apply", "load_policy", "prune", "repair", "scan", "survey", "verify"),
     "limits": ("Limits",),
     "delete_limits": ("DeleteLimits",),
     "errors": (
@@ -78,6 +79,7 @@ _HOMES = {
     "plan": ("PrunePlan", "make_plan"),
     "planfile": ("SavedPlan",),
     "plans": ("load_plan", "save_plan"),
+    "policies": ("PolicyFile",),
     "policy": ("Policy", "Rule"),
     "progress": ("Progress",),
     "references": ("parse_references",),
@@ -113,6 +115,7 @@ __all__ = (
     "OtherCacheError",
     "PlanFileError",
     "Policy",
+    "PolicyFile",
     "Progress",
     "PrunePlan",
     "PruneReport",
@@ -133,6 +136,7 @@ __all__ = (
     "apply",
     "cache_lock",
     "load_plan",
+    "load_policy",
     "make_plan",
     "make_run_id",
     "parse_references",

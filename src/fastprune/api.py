@@ -1,4 +1,4 @@
-"""The verbs of the library: scan, survey, verify, repair; make_plan, apply, prune; of saved plans.
+"""The verbs of the library: scan, survey, verify, repair; load_policy, apply, prune.
 
 Stage: all, in order. The asynchronous face of the blocking scan and of the deleter; the
 command line is made of these verbs and nothing else. The library prints nothing and
@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from fastprune.index import CacheIndex
     from fastprune.journal import Journal
     from fastprune.plan import PrunePlan
+    from fastprune.policies import PolicyFile
     from fastprune.report import PruneReport
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_report import RepairReport
@@ -84,6 +86,29 @@ async def scan(
                 checkpoint=anyio.from_thread.check_cancelled,
             )
         )
+
+
+async def load_policy(path: Path, root: Path, *, zone: str | None = None) -> PolicyFile:
+    """Reads a policy file, for `prune`, `survey` and `make_plan`. Ages count from now.
+
+    Args:
+        path: The file: TOML or YAML, by its ending.
+        root: Path of the cache, whose file system is asked if the file says how much space
+            has to be free.
+        zone: The server's time zone, an IANA name. It comes before what the file says; if
+            neither says one, that of this machine counts.
+
+    Raises:
+        UsageError: It can't be read or used; the message has a line for each thing that is
+            wrong, with file, line and key.
+        NoCacheError: There is no cache, and the file says how much space has to be free.
+    """
+    from fastprune.policies import load_policy_file
+
+    now = datetime.now(UTC)
+    return await anyio.to_thread.run_sync(
+        lambda: load_policy_file(os.fspath(path), now, root=os.fspath(root), zone=zone)
+    )
 
 
 async def survey(

@@ -134,7 +134,8 @@ class Policy:
             or self.dangling
             or self.broken
             or self.has_size_target
-            or any(rule.policy.needs_edges for rule in self.rules)
+            # What a rule keeps takes its children along.
+            or bool(self.rules)
         )
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""`--policy FILE`: the rules of a file in prune, plan, apply and explain."""
+"""`--policy FILE`: the rules of a file in prune, plan, apply, explain, list and du."""
 
 from __future__ import annotations
 
@@ -100,6 +100,33 @@ def test_explain_names_the_rule(url: str, says: str, cache: Path, policy: Path) 
     assert f"This prune: {says}" in result.out
 
 
+def test_list_shows_what_the_rules_select(cache: Path, policy: Path) -> None:
+    before = snapshot(cache)
+    listed = invoke("list", "--policy", policy, "--format", "url", cache=cache)
+    assert (listed.code, listed.out.split(), listed.err) == (0, sorted(GOES), "")
+    narrowed = invoke(
+        "list", "--policy", policy, "--keep-last", "2", "--format", "url", cache=cache
+    )
+    assert narrowed.out.split() == ["ci/app:1", "prod/app:1"]
+    assert snapshot(cache) == before
+
+
+def test_list_leaves_out_the_children_that_a_rule_keeps_with_their_list(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    child = builder.image("old/app@sha256:" + "1" * 64, layers=[builder.blob(100)])
+    builder.index("ci/app:1", children=[child])
+    rules = '[rules.ci]\npattern = "^ci/"\nexclude = "^old/"\n[rules.all]\npattern = "."\n'
+    policy = written(tmp_path, rules)
+    listed = invoke("list", "--policy", policy, "--format", "url", cache=builder.root)
+    assert listed.out == "ci/app:1\n"
+
+
+def test_du_shows_what_comes_free_by_the_rules(cache: Path, policy: Path) -> None:
+    result = invoke("du", "--policy", policy, "--by", "image", "--format", "json", cache=cache)
+    assert result.document["selects"]
+    assert {row["name"] for row in result.document["rows"] if row["kind"] == "image"} == set(GOES)
+
+
 @pytest.mark.parametrize(
     ("more", "stays"),
     [
@@ -144,7 +171,9 @@ def test_what_is_in_use_is_named_beside_the_file(cache: Path, tmp_path: Path) ->
 def test_options_that_select_are_refused_beside_a_file(
     option: tuple[str, ...], cache: Path, policy: Path
 ) -> None:
-    for command in (("prune",), ("explain", "ci/app:1"), ("plan", "-o", "-")):
+    for command in (("prune",), ("explain", "ci/app:1"), ("plan", "-o", "-"), ("list",), ("du",)):
+        if option == ("--orphans-only",) and command[0] in ("list", "du"):
+            continue
         result = invoke(*command, "--policy", policy, *option, cache=cache)
         assert (result.code, result.out) == (2, "")
         assert f"{option[0]} can't be combined with --policy" in result.err

@@ -105,8 +105,10 @@ def test_a_program_in_a_page_prints_what_it_shows(
     program: str,
     shown: str,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     cache = str(unpack(name, tmp_path))
+    monkeypatch.chdir(tmp_path)
     exec(compile(program.replace(_SHOWN, cache), page, "exec"), {})
     assert_shows(shown.splitlines(), capsys.readouterr().out.splitlines(), page)

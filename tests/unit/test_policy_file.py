@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.property.profile import examples
 
 from fastprune import DeleteLimits, Policy, Rule, UsageError
-from fastprune.cli.policy_file import PolicyFile, load_policy_file
+from fastprune.policies import PolicyFile, load_policy_file
 from fastprune.policyfile import Entry
 from fastprune.policyfile.reading import lines_of_keys, read_toml, read_yaml
 

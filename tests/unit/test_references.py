@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastprune import Policy, UsageError
-from fastprune.cli.outside import read_references
+from fastprune.outside import read_references
 from fastprune.references import parse_reference, parse_references
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4

@@ -10,10 +10,9 @@ from tests.property.running import run
 from tests.support.cachebuilder import CacheBuilder
 
 import fastprune
-from fastprune import Policy, PruneReport
-from fastprune.cli import outside
-from fastprune.cli.outside import space_to_free
+from fastprune import Policy, PruneReport, outside
 from fastprune.errors import NoCacheError, UsageError
+from fastprune.outside import space_to_free
 
 DAYS = tuple(f"2024-01-0{day}T00:00:00" for day in range(1, 10))
 

@@ -331,6 +331,30 @@ async def test_time_that_is_over_ends_the_run_cleanly(
     assert 0 < report.left == len(files(tmp_path)) < MANY
 
 
+async def test_a_policy_file_gives_what_a_prune_needs(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "nightly.toml"
+    rule = f'[rules.t]\npattern = "{TYPHA.patterns[0]}"\n'
+    file.write_text(f'[policy]\nmax-delete-count = 5\ngrace = "1h"\n{rule}', encoding="utf-8")
+    found = await fastprune.load_policy(file, root, zone="Europe/Berlin")
+    assert found == fastprune.PolicyFile(
+        policy=Policy(rules=(fastprune.Rule("t", TYPHA),)),
+        grace=3600,
+        delete_limits=DeleteLimits(count=5),
+        zone="Europe/Berlin",
+    )
+    by_rules, by_options = (
+        await pruned(root, found.policy, dry_run=True),
+        await pruned(root, TYPHA, dry_run=True),
+    )
+    assert by_rules.manifests.tolist() == by_options.manifests.tolist()
+    surveyed = await fastprune.survey(root, found.policy)
+    assert surveyed.selected is not None
+    assert surveyed.selected.nonzero()[0].tolist() == by_options.manifests.tolist()
+    file.write_text("[rules.t]\npatern = 1\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"{file}, line 2: rules.t.patern: unknown key"):
+        await fastprune.load_policy(str(file), str(root))
+
+
 async def test_survey_says_where_the_space_goes_and_what_a_selection_gives(root: Path) -> None:
     before = snapshot(root)
     survey = await fastprune.survey(root)

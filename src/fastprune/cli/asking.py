@@ -1,23 +1,27 @@
-"""From the options of `prune`, `plan` and `explain` to what is asked for."""
+"""From options, a policy file and the server's configuration to what is asked for."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from fastprune.cli.carrying import seconds_of
-from fastprune.cli.config import PruneSettings, prune_settings
+from fastprune.cli.config import PruneSettings, overridden, prune_settings
 from fastprune.cli.options import SelectionOptions
 from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions
 from fastprune.cli.refusing import delete_limits_of
-from fastprune.cli.selection import overridden, to_policy
 from fastprune.cli.session import Session
+from fastprune.criteria import to_policy
 from fastprune.delete_limits import DeleteLimits
 from fastprune.errors import UsageError
 from fastprune.pipeline import PlanOptions
 from fastprune.policy import Policy
 from fastprune.scanner import ScanOptions
+
+if TYPE_CHECKING:
+    from fastprune.policies import PolicyFile
 
 _KEEPING = ("exclude", "keep_last", "keep_within", "keep_from", "zone")
 """What may be said beside a policy file: it only keeps more."""
@@ -58,14 +62,10 @@ def request_of(
     if planning.policy is None:
         policy = _policy_of_options(selection, planning, settings, root=session.image_path)
     else:
-        from fastprune.cli.policy_file import load_policy_file
-
-        _refuse_criteria(selection, planning)
-        now = datetime.now(UTC)
-        found = load_policy_file(planning.policy, now, root=session.image_path, zone=zone)
-        zone = found.zone
-        selection = dataclasses.replace(selection, zone=zone)
-        policy = _keeping_more(found.policy, to_policy(selection, now, root=session.image_path))
+        if planning.orphans_only:
+            raise _beside_a_file("--orphans-only")
+        found = _policy_of_file(planning.policy, selection, root=session.image_path)
+        policy, zone = found.policy, found.zone
         delete_limits = delete_limits.or_stricter(found.delete_limits)
         grace = max(grace, found.grace)
     policy.check()
@@ -76,6 +76,27 @@ def request_of(
         grace=grace,
     )
     return Request(policy, options, delete_limits, zone)
+
+
+def what_is_meant(
+    session: Session, selection: SelectionOptions, policy_file: str | None
+) -> tuple[Policy, str | None]:
+    """What `list` and `du` are asked for, and the server's time zone; without criteria, all.
+
+    Args:
+        session: The global options.
+        selection: The options.
+        policy_file: What --policy says.
+
+    Raises:
+        UsageError: A value can't be used.
+        NoCacheError: There is no cache, and the free space of its file system is asked for.
+    """
+    if policy_file is None:
+        policy = to_policy(selection, datetime.now(UTC), root=session.image_path)
+        return policy, selection.zone
+    found = _policy_of_file(policy_file, selection, root=session.image_path)
+    return found.policy, found.zone
 
 
 def asks(session: Session, selection: SelectionOptions, planning: PlanningOptions) -> bool:
@@ -102,19 +123,26 @@ def _policy_of_options(
     )
 
 
-def _refuse_criteria(selection: SelectionOptions, planning: PlanningOptions) -> None:
-    """A policy file says what to select; options beside it may only narrow that."""
-    given = ["--orphans-only"] if planning.orphans_only else []
+def _policy_of_file(path: str, selection: SelectionOptions, *, root: str) -> PolicyFile:
+    """A policy file, with what the options beside it keep."""
+    from fastprune.policies import load_policy_file
+
     for field in dataclasses.fields(selection):
         value = getattr(selection, field.name)
         if field.name not in _KEEPING and value is not None and value is not False and value != []:
-            given.append("--" + field.name.replace("_", "-"))
-    if given:
-        raise UsageError(
-            f"{given[0]} can't be combined with --policy, which says what to select; beside it "
-            "there may be what keeps more: --exclude, --keep-last, --keep-within, --keep-from, "
-            "--grace and the delete limits"
-        )
+            raise _beside_a_file("--" + field.name.replace("_", "-"))
+    now = datetime.now(UTC)
+    found = load_policy_file(path, now, root=root, zone=selection.zone)
+    selection = dataclasses.replace(selection, zone=found.zone)
+    policy = _keeping_more(found.policy, to_policy(selection, now, root=root))
+    return dataclasses.replace(found, policy=policy)
+
+
+def _beside_a_file(option: str) -> UsageError:
+    return UsageError(
+        f"{option} can't be combined with --policy, which says what to select; beside it "
+        "there may be what keeps more, as --exclude, --keep-last, --keep-within or --keep-from"
+    )
 
 
 def _keeping_more(policy: Policy, keeps: Policy) -> Policy:

@@ -7,9 +7,10 @@ other keys belong to the server.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from fastprune.cli.options import SelectionOptions
 from fastprune.errors import UsageError
 from fastprune.quantities import parse_duration
 
@@ -108,9 +109,19 @@ def prune_settings(config: ServerConfig) -> PruneSettings:
     )
 
 
+def overridden(selection: SelectionOptions, settings: PruneSettings) -> SelectionOptions:
+    """Fills in from `pruneConfig` what the command line does not say, key by key."""
+    values = {
+        name: getattr(settings, name)
+        for name in ("pattern", "date", "older_than", "not_pulled_for", "count")
+        if getattr(selection, name) in (None, [])
+    }
+    return replace(selection, **values)
+
+
 def _check_value(kind: str, expr: str | None, duration: str | None, where: str) -> None:
     """Checks here what the option of the same meaning would check, to name the key."""
-    from fastprune.cli.selection import parse_cutoff
+    from fastprune.criteria import parse_cutoff
 
     if kind == "pattern" and expr:
         from fastprune.patterns import split_patterns

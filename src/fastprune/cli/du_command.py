@@ -9,13 +9,14 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.shared_options import HtmlFile
+from fastprune.cli.shared_options import HtmlFile, PolicyFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class UsageOptions:
     """What to show of the usage, and how."""
 
+    policy: PolicyFile = None
     by: Annotated[
         str,
         typer.Option("--by", metavar="GROUP", help="registry, repository, image or layer."),

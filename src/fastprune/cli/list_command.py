@@ -8,12 +8,14 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions, SelectionOptions
+from fastprune.cli.shared_options import PolicyFile
 
 
 @command("list", SelectionOptions)
 def list_manifests(
     options: GlobalOptions,
     selection: SelectionOptions,
+    policy: PolicyFile = None,
     form: Annotated[
         str | None,
         typer.Option(
@@ -53,14 +55,16 @@ def list_manifests(
 ) -> int:
     """List the manifests of the cache.
 
-    Reads only. A size is the sum of the blobs that an image names; a list has none.
-    Manifests that can't be read are warned about and left out.
+    Reads only. With a selection, or a policy file, what meets it: without the children that
+    a prune would take along. A size is the sum of the blobs that an image names; a list has
+    none. Manifests that can't be read are warned about and left out.
     """
     from fastprune.cli.listing import print_list
 
     return print_list(
         options,
         selection,
+        policy_file=policy,
         form=form,
         header=header,
         short_digest=short_digest,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 
+from fastprune.cli.asking import what_is_meant
 from fastprune.cli.options import GlobalOptions, SelectionOptions
-from fastprune.cli.selection import to_policy
 from fastprune.cli.session import open_session, write
 from fastprune.cli.terminal import terminal_width
 from fastprune.cli.warnings import warn_about, warn_of_servers
@@ -18,6 +17,7 @@ def print_list(
     options: GlobalOptions,
     selection: SelectionOptions,
     *,
+    policy_file: str | None,
     form: str | None,
     header: bool | None,
     short_digest: bool | None,
@@ -30,7 +30,7 @@ def print_list(
         FastpruneError: It can't be done.
     """
     session = open_session(options)
-    policy = to_policy(selection, datetime.now(UTC), root=session.image_path)
+    policy, _ = what_is_meant(session, selection, policy_file)
     _check(form, sort)
     scan_options = ScanOptions(
         # The ages of an image count with those of its children: that needs the edges.
@@ -44,14 +44,14 @@ def print_list(
         )
     # numpy is there by now: it was imported while the workers read.
     from fastprune.listing import Format, SortKey, render, sorted_rows
-    from fastprune.selection import select
+    from fastprune.named_rules import select_by_policy
 
     warn_about(index)
     warn_of_servers(session.image_path)
     terminal = sys.stdout.isatty()
     chosen = Format(form) if form else (Format.table if terminal else Format.text)
     tabular = chosen in (Format.table, Format.csv)
-    rows = select(index, policy).selected.nonzero()[0]
+    rows = select_by_policy(index, policy).selected.nonzero()[0]
     rows = sorted_rows(index, rows, SortKey(sort.lstrip("-")), reverse=sort.startswith("-"))
     write(
         render(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from fastprune.cli.asking import what_is_meant
 from fastprune.cli.du_command import UsageOptions
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.picturing import checked_html, cutoffs, write_page
-from fastprune.cli.selection import to_policy
 from fastprune.cli.session import open_session, write
 from fastprune.cli.terminal import terminal_width
 from fastprune.cli.warnings import warn_about, warn_of_servers
@@ -30,7 +30,7 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
     session = open_session(options)
     now = datetime.now(UTC)
     _check(wanted)
-    policy = to_policy(selection, now, root=session.image_path)
+    policy, zone = what_is_meant(session, selection, wanted.policy)
     page = checked_html(wanted.html, session.image_path)
     with session.executor() as executor:
         survey = survey_cache(
@@ -49,7 +49,7 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
     warn_about(survey.index)
     warn_of_servers(session.image_path)
     if page is not None:
-        write_page(page, survey, None, "du", selection.zone)
+        write_page(page, survey, None, "du", zone)
     usage = survey.usage(By(wanted.by), depth=wanted.depth)
     sort, reverse = UsageSort(wanted.sort.removeprefix("-")), wanted.sort.startswith("-")
     top = wanted.top
@@ -59,7 +59,7 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
     if wanted.form == "csv":
         write(csv_lines(rows))
         return 0
-    began = cutoffs(AGES, now, selection.zone)
+    began = cutoffs(AGES, now, zone)
     if wanted.form == "json":
         write(json_lines(usage, rows, survey.ages(), began))
     else:

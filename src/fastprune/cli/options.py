@@ -16,6 +16,8 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from fastprune.criteria import Criteria
+
 DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 IMAGE_PATH_VARIABLE = "FASTPRUNE_IMAGE_PATH"
 
@@ -145,7 +147,7 @@ class GlobalOptions:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SelectionOptions:
+class SelectionOptions(Criteria):
     """Which manifests are meant."""
 
     pattern: Annotated[

@@ -7,7 +7,7 @@ from calendar import timegm
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fastprune.cli.selection import cutoff_ago, parse_zone
+from fastprune.criteria import cutoff_ago, parse_zone
 from fastprune.errors import FastpruneError, UsageError
 from fastprune.progress import Progress
 from fastprune.wallclock import parse_time

@@ -12,6 +12,7 @@ from fastprune.cli.shared_options import (
     HtmlFile,
     LockWait,
     MetricsFile,
+    PolicyFile,
     TextOrJson,
     Yes,
 )
@@ -21,15 +22,7 @@ from fastprune.cli.shared_options import (
 class PlanningOptions:
     """What becomes of a selection: children, blobs, and what is in doubt."""
 
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            "--policy",
-            metavar="FILE",
-            help="Select and keep by the rules of this file, TOML or YAML. Options beside it can "
-            "only keep more.",
-        ),
-    ] = None
+    policy: PolicyFile = None
     orphans_only: Annotated[
         bool,
         typer.Option("--orphans-only", help="Remove only blobs that nothing refers to."),

@@ -6,6 +6,16 @@ from typing import Annotated
 
 import typer
 
+PolicyFile = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="Select and keep by the rules of this file, TOML or YAML. Options beside it can "
+        "only keep more.",
+    ),
+]
+
 HtmlFile = Annotated[
     str | None,
     typer.Option(

@@ -3,7 +3,7 @@
 Stage: rim. Input: bytes. Output: values and where they stand. Pure, no I/O.
 
 docs/policy-files.md describes every key. What the values mean, as times and bytes, is found
-out as for the options of the same names (`fastprune.cli.policy_file`).
+out as for the options of the same names (`fastprune.policies`).
 """
 
 from __future__ import annotations

@@ -118,13 +118,13 @@ def survey_of(index: CacheIndex, policy: Policy, blob_bytes: NDArray[np.int64]) 
         policy: Which manifests are asked for; without any criterion, all.
         blob_bytes: int64: the size of the file of each present blob.
     """
+    from fastprune.named_rules import select_by_policy
     from fastprune.refcounts import expand, protect
-    from fastprune.selection import select
     from fastprune.usage.units import find_units
 
     selected = None
     if policy != Policy():
-        selection = select(index, policy)
+        selection = select_by_policy(index, policy)
         expanded, _ = expand(index, selection.selected, selection.spared)
         selected, _ = protect(index, expanded)
     unreadable = sum(_size(os.path.join(index.root, path)) for path, _ in index.faults)

@@ -1,4 +1,8 @@
-"""A policy file to a policy, as the options of the same names would make it."""
+"""A policy file to a policy, as the options of the same names would make it.
+
+Stage: rim. Input: the path of a file. Output: `PolicyFile`. I/O: reads it, and the files that it
+names; the checks of its keys are in `fastprune.policyfile`.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from fastprune.cli.options import SelectionOptions
-from fastprune.cli.outside import STDIN
-from fastprune.cli.selection import Named, parse_zone, to_policy
+from fastprune.criteria import Criteria, Named, parse_zone, to_policy
 from fastprune.delete_limits import DeleteLimits
 from fastprune.errors import UsageError
+from fastprune.outside import STDIN
 from fastprune.policy import Policy, Rule
 from fastprune.policyfile import Entry, Setting, Settings
 from fastprune.policyfile.checking import POLICY, check
@@ -25,7 +28,7 @@ _READERS: dict[str, Callable[[str, str], Entry]] = {
     ".yaml": read_yaml,
     ".yml": read_yaml,
 }
-_SELECTION = {field.name for field in dataclasses.fields(SelectionOptions)}
+_CRITERIA = {field.name for field in dataclasses.fields(Criteria)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +123,14 @@ def _policy_of(
 ) -> Policy:
     """The policy that options of the same names and values make."""
     values = {key.replace("-", "_"): setting.value for key, setting in settings.items()}
-    values = {name: value for name, value in values.items() if name in _SELECTION}
+    values = {name: value for name, value in values.items() if name in _CRITERIA}
     for name in ("pattern", "exclude", "keep_from"):
         if isinstance(values.get(name), str):
             values[name] = [values[name]]
     if "keep_from" in values:
         values["keep_from"] = [_beside(path, name) for name in values["keep_from"]]
-    selection = SelectionOptions(**values | {"zone": zone})
-    return to_policy(selection, now, root=root, named=_named(settings))
+    criteria = Criteria(**values | {"zone": zone})
+    return to_policy(criteria, now, root=root, named=_named(settings))
 
 
 def _beside(path: str, name: str) -> str:

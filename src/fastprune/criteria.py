@@ -1,13 +1,16 @@
-"""From options to a `Policy`: splits patterns, turns ages into times."""
+"""Criteria as people write them, and the `Policy` that they come to.
+
+Stage: rim. Input: texts and numbers, as options or a policy file give them. Output: `Policy`.
+I/O: reads the lists of --keep-from, and asks the file system for --min-free-space
+(`fastprune.outside`).
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from fastprune.cli.config import PruneSettings
-from fastprune.cli.options import SelectionOptions
 from fastprune.errors import UsageError
 from fastprune.policy import Policy
 from fastprune.quantities import parse_duration, parse_size
@@ -19,28 +22,43 @@ Named = Callable[[str], str]
 """What to call an option in a message."""
 
 
-def overridden(selection: SelectionOptions, settings: PruneSettings) -> SelectionOptions:
-    """Fills in from `pruneConfig` what the command line does not say, key by key."""
-    values = {
-        name: getattr(settings, name)
-        for name in ("pattern", "date", "older_than", "not_pulled_for", "count")
-        if getattr(selection, name) in (None, [])
-    }
-    return dataclasses.replace(selection, **values)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criteria:
+    """Which manifests are meant: what the options of the same names say; None means not given.
+
+    The command line describes each (`fastprune.cli.options.SelectionOptions`).
+    """
+
+    pattern: list[str] | None = None
+    exclude: list[str] | None = None
+    date: str | None = None
+    older_than: str | None = None
+    pulled_before: str | None = None
+    not_pulled_for: str | None = None
+    dangling: bool = False
+    broken: bool = False
+    keep_last: int | None = None
+    keep_within: str | None = None
+    keep_from: list[str] | None = None
+    max_size: str | None = None
+    min_free_space: str | None = None
+    free: str | None = None
+    zone: str | None = None
+    count: int | None = None
 
 
 def to_policy(
-    selection: SelectionOptions,
+    criteria: Criteria,
     now: datetime,
     *,
     root: str,
     orphans_only: bool = False,
     named: Named = str,
 ) -> Policy:
-    """Checks the options and makes the policy.
+    """Checks the criteria and makes the policy.
 
     Args:
-        selection: The options.
+        criteria: What is asked for.
         now: The current time, with a zone.
         root: Path of the cache, whose file system is asked for --min-free-space.
         orphans_only: See `Policy`.
@@ -50,33 +68,33 @@ def to_policy(
         UsageError: A value can't be used; the message names its option.
         NoCacheError: There is no cache, and --min-free-space was given.
     """
-    zone = parse_zone(selection.zone)
+    zone = parse_zone(criteria.zone)
     created = []
-    if selection.date is not None:
-        created.append(parse_cutoff(selection.date, named("--date")))
-    if selection.older_than is not None:
-        created.append(_ago(selection.older_than, named("--older-than"), now, zone))
+    if criteria.date is not None:
+        created.append(parse_cutoff(criteria.date, named("--date")))
+    if criteria.older_than is not None:
+        created.append(_ago(criteria.older_than, named("--older-than"), now, zone))
     pulled = []
-    if selection.pulled_before is not None:
-        pulled.append(parse_cutoff(selection.pulled_before, named("--pulled-before")))
-    if selection.not_pulled_for is not None:
-        pulled.append(_ago(selection.not_pulled_for, named("--not-pulled-for"), now, zone))
-    recent, recently = selection.keep_within, named("--keep-within")
+    if criteria.pulled_before is not None:
+        pulled.append(parse_cutoff(criteria.pulled_before, named("--pulled-before")))
+    if criteria.not_pulled_for is not None:
+        pulled.append(_ago(criteria.not_pulled_for, named("--not-pulled-for"), now, zone))
+    recent, recently = criteria.keep_within, named("--keep-within")
     policy = Policy(
-        patterns=_patterns(selection.pattern, named("--pattern")),
-        exclude=_patterns(selection.exclude, named("--exclude")),
+        patterns=_patterns(criteria.pattern, named("--pattern")),
+        exclude=_patterns(criteria.exclude, named("--exclude")),
         # Fixed-width text sorts like time: both criteria hold before the earlier one.
         created_before=min(created, default=None),
         pulled_before=min(pulled, default=None),
-        count=selection.count,
+        count=criteria.count,
         orphans_only=orphans_only,
-        dangling=selection.dangling,
-        broken=selection.broken,
-        keep_last=selection.keep_last,
+        dangling=criteria.dangling,
+        broken=criteria.broken,
+        keep_last=criteria.keep_last,
         keep_since=None if recent is None else _ago(recent, recently, now, zone),
-        keep_references=_references(selection.keep_from, named("--keep-from")),
-        max_bytes=_size(selection.max_size, named("--max-size")),
-        free_bytes=_bytes_to_free(selection, root, named),
+        keep_references=_references(criteria.keep_from, named("--keep-from")),
+        max_bytes=_size(criteria.max_size, named("--max-size")),
+        free_bytes=_bytes_to_free(criteria, root, named),
     )
     policy.check_values()
     return policy
@@ -86,11 +104,11 @@ def _size(text: str | None, option: str) -> int | None:
     return None if text is None else parse_size(text, option)
 
 
-def _bytes_to_free(selection: SelectionOptions, root: str, named: Named) -> int | None:
-    free, space = _size(selection.free, named("--free")), selection.min_free_space
+def _bytes_to_free(criteria: Criteria, root: str, named: Named) -> int | None:
+    free, space = _size(criteria.free, named("--free")), criteria.min_free_space
     if space is None:
         return free
-    from fastprune.cli.outside import space_to_free
+    from fastprune.outside import space_to_free
 
     return max(free or 0, space_to_free(space, named("--min-free-space"), root))
 
@@ -98,7 +116,7 @@ def _bytes_to_free(selection: SelectionOptions, root: str, named: Named) -> int 
 def _references(paths: list[str] | None, option: str) -> tuple[str, ...]:
     if not paths:
         return ()
-    from fastprune.cli.outside import read_references
+    from fastprune.outside import read_references
 
     return read_references(paths, option)
 

@@ -1,4 +1,7 @@
-"""What selection options take from outside the command line: files and file systems."""
+"""What criteria take from outside: lists of references, and the space of a file system.
+
+Stage: rim. Input: paths. Output: references, bytes. I/O: reads files or stdin, asks the system.
+"""
 
 from __future__ import annotations
 
