@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from fastprune.cli.session import (
     write,
     write_json,
 )
+from fastprune.cli.terminal import confirmed
 from fastprune.cli.warnings import warn_of_servers
 from fastprune.delete_limits import DeleteLimits
 from fastprune.errors import DeleteLimitError, UsageError
@@ -216,17 +216,12 @@ def seconds_of(text: str | None, option: str) -> float | None:
 
 
 def _confirmed(plan: PrunePlan, pruning: PruneOptions) -> bool:
-    """Asks, if there is a terminal to ask on."""
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        return True
     remove, where = ("Move", "to the trash of") if pruning.trash else ("Remove", "from")
-    question = (
+    return confirmed(
         f"{remove} {format_count(len(plan.manifests), 'manifest')} and "
         f"{format_count(len(plan.blobs), 'blob')} ({format_bytes(plan.bytes_freed)}) "
-        f"{where} {plan.index.root}? [y/N] "
+        f"{where} {plan.index.root}?"
     )
-    print(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _say_problems(report: PruneReport) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from fastprune.cli.carrying import seconds_of
 from fastprune.cli.messages import log, notice
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import Session
+from fastprune.cli.terminal import confirmed
 from fastprune.cli.verify_command import RepairOptions
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
 from fastprune.pipeline import refuse_servers
@@ -87,14 +87,9 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
 
 
 def _confirmed(plan: RepairPlan) -> bool:
-    """Asks, if there is a terminal to ask on."""
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        return True
     blobs = plan.count("blob")
     manifests = plan.files - blobs
-    question = (
+    return confirmed(
         f"Move {format_count(manifests, 'manifest')} and {format_count(blobs, 'blob')} "
-        f"({format_bytes(plan.size)}) to the trash of {plan.findings.index.root}? [y/N] "
+        f"({format_bytes(plan.size)}) to the trash of {plan.findings.index.root}?"
     )
-    print(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

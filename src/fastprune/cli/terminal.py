@@ -1,4 +1,4 @@
-"""What the terminal is like: how wide, and whether it is to show colours.
+"""What the terminal is like: how wide, whether it is to show colours, what it answers.
 
 What lines look like is not decided here: `fastprune.cells` measures and aligns,
 `fastprune.style` says what a colour means.
@@ -27,6 +27,14 @@ def terminal_width() -> int:
     with suppress(OSError, ValueError, AttributeError):
         return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH_ELSEWHERE
     return WIDTH_ELSEWHERE
+
+
+def confirmed(question: str) -> bool:
+    """Asks a question that y answers; without a terminal to ask on, nothing is asked."""
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        return True
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def wants_color(choice: Color | None, stream: TextIO) -> bool:

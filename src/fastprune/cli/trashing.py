@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from fastprune.cli.messages import log, notice
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import Session, open_session, write, write_json
+from fastprune.cli.terminal import confirmed
 from fastprune.cli.trash_command import ChangeOptions, EmptyOptions, ListOptions, RestoreOptions
 from fastprune.errors import UsageError
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
@@ -176,17 +176,12 @@ def _read(session: Session, runs: Sequence[str]) -> list[RunContents]:
 
 
 def _confirmed(root: str, runs: Sequence[RunContents]) -> bool:
-    """Asks, if there is a terminal to ask on."""
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        return True
     files = sum(contents.files for contents in runs)
     size = sum(contents.size for contents in runs)
-    question = (
+    return confirmed(
         f"Delete {format_count(len(runs), 'run')} ({format_count(files, 'file')}, "
-        f"{format_bytes(size)}) in the trash of {root} for good? [y/N] "
+        f"{format_bytes(size)}) in the trash of {root} for good?"
     )
-    print(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _warn_of_foreign(found: TrashListing, runs: Sequence[RunContents]) -> None:
