@@ -6,7 +6,9 @@ Stage: all that do I/O. The terminal's own is `fastprune.cli.bar`.
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 _SLOW_SECONDS = 1
 
@@ -31,6 +33,26 @@ class Progress(Protocol):
     def stop(self) -> None:
         """The step has ended."""
         ...
+
+
+Told = TypeVar("Told", bound=Progress)
+
+
+@contextmanager
+def under_way(progress: Told, step: str, total: int | None, unit: str) -> Iterator[Told]:
+    """Tells that a step begins, and that it has ended, however it does.
+
+    Args:
+        progress: Who is told; it is given back for what is done meanwhile.
+        step: See `Progress.start`.
+        total: See `Progress.start`.
+        unit: See `Progress.start`.
+    """
+    progress.start(step, total, unit)
+    try:
+        yield progress
+    finally:
+        progress.stop()
 
 
 class NoProgress:

@@ -30,7 +30,7 @@ from fastprune.errors import (
 from fastprune.executors import Executor
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
-from fastprune.progress import NoProgress, Progress, WhenSlow
+from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
 from fastprune.shards import Fault, ShardIndex
 from fastprune.tasks import (
     FileSizes,
@@ -215,14 +215,10 @@ def _stat_blobs(
     ]
     if not tasks:
         return
-    slow = WhenSlow(progress)
-    slow.start("measuring", len(digests) // DIGEST_BYTES, "blobs")
-    try:
+    with under_way(WhenSlow(progress), "measuring", len(digests) // DIGEST_BYTES, "blobs") as slow:
         for sizes in executor.map_unordered(stat_files, tasks):
             slow.advance(len(sizes.sizes))
             yield sizes
-    finally:
-        slow.stop()
 
 
 class _Unread(NamedTuple):
@@ -259,8 +255,7 @@ class _Run:
         self._list_manifests()
         total = self._to_read = sum(map(len, self._names)) // DIGEST_BYTES
         executor = open_executor(total)
-        self._progress.start("scanning", total, "manifests")
-        try:
+        with under_way(self._progress, "scanning", total, "manifests"):
             results = iter(
                 executor.map_unordered(
                     _run_task, self._tasks(total, executor.jobs, list(self._names))
@@ -284,8 +279,6 @@ class _Run:
                 if any(unread.fault.retry for unread in self._unread):
                     time.sleep(delay)
                     self._read_again(builder, executor)
-        finally:
-            self._progress.stop()
         self._measure(builder, executor)
         faults = [unread for unread in self._unread if not unread.fault.vanished]
         return builder.finish(
@@ -295,13 +288,9 @@ class _Run:
         )
 
     def _list_manifests(self) -> None:
-        progress = WhenSlow(self._progress)
-        progress.start("listing", None, "manifests")
-        try:
+        with under_way(WhenSlow(self._progress), "listing", None, "manifests") as slow:
             for folder in ociregistry.manifest_folders:
-                self._names.append(self._list(folder, progress))
-        finally:
-            progress.stop()
+                self._names.append(self._list(folder, slow))
 
     def _list(self, folder: str, progress: Progress) -> bytes:
         digests = bytearray()

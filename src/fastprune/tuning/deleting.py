@@ -17,7 +17,6 @@ import secrets
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 
@@ -33,7 +32,7 @@ from fastprune.layouts import ociregistry
 from fastprune.limits import Limits
 from fastprune.plan import PrunePlan, make_plan
 from fastprune.policy import Policy
-from fastprune.progress import Progress
+from fastprune.progress import NoProgress, Progress, under_way
 from fastprune.tasks import FileSizes, open_folder
 from fastprune.tuning.figures import (
     CONCURRENCY_SETTINGS,
@@ -98,16 +97,13 @@ class DeleteMeter:
         each = len(digests) // _PIECES
         # Every piece has files from everywhere in the folder, as a prune does.
         pieces = [digests[at::_PIECES][:each] for at in range(_PIECES)]
-        self._progress.start("deleting", each * _PIECES, "files")
-        try:
+        with under_way(self._progress, "deleting", each * _PIECES, "files"):
             times = anyio.run(
                 self._delete_all,
                 pieces,
                 self._clock() + seconds - created,
                 backend_options={"use_uvloop": find_spec("uvloop") is not None},
             )
-        finally:
-            self._progress.stop()
         return DeleteFigures(
             wanted=files,
             measurements=tuple(
@@ -186,7 +182,7 @@ class DeleteMeter:
             plan,
             deleter,
             limits=Limits(concurrency, self._stopped),
-            progress=_StepsOf(self._progress),
+            progress=_PartOf(self._progress),
         )
         self._check()
         if len(report.blobs) != len(digests):
@@ -212,21 +208,15 @@ class _TimedUnlinker(Unlinker):
         self.settled_at = self._clock()
 
 
-@dataclass(frozen=True, slots=True)
-class _StepsOf:
+class _PartOf(NoProgress):
     """Passes on how far a part of a step is."""
 
-    whole: Progress
-
-    def start(self, step: str, total: int | None, unit: str) -> None:
-        """See `Progress.start`."""
+    def __init__(self, whole: Progress) -> None:
+        self._whole = whole
 
     def advance(self, count: int, size: int = 0) -> None:
         """See `Progress.advance`."""
-        self.whole.advance(count, size)
-
-    def stop(self) -> None:
-        """See `Progress.stop`."""
+        self._whole.advance(count, size)
 
 
 def _orphans(root: str, digests: Sequence[bytes]) -> PrunePlan:

@@ -19,7 +19,7 @@ from fastprune.executors import Executor
 from fastprune.index import IndexBuilder
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
-from fastprune.progress import Progress
+from fastprune.progress import Progress, under_way
 from fastprune.scanner import MAX_MANIFEST_BYTES, SMALL_CACHE
 from fastprune.shards import ShardIndex
 from fastprune.tasks import ReadTask, list_folder, read_chunk
@@ -165,9 +165,9 @@ class ScanMeter:
         """Reads the sample once; what there is no time to read is left out of it."""
         read: list[bytearray] = [bytearray() for _ in names]
         count = 0
-        self._progress.start("warming up", sum(map(len, names)) // DIGEST_BYTES, "manifests")
         started = self._clock()
-        try:
+        total = sum(map(len, names)) // DIGEST_BYTES
+        with under_way(self._progress, "warming up", total, "manifests"):
             for chunk in _chunks(self._root, names, _LEAST_IN_CHUNK):
                 elapsed = self._clock() - started
                 if elapsed > 4 * seconds or (elapsed > seconds and count >= _LEAST_SAMPLE):
@@ -176,8 +176,6 @@ class ScanMeter:
                     self._advance(shard)
                 read[chunk.folder] += chunk.task.digests
                 count += len(chunk.task.digests) // DIGEST_BYTES
-        finally:
-            self._progress.stop()
         return _Sample(tuple(map(bytes, read)))
 
     def _measure_rounds(
@@ -189,13 +187,11 @@ class ScanMeter:
         chunks = list(
             _chunks(self._root, sample.names, max(_LEAST_IN_CHUNK, min(_MOST_IN_CHUNK, share)))
         )
-        self._progress.start(step, sample.manifests * len(by_jobs) * rounds, "manifests")
-        try:
+        total = sample.manifests * len(by_jobs) * rounds
+        with under_way(self._progress, step, total, "manifests"):
             for number in range(rounds):
                 for jobs in in_turn(list(by_jobs), number):
                     seconds[jobs].append(self._scan(sample, chunks, by_jobs[jobs]))
-        finally:
-            self._progress.stop()
         return tuple(
             Measurement(jobs, sample.manifests, tuple(times)) for jobs, times in seconds.items()
         )

@@ -23,7 +23,7 @@ from fastprune.deleter import Batch, BatchResult, Deleter, Outcome
 from fastprune.errors import JournalError
 from fastprune.journal import Journal, JournalEntry, file_entries
 from fastprune.limits import Limits
-from fastprune.progress import NoProgress, Progress
+from fastprune.progress import NoProgress, Progress, under_way
 from fastprune.refcounts import Mask
 from fastprune.report import Failure
 from fastprune.tasks import file_names, open_folder
@@ -78,8 +78,7 @@ class _Run:
 
     async def carry_out(self) -> RepairReport:
         started = time.monotonic()
-        self._progress.start("moving", self._plan.files, "files")
-        try:
+        with under_way(self._progress, "moving", self._plan.files, "files"):
             plan = self._plan
             for part in plan.blobs:
                 stay = await self._move(part)
@@ -87,8 +86,6 @@ class _Run:
                 plan = plan.sparing(bad[stay])
             for part in plan.manifests:
                 await self._move(part)
-        finally:
-            self._progress.stop()
         files = self._plan.count("blob") + sum(len(part.digests) for part in plan.manifests)
         return RepairReport(
             plan=self._plan,

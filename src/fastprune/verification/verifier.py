@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from fastprune.executors import Executor
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
-from fastprune.progress import NoProgress, Progress
+from fastprune.progress import NoProgress, Progress, under_way
 from fastprune.scanner import ScanOptions, blob_file_sizes, reading, scan_cache
 from fastprune.shards import Fault
 from fastprune.tasks import ReadTask, StatTask, read_chunk
@@ -162,15 +162,12 @@ class _Run:
         odd: list[OddFile] = []
         size = 0
         if len(blobs):
-            self._progress.start("reading blobs", len(blobs), "blobs")
-            try:
+            with under_way(self._progress, "reading blobs", len(blobs), "blobs"):
                 for part in self._executor.map_unordered(hash_files, self._hash_tasks(blobs)):
                     self._checkpoint()
                     odd += part.odd
                     size += part.size
                     self._progress.advance(part.files, part.size)
-            finally:
-                self._progress.stop()
         options = self._options
         return odd, ContentCheck(
             blobs=len(blobs),
