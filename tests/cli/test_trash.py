@@ -171,7 +171,7 @@ def test_enough_of_the_beginning_names_a_run(trashed: Path) -> None:
     assert [path.name for path in (trashed / ".fastprune" / "trash").iterdir()] == [RUN]
 
 
-@pytest.mark.parametrize("name", ["20300101", "202611", "../trash", ""])
+@pytest.mark.parametrize("name", ["20300101", "202611", "../trash"])
 def test_an_unknown_run_is_a_usage_error_that_names_those_there_are(
     name: str, trashed: Path
 ) -> None:
@@ -181,6 +181,15 @@ def test_an_unknown_run_is_a_usage_error_that_names_those_there_are(
         assert (result.code, result.out) == (2, "")
         assert RUN in result.err
         assert LATER in result.err
+    assert snapshot(trashed) == before
+
+
+@pytest.mark.parametrize("command", ["restore", "empty"])
+def test_an_empty_name_of_a_run_is_a_usage_error(command: str, trashed: Path) -> None:
+    before = snapshot(trashed)
+    result = run("trash", command, "", cache=trashed)
+    assert (result.code, result.out) == (2, "")
+    assert "error" in result.err
     assert snapshot(trashed) == before
 
 
