@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -242,12 +243,13 @@ def test_what_is_wrong_is_said_with_file_line_and_key(
             3,
             "'a' is there already, on line 2",
         ),
+        ("rules:\n  a: \x1b\n", 2, "not valid YAML: the character U+001B is not allowed"),
         ("rules:\n  a: {dangling: true\n", 3, "not valid YAML: "),
         ("- a\n- b\n", 1, "must be a table of keys and values"),
         ("rules: {x: !!python/object:os.system {}}\n", 1, "rules.x: nothing says"),
         ("rules: {x: {count: !!int y}}\n", 1, "rules.x.count: "),
         ("rules: &a\n  x: *a\n", 2, "nested too deeply"),
-        ("a: 1\n---\nb: 2\n", 2, "not valid YAML: "),
+        ("a: 1\n---\nb: 2\n", 2, "not valid YAML: expected a single document in the stream, but"),
     ],
 )
 def test_the_same_in_yaml(content: str, line: int, says: str, folder: Path) -> None:
@@ -341,6 +343,49 @@ def test_a_key_of_toml_stands_on_the_line_that_is_told(
     assert {path: line for path, line in found.items() if path in lines} == lines
     assert flat(read_toml(text, "x")).keys() <= found.keys()
     assert all(flat(read_toml(text, "x"))[path] == line for path, line in lines.items())
+
+
+def test_each_statement_of_toml_is_read_once_however_long_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, calls = tomllib.loads, list[int]()
+
+    def counting(text: str) -> dict[str, Any]:
+        calls.append(len(text))
+        return read(text)
+
+    monkeypatch.setattr(tomllib, "loads", counting)
+    patterns = "".join(f'  "^team{number}/[a-z]",  # ]\n' for number in range(300))
+    text = f"[rules.a]\npattern = [\n{patterns}]\ncount = 1\n"
+    assert lines_of_keys(text)["rules", "a", "count"] == 304
+    assert sum(calls) < 2 * len(text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"""a\n[ " # """',
+        "'''a\n[ ' # '''",
+        '"a ] \\" # ["',
+        "'[\\'",
+        "[\n]  # [",
+        "{ a = [1,\n2] }",
+        '"""\\"""""',
+        '"""a""""',
+        "'''a''''",
+        '2024-01-01  # "',
+    ],
+)
+def test_what_looks_like_a_bracket_moves_no_line(value: str) -> None:
+    text = f"a = {value}\n# [\n\nb = 2\n"
+    assert lines_of_keys(text)["b",] == text.count("\n")
+
+
+@pytest.mark.parametrize("name", ["p.toml", "p.yaml"])
+def test_what_is_nested_without_an_end_is_no_policy(name: str, folder: Path) -> None:
+    content = "x = " * (name == "p.toml") + "[" * 5_000 + "]" * 5_000
+    with pytest.raises(UsageError, match=f"{name}: nested too deeply"):
+        loaded(folder, content, name)
 
 
 def flat(entry: Entry, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:

@@ -100,6 +100,7 @@ def test_prune_config_in_the_terms_of_the_command_line(
         ("a: [", "not valid YAML"),
         ("a: !!python/object:os.system x", "not valid YAML"),
         ("\x00", "not valid YAML"),
+        ("[" * 5_000, "nested too deeply"),
         ("pruneConfig: {type: date, expr: 2024-13-01}", "expr|not valid YAML"),
         ("pruneConfig: {type: date, expr: 2024-02-30T00:00:00}", "expr|not valid YAML"),
         ("other: 2024-13-01", "not valid YAML"),

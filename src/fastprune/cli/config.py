@@ -60,6 +60,8 @@ def load_config(path: str) -> ServerConfig:
         raise UsageError(f"--config-file {path}: {error.strerror}") from None
     except (ValueError, yaml.YAMLError) as error:
         raise UsageError(f"--config-file {path}: not valid YAML: {error}") from None
+    except RecursionError:
+        raise UsageError(f"--config-file {path}: nested too deeply") from None
     if document is None:
         return ServerConfig(path)
     if not isinstance(document, dict):

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 
 _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)")
+# What a bracket or the end of a line may be hidden in, and these themselves.
+_TOKEN = re.compile(
+    r'"""(?:[^\\]|\\.)*?"{3,5}'
+    r"|'''.*?'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'"
+    r"|#[^\n]*"
+    r"|[\[\]{}\n]",
+    re.DOTALL,
+)
 _AT_END = " (at end of document)"
 _YAML_TIME = "tag:yaml.org,2002:timestamp"
 
@@ -38,6 +48,8 @@ def read_toml(text: str, source: str) -> Entry:
     except tomllib.TOMLDecodeError as error:
         line, reason = _toml_place(text, str(error))
         raise UsageError(f"{source}, line {line}: not valid TOML: {reason}") from None
+    except RecursionError:
+        raise UsageError(f"{source}: nested too deeply") from None
     lines = lines_of_keys(text)
 
     def entry(value: Any, path: Path) -> Entry:
@@ -60,32 +72,39 @@ def _toml_place(text: str, message: str) -> tuple[int, str]:
 def lines_of_keys(text: str) -> dict[Path, int]:
     """The line on which each key of a valid TOML document first stands.
 
-    tomllib does not tell. But a statement begins on a line of its own, and no part of one is
-    valid by itself: so lines are added to each other until they are.
+    tomllib does not tell. But a statement begins on a line of its own, so each is read by itself,
+    below the header of its table.
 
     Args:
         text: A valid document.
     """
     found: dict[Path, int] = {}
-    header, statement, begins = "", "", 0
-    for number, line in enumerate(text.split("\n"), 1):
-        if not statement:
-            if not line.strip() or line.lstrip().startswith("#"):
-                continue
-            begins = number
-        statement += line + "\n"
-        if statement.lstrip().startswith("["):
-            header, statement = statement, ""
-            document = tomllib.loads(header)
+    header = ""
+    for begins, statement in _statements(text):
+        if statement.startswith("["):
+            document = header = statement
         else:
-            try:
-                document = tomllib.loads(header + statement)
-            except tomllib.TOMLDecodeError:
-                continue
-            statement = ""
-        for path in _paths(document, ()):
+            document = header + statement
+        for path in _paths(tomllib.loads(document), ()):
             found.setdefault(path, begins)
     return found
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """The headers and the keys with values of a valid document, each with its first line."""
+    depth, line, begins, first = 0, 1, 1, 0
+    for token in _TOKEN.finditer(text + "\n"):
+        mark = token[0]
+        line += mark.count("\n")
+        if mark in ("[", "{"):
+            depth += 1
+        elif mark in ("]", "}"):
+            depth -= 1
+        elif mark == "\n" and not depth:
+            statement = text[first : token.end()].strip()
+            if statement and not statement.startswith("#"):
+                yield begins, statement + "\n"
+            begins, first = line, token.end()
 
 
 def _paths(table: dict[str, Any], above: Path) -> Iterator[Path]:
@@ -113,9 +132,16 @@ def read_yaml(text: str, source: str) -> Entry:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{source}, line {mark.line + 1}" if mark else source
-        raise UsageError(f"{where}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{source}: not valid YAML: {error}") from None
+        problem = ", ".join(filter(None, (error.context, error.problem)))
+        raise UsageError(f"{where}: not valid YAML: {problem}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        char = f"U+{error.character:04X}"
+        raise UsageError(
+            f"{source}, line {line}: not valid YAML: the character {char} is not allowed"
+        ) from None
+    except RecursionError:
+        raise UsageError(f"{source}: nested too deeply") from None
 
 
 _DEEPEST = 8
