@@ -69,7 +69,9 @@ class RunEstimate:
 
     @property
     def lines(self) -> list[str]:
-        """The estimate as lines of text."""
+        """The estimate as lines of text; none if nothing goes."""
+        if not self.files:
+            return []
         basis = _BASES[self.basis].format(f"{self.files_per_second:,.0f} files/s")
         lines = [f"Estimated time of the real run: about {_roughly(self.seconds)} ({basis})"]
         if self.most_seconds is not None and self.seconds > self.most_seconds:

@@ -23,6 +23,7 @@ from fastprune.digests import DigestTable, as_digests
 from fastprune.errors import CacheReadError, FastpruneError, LockedError
 from fastprune.index import CacheIndex, Rows
 from fastprune.layouts import ociregistry
+from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.refcounts import Mask
 from fastprune.tasks import file_names, list_folder, open_folder
 
@@ -197,13 +198,16 @@ def _image_path_of(config_file: str) -> str | None:
     return path if isinstance(path, str) else None
 
 
-def young_blobs(index: CacheIndex, blobs: Rows, seconds: float) -> Rows:
+def young_blobs(
+    index: CacheIndex, blobs: Rows, seconds: float, progress: Progress | None = None
+) -> Rows:
     """Which of some blobs were written in the last so many seconds.
 
     Args:
         index: The cache.
         blobs: Ids.
         seconds: How young is too young.
+        progress: Is told how many were asked about.
 
     Returns:
         The ids of the young ones. A time in the future is young, too.
@@ -213,12 +217,14 @@ def young_blobs(index: CacheIndex, blobs: Rows, seconds: float) -> Rows:
     young = np.zeros(len(blobs), dtype=bool)
     folder = open_folder(os.path.join(index.root, ociregistry.blob_folder))
     try:
-        for position, name in enumerate(names):
-            try:
-                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            young[position] = status.st_mtime > youngest
+        with under_way(WhenSlow(progress), "checking ages", len(names), "blobs") as slow:
+            for position, name in enumerate(names):
+                slow.advance(1)
+                try:
+                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                young[position] = status.st_mtime > youngest
     finally:
         os.close(folder)
     return blobs[young]

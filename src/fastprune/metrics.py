@@ -72,6 +72,8 @@ KEPT = ("last_success_timestamp_seconds", "runs_total", "failed_runs_total", "fr
 Values = Mapping[str, float | Mapping[str, float]]
 """By name, as in `FAMILIES`; of `last_run_step_duration_seconds` by step."""
 
+_IMAGE_PATH = re.compile(r'image_path="((?:[^"\\\n]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
 _SAMPLE = re.compile(rf"{PREFIX}(\w+)\{{([^\n]*)\}} (\S+)")
 
 
@@ -193,6 +195,21 @@ def parse_kept(text: str, labels: Labels) -> dict[str, float]:
         if 0 <= value < 2**63:
             kept[match[1]] = value
     return kept
+
+
+def parse_image_path(text: str, command: str) -> str | None:
+    """Which cache a file is about.
+
+    Args:
+        text: What the file says.
+        command: Whose metrics are wanted; those of others are not.
+    """
+    for line in text.split("\n"):
+        match = _SAMPLE.fullmatch(line)
+        path = match and _IMAGE_PATH.search(match[2])
+        if match and path and match[2].startswith(f'command="{command}",'):
+            return _ESCAPED.sub(lambda pair: "\n" if pair[1] == "n" else pair[1], path[1])
+    return None
 
 
 def plan_values(plan: PrunePlan) -> dict[str, float | Mapping[str, float]]:

@@ -193,7 +193,7 @@ def _measured(
         if grace > 0:
             from fastprune.guard import young_blobs
 
-            plan = plan.sparing(young_blobs(index, plan.blobs, grace))
+            plan = plan.sparing(young_blobs(index, plan.blobs, grace, progress))
             held = plan.spared_blobs if held is None else np.union1d(held, plan.spared_blobs)
         plan = plan.measured(file_sizes(root, plan, executor, progress))
         target = plan.target

@@ -87,6 +87,44 @@ def test_a_refused_prune_is_written_down(tmp_path: Path, file: Path) -> None:
     assert read["last_run_removed_manifests"] == 0
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("prune", "--pattern", "nginx"), ("plan", "--pattern", "nginx", "-o", "plan"), ("verify",)],
+)
+def test_a_broken_configuration_file_is_a_failed_run_on_the_cache_of_the_last_one(
+    command: tuple[str, ...], tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = unpack("loaded", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "config.yaml"
+    options = (*command, "--config-file", config, "--metrics-file", file)
+    config.write_text(f"imagePath: {root}")
+    assert invoke(*options, cache=None).code == 0
+    sound = samples(file.read_text())
+    config.write_text("imagePath: [")
+    refused = invoke(*options, cache=None)
+    assert refused.code == 2
+    assert "--config-file" in refused.err
+    read = samples(file.read_text())
+    assert (read["last_run_exit_code"], read["failed_runs_total"], read["runs_total"]) == (2, 1, 2)
+    assert read["last_success_timestamp_seconds"] == sound["last_success_timestamp_seconds"] > 0
+    assert f'image_path="{root}"' in file.read_text()
+
+
+@pytest.mark.parametrize("command", [("prune", "--dry-run"), ("apply", "no.plan")])
+def test_a_pruneconfig_that_can_t_be_used_is_a_failed_run(
+    command: tuple[str, ...], tmp_path: Path, file: Path
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("pruneConfig: {type: nonsense}")
+    options = (*command, "--config-file", config, "--metrics-file", file)
+    assert invoke(*options, cache=tmp_path).code == 2
+    read = samples(file.read_text())
+    assert (read["last_run_exit_code"], read["failed_runs_total"]) == (2, 1)
+    assert read["last_run_dry_run"] == ("--dry-run" in command)
+    assert f'image_path="{tmp_path}"' in file.read_text()
+
+
 def test_a_file_in_the_cache_is_refused_and_nothing_is_deleted(tmp_path: Path) -> None:
     root = unpack("loaded", tmp_path)
     before = snapshot(root)

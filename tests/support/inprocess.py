@@ -42,15 +42,16 @@ class Output(NamedTuple):
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-def invoke(*args: str | Path, cache: Path) -> Output:
+def invoke(*args: str | Path, cache: Path | None) -> Output:
     """Runs a command, with one worker: this process.
 
     Args:
         args: Command and options.
-        cache: What `--image-path` says.
+        cache: What `--image-path` says, if it is to be given.
     """
     out, err = io.StringIO(), io.StringIO()
-    arguments = ["--image-path", str(cache), "--jobs", "1", *map(str, args)]
+    path = [] if cache is None else ["--image-path", str(cache)]
+    arguments = [*path, "--jobs", "1", *map(str, args)]
     # No settings of whoever runs the tests.
     environment = {"COLUMNS": "100", "TZ": "UTC", "XDG_CONFIG_HOME": os.devnull}
     with (

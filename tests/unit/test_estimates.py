@@ -41,8 +41,12 @@ def test_two_operations_take_twice_as_long() -> None:
     )
 
 
-def test_nothing_to_do_takes_about_a_second() -> None:
-    assert "about 1 s (" in estimate(0, 0, scan_seconds=0.01).lines[0]
+def test_what_is_over_at_once_takes_about_a_second() -> None:
+    assert "about 1 s (" in estimate(1, 0, scan_seconds=0.01).lines[0]
+
+
+def test_nothing_to_do_is_not_worth_a_line() -> None:
+    assert estimate(0, 0, scan_seconds=500, most_seconds=60).lines == []
 
 
 def test_a_run_that_is_stopped_before_its_end_is_told_so() -> None:
@@ -55,5 +59,5 @@ def test_a_run_that_is_stopped_before_its_end_is_told_so() -> None:
 def test_it_fits_80_columns() -> None:
     for seconds in (0, 59.5, 99.4, 99.6, 5_940, 86_400 * 3):
         for measured in (None, 123_456.0):
-            (line,) = estimate(0, 0, scan_seconds=seconds, measured=measured).lines
+            (line,) = estimate(1, 0, scan_seconds=seconds, measured=measured).lines
             assert len(line) <= 80

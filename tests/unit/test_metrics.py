@@ -25,6 +25,7 @@ from fastprune.metrics import (
     PREFIX,
     Labels,
     RunFacts,
+    parse_image_path,
     parse_kept,
     render,
 )
@@ -234,3 +235,11 @@ def test_a_link_leads_to_the_file(cache: Path, file: Path, tmp_path: Path) -> No
     assert metered(str(link), "prune", str(cache), fine) == 0
     assert link.is_symlink()
     assert samples(file.read_text())
+
+
+@pytest.mark.parametrize("path", ["/srv/cache", '/a "b",c\\n', "/line\nfeed", "\\"])
+def test_the_cache_of_a_file_is_read_back(path: str) -> None:
+    text = render(facts(labels=Labels("prune", path)), {}, {})
+    assert parse_image_path(text, "prune") == path
+    assert parse_image_path(text, "plan") is None
+    assert parse_image_path("something else", "prune") is None

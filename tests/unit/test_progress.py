@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from tests.support.cachebuilder import CacheBuilder
 
-from fastprune import tasks
+from fastprune import Policy, guard, tasks
 from fastprune.cli.bar import LINE_SECONDS, LineProgress, TerminalProgress
 from fastprune.cli.messages import set_up_messages
 from fastprune.cli.options import GlobalOptions, LogFormat
 from fastprune.executors.inline import InlineExecutor
+from fastprune.pipeline import PlanOptions, work_out
 from fastprune.progress import WhenSlow
 from fastprune.scanner import ScanOptions, scan_cache
+from fastprune.tasks import file_names
+from fastprune.tuning.scanning import list_names
 
 
 class Told:
@@ -187,3 +190,44 @@ def test_blobs_that_are_still_being_listed_are_a_step_of_their_own(
     index = scan_cache(str(builder.root), lambda _: BlobsLast(), ScanOptions(), progress=told)
     assert told.steps == ["scanning manifests", "stop", "listing blobs", "stop"]
     assert told.counts == [5, index.blobs_present]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.4])
+def test_tune_tells_of_a_long_listing(
+    seconds: float, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    builder.image("a:1", layers=[builder.blob(5)])
+    told = Told()
+    slowly(monkeypatch, clock, seconds)
+    names = list_names(str(builder.root), told)
+    assert told.steps == (["listing files", "stop"] if seconds else [])
+    assert sum(told.counts) == (names.manifest_count + names.blobs if seconds else 0)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.4])
+def test_a_long_look_at_the_ages_of_blobs_is_told(
+    seconds: float, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    for size in range(1, 11):
+        builder.blob(size)
+
+    class Slowly(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            for name in super().__iter__():
+                clock.now += seconds
+                yield name
+
+    monkeypatch.setattr(guard, "file_names", lambda digests: Slowly(file_names(digests)))
+    told = Told()
+    work_out(
+        str(builder.root),
+        Policy(patterns=("a",)),
+        lambda _: InlineExecutor(),
+        PlanOptions(grace=1),
+        progress=told,
+    )
+    scanned, young = ["listing blobs", "stop"], ["checking ages blobs", "stop"]
+    assert told.steps[2:] == [*scanned, *(young if seconds else [])]
+    assert told.counts[1:] == [10, *([10] if seconds else [])]

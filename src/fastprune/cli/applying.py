@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastprune.cli.carrying import carry_out, check_form, seconds_of
 from fastprune.cli.config import prune_settings
-from fastprune.cli.metering import Note, metered
+from fastprune.cli.metering import Note, failures_metered, metered
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.prune_options import DeleteLimitOptions, PruneOptions
 from fastprune.cli.refusing import delete_limits_of
@@ -33,8 +33,10 @@ def apply(
     Raises:
         FastpruneError: It can't be done; nothing was deleted.
     """
-    session = open_session(options)
-    settings = prune_settings(session.config)
+    asked = bool(pruning.dry_run)
+    with failures_metered(pruning.metrics_file, "apply", options, dry_run=asked):
+        session = open_session(options)
+        settings = prune_settings(session.config)
     dry_run = bool(settings.dry_run if pruning.dry_run is None else pruning.dry_run)
     pruning = dataclasses.replace(pruning, dry_run=dry_run)
 

@@ -5,12 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 
 from fastprune import __version__
 from fastprune.cli.messages import facts, log
+from fastprune.cli.options import DEFAULT_IMAGE_PATH, GlobalOptions
+from fastprune.cli.session import image_path_of
 from fastprune.errors import FastpruneError, UnreadableManifestsError, UsageError
-from fastprune.metrics import Labels, RunFacts, Values, is_ours, parse_kept, render
+from fastprune.metrics import (
+    Labels,
+    RunFacts,
+    Values,
+    is_ours,
+    parse_image_path,
+    parse_kept,
+    render,
+)
 from fastprune.wholefile import check_writable, checked_target, write_whole
 
 _MODE = 0o644
@@ -71,6 +83,37 @@ def metered(
         written(_exit_code(error))
         raise
     return code if written(code) else code or FastpruneError.exit_code
+
+
+@contextmanager
+def failures_metered(
+    path: str | None, command: str, options: GlobalOptions, *, dry_run: bool = False
+) -> Iterator[None]:
+    """Counts what fails in its body, before `metered` could begin, as a run that failed.
+
+    Args:
+        path: See `metered`.
+        command: See `metered`.
+        options: The global options. If their configuration file alone could say which
+            cache is meant, and can't be read, it is the one of the run before.
+        dry_run: See `metered`.
+    """
+    try:
+        yield
+    except UsageError as error:
+        root = image_path_of(options) or _former_image_path(path, command) or DEFAULT_IMAGE_PATH
+        metered(path, command, root, partial(_fail, error), dry_run=dry_run)
+
+
+def _fail(error: UsageError, note: Note) -> int:
+    del note
+    raise error
+
+
+def _former_image_path(path: str | None, command: str) -> str | None:
+    with suppress(OSError):
+        return parse_image_path(_read(path), command) if path else None
+    return None
 
 
 def _exit_code(error: BaseException) -> int:

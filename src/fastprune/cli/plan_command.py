@@ -36,11 +36,12 @@ def plan_prune(
     that would go, with the reason. The options mean what they mean for prune. A plan that
     removes more than it may is not written, and the exit code is 4.
     """
-    from fastprune.cli.metering import metered
+    from fastprune.cli.metering import failures_metered, metered
     from fastprune.cli.planning import plan
     from fastprune.cli.session import open_session
 
-    session = open_session(options)
+    with failures_metered(metrics_file, "plan", options):
+        session = open_session(options)
     return metered(
         metrics_file,
         "plan",

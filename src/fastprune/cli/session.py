@@ -136,7 +136,7 @@ def image_path_of(options: GlobalOptions) -> str | None:
     try:
         config = load_config(options.config_file) if options.config_file else ServerConfig()
     except UsageError:
-        return options.image_path
+        return options.image_path or os.environ.get(IMAGE_PATH_VARIABLE)
     return _path_of(options, config)
 
 

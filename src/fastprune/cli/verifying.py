@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastprune.cli.carrying import check_form
 from fastprune.cli.messages import log
-from fastprune.cli.metering import Note, metered
+from fastprune.cli.metering import Note, failures_metered, metered
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.verify_command import CheckOptions, RepairOptions, ReportOptions
@@ -41,7 +41,9 @@ def verify(
     Raises:
         FastpruneError: It can't be done.
     """
-    session = open_session(options)
+    metrics_file, dry_run = reporting.metrics_file, repairing.dry_run
+    with failures_metered(metrics_file, "verify", options, dry_run=dry_run):
+        session = open_session(options)
     if checks.content and options.jobs is None:
         # Reading blobs keeps more processors busy than merging a scan can feed.
         session = dataclasses.replace(session, jobs=available_jobs(most=sys.maxsize))
@@ -49,9 +51,7 @@ def verify(
     def work(note: Note) -> int:
         return _verify(session, checks, repairing, reporting, note)
 
-    return metered(
-        reporting.metrics_file, "verify", session.image_path, work, dry_run=repairing.dry_run
-    )
+    return metered(metrics_file, "verify", session.image_path, work, dry_run=dry_run)
 
 
 def _verify(

@@ -54,7 +54,7 @@ def tune(
     progress = progress or NoProgress()
     started = clock()
     check_root(root)
-    names = list_names(root)
+    names = list_names(root, progress)
     parent = scratch_parent(root)
     scan = ScanMeter(root, clock=clock, progress=progress).measure(
         names, executors, seconds * _SCAN_SHARE

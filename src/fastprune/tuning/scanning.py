@@ -19,7 +19,7 @@ from fastprune.executors import Executor
 from fastprune.index import IndexBuilder
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
-from fastprune.progress import Progress, under_way
+from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.scanner import MAX_MANIFEST_BYTES, SMALL_CACHE
 from fastprune.shards import ShardIndex
 from fastprune.tasks import ReadTask, list_folder, read_chunk
@@ -85,28 +85,32 @@ class _Sample(NamedTuple):
         return _Sample(tuple(raw[: count * DIGEST_BYTES] for raw, count in names))
 
 
-def list_names(root: str) -> CacheNames:
+def list_names(root: str, progress: Progress | None = None) -> CacheNames:
     """Lists a cache.
 
     Args:
         root: Path of the cache.
+        progress: Is told how many files there are so far.
 
     Raises:
         NoCacheError: There is no manifest in it.
         FastpruneError: A folder can't be listed.
     """
-    manifests = tuple(
-        b"".join(_listing(os.path.join(root, folder))) for folder in ociregistry.manifest_folders
-    )
-    if not any(manifests):
-        raise NoCacheError(f"the cache at {root} is empty: there is nothing to measure")
-    blobs = _listing(os.path.join(root, ociregistry.blob_folder))
-    return CacheNames(manifests, sum(map(len, blobs)) // DIGEST_BYTES)
+    with under_way(WhenSlow(progress), "listing", None, "files") as slow:
+        manifests = tuple(
+            b"".join(_listing(os.path.join(root, folder), slow))
+            for folder in ociregistry.manifest_folders
+        )
+        if not any(manifests):
+            raise NoCacheError(f"the cache at {root} is empty: there is nothing to measure")
+        blobs = _listing(os.path.join(root, ociregistry.blob_folder), slow)
+        return CacheNames(manifests, sum(map(len, blobs)) // DIGEST_BYTES)
 
 
-def _listing(path: str) -> Iterator[bytes]:
+def _listing(path: str, progress: Progress) -> Iterator[bytes]:
     try:
         for part in list_folder(path):
+            progress.advance(len(part.digests) // DIGEST_BYTES)
             yield part.digests
     except FileNotFoundError:
         return
