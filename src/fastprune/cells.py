@@ -67,6 +67,6 @@ def bar(share: float, width: int) -> str:
         width: Cells that 1 takes.
     """
     eighths = round(min(max(share, 0), 1) * width * 8)
-    if share > 0:
+    if share > 0 and width > 0:
         eighths = max(eighths, 1)
     return _FULL * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

@@ -136,6 +136,21 @@ def test_text_by_everything(width: int, tmp_path: Path) -> None:
         check_golden(f"du-pulled-{by}-{width}.txt", "\n".join([*lines, ""]), cache=root)
 
 
+@pytest.mark.parametrize("by", By)
+def test_on_a_narrow_terminal_columns_are_left_out_and_no_line_wraps(
+    by: By, tmp_path: Path
+) -> None:
+    survey = surveyed(unpack("pulled", tmp_path))
+    usage = survey.usage(by)
+    rows = list(usage_rows(usage, sorted_groups(usage, UsageSort.unique, reverse=True), 5))
+    for width in range(42, 80):
+        _, _, heading, *lines = table_lines(usage, rows, survey.ages(), CUTOFFS, width=width)
+        assert max(map(cells, [heading, *lines])) <= width
+        assert heading.split()[0] == by.name.upper()
+        assert "UNIQUE" in heading
+        assert ("LAST PULL" in heading) <= ("IMAGES" in heading)
+
+
 def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
     root = unpack("loaded", tmp_path)
     document = measured(root)

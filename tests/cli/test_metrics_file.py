@@ -97,7 +97,7 @@ def test_a_broken_configuration_file_is_a_failed_run_on_the_cache_of_the_last_on
     root = unpack("loaded", tmp_path)
     monkeypatch.chdir(tmp_path)
     config = tmp_path / "config.yaml"
-    options = (*command, "--config-file", config, "--metrics-file", file)
+    options: tuple[str | Path, ...] = (*command, "--config-file", config, "--metrics-file", file)
     config.write_text(f"imagePath: {root}")
     assert invoke(*options, cache=None).code == 0
     sound = samples(file.read_text())
@@ -117,7 +117,7 @@ def test_a_pruneconfig_that_can_t_be_used_is_a_failed_run(
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("pruneConfig: {type: nonsense}")
-    options = (*command, "--config-file", config, "--metrics-file", file)
+    options: tuple[str | Path, ...] = (*command, "--config-file", config, "--metrics-file", file)
     assert invoke(*options, cache=tmp_path).code == 2
     read = samples(file.read_text())
     assert (read["last_run_exit_code"], read["failed_runs_total"]) == (2, 1)

@@ -62,3 +62,4 @@ def test_wide_text_is_aligned_by_cells() -> None:
 )
 def test_a_bar_is_drawn_in_eighths(share: float, shown: str) -> None:
     assert bar(share, 4) == shown
+    assert bar(share, 0) == ""

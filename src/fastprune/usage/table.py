@@ -5,7 +5,7 @@ Stage: report. Input: `Usage`, its rows, `Ages`. Output: lines. Pure, no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from fastprune import cells
 from fastprune.cells import fitted, left, right
@@ -19,6 +19,7 @@ from fastprune.usage.rows import By, Usage
 
 _GAP = "  "
 _LEAST_NAME, _LEAST_BAR, _MOST_BAR = 20, 8, 40
+_LEAST_WHAT_IF = 64
 _WIDE, _VERY_WIDE = 100, 140
 _DATE_CHARS = len("2024-03-01")
 _SHORT_DIGEST = 12
@@ -33,6 +34,9 @@ _LABELS = {
     "orphans": "(orphan blobs)",
     "unreadable": "(unreadable manifests)",
 }
+
+# Left out one after the other where there is no room for them.
+_DISPENSABLE = ("SHARED", "LAST PULL", "IMAGES")
 
 _Column = tuple[str, Callable[[UsageRow], str]]
 
@@ -67,7 +71,7 @@ def table_lines(
     yield paint(Style.HEADING, heading)
     yield from lines
     yield paint(Style.HEADING, total)
-    for table in (_age_lines(list(age_rows(ages, cutoffs)), width), _what_if_lines(ages, cutoffs)):
+    for table in (_age_lines(ages, cutoffs, width), _what_if_lines(ages, cutoffs, width)):
         yield ""
         heading, *lines = table
         yield paint(Style.HEADING, heading)
@@ -75,15 +79,15 @@ def table_lines(
 
 
 def _usage_lines(usage: Usage, rows: Sequence[UsageRow], images: int, width: int) -> Iterator[str]:
-    columns = _columns(usage.by, width)
     totals = {"IMAGES": f"{images:,}", "UNIQUE": format_bytes(usage.total)}
-    numbers = [
-        [heading for heading, _ in columns],
-        *([content(row) for _, content in columns] for row in rows),
-        [totals.get(heading, "") for heading, _ in columns],
-    ]
-    widths = [max(map(len, column)) for column in zip(*numbers, strict=True)]
-    room = max(_LEAST_NAME, width - sum(widths) - len(_GAP) * len(widths))
+    columns = {
+        heading: [heading, *map(content, rows), totals.get(heading, "")]
+        for heading, content in _columns(usage.by, width)
+    }
+    for heading in _DISPENSABLE:
+        if _room(columns, width) < _LEAST_NAME:
+            del columns[heading]
+    room = max(1, _room(columns, width))
     longest = max([_LEAST_NAME, *(cells.cells(_name(row, width)) for row in rows)])
     bar = min(_MOST_BAR, max(_LEAST_BAR, room - len(_GAP) - longest))
     if room - len(_GAP) - bar < _LEAST_NAME:
@@ -93,10 +97,17 @@ def _usage_lines(usage: Usage, rows: Sequence[UsageRow], images: int, width: int
     most = max((_sum(row) for row in rows if row.kind == usage.by), default=0)
     bars = [_bar(row.unique, _sum(row), most, bar) if row.kind == usage.by else "" for row in rows]
     names = [usage.by.name.upper(), *(_name(row, name_width) for row in rows), "TOTAL"]
-    for name, texts, drawn in zip(names, numbers, ["", *bars, ""], strict=True):
-        line = [left(name, name_width)]
-        line += [right(text, wide) for text, wide in zip(texts, widths, strict=True)]
-        yield _GAP.join([*line, drawn]).rstrip()
+    aligned = [[left(fitted(name, name_width), name_width) for name in names]]
+    for texts in columns.values():
+        wide = max(map(len, texts))
+        aligned.append([right(text, wide) for text in texts])
+    for line in zip(*aligned, ["", *bars, ""], strict=True):
+        yield _GAP.join(line).rstrip()
+
+
+def _room(columns: Mapping[str, Sequence[str]], width: int) -> int:
+    """Cells that are left for names and bars."""
+    return width - sum(len(_GAP) + max(map(len, texts)) for texts in columns.values())
 
 
 def _name(row: UsageRow, width: int) -> str:
@@ -149,7 +160,8 @@ def _bar(solid: int, whole: int, most: int, width: int) -> str:
     return drawn + _SHADE * (length - len(drawn))
 
 
-def _age_lines(rows: Sequence[AgeRow], width: int) -> Iterator[str]:
+def _age_lines(ages: Ages, cutoffs: Cutoffs, width: int) -> Iterator[str]:
+    rows = list(age_rows(ages, cutoffs))
     most = max((row.bytes for row in rows), default=0)
     names = ["LAST PULLED", *map(_age, rows)]
     texts = [("IMAGES", "BYTES"), *((_count(row.images), format_bytes(row.bytes)) for row in rows)]
@@ -170,8 +182,10 @@ def _age(row: AgeRow) -> str:
     return f"{row.least} to {row.most} days ago"
 
 
-def _what_if_lines(ages: Ages, cutoffs: Cutoffs) -> Iterator[str]:
+def _what_if_lines(ages: Ages, cutoffs: Cutoffs, width: int) -> Iterator[str]:
     rows = [("KEEP IF PULLED IN THE LAST", "IMAGES LEFT", "CACHE SIZE", "FREED")]
+    if width < _LEAST_WHAT_IF:
+        rows = [("KEEP FOR", "IMAGES", "SIZE", "FREED")]
     for row in what_ifs(ages, cutoffs):
         sizes = (format_bytes(row.bytes_left), format_bytes(row.bytes_freed))
         rows.append((f"{row.days} days", f"{row.images_left:,}", *sizes))
