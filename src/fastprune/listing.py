@@ -2,8 +2,9 @@
 
 Stage: report. Input: a `CacheIndex` and rows. Output: lines. Pure, no I/O.
 
-`text` is what `ociregistry list` prints, column for column: repository, tag or digest,
-list or image, created, pulled, size; one blank between, `-` for what is empty.
+`text` is what `ociregistry list` prints, column for column: repository, tag or digest without
+`sha256:`, list or image, created, pulled, size; one blank between. It prints nothing for what is
+empty; here that is `-`, so that each line has six words.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from fastprune.text import column, printable, to_json
 
 JSON_VERSION = 1
 HEADER = ("REPOSITORY", "TAG|DIGEST", "TYPE", "CREATED", "PULLED", "SIZE")
+TEXT_HEADER = ("IMAGE", "TAG/DIGEST", "TYPE", "CREATED", "PULLED", "SIZE(MB)")
 
 _SHORT_DIGEST = len(DIGEST_PREFIX) + 12
+_TEXT_SHORT_DIGEST = 10
 _BLOCK = 10_000
 _WIDE = 110
 _DATE_CHARS = len("2024-03-01")
@@ -98,7 +101,7 @@ def render(
         rows: Which manifests, in order.
         form: How.
         header: Begin with the names of the columns (table, text, csv).
-        short_digest: Cut digests down to 12 digits (table, text, csv).
+        short_digest: Cut digests down to 12 digits (table, csv), or 10 (text).
         width: Columns of the terminal (table).
         paint: Gives text its looks (table).
     """
@@ -106,7 +109,7 @@ def render(
         yield from map(printable, index.urls(rows))
     elif form is Format.text:
         if header:
-            yield " ".join(HEADER)
+            yield " ".join(TEXT_HEADER)
         yield from _text_lines(index, rows, short=short_digest)
     elif form is Format.table:
         yield from _table_lines(
@@ -148,18 +151,21 @@ def _shorten(tag: str) -> str:
     return tag[:_SHORT_DIGEST] if tag.startswith(DIGEST_PREFIX) else tag
 
 
-def _megabytes(size: int, *, is_list: bool) -> str:
-    return "n/a" if is_list else f"{size / 1e6:.1f}"
+def _megabytes(size: int) -> str:
+    """A list has no size; an image without one looks the same in the original."""
+    return f"{size / 1e6:.1f}" if size else "n/a"
 
 
 def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
+    digits = _TEXT_SHORT_DIGEST if short else None
     for repository, tag, is_list, created, pulled, size in _cells(index, rows):
-        shown = _shorten(tag) if short else tag
+        by_digest = tag.startswith(DIGEST_PREFIX)
+        shown = tag.removeprefix(DIGEST_PREFIX)[:digits] if by_digest else tag
         line = (
             f"{repository or '-'} {shown or '-'} {'list' if is_list else 'image'} "
-            f"{created or '-'} {pulled or '-'} {_megabytes(size, is_list=is_list)}"
+            f"{created or '-'} {pulled or '-'} {_megabytes(size)}"
         )
-        if line.isprintable() and line.count(" ") == len(HEADER) - 1:
+        if line.isprintable() and line.count(" ") == len(TEXT_HEADER) - 1:
             yield line
         else:
             yield " ".join(
@@ -169,7 +175,7 @@ def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
                     "list" if is_list else "image",
                     column(created),
                     column(pulled),
-                    _megabytes(size, is_list=is_list),
+                    _megabytes(size),
                 ]
             )
 

@@ -108,6 +108,16 @@ def test_of_two_files_of_one_url_only_the_one_that_is_meant_goes(builder: CacheB
     assert {path for path in left if path.startswith("img/")} == {f"img/{new}"}
 
 
+def test_an_image_with_a_missing_blob_can_be_pruned(builder: CacheBuilder) -> None:
+    own, shared = builder.blob(20), builder.blob(30)
+    gone = builder.image("docker.io/library/cut-off:1", layers=["0" * 64, own, shared])
+    kept = builder.image("docker.io/library/whole:1", layers=[shared])
+    before = files(builder.root)
+    left = prune(builder.root, "cut-off")
+    assert {f"img/{gone}", f"blobs/{own}"} <= before - left
+    assert {f"img/{kept}", f"blobs/{shared}"} <= left
+
+
 def test_a_pattern_and_a_date_both_have_to_be_met(builder: CacheBuilder) -> None:
     for name in ("a", "b"):
         for year in (2020, 2024):

@@ -37,7 +37,7 @@ def list_manifests(
         bool | None,
         typer.Option(
             "--short-digest/--full-digest",
-            help="Show 12 digits of a digest. Default: for table.",
+            help="Show 12 digits of a digest, 10 in text. Default: for table.",
             show_default=False,
         ),
     ] = None,
