@@ -16,7 +16,13 @@ from fastprune.errors import DurationError, ServerRunningError
 from fastprune.executors import Executor
 from fastprune.policy import Policy
 from fastprune.progress import Progress
-from fastprune.scanner import ScanOptions, check_root, file_sizes, reading, scan_cache
+from fastprune.scanner import (
+    ScanOptions,
+    blob_file_sizes,
+    check_root,
+    reading,
+    scan_and_keep_executor,
+)
 from fastprune.text import printable
 
 if TYPE_CHECKING:
@@ -157,16 +163,12 @@ def _plan(
 
     started = time.monotonic()
     scan_options = replace(options.scan, edges=True)
-    opened: list[Executor] = []
-
-    def open_once(manifests: int) -> Executor:
-        opened.append(open_executor(manifests))
-        return opened[0]
-
-    index = scan_cache(root, open_once, scan_options, progress=progress, checkpoint=check)
+    index, executor = scan_and_keep_executor(
+        root, open_executor, scan_options, progress=progress, checkpoint=check
+    )
     scanned = time.monotonic()
     with reading(root):
-        plan = _measured(root, index, plan_from, opened[0], options.grace, progress)
+        plan = _measured(root, index, plan_from, executor, options.grace, progress)
     planned = time.monotonic()
     return TimedPlan(plan, {"scan": scanned - started, "plan": planned - scanned})
 
@@ -195,7 +197,9 @@ def _measured(
 
             plan = plan.sparing(young_blobs(index, plan.blobs, grace, progress))
             held = plan.spared_blobs if held is None else np.union1d(held, plan.spared_blobs)
-        plan = plan.measured(file_sizes(root, plan, executor, progress))
+        plan = plan.measured(
+            blob_file_sizes(root, index.blob_digests[plan.blobs], executor, progress)
+        )
         target = plan.target
         if target is None or target.frees < target.need or not plan.shortfall:
             break

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
     from fastprune.digests import Digests
     from fastprune.index import CacheIndex, IndexBuilder
-    from fastprune.plan import PrunePlan
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """Larger manifest files are refused: the most that registries accept is 4 MiB."""
@@ -105,6 +104,25 @@ def scan_cache(
         NoCacheError: There is no cache at this path.
         CacheReadError: A folder can't be listed, or a file not be asked about.
         WorkerError: A worker died.
+    """
+    index, _ = scan_and_keep_executor(
+        root, open_executor, options, progress=progress, checkpoint=checkpoint
+    )
+    return index
+
+
+def scan_and_keep_executor(
+    root: str,
+    open_executor: Callable[[int], Executor],
+    options: ScanOptions,
+    *,
+    progress: Progress | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> tuple[CacheIndex, Executor]:
+    """Scans a cache for who has more to ask about it; the arguments are those of `scan_cache`.
+
+    Returns:
+        The index, and the executor that was opened.
     """
     run = _Run(root, options, progress or NoProgress(), checkpoint)
     with reading(root):
@@ -175,23 +193,12 @@ def _run_task(work: str | ReadTask) -> Iterable[ListingPart | ShardIndex]:
     return _list_if_there(work) if isinstance(work, str) else read_chunk(work)
 
 
-def file_sizes(
-    root: str, plan: PrunePlan, executor: Executor, progress: Progress | None = None
-) -> NDArray[np.int64]:
-    """Asks for the sizes of the blobs that a plan removes, many at a time.
-
-    A descriptor says what a blob should have; a truncated pull has less.
-
-    Returns:
-        int64: bytes of each blob of the plan; 0 for one that is gone.
-    """
-    return blob_file_sizes(root, plan.index.blob_digests[plan.blobs], executor, progress)
-
-
 def blob_file_sizes(
     root: str, digests: Digests, executor: Executor, progress: Progress | None = None
 ) -> NDArray[np.int64]:
     """Asks for the sizes of blobs, many at a time.
+
+    A descriptor says what a blob should have; a truncated pull has less.
 
     Returns:
         int64: bytes of each; 0 for one that is gone.
@@ -246,8 +253,8 @@ class _Run:
         self._blobs_listed = False
         self._unread: list[_Unread] = []
 
-    def scan(self, open_executor: Callable[[int], Executor]) -> CacheIndex:
-        """Walks, hands out, merges; see `scan_cache`."""
+    def scan(self, open_executor: Callable[[int], Executor]) -> tuple[CacheIndex, Executor]:
+        """Walks, hands out, merges; see `scan_and_keep_executor`."""
         scanned_at = time.time()
         if self._options.chunk is not None and self._options.chunk < 1:
             raise UsageError(f"chunk={self._options.chunk}: must be at least 1")
@@ -281,11 +288,12 @@ class _Run:
                     self._read_again(builder, executor)
         self._measure(builder, executor)
         faults = [unread for unread in self._unread if not unread.fault.vanished]
-        return builder.finish(
+        index = builder.finish(
             [(self._path(unread), unread.fault.reason) for unread in faults],
             self._foreign,
             len(self._unread) - len(faults),
         )
+        return index, executor
 
     def _list_manifests(self) -> None:
         with under_way(WhenSlow(self._progress), "listing", None, "manifests") as slow:

@@ -14,12 +14,13 @@ import os
 import threading
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.layouts import ManifestRecord, ociregistry
-from fastprune.model import DIGEST_BYTES
+from fastprune.model import DIGEST_BYTES, is_hex_name
 from fastprune.reader import FileReader
 from fastprune.shards import ChunkRecords, Fault, Mismatch, ShardIndex, UrlMatch
 
@@ -113,6 +114,16 @@ def open_folder(path: str, *, within: int | None = None) -> int:
         return os.open(path, _FOLDER_FLAGS, dir_fd=within)
 
 
+@contextmanager
+def opened_folder(path: str) -> Iterator[int]:
+    """Opens a folder as `open_folder` does, and closes it in the end."""
+    descriptor = open_folder(path)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def list_folder(path: str) -> Iterator[ListingPart]:
     """Lists one folder in parts, so that a large one needs no large memory.
 
@@ -144,8 +155,8 @@ def _listing_part(entries: list[os.DirEntry[str]]) -> ListingPart:
     try:
         digests = pack_names(names)
     except ValueError:
-        foreign += [name for name in names if not _is_packable(name)]
-        digests = pack_names([name for name in names if _is_packable(name)])
+        foreign += [name for name in names if not is_hex_name(name)]
+        digests = pack_names([name for name in names if is_hex_name(name)])
     return ListingPart(digests, tuple(foreign))
 
 
@@ -170,14 +181,6 @@ def file_names(digests: bytes) -> list[str]:
     return [joined[at : at + _HEX_CHARS] for at in range(0, len(joined), _HEX_CHARS)]
 
 
-def _is_packable(name: str) -> bool:
-    try:
-        pack_names([name])
-    except ValueError:
-        return False
-    return True
-
-
 def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
     """Reads a chunk of manifest files into one shard.
 
@@ -200,8 +203,7 @@ def _read_into(
 ) -> None:
     names, reader = records.names, _reader(task.max_bytes)
     suspects: list[int] = []
-    folder = open_folder(task.folder)
-    try:
+    with opened_folder(task.folder) as folder:
         # The loop that a whole scan waits for.
         for row, view in reader.read_cached(folder, names, suspects):
             try:
@@ -216,8 +218,6 @@ def _read_into(
                 # The server rewrites a manifest in place with every pull of it.
                 retry = isinstance(error, CutOffError)
                 records.faults.append(Fault(row, str(error), retry=retry))
-    finally:
-        os.close(folder)
 
 
 def _checking(
@@ -242,15 +242,12 @@ def stat_files(task: StatTask) -> Iterator[FileSizes]:
         OSError: The folder can't be opened, or a file not be asked about.
     """
     sizes = array("q")
-    folder = open_folder(task.folder)
-    try:
+    with opened_folder(task.folder) as folder:
         for name in file_names(task.digests):
             try:
                 sizes.append(os.stat(name, dir_fd=folder, follow_symlinks=False).st_size)
             except FileNotFoundError:
                 sizes.append(0)
-    finally:
-        os.close(folder)
     yield FileSizes(task.first, sizes)
 
 

@@ -27,7 +27,7 @@ from fastprune import Limits, PruneReport
 from fastprune.execution import carry_out
 from fastprune.executors.inline import InlineExecutor
 from fastprune.plan import make_plan
-from fastprune.scanner import file_sizes
+from fastprune.scanner import blob_file_sizes
 
 # Which of the files that are to go can't be removed.
 FAILURES = st.lists(st.booleans(), min_size=1, max_size=20)
@@ -39,7 +39,9 @@ def prune_with_failures(
     """Prunes; of the manifests that are to go every one marked True fails to."""
     index = scan(root)
     plan = make_plan(index, policy_of(request), allow_broken=request.allow_broken)
-    plan = plan.measured(file_sizes(str(root), plan, InlineExecutor()))
+    plan = plan.measured(
+        blob_file_sizes(str(root), plan.index.blob_digests[plan.blobs], InlineExecutor())
+    )
     planned = sorted(index.path(row) for row in plan.removed.nonzero()[0].tolist())
     planned += sorted(blob_paths(index, plan.blobs))
     failing = {path for at, path in enumerate(planned) if failures[at % len(failures)]}

@@ -17,7 +17,7 @@ from fastprune import JournalEntry, JournalError, Limits, PrunePlan, PruneReport
 from fastprune.execution import carry_out
 from fastprune.executors.inline import InlineExecutor
 from fastprune.plan import make_plan
-from fastprune.scanner import file_sizes
+from fastprune.scanner import blob_file_sizes
 
 FAILURES = st.lists(st.booleans(), min_size=1, max_size=20)
 
@@ -45,7 +45,9 @@ class Notes:
 
 def plan_of(root: Path, request: Request) -> PrunePlan:
     plan = make_plan(scan(root), policy_of(request), allow_broken=request.allow_broken)
-    return plan.measured(file_sizes(str(root), plan, InlineExecutor()))
+    return plan.measured(
+        blob_file_sizes(str(root), plan.index.blob_digests[plan.blobs], InlineExecutor())
+    )
 
 
 def prune(root: Path, plan: PrunePlan, failures: list[bool], notes: Notes) -> PruneReport:

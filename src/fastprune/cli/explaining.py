@@ -20,7 +20,7 @@ from fastprune.layouts import ociregistry
 from fastprune.reader import FileReader
 from fastprune.scanner import ScanOptions, scan_cache
 from fastprune.shards import pack_digests
-from fastprune.tasks import open_folder
+from fastprune.tasks import opened_folder
 
 if TYPE_CHECKING:
     from fastprune.index import CacheIndex
@@ -118,16 +118,11 @@ def _named_children(session: Session, index: CacheIndex, row: int) -> bytes | No
     if not index.is_list[row]:
         return b""
     name = index.digests[row].tobytes().hex()
+    reader = FileReader(session.max_manifest_bytes)
     try:
-        folder = open_folder(os.path.join(index.root, index.folder(row)))
-    except OSError:
+        with opened_folder(os.path.join(index.root, index.folder(row))) as folder:
+            for _, content in reader.read_carefully(folder, [name], [0], []):
+                return pack_digests([ociregistry.parse(content).digests])
+    except (OSError, ManifestError):
         return None
-    try:
-        reader = FileReader(session.max_manifest_bytes)
-        for _, content in reader.read_carefully(folder, [name], [0], []):
-            return pack_digests([ociregistry.parse(content).digests])
-    except ManifestError:
-        return None
-    finally:
-        os.close(folder)
     return None

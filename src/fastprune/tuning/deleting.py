@@ -33,7 +33,7 @@ from fastprune.limits import Limits
 from fastprune.plan import PrunePlan, make_plan
 from fastprune.policy import Policy
 from fastprune.progress import NoProgress, Progress, under_way
-from fastprune.tasks import FileSizes, open_folder
+from fastprune.tasks import FileSizes, opened_folder
 from fastprune.tuning.figures import (
     CONCURRENCY_SETTINGS,
     FILE_BYTES,
@@ -123,10 +123,11 @@ class DeleteMeter:
         token = secrets.token_bytes(16)
         digests: list[bytes] = []
         total = min(wanted, room)
-        self._progress.start("creating", total, "files")
         started = self._clock()
-        folder = open_folder(os.path.join(self._scratch, ociregistry.blob_folder))
-        try:
+        with (
+            under_way(self._progress, "creating", total, "files"),
+            opened_folder(os.path.join(self._scratch, ociregistry.blob_folder)) as folder,
+        ):
             while len(digests) < total:
                 needed = self._clock() - started + len(digests) * _USUAL_SECONDS
                 if needed > seconds and len(digests) >= least:
@@ -135,15 +136,16 @@ class DeleteMeter:
                 step = min(_CREATE_STEP, total - len(digests))
                 for number in range(len(digests), len(digests) + step):
                     digest = hashlib.sha256(token + number.to_bytes(8)).digest()
-                    create_file(digest.hex(), folder)
+                    self._create_file(digest.hex(), folder)
                     digests.append(digest)
                 self._progress.advance(step, step * FILE_BYTES)
+        return digests
+
+    def _create_file(self, name: str, folder: int) -> None:
+        try:
+            create_file(name, folder)
         except OSError as error:
             raise not_made(self._scratch, error) from error
-        finally:
-            os.close(folder)
-            self._progress.stop()
-        return digests
 
     def _check(self) -> None:
         if reason := self._stopped():

@@ -6,6 +6,7 @@ clock either: what was timed is passed in.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -210,10 +211,8 @@ def median(values: Sequence[float]) -> float:
     Args:
         values: At least one.
     """
-    ordered, middle = sorted(values), len(values) // 2
-    low = ordered[middle] if len(values) % 2 else ordered[middle - 1]
     # A coarse clock may not have moved at all.
-    return max((low + ordered[middle]) / 2, 1e-9)
+    return max(statistics.median(values), 1e-9)
 
 
 def best_rate(measurements: Sequence[Measurement]) -> float:

@@ -12,11 +12,12 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 from fastprune.deleter import Batch, Unlinker
 from fastprune.errors import FastpruneError
 from fastprune.layouts import ociregistry
-from fastprune.tasks import file_names, list_folder, open_folder
+from fastprune.tasks import file_names, list_folder, opened_folder
 from fastprune.tuning.figures import FILE_BYTES
 
 SCRATCH_PREFIX = ".fastprune-tune-"
@@ -90,19 +91,18 @@ def _clear(path: str) -> None:
     """Removes the folder and all files that are left in it."""
     blobs = os.path.join(path, ociregistry.blob_folder)
     try:
-        descriptor = open_folder(blobs)
-        try:
-            with ThreadPoolExecutor(_CLEARING_THREADS) as threads:
-                for part in list_folder(blobs):
-                    names = file_names(part.digests)
-                    batches = [
-                        Batch(some, [0] * len(some), None)
-                        for first in range(0, len(names), Unlinker.batch_size)
-                        if (some := names[first : first + Unlinker.batch_size])
-                    ]
-                    list(threads.map(lambda batch: Unlinker().remove(descriptor, batch), batches))
-        finally:
-            os.close(descriptor)
+        with (
+            opened_folder(blobs) as folder,
+            ThreadPoolExecutor(_CLEARING_THREADS) as threads,
+        ):
+            for part in list_folder(blobs):
+                names = file_names(part.digests)
+                batches = [
+                    Batch(some, [0] * len(some), None)
+                    for first in range(0, len(names), Unlinker.batch_size)
+                    if (some := names[first : first + Unlinker.batch_size])
+                ]
+                list(threads.map(partial(Unlinker().remove, folder), batches))
         os.rmdir(blobs)
         os.rmdir(path)
     except OSError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fastprune.executors import Executor
 from fastprune.policy import Policy
 from fastprune.progress import Progress
-from fastprune.scanner import ScanOptions, blob_file_sizes, scan_cache
+from fastprune.scanner import ScanOptions, blob_file_sizes, scan_and_keep_executor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,16 +97,12 @@ def survey_cache(
         NoCacheError: There is no cache at this path.
         WorkerError: A worker died.
     """
-    opened: list[Executor] = []
-
-    def open_once(manifests: int) -> Executor:
-        opened.append(open_executor(manifests))
-        return opened[0]
-
     options = replace(options, edges=True, pattern_sets=policy.pattern_sets)
-    index = scan_cache(root, open_once, options, progress=progress, checkpoint=checkpoint)
+    index, executor = scan_and_keep_executor(
+        root, open_executor, options, progress=progress, checkpoint=checkpoint
+    )
     # A descriptor says what a blob should have; a pull that was cut off has less.
-    sizes = blob_file_sizes(root, index.present_digests, opened[0], progress)
+    sizes = blob_file_sizes(root, index.present_digests, executor, progress)
     return survey_of(index, policy, sizes)
 
 

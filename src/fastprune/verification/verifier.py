@@ -20,7 +20,7 @@ from fastprune.executors import Executor
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
 from fastprune.progress import NoProgress, Progress, under_way
-from fastprune.scanner import ScanOptions, blob_file_sizes, reading, scan_cache
+from fastprune.scanner import ScanOptions, blob_file_sizes, reading, scan_and_keep_executor
 from fastprune.shards import Fault
 from fastprune.tasks import ReadTask, StatTask, read_chunk
 from fastprune.verification.contents import (
@@ -85,17 +85,13 @@ def verify_cache(
         CacheReadError: A folder can't be listed, or a file not be asked about.
         WorkerError: A worker died.
     """
-    opened: list[Executor] = []
-
-    def open_once(manifests: int) -> Executor:
-        opened.append(open_executor(manifests))
-        return opened[0]
-
     started = time.monotonic()
     scan_options = replace(options.scan, edges=True, check_names=True)
-    index = scan_cache(root, open_once, scan_options, progress=progress, checkpoint=checkpoint)
+    index, executor = scan_and_keep_executor(
+        root, open_executor, scan_options, progress=progress, checkpoint=checkpoint
+    )
     scanned = time.monotonic()
-    run = _Run(index, opened[0], options, progress or NoProgress(), checkpoint)
+    run = _Run(index, executor, options, progress or NoProgress(), checkpoint)
     with reading(root):
         evidence, content = run.gather()
     from fastprune.verification.findings import find
