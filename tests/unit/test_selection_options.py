@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fastprune import Policy, UsageError
 from fastprune.cli.config import PruneSettings, overridden
 from fastprune.cli.options import GlobalOptions, SelectionOptions, merged
-from fastprune.cli.session import parse_number_or_auto
+from fastprune.cli.values import parse_number_or_auto
 from fastprune.criteria import to_policy
 
 NOW = datetime(2024, 7, 1, 12, 0, 0, 999_999, tzinfo=UTC)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from fastprune.cli.carrying import carry_out, check_form, seconds_of
-from fastprune.cli.config import prune_settings
-from fastprune.cli.metering import Note, failures_metered, metered
+from fastprune.cli.carrying import carry_out, run_metered
+from fastprune.cli.metering import Note
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.prune_options import DeleteLimitOptions, PruneOptions
-from fastprune.cli.refusing import delete_limits_of
-from fastprune.cli.session import open_session
+from fastprune.cli.session import Session
+from fastprune.cli.values import check_form, delete_limits_of, seconds_of
 from fastprune.executors import Executor
 from fastprune.pipeline import PlanOptions, TimedPlan, work_out_again
 from fastprune.scanner import ScanOptions, check_root
@@ -33,14 +32,8 @@ def apply(
     Raises:
         FastpruneError: It can't be done; nothing was deleted.
     """
-    asked = bool(pruning.dry_run)
-    with failures_metered(pruning.metrics_file, "apply", options, dry_run=asked):
-        session = open_session(options)
-        settings = prune_settings(session.config)
-    dry_run = bool(settings.dry_run if pruning.dry_run is None else pruning.dry_run)
-    pruning = dataclasses.replace(pruning, dry_run=dry_run)
 
-    def work(note: Note) -> int:
+    def work(session: Session, pruning: PruneOptions, note: Note) -> int:
         check_form(pruning.form)
         spared = seconds_of(grace, "--grace")
         delete_limits = delete_limits_of(limits)
@@ -62,7 +55,7 @@ def apply(
 
         return carry_out(session, "apply", pruning, delete_limits, plan, note=note)
 
-    return metered(pruning.metrics_file, "apply", session.image_path, work, dry_run=dry_run)
+    return run_metered("apply", options, pruning, work)
 
 
 def _load(file: str) -> SavedPlan:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fastprune.cli.carrying import seconds_of
 from fastprune.cli.config import PruneSettings, overridden, prune_settings
 from fastprune.cli.options import SelectionOptions
 from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions
-from fastprune.cli.refusing import delete_limits_of
 from fastprune.cli.session import Session
+from fastprune.cli.values import delete_limits_of, seconds_of
 from fastprune.criteria import to_policy
 from fastprune.delete_limits import DeleteLimits
 from fastprune.errors import UsageError

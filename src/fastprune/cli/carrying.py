@@ -8,19 +8,19 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+from fastprune.cli.config import prune_settings
 from fastprune.cli.messages import facts, log, notice, say_error
-from fastprune.cli.metering import Note
+from fastprune.cli.metering import Note, failures_metered, metered
+from fastprune.cli.options import GlobalOptions
 from fastprune.cli.picturing import checked_html, write_plan_page
 from fastprune.cli.prune_options import PruneOptions
 from fastprune.cli.running import run_until_signal
-from fastprune.cli.session import (
-    Session,
-    write,
-    write_json,
-)
+from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.terminal import confirmed
+from fastprune.cli.values import check_form, seconds_of
 from fastprune.cli.warnings import warn_of_servers
 from fastprune.delete_limits import DeleteLimits
 from fastprune.errors import DeleteLimitError, UsageError
@@ -28,7 +28,7 @@ from fastprune.executors import Executor
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
 from fastprune.metrics import NOTHING_DONE, plan_values, report_values
 from fastprune.pipeline import TimedPlan, refuse_servers
-from fastprune.quantities import format_bytes, format_count, parse_duration
+from fastprune.quantities import format_bytes, format_count
 from fastprune.runs import RUN_ID_RANDOM_BYTES, make_run_id
 from fastprune.scanner import check_root
 from fastprune.style import Paint
@@ -41,6 +41,39 @@ _MOST_NAMED = 20
 
 WorkOut = Callable[[Executor, float | None], TimedPlan]
 """Gets a plan, with an executor and a deadline by `time.monotonic`."""
+
+
+def run_metered(
+    command: str,
+    options: GlobalOptions,
+    pruning: PruneOptions,
+    work: Callable[[Session, PruneOptions, Note], int],
+) -> int:
+    """Opens the session of a command that carries a plan out, does its work, and writes metrics.
+
+    Args:
+        command: The name of the command.
+        options: The global options.
+        pruning: How to carry the plan out. Where it does not say whether this is a dry run,
+            the server's configuration file does.
+        work: Does it, with options that say so, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    asked = bool(pruning.dry_run)
+    with failures_metered(pruning.metrics_file, command, options, dry_run=asked):
+        session = open_session(options)
+        settings = prune_settings(session.config)
+    dry_run = bool(settings.dry_run if pruning.dry_run is None else pruning.dry_run)
+    pruning = dataclasses.replace(pruning, dry_run=dry_run)
+    return metered(
+        pruning.metrics_file,
+        command,
+        session.image_path,
+        partial(work, session, pruning),
+        dry_run=dry_run,
+    )
 
 
 def carry_out(
@@ -194,25 +227,6 @@ def with_estimate(
             most_seconds=most_seconds,
         ),
     )
-
-
-def check_form(form: str) -> None:
-    """Checks the value of --format.
-
-    Raises:
-        UsageError: It is neither text nor json.
-    """
-    if form not in ("text", "json"):
-        raise UsageError(f"--format: {form!r} is neither text nor json")
-
-
-def seconds_of(text: str | None, option: str) -> float | None:
-    """The seconds of an option's duration; None if it was not given.
-
-    Raises:
-        UsageError: It is no duration.
-    """
-    return parse_duration(text, option) if text is not None else None
 
 
 def _confirmed(plan: PrunePlan, pruning: PruneOptions) -> bool:

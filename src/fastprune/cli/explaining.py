@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fastprune.cli.asking import asks, request_of
-from fastprune.cli.carrying import check_form
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.prune_options import PlanningOptions
 from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.terminal import terminal_width
+from fastprune.cli.values import check_form
 from fastprune.cli.warnings import warn_about, warn_of_servers
 from fastprune.criteria import parse_zone
 from fastprune.errors import FastpruneError, ManifestError, UsageError

@@ -7,13 +7,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from fastprune.cli.asking import request_of
-from fastprune.cli.carrying import check_form, print_report, with_estimate
+from fastprune.cli.carrying import print_report, with_estimate
 from fastprune.cli.messages import say_error
 from fastprune.cli.metering import Note
 from fastprune.cli.options import SelectionOptions
 from fastprune.cli.picturing import checked_html, write_plan_page
 from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions
 from fastprune.cli.session import Session, write
+from fastprune.cli.values import check_form
 from fastprune.cli.warnings import warn_about, warn_of_servers, warn_of_shortfall
 from fastprune.errors import DeleteLimitError, Exceeded
 from fastprune.metrics import plan_values

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from fastprune.cli.asking import request_of
-from fastprune.cli.carrying import carry_out, check_form
-from fastprune.cli.config import prune_settings
-from fastprune.cli.metering import Note, failures_metered, metered
+from fastprune.cli.carrying import carry_out, run_metered
+from fastprune.cli.metering import Note
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions, PruneOptions
-from fastprune.cli.session import open_session
+from fastprune.cli.session import Session
+from fastprune.cli.values import check_form
 from fastprune.executors import Executor
 from fastprune.pipeline import TimedPlan, work_out
 
@@ -27,14 +27,8 @@ def prune(
     Raises:
         FastpruneError: It can't be done; nothing was deleted.
     """
-    asked = bool(pruning.dry_run)
-    with failures_metered(pruning.metrics_file, "prune", options, dry_run=asked):
-        session = open_session(options)
-        settings = prune_settings(session.config)
-    dry_run = bool(settings.dry_run if pruning.dry_run is None else pruning.dry_run)
-    pruning = dataclasses.replace(pruning, dry_run=dry_run)
 
-    def work(note: Note) -> int:
+    def work(session: Session, pruning: PruneOptions, note: Note) -> int:
         request = request_of(session, selection, planning, limits)
         check_form(pruning.form)
 
@@ -57,4 +51,4 @@ def prune(
             zone=request.zone,
         )
 
-    return metered(pruning.metrics_file, "prune", session.image_path, work, dry_run=dry_run)
+    return run_metered("prune", options, pruning, work)

@@ -1,4 +1,4 @@
-"""What is refused: the delete limits of a command, and the JSON document of an error.
+"""How a command refuses: what is said, and the JSON document of an error.
 
 The document is described in docs/schemas/refusal.schema.json.
 """
@@ -9,11 +9,8 @@ from typing import Any
 
 from fastprune.cli.messages import say_error
 from fastprune.cli.options import GlobalOptions
-from fastprune.cli.prune_options import DeleteLimitOptions
 from fastprune.cli.session import give_up_stdout, image_path_of, write_json
-from fastprune.delete_limits import DeleteLimits
 from fastprune.errors import DeleteLimitError, FastpruneError, UnreadableManifestsError
-from fastprune.quantities import parse_size
 
 JSON_VERSION = 1
 
@@ -28,23 +25,6 @@ def wants_json(*options: Any, **own: Any) -> bool:
     forms = [getattr(group, "form", None) for group in options]
     # A plan that goes to stdout is the only thing that goes there.
     return "json" in (*forms, own.get("form")) and own.get("output") != "-"
-
-
-def delete_limits_of(options: DeleteLimitOptions) -> DeleteLimits:
-    """What may go at most, as the options say.
-
-    Raises:
-        UsageError: A value can't be used.
-    """
-    size = options.max_delete_size
-    limits = DeleteLimits(
-        count=options.max_delete_count,
-        size=None if size is None else parse_size(size, "--max-delete-size"),
-        percent=options.max_delete_percent,
-        allow_remove_all=options.allow_remove_all,
-    )
-    limits.check()
-    return limits
 
 
 def say_refusal(error: FastpruneError, options: GlobalOptions, *, command: str | None) -> int:

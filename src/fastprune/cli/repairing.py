@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fastprune.cli.carrying import seconds_of
 from fastprune.cli.messages import log, notice
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import Session
 from fastprune.cli.terminal import confirmed
+from fastprune.cli.values import seconds_of
 from fastprune.cli.verify_command import RepairOptions
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
 from fastprune.pipeline import refuse_servers

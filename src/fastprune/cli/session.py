@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from fastprune.cli.options import (
 from fastprune.cli.running import end_if_told
 from fastprune.cli.saved import load_defaults
 from fastprune.cli.terminal import paint_for, wants_color
+from fastprune.cli.values import parse_number_or_auto
 from fastprune.errors import FastpruneError, UsageError
 from fastprune.executors import Executor
 from fastprune.executors.inline import InlineExecutor
@@ -32,7 +32,6 @@ from fastprune.style import Paint
 
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM_BYTES = 1 << 18
-_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +142,6 @@ def image_path_of(options: GlobalOptions) -> str | None:
 def _path_of(options: GlobalOptions, config: ServerConfig) -> str:
     given = options.image_path or os.environ.get(IMAGE_PATH_VARIABLE) or config.image_path
     return given or DEFAULT_IMAGE_PATH
-
-
-def parse_number_or_auto(text: str | None, option: str) -> int | None:
-    """Parses `N|auto`; None for auto.
-
-    Raises:
-        UsageError: It is neither auto nor a number from 1 to 1024.
-    """
-    if text is None or text == "auto":
-        return None
-    if re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= _MOST_THREADS:
-        return int(text)
-    raise UsageError(f"{option}: neither 'auto' nor a number from 1 to 1024: {text!r}")
 
 
 def write(lines: Iterable[str]) -> None:

@@ -14,10 +14,10 @@ from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.terminal import confirmed
 from fastprune.cli.trash_command import ChangeOptions, EmptyOptions, ListOptions, RestoreOptions
-from fastprune.errors import UsageError
+from fastprune.cli.values import check_form, seconds_of
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
 from fastprune.pipeline import refuse_servers
-from fastprune.quantities import format_bytes, format_count, parse_duration
+from fastprune.quantities import format_bytes, format_count
 from fastprune.runs import find_run, run_time
 from fastprune.scanner import check_root
 from fastprune.trash.tree import TrashListing, list_trash
@@ -70,7 +70,7 @@ def restore_trash(
         refuse_servers(root)
     from fastprune.guard import cache_lock
 
-    with cache_lock(root, _seconds(changing.lock_wait, "--lock-wait")):
+    with cache_lock(root, seconds_of(changing.lock_wait, "--lock-wait") or 0):
         contents = _choose(session, [restoring.run])
         from fastprune.trash.changing import restore
 
@@ -92,9 +92,8 @@ def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: Change
     session = _open(options, changing.form)
     root = session.image_path
     limits = _limits(session, changing)
-    age = None
-    if emptying.older_than is not None:
-        age = timedelta(seconds=_seconds(emptying.older_than, "--older-than"))
+    seconds = seconds_of(emptying.older_than, "--older-than")
+    age = None if seconds is None else timedelta(seconds=seconds)
     now = datetime.now(UTC)
     if changing.dry_run:
         began = time.monotonic()
@@ -105,7 +104,7 @@ def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: Change
         return _finish(report, changing, None)
     from fastprune.guard import cache_lock
 
-    with cache_lock(root, _seconds(changing.lock_wait, "--lock-wait")):
+    with cache_lock(root, seconds_of(changing.lock_wait, "--lock-wait") or 0):
         contents = _choose(session, emptying.runs, now=now, age=age)
         if contents and not emptying.yes and not _confirmed(root, contents):
             notice("nothing was deleted")
@@ -122,8 +121,7 @@ def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: Change
 
 
 def _open(options: GlobalOptions, form: str) -> Session:
-    if form not in ("text", "json"):
-        raise UsageError(f"--format: {form!r} is neither text nor json")
+    check_form(form)
     session = open_session(options)
     check_root(session.image_path)
     return session
@@ -131,10 +129,6 @@ def _open(options: GlobalOptions, form: str) -> Session:
 
 def _limits(session: Session, changing: ChangeOptions) -> Limits:
     return Limits(session.concurrency(changing.concurrency) or DEFAULT_CONCURRENCY)
-
-
-def _seconds(text: str | None, option: str) -> float:
-    return parse_duration(text, option) if text is not None else 0
 
 
 def _choose(

@@ -16,12 +16,12 @@ from fastprune.cli.saved import SavedDefaults, save_defaults
 from fastprune.cli.session import (
     Session,
     open_session,
-    parse_number_or_auto,
     write,
     write_json,
 )
 from fastprune.cli.terminal import terminal_width
 from fastprune.cli.tune_command import TuneOptions
+from fastprune.cli.values import check_form, parse_number_or_auto
 from fastprune.errors import FastpruneError, UsageError
 from fastprune.executors.processes import available_jobs
 from fastprune.scanner import check_root
@@ -35,8 +35,7 @@ def tune(options: GlobalOptions, tuning: TuneOptions) -> int:
     Raises:
         FastpruneError: It can't be done; nothing was left behind.
     """
-    if tuning.form not in ("text", "json"):
-        raise UsageError(f"--format: {tuning.form!r} is neither text nor json")
+    check_form(tuning.form)
     if math.isnan(tuning.seconds):
         # It is in any range, as it is never outside of it.
         raise UsageError(f"--seconds {tuning.seconds}: not a number")

@@ -7,11 +7,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from fastprune.cli.carrying import check_form
 from fastprune.cli.messages import log
 from fastprune.cli.metering import Note, failures_metered, metered
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.session import Session, open_session, write, write_json
+from fastprune.cli.values import check_form
 from fastprune.cli.verify_command import CheckOptions, RepairOptions, ReportOptions
 from fastprune.cli.warnings import warn_of_servers
 from fastprune.errors import UsageError
