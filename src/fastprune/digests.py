@@ -9,6 +9,8 @@ and is decided by all 32.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -141,7 +143,7 @@ class DigestSorter:
         order = np.argsort(heads, kind="stable")
         digests, heads = digests[order], heads[order]
         bounds = np.searchsorted(heads, np.arange(_BUCKETS + 1)).tolist()
-        for bucket, first, last in zip(self._buckets, bounds, bounds[1:], strict=False):
+        for bucket, (first, last) in zip(self._buckets, pairwise(bounds), strict=True):
             bucket.extend(digests[first:last].tobytes())
 
     def table(self) -> DigestTable:

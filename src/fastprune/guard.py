@@ -14,6 +14,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from fastprune.index import CacheIndex, Rows
 from fastprune.layouts import ociregistry
 from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.refcounts import Mask
-from fastprune.tasks import file_names, list_folder, open_folder
+from fastprune.tasks import file_names, list_folder, opened_folder
 
 _POLL_SECONDS = 0.2
 # To ask about a file costs as much as to list so many.
@@ -213,20 +214,18 @@ def young_blobs(
         The ids of the young ones. A time in the future is young, too.
     """
     youngest = time.time() - seconds
-    names = file_names(index.blob_digests[blobs].tobytes())
     young = np.zeros(len(blobs), dtype=bool)
-    folder = open_folder(os.path.join(index.root, ociregistry.blob_folder))
-    try:
-        with under_way(WhenSlow(progress), "checking ages", len(names), "blobs") as slow:
-            for position, name in enumerate(names):
-                slow.advance(1)
-                try:
-                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                young[position] = status.st_mtime > youngest
-    finally:
-        os.close(folder)
+    with (
+        opened_folder(os.path.join(index.root, ociregistry.blob_folder)) as folder,
+        under_way(WhenSlow(progress), "checking ages", len(blobs), "blobs") as slow,
+    ):
+        for position, name in enumerate(index.blob_names(blobs)):
+            slow.advance(1)
+            try:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            young[position] = status.st_mtime > youngest
     return blobs[young]
 
 
@@ -243,17 +242,14 @@ def replaced_blobs(index: CacheIndex, blobs: Rows) -> Mask:
     Returns:
         bool (n,): True where there is a link, a FIFO or the like. What is gone is not.
     """
-    names = file_names(index.blob_digests[blobs].tobytes())
-    folder = open_folder(os.path.join(index.root, ociregistry.blob_folder))
-    try:
-        if len(names) * _ENTRIES_PER_STAT < index.blobs_present:
-            odd = {name for name in names if _is_odd(name, folder)}
+    with opened_folder(os.path.join(index.root, ociregistry.blob_folder)) as folder:
+        if len(blobs) * _ENTRIES_PER_STAT < index.blobs_present:
+            odd = {name for name in index.blob_names(blobs) if _is_odd(name, folder)}
         else:
             with os.scandir(folder) as entries:
                 odd = {entry.name for entry in entries if not entry.is_file(follow_symlinks=False)}
-    finally:
-        os.close(folder)
-    return np.fromiter((name in odd for name in names), dtype=np.bool_, count=len(names))
+    is_odd = (name in odd for name in index.blob_names(blobs))
+    return np.fromiter(is_odd, dtype=np.bool_, count=len(blobs))
 
 
 def _is_odd(name: str, folder: int) -> bool:
@@ -297,8 +293,9 @@ def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
     """
     known_faults = {path for path, _ in index.faults}
     found = []
-    borders = zip(index.folder_starts, index.folder_starts[1:], strict=False)
-    for folder, (first, last) in zip(ociregistry.manifest_folders, borders, strict=True):
+    for folder, (first, last) in zip(
+        ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
+    ):
         stay = ~removed[first:last]
         table = DigestTable(index.digests[first:last][stay])
         path = os.path.join(index.root, folder)

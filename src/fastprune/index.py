@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -223,7 +223,7 @@ class IndexBuilder:
         starts = list(accumulate((len(raw) // DIGEST_BYTES for raw in names), initial=0))
         self._starts = starts
         self._digests = np.empty((starts[-1], DIGEST_BYTES), dtype=np.uint8)
-        for raw, first, last in zip(names, starts, starts[1:], strict=False):
+        for raw, (first, last) in zip(names, pairwise(starts), strict=True):
             listed = as_digests(raw)
             order = sort_order(listed)
             positions = np.empty(len(order), dtype=np.int32)

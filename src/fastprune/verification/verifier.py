@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fastprune.executors import Executor
@@ -190,8 +191,9 @@ class _Run:
         mended: list[int] = []
         unreadable: list[UnreadableManifest] = []
         claimed = bytearray()
-        borders = zip(index.folder_starts, index.folder_starts[1:], strict=False)
-        for folder, (first, last) in zip(ociregistry.manifest_folders, borders, strict=True):
+        for folder, (first, last) in zip(
+            ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
+        ):
             # Marks first: what changes from here on is left alone by a repair.
             here = slice(*np.searchsorted(rows, (first, last)).tolist())
             marks[here] = self._marks(folder, index.digests[rows[here]])
