@@ -38,12 +38,15 @@ from measure import (
     table,
     tool_version,
 )
+from original import NAME as ORIGINAL
+from original import Original, check_dry_run, check_listing
 
 TIMED_PATTERNS = ("small", "registry")
+COMPARED_PATTERN = TIMED_PATTERNS[0]
 CHECKED_PATTERNS = (*TIMED_PATTERNS, "tag", "latest")
 RIPGREP = "ripgrep"
 FLOOR = "read and parse only"
-ORIGINAL = "ociregistry"
+ORIGINAL_LIMIT = 200_000
 UNITS = {"k": 1_000, "m": 1_000_000}
 
 
@@ -66,20 +69,38 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The programs to measure."""
+    """The programs to measure.
+
+    Attributes:
+        fastprune: How to start it.
+        ripgrep: Its path, if it is there.
+        original: The path of ociregistry, if it is there.
+        original_limit: It runs on caches of at most so many manifests.
+    """
 
     fastprune: tuple[str, ...]
     ripgrep: str | None
-    original: str | None
+    original: str | None = None
+    original_limit: int = ORIGINAL_LIMIT
 
     def prune(self, cache: Cache, pattern: str, *options: str) -> tuple[str, ...]:
         """A dry run of fastprune."""
-        selection = ("--pattern", cache.pattern(pattern), "--dry-run", "--summary")
-        return (*self.fastprune, "--image-path", str(cache.root), "prune", *selection, *options)
+        return (*self.items(cache, pattern), "--summary", *options)
+
+    def items(self, cache: Cache, pattern: str) -> tuple[str, ...]:
+        """A dry run of fastprune that names all that would go."""
+        selection = ("--pattern", cache.pattern(pattern), "--dry-run")
+        return (*self.fastprune, "--image-path", str(cache.root), "prune", *selection)
 
     def listing(self, cache: Cache) -> tuple[str, ...]:
         """A list of all manifests by fastprune."""
         return (*self.fastprune, "--image-path", str(cache.root), "list", "--format", "text")
+
+    def original_on(self, cache: Cache) -> Original | None:
+        """The original, unless there is none or the cache is too large for it."""
+        if self.original is None or cache.manifests > self.original_limit:
+            return None
+        return Original(self.original, cache.root)
 
 
 def open_cache(root: Path) -> Cache:
@@ -119,12 +140,18 @@ def check_answers(cache: Cache, tools: Tools) -> None:
                 raise MeasureError(
                     f"{cache.root}: pattern {name} removes {totals[key]} {key}, not {expected[key]}"
                 )
-    lines = read_output(Command("list", tools.listing(cache))).count(b"\n")
+    listed = read_output(Command("list", tools.listing(cache)))
+    lines = listed.count(b"\n")
     if lines != cache.manifests:
         raise MeasureError(f"{cache.root}: {lines} lines listed, not {cache.manifests}")
+    if original := tools.original_on(cache):
+        check_listing(listed, read_output(original.listing()))
+        ours = read_output(Command("prune", tools.items(cache, COMPARED_PATTERN)))
+        pattern = cache.pattern(COMPARED_PATTERN)
+        check_dry_run(ours, read_output(original.prune("prune", pattern)))
 
 
-def cache_commands(cache: Cache, tools: Tools, original_limit: int) -> list[Command]:
+def cache_commands(cache: Cache, tools: Tools) -> list[Command]:
     """What is measured on one cache."""
     commands = []
     if tools.ripgrep:
@@ -136,11 +163,10 @@ def cache_commands(cache: Cache, tools: Tools, original_limit: int) -> list[Comm
     commands.append(Command(FLOOR, (sys.executable, str(floor), str(cache.root))))
     commands += [Command(f"prune, {name}", tools.prune(cache, name)) for name in TIMED_PATTERNS]
     commands.append(Command("list", tools.listing(cache)))
-    if tools.original and cache.manifests <= original_limit:
-        start = (tools.original, "--image-path", str(cache.root))
-        pattern = ("--pattern", cache.pattern("small"), "--dry-run")
-        commands.append(Command(f"{ORIGINAL} prune", (*start, "prune", *pattern)))
-        commands.append(Command(f"{ORIGINAL} list", (*start, "list")))
+    if original := tools.original_on(cache):
+        pattern = cache.pattern(COMPARED_PATTERN)
+        commands.append(original.prune(f"prune, {COMPARED_PATTERN}", pattern))
+        commands.append(original.listing())
     return commands
 
 
@@ -160,7 +186,7 @@ def measure_cache(
         if RIPGREP in by_name:
             result["ratio_to_ripgrep"] = series.ratio_to(by_name[RIPGREP])
         result["ratio_to_floor"] = series.ratio_to(by_name[FLOOR])
-        original = by_name.get(f"{ORIGINAL} {name.partition(',')[0]}")
+        original = by_name.get(f"{ORIGINAL} {name}")
         if original:
             result["original_ratio"] = original.ratio_to(series)
         results[name] = result
@@ -234,7 +260,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rg", default=find_tool("rg"), metavar="PATH")
     parser.add_argument("--ociregistry", metavar="PATH", help="the original, to compare with")
     parser.add_argument(
-        "--ociregistry-limit", type=int, default=200_000, metavar="N", help="only up to N manifests"
+        "--ociregistry-limit",
+        type=int,
+        default=ORIGINAL_LIMIT,
+        metavar="N",
+        help="only up to N manifests",
     )
     parser.add_argument("--fastprune", metavar="PATH")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save the results")
@@ -245,7 +275,12 @@ def run_benchmark(arguments: argparse.Namespace) -> None:
     """Prepares the caches, checks the answers, measures and reports."""
     if arguments.cold and not can_drop_caches():
         raise MeasureError("--cold needs permission to write /proc/sys/vm/drop_caches")
-    tools = Tools(fastprune_argv(arguments.fastprune), arguments.rg, arguments.ociregistry)
+    tools = Tools(
+        fastprune_argv(arguments.fastprune),
+        arguments.rg,
+        arguments.ociregistry,
+        arguments.ociregistry_limit,
+    )
     sizes = arguments.sizes or ("" if arguments.cache else "10k")
     caches = [open_cache(root) for root in arguments.cache]
     wanted = filter(None, sizes.split(","))
@@ -256,11 +291,14 @@ def run_benchmark(arguments: argparse.Namespace) -> None:
     if tools.ripgrep:
         results["ripgrep"] = tool_version(tools.ripgrep)
         print(f"{results['ripgrep']}: rg -c --no-messages --hidden --no-ignore calico img lts")
+    if tools.original:
+        results[ORIGINAL] = tool_version(tools.original, "version")
+        print(f"{results[ORIGINAL]}: prune --pattern … --dry-run, list")
     state = "cold" if arguments.cold else "warm"
     print(f"medians of {arguments.runs} runs, {state}\n")
     for cache in caches:
         check_answers(cache, tools)
-        commands = cache_commands(cache, tools, arguments.ociregistry_limit)
+        commands = cache_commands(cache, tools)
         measured = measure_cache(cache, commands, arguments.runs, cold=arguments.cold)
         results["caches"][str(cache.root)] = {"content": cache.description, "commands": measured}
         print(show_cache(cache, measured), flush=True)

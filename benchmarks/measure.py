@@ -245,9 +245,9 @@ def describe_file_system(folder: Path) -> str:
     return "unknown"
 
 
-def tool_version(program: str) -> str:
+def tool_version(program: str, argument: str = "--version") -> str:
     """The first line of `program --version`."""
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, argument], capture_output=True, text=True, check=False)
     return (done.stdout or done.stderr).partition("\n")[0].strip()
 
 

@@ -1,10 +1,10 @@
 """Measures everything that the documentation shows, and saves it.
 
-Usage: ``sudo python benchmarks/run_all.py --work DIR [--results benchmarks/results]``
+Usage: ``sudo python benchmarks/run_all.py --work DIR [--results DIR] [--ociregistry PATH]``
 
 It takes an hour or so and 30 GB, most of it for the caches of one and two million manifests, which
 are kept for the next time. Without the right to empty the kernel's caches the cold runs are left
-out.
+out, and without the original what is compared with it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,19 @@ from measure import can_drop_caches
 HERE = Path(__file__).resolve().parent
 
 
-def runs(work: Path, results: Path) -> list[tuple[str, ...]]:
-    """The benchmarks with their options; each writes one file of results."""
+def runs(work: Path, results: Path, original: str | None) -> list[tuple[str, ...]]:
+    """The benchmarks with their options; each writes one file of results.
+
+    Args:
+        work: Where the caches are.
+        results: Where the files go.
+        original: The program ociregistry, to compare with.
+    """
     plan = ("bench_plan.py", "--work", str(work))
+    compared = ("--ociregistry", original) if original else ()
+    warm = (*plan, *compared, "--sizes", "10k,100k,1m", "--runs", "5")
     commands = [
-        (*plan, "--sizes", "10k,100k,1m", "--runs", "5", "--json", str(results / "plan-warm.json")),
+        (*warm, "--json", str(results / "plan-warm.json")),
         (
             *("bench_apply.py", "--work", str(work), "--runs", "5"),
             *("--files", "20000", "--large-files", "1000", "--concurrency", "1,2,4,8,16,32"),
@@ -48,8 +56,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, metavar="DIR")
     parser.add_argument("--results", type=Path, default=HERE / "results", metavar="DIR")
+    parser.add_argument("--ociregistry", metavar="PATH", help="the original, to compare with")
     arguments = parser.parse_args()
-    for script, *options in runs(arguments.work, arguments.results):
+    for script, *options in runs(arguments.work, arguments.results, arguments.ociregistry):
         print(f"\n{script} {' '.join(options)}\n", flush=True)
         done = subprocess.run((sys.executable, str(HERE / script), *options), check=False)
         if done.returncode:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 BEGIN, END = "<!-- targets -->\n", "<!-- /targets -->"
-PRUNE = "prune, small"
+PRUNE, LIST = "prune, small", "list"
 DEFAULT_THREADS = "fastprune, 16"
 K100, M1 = 100_000, 1_000_000
 
@@ -59,6 +59,8 @@ def targets(
 ) -> Iterator[Target]:
     """Every target that can be measured on one machine, in the order of the table.
 
+    Those that compare with the original are there if it was measured.
+
     Args:
         warm: Results of `bench_plan.py`.
         cold: The same with `--cold`.
@@ -67,6 +69,9 @@ def targets(
     """
     hundred, million = _commands(warm, K100), _commands(warm, M1)
     times = " times"
+    for command, name, wanted in ((PRUNE, "prune --dry-run", 25), (LIST, "list", 6)):
+        if ratio := hundred[command].get("original_ratio"):
+            yield _floor(f"{name}, 100k warm: faster than the original", wanted, ratio, times)
     ripgrep = "prune --dry-run, {}: time of ripgrep"
     yield _cap(ripgrep.format("100k warm"), 1.6, hundred[PRUNE]["ratio_to_ripgrep"], times)
     yield _cap(ripgrep.format("1M warm"), 1.8, million[PRUNE]["ratio_to_ripgrep"], times)
