@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastprune.digests import Digests
-    from fastprune.index import CacheIndex, IndexBuilder
+    from fastprune.index import CacheIndex
+    from fastprune.index_builder import IndexBuilder
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """Larger manifest files are refused: the most that registries accept is 4 MiB."""
@@ -270,7 +271,7 @@ class _Run:
             )
             # The workers are busy from here on; now is the time for heavy imports.
             first = list(islice(results, 1))
-            from fastprune.index import IndexBuilder
+            from fastprune.index_builder import IndexBuilder
 
             builder = IndexBuilder(
                 self._root,

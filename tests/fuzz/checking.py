@@ -18,7 +18,8 @@ from fastprune import deleter, execution
 from fastprune.deleter import Expected
 from fastprune.digests import DigestTable, as_digests
 from fastprune.errors import CutOffError, ManifestError
-from fastprune.index import CacheIndex, IndexBuilder
+from fastprune.index import CacheIndex
+from fastprune.index_builder import IndexBuilder
 from fastprune.layouts import ManifestRecord, ociregistry
 from fastprune.scanner import MAX_MANIFEST_BYTES
 from fastprune.shards import ABSENT, ShardIndex, UrlForm, check_record

@@ -13,7 +13,8 @@ from tests.support.oracle import Cache, Manifest
 from tests.support.strategies import CacheSketch, ImageSketch, ListSketch
 
 from fastprune.digests import DigestTable, as_digests
-from fastprune.index import CacheIndex, IndexBuilder
+from fastprune.index import CacheIndex
+from fastprune.index_builder import IndexBuilder
 from fastprune.layouts import ManifestRecord
 from fastprune.patterns import UrlMatcher
 from fastprune.shards import ChunkRecords, ShardIndex

@@ -27,7 +27,7 @@ from fastprune.deleter import Unlinker
 from fastprune.digests import DigestTable, as_digests
 from fastprune.errors import FastpruneError
 from fastprune.execution import carry_out
-from fastprune.index import IndexBuilder
+from fastprune.index_builder import IndexBuilder
 from fastprune.layouts import ociregistry
 from fastprune.limits import Limits
 from fastprune.plan import PrunePlan, make_plan

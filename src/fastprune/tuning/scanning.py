@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from fastprune.errors import FastpruneError, NoCacheError
 from fastprune.executors import Executor
-from fastprune.index import IndexBuilder
+from fastprune.index_builder import IndexBuilder
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
 from fastprune.progress import Progress, WhenSlow, under_way
