@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.arrays import begins_run, paired, starts_of, unpaired
 from fastprune.digests import Digests, DigestTable, as_digests, sort_order
 from fastprune.index import UNKNOWN_SIZE, CacheIndex
 from fastprune.model import DIGEST_BYTES
@@ -27,7 +28,6 @@ from fastprune.times import BAD_TIME, parse_times
 _EXPECTED_URL_BYTES = 100
 _EXPECTED_BLOBS = 16
 _PIECE = 1 << 16
-_PARENT_SHIFT = 32
 _BITS_IN_BYTE = 8
 
 
@@ -92,7 +92,6 @@ class IndexBuilder:
         self._missing = bytearray()
         self._missing_at: list[NDArray[np.int64]] = []
         self._missing_sizes: list[NDArray[np.int64]] = []
-        # Parent and child in one number each, which sorts as the pair does.
         self._child_pairs = Pool(np.int64, rows if edges else 0)
         self._odd_times: dict[int, tuple[str, str]] = {}
         self._mismatches: dict[int, str] = {}
@@ -132,7 +131,7 @@ class IndexBuilder:
         columns["digest_urls"][rows] = forms != UrlForm.TAG
         columns["own_digest_urls"][rows] = forms == UrlForm.OWN_DIGEST
         columns["url_lengths"][rows] = lengths
-        columns["url_starts"][rows] = len(self._url_pool) + _starts(lengths)
+        columns["url_starts"][rows] = len(self._url_pool) + starts_of(lengths)
         self._url_pool.append(np.frombuffer(shard.url_bytes, dtype=np.uint8))
         columns["file_sizes"][rows] = np.frombuffer(shard.file_sizes, dtype=np.uint32)
         if not self._edges:
@@ -166,7 +165,7 @@ class IndexBuilder:
         is_image = (np.frombuffer(shard.kinds, dtype=np.uint8) & 1) == 1
         of_image = np.repeat(is_image, counts)
         image_rows, image_counts = rows[is_image], counts[is_image]
-        self._columns["blob_starts"][image_rows] = self._references + _starts(image_counts)
+        self._columns["blob_starts"][image_rows] = self._references + starts_of(image_counts)
         self._columns["blob_counts"][image_rows] = image_counts
         self._references += int(image_counts.sum())
         blobs, sizes = digests[of_image], np.frombuffer(shard.sizes, dtype=np.int64)
@@ -180,8 +179,7 @@ class IndexBuilder:
         for table, first in zip(self._tables, self._starts[:-1], strict=True):
             found = table.find(children)
             cached = found >= 0
-            heads = parents[cached].astype(np.int64)
-            self._child_pairs.append((heads << _PARENT_SHIFT) | (found[cached] + first))
+            self._child_pairs.append(paired(parents[cached], found[cached] + first))
 
     def _resolve(self, blobs: DigestTable, digests: Digests, sizes: NDArray[np.int64]) -> None:
         """Turns references into ids; those of missing blobs are left for the end."""
@@ -283,11 +281,8 @@ class IndexBuilder:
         pairs = self._child_pairs.array()
         pairs.sort()
         # A list may name a child twice, for two platforms; once is enough here.
-        first = np.ones(len(pairs), dtype=bool)
-        first[1:] = pairs[1:] != pairs[:-1]
-        pairs = pairs[first]
-        parents = (pairs >> _PARENT_SHIFT).astype(np.int32)
-        return parents, (pairs & ((1 << _PARENT_SHIFT) - 1)).astype(np.int32)
+        parents, children = unpaired(pairs[begins_run(pairs)])
+        return parents.astype(np.int32), children.astype(np.int32)
 
     def _twins(self) -> NDArray[np.int32]:
         first, second = self._tables
@@ -302,12 +297,6 @@ class IndexBuilder:
 def _bits(pattern_sets: Sequence[object]) -> type[np.uint8 | np.uint32]:
     """The smallest type with a bit for each pattern set."""
     return np.uint8 if len(pattern_sets) <= _BITS_IN_BYTE else np.uint32
-
-
-def _starts(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Where pieces of these lengths begin if they are laid end to end."""
-    ends = np.cumsum(lengths, dtype=np.int64)
-    return ends - lengths
 
 
 def _raise_to(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.arrays import positions_in, starts_of
 from fastprune.index import CacheIndex, Rows
 
 Mask = NDArray[np.bool_]
@@ -42,14 +43,7 @@ def references_of(index: CacheIndex, rows: Rows) -> NDArray[np.uint32]:
         index: The cache.
         rows: Rows of manifests; lists refer to no blobs.
     """
-    counts = index.blob_counts[rows].astype(np.int64)
-    ends = np.cumsum(counts)
-    if not len(ends) or not ends[-1]:
-        return np.empty(0, dtype=np.uint32)
-    # Position p of the answer is the (p - start of its row)-th blob of that row.
-    shift = index.blob_starts[rows].astype(np.int64) - (ends - counts)
-    ids: NDArray[np.uint32] = index.blob_ids[np.arange(ends[-1]) + np.repeat(shift, counts)]
-    return ids
+    return index.blob_ids[positions_in(index.blob_starts[rows], index.blob_counts[rows])]
 
 
 def drop_references(index: CacheIndex, counts: RefCounts, rows: Rows) -> RefCounts:
@@ -85,9 +79,8 @@ def image_bytes(index: CacheIndex, rows: Rows) -> NDArray[np.int64]:
     counts = index.blob_counts[rows]
     some = np.flatnonzero(counts)
     if len(some):
-        starts = np.cumsum(counts[some], dtype=np.int64) - counts[some]
         named = index.known_sizes(references_of(index, rows[some]))
-        sizes[some] = np.add.reduceat(named, starts)
+        sizes[some] = np.add.reduceat(named, starts_of(counts[some]))
     return sizes
 
 
@@ -186,9 +179,8 @@ def needing(index: CacheIndex, wanted: Mask) -> Mask:
     images = np.flatnonzero(index.blob_counts)
     for first in range(0, len(images), _PIECE):
         rows = images[first : first + _PIECE]
-        counts = index.blob_counts[rows].astype(np.int64)
         hits = wanted[references_of(index, rows)]
-        need[rows] = np.logical_or.reduceat(hits, np.cumsum(counts) - counts)
+        need[rows] = np.logical_or.reduceat(hits, starts_of(index.blob_counts[rows]))
     return need
 
 

@@ -11,7 +11,8 @@ from tests.conformance.source import ROOT, dotted, imported, modules
 
 PURE = (
     *("model", "layouts", "layouts.ociregistry", "shards", "digests", "times", "wallclock"),
-    *("index", "refcounts", "policy", "selection", "patterns", "plan", "report", "listing"),
+    *("arrays", "index", "index_builder", "refcounts", "policy", "selection", "patterns"),
+    *("plan", "report", "listing"),
     *("text", "quantities", "errors", "limits", "pools", "runs", "trash.model", "trash.report"),
     *("states", "planfile", "planfile.encoding", "planfile.decoding", "replanning"),
     *("lookup", "explanation", "explanation_report", "references", "delete_limits"),

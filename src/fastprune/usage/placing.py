@@ -13,18 +13,13 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.arrays import paired, unpaired
 from fastprune.index import CacheIndex, Rows
 from fastprune.refcounts import NOBODY, Mask, references_of
 from fastprune.usage.units import Units
 
 Bytes = NDArray[np.int64]
 """Sizes in bytes."""
-
-GROUP_SHIFT = 32
-"""A pair of a group and a row or blob is one number: the group from this bit on."""
-
-LOW = (1 << GROUP_SHIFT) - 1
-"""The other part of such a number."""
 
 _PIECE = 1 << 16
 
@@ -107,8 +102,8 @@ def members(units: Units, groups: int, of_unit: NDArray[np.int64], selected: Mas
     """
     pair_groups = of_unit[units.pair_units]
     pair_groups = np.where(selected[units.pair_rows], pair_groups, groups + Extra.OUTSIDE)
-    pairs = np.unique(pair_groups << GROUP_SHIFT | units.pair_rows)
-    return Members(groups, of_unit, pairs >> GROUP_SHIFT, pairs & LOW)
+    pairs = np.unique(paired(pair_groups, units.pair_rows))
+    return Members(groups, of_unit, *unpaired(pairs))
 
 
 def place(index: CacheIndex, among: Members) -> Places:

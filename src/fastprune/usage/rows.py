@@ -16,11 +16,12 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.arrays import paired, unpaired
 from fastprune.index import CacheIndex, Rows
 from fastprune.refcounts import Mask, references_of
 from fastprune.rules.ages import newest_pulls
 from fastprune.times import NO_TIME, Times
-from fastprune.usage.placing import GROUP_SHIFT, LOW, Bytes, Extra, Members, Places, members, place
+from fastprune.usage.placing import Bytes, Extra, Members, Places, members, place
 from fastprune.usage.repositories import cut_to_segments, number_names, repository_lengths
 from fastprune.usage.units import Units
 
@@ -223,9 +224,8 @@ def _columns(
     pairs: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
     for needed, of in among.references(index):
         among_several = is_shared[needed]
-        pairs.append(np.unique(of[among_several] << GROUP_SHIFT | needed[among_several]))
-    distinct = np.unique(np.concatenate(pairs))
-    sharing, needed = distinct >> GROUP_SHIFT, distinct & LOW
+        pairs.append(np.unique(paired(of[among_several], needed[among_several])))
+    sharing, needed = unpaired(np.unique(np.concatenate(pairs)))
     shared = np.zeros(many, dtype=np.int64)
     np.add.at(shared, sharing, blob_bytes[needed])
     in_several = places.manifests[among.pair_rows] == rows_shared[0]
@@ -325,8 +325,7 @@ def _users(
         rows = pair_rows[begin:end]
         of = np.repeat(pair_units[begin:end], index.blob_counts[rows])
         # An image may name a layer twice, and a list hold two images with the same one.
-        pairs = np.unique(of << GROUP_SHIFT | references_of(index, rows))
-        of, needed = pairs >> GROUP_SHIFT, pairs & LOW
+        of, needed = unpaired(np.unique(paired(of, references_of(index, rows))))
         np.add.at(images, needed, 1)
         np.minimum.at(first, needed, of)
         known = pulls[of] > NO_TIME

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.arrays import begins_run, paired, positions_in, unpaired
 from fastprune.index import CacheIndex, Rows
 from fastprune.refcounts import Mask, owned_edges
 from fastprune.rules.defects import broken, dangling
-
-_HEAD_SHIFT = 32
-_ROW_MASK = (1 << _HEAD_SHIFT) - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,12 +51,10 @@ def find_units(index: CacheIndex) -> Units:
     pairs = _with_children(index, np.flatnonzero(~owned), parents, children)
     # Lists that own each other, which no honest digests can make, are units of their own.
     reached = np.zeros(len(index), dtype=bool)
-    reached[pairs & _ROW_MASK] = True
+    reached[unpaired(pairs)[1]] = True
     stray = np.flatnonzero(~reached)
-    pairs = np.sort(np.concatenate([pairs, stray << _HEAD_SHIFT | stray]))
-    heads, rows = pairs >> _HEAD_SHIFT, pairs & _ROW_MASK
-    first = np.ones(len(pairs), dtype=bool)
-    first[1:] = heads[1:] != heads[:-1]
+    heads, rows = unpaired(np.sort(np.concatenate([pairs, paired(stray, stray)])))
+    first = begins_run(heads)
     unit_heads = heads[first]
     pair_units = np.cumsum(first) - 1
     return Units(
@@ -69,19 +65,16 @@ def find_units(index: CacheIndex) -> Units:
 def _with_children(
     index: CacheIndex, heads: Rows, parents: Rows, children: Rows
 ) -> NDArray[np.int64]:
-    """Pairs of a head and a row below it, in one number each, which sorts as the pair does."""
-    pairs = heads.astype(np.int64) << _HEAD_SHIFT | heads
+    """Pairs of a head and a row below it, as of `paired`."""
+    pairs = paired(heads, heads)
     newest = pairs
     # Lists may hold lists: once per level, and a cycle ends as nothing new is found.
     while len(newest):
-        rows = newest & _ROW_MASK
+        above, rows = unpaired(newest)
         first = np.searchsorted(parents, rows, side="left")
         counts = np.searchsorted(parents, rows, side="right") - first
-        ends = np.cumsum(counts)
-        total = int(ends[-1])
-        places = np.arange(total) + np.repeat(first - (ends - counts), counts)
-        found = np.repeat(newest >> _HEAD_SHIFT, counts) << _HEAD_SHIFT | children[places]
+        found = paired(np.repeat(above, counts), children[positions_in(first, counts)])
         newest = np.setdiff1d(found, pairs)
         pairs = np.concatenate([pairs, newest])
-        newest = newest[index.is_list[newest & _ROW_MASK]]
+        newest = newest[index.is_list[unpaired(newest)[1]]]
     return pairs
