@@ -18,6 +18,7 @@ from fastprune.errors import UsageError
 
 # Characters that stand for themselves, and the dot.
 _PLAIN = frozenset(string.ascii_letters + string.digits + "/:@_-.")
+_MOST_LITERALS = 16
 
 
 def split_patterns(texts: Sequence[str], option: str) -> tuple[str, ...]:
@@ -76,7 +77,11 @@ class UrlMatcher:
 
     def __init__(self, pattern_sets: Sequence[Sequence[str]]) -> None:
         """Compiles at most 32 sets of valid patterns."""
-        self._sets = [_PatternSet(patterns) for patterns in pattern_sets]
+        self._parts = [
+            (1 << number, part)
+            for number, patterns in enumerate(pattern_sets)
+            for part in _compiled(patterns)
+        ]
 
     def match(self, urls: Sequence[bytes]) -> array[int]:
         """Matches URLs in UTF-8.
@@ -86,17 +91,28 @@ class UrlMatcher:
         """
         bits = array("I", bytes(4 * len(urls)))
         together = b"\n".join(urls)
-        for number, patterns in enumerate(self._sets):
-            if patterns.literals and not any(text in together for text in patterns.literals):
+        for bit, part in self._parts:
+            if part.literals and not any(text in together for text in part.literals):
                 continue
             for row, url in enumerate(urls):
-                if patterns.matches(url):
-                    bits[row] |= 1 << number
+                if part.matches(url):
+                    bits[row] |= bit
         return bits
 
 
+def _compiled(patterns: Sequence[str]) -> list[_PatternSet]:
+    """Compiles a set of patterns as a whole, or in parts where RE2 finds it too large."""
+    try:
+        return [_PatternSet(patterns)]
+    except re2.error:
+        half = len(patterns) // 2
+        if not half:
+            raise
+        return _compiled(patterns[:half]) + _compiled(patterns[half:])
+
+
 class _PatternSet:
-    """The patterns of one set, compiled together.
+    """Some patterns, compiled together.
 
     Attributes:
         literals: If not empty, a URL that holds none of these texts can't match.
@@ -104,20 +120,22 @@ class _PatternSet:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         literals = [_longest_literal(pattern) for pattern in patterns]
-        self.literals = tuple(literals) if all(literals) else ()
+        # To look for many texts takes longer than the automaton does.
+        few = len(literals) <= _MOST_LITERALS
+        self.literals = tuple(literals) if few and all(literals) else ()
         self._search = re2.Set.SearchSet(_options())
         for pattern in patterns:
             self._search.Add(pattern)
         # Matches everything. If it is missing in an answer, the automaton of the set ran
         # out of memory, and the patterns are tried one by one, without that limit.
         self._sentinel = self._search.Add("")
-        self._usable = self._search.Compile()
+        self._search.Compile()
         self._patterns = [re2.compile(pattern, _options()) for pattern in patterns]
 
     def matches(self, url: bytes) -> bool:
         if self.literals and not any(text in url for text in self.literals):
             return False
-        found = self._search.Match(url) if self._usable is not False else None
+        found = self._search.Match(url)
         if found and self._sentinel in found:
             return len(found) > 1
         return any(pattern.search(url) for pattern in self._patterns)

@@ -94,3 +94,9 @@ def test_a_set_too_large_for_its_automaton_still_answers() -> None:
     urls = [url, url[:-1], "nothing"]
     match = UrlMatcher([patterns]).match
     assert match([one.encode() for one in urls]).tolist() == one_by_one([patterns], urls)
+
+
+def test_more_patterns_than_one_automaton_can_hold() -> None:
+    patterns = [f"registry-{number}.example/team{number % 17}/app:v1" for number in range(9_000)]
+    urls = [b"x", b"registry-0.example/team0/app:v1", b"registry-8999.example/team6/app:v1.2"]
+    assert UrlMatcher([["zz"], patterns]).match(urls).tolist() == [0, 2, 2]
