@@ -168,10 +168,12 @@ class _Run:
         with self._crew.stopping("the manifests can't be listed once more"):
             changed_at = manifests_changed_at(self._plan.index.root)
             if changed_at != self._looked_at:
-                self._appeared = new_manifests(self._plan.index, self._plan.removed)
+                # Another thread may look as well: what one has seen, the other must not clear.
+                appeared = new_manifests(self._plan.index, self._plan.removed)
+                if appeared:
+                    self._appeared = appeared
+                    self._crew.stop("manifests that appeared during the prune")
                 self._looked_at = changed_at
-        if self._appeared:
-            self._crew.stop("manifests that appeared during the prune")
         return not self._crew.stopped
 
     def _remove_blobs_of(self, descriptor: int, batch: Batch) -> BatchResult | None:

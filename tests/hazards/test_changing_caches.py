@@ -15,6 +15,9 @@ from tests.hazards.steps import carry_out_now, plan_for, scan_now
 from tests.support.cachebuilder import TIME, CacheBuilder, files, snapshot
 from tests.support.oracle import Cache, load
 
+from fastprune.deleter import Unlinker
+from fastprune.execution import _Run
+from fastprune.limits import Limits
 from fastprune.progress import NoProgress
 
 REWRITES_PER_SECOND = 200
@@ -139,6 +142,42 @@ def test_a_manifest_that_appears_after_the_scan_keeps_every_blob(builder: CacheB
     assert report.appeared == (f"img/{new}",)
     assert report.exit_code == 4
     assert files(builder.root) >= blobs | {f"img/{new}"}
+
+
+def test_a_thread_that_looked_too_early_does_not_clear_what_another_has_seen(
+    builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.image("a:1", layers=[builder.blob(10)])
+    begun = _Run(plan_for(builder.root, "a"), Unlinker(), Limits(), NoProgress(), None)
+    listed, seen, answers = threading.Event(), threading.Event(), dict[str, bool]()
+
+    def look() -> None:
+        answers[threading.current_thread().name] = begun._nothing_appeared()
+
+    early, late = (threading.Thread(target=look, name=name) for name in ("early", "late"))
+
+    def listing(*_: object) -> tuple[str, ...]:
+        if threading.current_thread() is late:
+            return ("img/new",)
+        listed.set()
+        seen.wait(10)
+        return ()
+
+    @contextmanager
+    def slowly(_: str) -> Iterator[None]:
+        yield
+        if threading.current_thread() is late:
+            seen.set()
+            early.join(10)
+
+    monkeypatch.setattr("fastprune.execution.new_manifests", listing)
+    monkeypatch.setattr(begun._crew, "stopping", slowly)
+    early.start()
+    assert listed.wait(10)
+    late.start()
+    late.join(10)
+    assert answers["late"] is False
+    assert begun._appeared == ("img/new",)
 
 
 @pytest.mark.parametrize("hazard", ["fifo", "directory", "symlink", "socket"])
