@@ -96,6 +96,9 @@ class DigestTable:
             return np.full(len(wanted), -1, dtype=np.int64)
         words, table = _words(wanted), _words(self.digests)
         at, end = self._range(words[:, 0].byteswap())
+        if self._crowded:
+            at = _narrowed(table, words, at, end)
+            end = np.minimum(at + 1, end)
         ids = np.full(len(wanted), -1, dtype=np.int64)
         # Each round compares one entry of the table with every digest that is still
         # looked for, until it is found or its range is over.
@@ -122,6 +125,36 @@ class DigestTable:
             )
         prefixes = (keys >> self._shift).astype(np.intp)
         return self._fanout[prefixes].astype(np.int64), self._fanout[prefixes + 1].astype(np.int64)
+
+
+def _narrowed(
+    table: NDArray[np.uint64],
+    wanted: NDArray[np.uint64],
+    at: NDArray[np.int64],
+    end: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Where each wanted digest stands in its range, if it does, by halving the range.
+
+    Only digests that were made up have much in common: a manifest may name any.
+    """
+    low, high = at.copy(), end.copy()
+    rows = np.flatnonzero(high - low > 1)
+    while len(rows):
+        middle = (low[rows] + high[rows]) // 2
+        less = _are_less(table[middle].byteswap(), wanted[rows].byteswap())
+        low[rows[less]] = middle[less] + 1
+        high[rows[~less]] = middle[~less]
+        rows = rows[low[rows] < high[rows]]
+    return low
+
+
+def _are_less(these: NDArray[np.uint64], those: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which digests come before others, given as words that sort like them."""
+    less = np.zeros(len(these), dtype=bool)
+    for column in reversed(range(_WORDS)):
+        mine, other = these[:, column], those[:, column]
+        less = (mine < other) | ((mine == other) & less)
+    return less
 
 
 class DigestSorter:

@@ -204,8 +204,10 @@ class PrunePlan:
 
     def blob_reasons(self, blobs: Rows) -> list[Reason]:
         """Why each of some blobs goes."""
-        orphaned = np.isin(blobs, self.orphans, assume_unique=True).tolist()
-        return [Reason.ORPHAN if orphan else Reason.LAST_REFERENCE for orphan in orphaned]
+        # Asked for a batch at a time, so it must not go through all orphans.
+        before = np.searchsorted(self.orphans, blobs, side="left")
+        orphaned = np.searchsorted(self.orphans, blobs, side="right") > before
+        return [Reason.ORPHAN if orphan else Reason.LAST_REFERENCE for orphan in orphaned.tolist()]
 
     def sparing(self, blobs: Rows) -> PrunePlan:
         """The plan without some of the blobs that would go.

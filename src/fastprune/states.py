@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from fastprune.index import CacheIndex, Rows
-from fastprune.refcounts import edges_of
 
 _BLOCK = 10_000
 
@@ -63,15 +62,18 @@ def states(index: CacheIndex, rows: Rows) -> Iterator[State]:
 
 
 def _references(index: CacheIndex, rows: Rows) -> Iterator[bytes]:
-    is_list = index.is_list[rows].tolist()
-    starts = index.blob_starts[rows].astype(np.int64)
-    ends = (starts + index.blob_counts[rows]).tolist()
-    for row, start, end, of_list in zip(rows.tolist(), starts.tolist(), ends, is_list, strict=True):
+    is_list = index.is_list[rows]
+    starts, counts = index.blob_starts[rows].astype(np.int64), index.blob_counts[rows]
+    # Of a list the slice of its children, which are sorted by their parents.
+    parents, wanted = index.child_parents, rows.astype(index.child_parents.dtype)
+    firsts = np.where(is_list, np.searchsorted(parents, wanted, side="left"), starts)
+    ends = np.where(is_list, np.searchsorted(parents, wanted, side="right"), starts + counts)
+    for of_list, first, end in zip(is_list.tolist(), firsts.tolist(), ends.tolist(), strict=True):
         if of_list:
-            children = index.child_rows[edges_of(index, np.array([row]))]
+            children = index.digests[index.child_rows[first:end]]
             # A child in both folders is one reference.
-            named = {digest.tobytes() for digest in index.digests[children]}
+            named = {digest.tobytes() for digest in children}
             raw = b"".join(sorted(named))
         else:
-            raw = index.blob_digests[index.blob_ids[start:end]].tobytes()
+            raw = index.blob_digests[index.blob_ids[first:end]].tobytes()
         yield hashlib.sha256(raw).digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.property.profile import examples
@@ -69,6 +70,15 @@ def test_the_sort_order_is_a_permutation_that_sorts(listed: list[bytes]) -> None
     order = sort_order(digests)
     assert sorted(order.tolist()) == list(range(len(listed)))
     assert [digest.tobytes() for digest in digests[order]] == sorted(listed)
+
+
+def test_a_crowd_of_very_many_takes_no_time_worth_a_word() -> None:
+    # A manifest may name any digests. One by one, these would outlast the time of a test.
+    tails = np.arange(100_000, dtype=">u8")
+    crowd = np.zeros((len(tails), DIGEST_BYTES), dtype=np.uint8)
+    crowd[:, -8:] = tails.view(np.uint8).reshape(-1, 8)
+    found = DigestTable.from_unsorted(crowd[::2]).find(crowd)
+    assert found.tolist() == [-1 if tail % 2 else tail // 2 for tail in range(len(tails))]
 
 
 def test_an_empty_table_holds_nothing_and_an_empty_question_finds_nothing() -> None:
