@@ -364,18 +364,34 @@ def remove_run(root: str, run: str) -> None:
         root: Path of the cache, which the caller has locked.
         run: The id of the run.
     """
+    # img/ goes last of its kind: without it, a run does not look like one.
+    _remove_empty(root, (*STEPS, run), RUN_FOLDERS)
+
+
+def remove_trash(root: str) -> None:
+    """Removes the folders of the trash if they are empty, as a crash may leave them.
+
+    Args:
+        root: Path of the cache, which the caller has locked.
+    """
+    _remove_empty(root, STEPS, ())
+
+
+def _remove_empty(root: str, steps: Iterable[str], within: Iterable[str]) -> None:
+    """Removes empty folders: those at the end of a way, then the way back.
+
+    It ends at the first folder that is not empty, or can't be removed.
+    """
     way: list[tuple[int, str]] = []
     with ExitStack() as opened, suppress(OSError):
         at = open_root(root)
         opened.callback(os.close, at)
         with suppress(FileNotFoundError, TrashError):
-            for step in (*STEPS, run):
-                within = open_step(step, at, opened)
+            for step in steps:
+                inner = open_step(step, at, opened)
                 way.append((at, step))
-                at = within
-            way += [(at, name) for name in RUN_FOLDERS]
-        # It ends at the first folder that is not empty. img/ goes last of its kind: without
-        # it, a run does not look like one.
+                at = inner
+            way += [(at, name) for name in within]
         for parent, name in reversed(way):
             with suppress(FileNotFoundError):
                 os.rmdir(name, dir_fd=parent)

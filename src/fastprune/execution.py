@@ -32,6 +32,7 @@ from fastprune.layouts import ociregistry
 from fastprune.limits import Limits
 from fastprune.plan import PrunePlan
 from fastprune.progress import NoProgress, Progress
+from fastprune.refcounts import list_levels
 from fastprune.report import Failure, PruneReport
 from fastprune.tasks import file_names, open_folder
 
@@ -128,7 +129,7 @@ class _Run:
         try:
             lists = [
                 await self._remove_manifests("list", level[self._plan.removed[level]])
-                for level in planned.list_levels()
+                for level in list_levels(planned.index, planned.lists)
             ]
             images = await self._remove_manifests("image", self._plan.images)
             await self._look_for_new_manifests()

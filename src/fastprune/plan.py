@@ -28,8 +28,6 @@ from fastprune.refcounts import (
 from fastprune.rules.sizing import SizeTarget
 from fastprune.selection import Selection
 
-_MOST_LEVELS = 32
-
 
 class Reason(IntEnum):
     """Why something goes."""
@@ -121,25 +119,6 @@ class PrunePlan:
     def lists(self) -> Rows:
         """Rows of the lists that go."""
         return np.flatnonzero(self.removed & self.index.is_list)
-
-    def list_levels(self) -> list[Rows]:
-        """Rows of the lists that go, in the order of their removal: outer before inner.
-
-        Nearly always there is one level: lists that hold lists are rare. A chain deeper
-        than `_MOST_LEVELS`, or a cycle, which no honest digests can make, goes as one.
-        """
-        levels: list[Rows] = []
-        pending = np.zeros(len(self.index), dtype=bool)
-        pending[self.lists] = True
-        while pending.any():
-            inner = pending[self.index.child_parents] & pending[self.index.child_rows]
-            outermost = pending.copy()
-            outermost[self.index.child_rows[inner]] = False
-            if len(levels) == _MOST_LEVELS or not outermost.any():
-                outermost = pending
-            levels.append(np.flatnonzero(outermost))
-            pending = pending & ~outermost
-        return levels
 
     @property
     def images(self) -> Rows:

@@ -105,7 +105,7 @@ class FileReader:
                 finally:
                     os.close(descriptor)
             except OSError as error:
-                faults.append(_fault(row, error))
+                faults.append(_fault(row, _asked_again(error, names[row], folder)))
             except _RefusedError as error:
                 faults.append(Fault(row, str(error), refused=error.is_foreign))
             else:
@@ -172,6 +172,20 @@ def _ask_for(descriptor: int) -> None:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
         except OSError:
             return
+
+
+def _asked_again(error: OSError, name: str, folder: int) -> OSError:
+    """What keeps a file from being read; of one that was not found, it is asked once more.
+
+    What is taken for gone needs no blob, and is not put back from a trash.
+    """
+    if error.errno != errno.ENOENT:
+        return error
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError as again:
+        return again
+    return OSError(errno.ESTALE, os.strerror(errno.ESTALE), name)
 
 
 def _fault(row: int, error: OSError) -> Fault:

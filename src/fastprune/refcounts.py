@@ -21,6 +21,7 @@ RefCounts = NDArray[np.uint32]
 NOBODY = -1
 
 _PIECE = 1 << 16
+_MOST_LEVELS = 32
 
 
 def count_references(index: CacheIndex) -> RefCounts:
@@ -257,3 +258,30 @@ def edges_of(index: CacheIndex, parents: Rows) -> NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     positions: NDArray[np.int64] = np.arange(ends[-1]) + np.repeat(first - (ends - counts), counts)
     return positions
+
+
+def list_levels(index: CacheIndex, lists: Rows) -> list[Rows]:
+    """Cuts lists into levels, outer before inner: a list comes before those it holds.
+
+    Nearly always there is one level: lists that hold lists are rare. A chain deeper than
+    `_MOST_LEVELS`, or a cycle, which no honest digests can make, goes as one.
+
+    Args:
+        index: The cache.
+        lists: Rows of lists.
+
+    Returns:
+        The rows of each level, ascending.
+    """
+    levels: list[Rows] = []
+    pending = np.zeros(len(index), dtype=bool)
+    pending[lists] = True
+    while pending.any():
+        inner = pending[index.child_parents] & pending[index.child_rows]
+        outermost = pending.copy()
+        outermost[index.child_rows[inner]] = False
+        if len(levels) == _MOST_LEVELS or not outermost.any():
+            outermost = pending
+        levels.append(np.flatnonzero(outermost))
+        pending = pending & ~outermost
+    return levels

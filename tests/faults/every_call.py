@@ -1,4 +1,4 @@
-"""Strikes every single call that a small prune makes: with a kill, and with each error.
+"""Strikes every single call of small prunes and of the trash: with a kill, and with each error.
 
     python -m tests.faults.every_call
 
@@ -15,17 +15,30 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
+from tests.cli.program import Result
 from tests.faults.injection import Fault, run_with
-from tests.faults.scenes import MODES, NUMBERS, Mode, Scene, prune_of
+from tests.faults.scenes import MODES, NUMBERS, Scene, prune_of
+from tests.faults.trash_scenes import TASKS, TrashScene, words_of
 
 
-def strike_every_call(scene: Scene, mode: Mode, number: int) -> tuple[int, list[str]]:
-    """Runs a prune once for each of its calls, and strikes that one.
+class Struck(Protocol):
+    """A cache and its checks, as `Scene` and `TrashScene` are."""
+
+    def fresh(self) -> Path: ...
+
+    def losses(self) -> list[str]: ...
+
+    def complaints(self, result: Result, number: int) -> list[str]: ...
+
+
+def strike_every_call(scene: Struck, words: list[str], number: int) -> tuple[int, list[str]]:
+    """Runs a command once for each of its calls, and strikes that one.
 
     Args:
         scene: The cache.
-        mode: delete or trash.
+        words: Command and options.
         number: The errno that the call says; 0 for a kill instead.
 
     Returns:
@@ -36,7 +49,7 @@ def strike_every_call(scene: Scene, mode: Mode, number: int) -> tuple[int, list[
     while True:
         at += 1
         fault = Fault(first=at, error=number, kill="" if number else "process")
-        outcome = run_with(fault, *prune_of(mode), cache=scene.fresh())
+        outcome = run_with(fault, *words, cache=scene.fresh())
         if not outcome.struck:
             return at - 1, wrong
         if number:
@@ -49,19 +62,24 @@ def strike_every_call(scene: Scene, mode: Mode, number: int) -> tuple[int, list[
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Strikes every call of a small prune.")
+    parser = argparse.ArgumentParser(description="Strikes every call of small commands.")
     names = [errno.errorcode[number] for number in NUMBERS]
     parser.add_argument("--errors", default=",".join(names), help="which, by name; none: only kill")
+    parser.add_argument("--only", choices=(*MODES, *TASKS), action="append", help="of these")
     options = parser.parse_args(arguments)
     numbers = [getattr(errno, name) for name in options.errors.split(",") if name]
     total, wrong = 0, list[str]()
     with tempfile.TemporaryDirectory(prefix="fastprune-every-call-") as folder:
-        for mode in MODES:
-            scene = Scene(Path(folder, mode))
+        scenes: dict[str, tuple[Struck, list[str]]] = {
+            **{mode: (Scene(Path(folder, mode)), prune_of(mode)) for mode in MODES},
+            **{task: (TrashScene(Path(folder, task), task), words_of(task)) for task in TASKS},
+        }
+        for what in options.only or scenes:
+            scene, words = scenes[what]
             for number in (0, *numbers):
-                struck, found = strike_every_call(scene, mode, number)
-                what = errno.errorcode[number] if number else "SIGKILL"
-                print(f"{mode}: {what} at each of {struck} calls; wrong: {len(found)}", flush=True)
+                struck, found = strike_every_call(scene, words, number)
+                fault = errno.errorcode[number] if number else "SIGKILL"
+                print(f"{what}: {fault} at each of {struck} calls; wrong: {len(found)}", flush=True)
                 for line in found:
                     print(f"  {line}")
                 total += struck

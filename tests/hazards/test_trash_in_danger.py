@@ -26,6 +26,7 @@ from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 
 from fastprune import Limits, Policy, TrashError
 from fastprune.deleter import Batch, BatchResult, Outcome, Restorer, moving_to_trash
+from fastprune.trash.report import report_lines
 from fastprune.trash.tree import list_trash
 
 ALL = Policy(patterns=(".",))
@@ -439,6 +440,52 @@ def test_blobs_that_are_nowhere_any_more_are_reported(tmp_path: Path) -> None:
     assert run("prune", "--pattern", "b:1", "--allow-remove-all", cache=builder.root).code == 0
     report = restore_now(builder.root)
     assert (report.missing_blobs, report.exit_code) == ((shared,), 0)
+
+
+def test_what_can_not_be_deleted_keeps_what_it_needs(
+    builder: CacheBuilder, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can still be put back. Other runs go all the same."""
+    path = next(path for path, one in load(cache).manifests.items() if one.url == "b:1")
+    needed = {f"blobs/{digest}" for digest in load(cache).manifests[path].blobs}
+    prune_to_trash(cache, ALL)
+    builder.image("c:1")
+    prune_to_trash(cache, ALL, LATER)
+    real = os.unlink
+
+    def unlink(name: str, *, dir_fd: int) -> None:
+        if path.endswith(name):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        real(name, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", unlink)
+        report = empty_now(cache)
+    assert (report.exit_code, report.stopped, len(report.failures)) == (3, "", 1)
+    assert f"Left, as files that failed may need them: {report.left}" in report_lines(report)
+    assert report.left == len(in_trash(cache)) - 1
+    assert needed < in_trash(cache)
+    assert not trash_of(cache, LATER).exists()
+    assert restore_now(cache).missing_blobs == ()
+    assert empty_now(cache).exit_code == 0
+    assert not (cache / ".fastprune").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOENT])
+def test_a_run_that_can_not_be_listed_is_not_taken_for_none(
+    number: int, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prune_to_trash(cache, ALL)
+    real = os.scandir
+
+    def scandir(folder: int) -> Any:
+        if folder_name(folder) == RUN:
+            raise OSError(number, os.strerror(number))
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(TrashError, match=f"{RUN} can't be listed: {os.strerror(number)}"):
+        list_trash(str(cache))
 
 
 def test_empty_deletes_images_before_their_blobs(cache: Path) -> None:

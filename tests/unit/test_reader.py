@@ -247,6 +247,23 @@ def test_a_file_that_is_gone_is_marked_as_vanished(tmp_path: Path, folder: int) 
     assert [(fault.row, fault.vanished, fault.retry) for fault in faults] == [(1, True, False)]
 
 
+def test_a_file_that_is_said_to_be_gone_while_it_is_there_has_not_vanished(
+    tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is taken for gone needs no blob: so it is asked once more."""
+    fill(tmp_path, [1])
+
+    def open_nothing(*args: object, **options: object) -> int:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_nothing)
+        faults = careful(FileReader(LIMIT), folder, ["0"])[1]
+    assert [(fault.vanished, fault.reason) for fault in faults] == [
+        (False, f"ESTALE: {os.strerror(errno.ESTALE)}")
+    ]
+
+
 def test_an_error_of_the_disk_is_a_fault_with_its_name(
     tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,13 +15,20 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import groupby
 
 import anyio.to_thread
 import numpy as np
 
 from fastprune.batches import Crew, Piece, in_pieces
-from fastprune.deleter import Batch, BatchResult, Outcome, Restorer, Unlinker, remove_run
+from fastprune.deleter import (
+    Batch,
+    BatchResult,
+    Outcome,
+    Restorer,
+    Unlinker,
+    remove_run,
+    remove_trash,
+)
 from fastprune.digests import Digests
 from fastprune.errors import TrashError
 from fastprune.layouts import ociregistry
@@ -53,12 +60,12 @@ async def restore(
         progress: Is told about files and bytes.
 
     Returns:
-        What was put back, and what was not and why. If a file can't be put back, nothing
-        that may need it is.
+        What was put back, and what was not and why. If a file can't be put back, or a folder
+        not be made durable, nothing that may need it is.
 
     Raises:
         TrashError: The cache lacks a folder that the run has files for.
-        OSError: A folder can't be opened or made durable.
+        OSError: A folder can't be opened; nothing was put back.
     """
     restorer = restorer or Restorer()
     work = _Work("restore", root, limits or Limits(), progress or NoProgress())
@@ -66,8 +73,8 @@ async def restore(
     try:
         with opened_run(root, contents.run) as trash, opened_cache(root) as cache:
             _check_folders(contents, cache)
-            for _, parts in groupby(contents.parts, lambda part: part.kind):
-                await _put_back(work, list(parts), trash, cache, restorer)
+            for parts in contents.phases:
+                await _put_back(work, parts, trash, cache, restorer)
                 if work.failures:
                     work.crew.stop("files that could not be put back")
     finally:
@@ -90,8 +97,9 @@ async def _put_back(
         put = partial(restorer.put_back, trash[part.folder], cache[part.folder])
         back.append((part, await work.on_part(part, put)))
     for part, done in back:
-        if done.any():
-            await anyio.to_thread.run_sync(restorer.settle, cache[part.folder])
+        if done.any() and not await work.settle(part.folder, cache[part.folder], restorer.settle):
+            # What may not last in the cache stays in the trash as well.
+            return
     for part, done in back:
         forget = partial(restorer.forget, trash[part.folder])
         await work.afterwards(part, done, forget)
@@ -113,19 +121,20 @@ async def empty(
         progress: Is told about files and bytes that went.
 
     Returns:
-        What was deleted, and what was not and why.
-
-    Raises:
-        OSError: A folder can't be opened or made durable.
+        What was deleted, and what was not and why. What could not be deleted keeps all of
+        its run that it may need.
     """
     work = _Work("empty", root, limits or Limits(), progress or NoProgress())
     work.begin("deleting", sum(contents.files for contents in runs))
     try:
         for contents in runs:
-            await _delete(work, contents)
+            with work.crew.stopping(f"{contents.run} can't be opened"):
+                await _delete(work, contents)
             if work.crew.must_stop():
                 break
             await anyio.to_thread.run_sync(remove_run, root, contents.run)
+        if not runs:
+            await anyio.to_thread.run_sync(remove_trash, root)
     finally:
         work.end()
     return work.report(runs)
@@ -134,14 +143,16 @@ async def empty(
 async def _delete(work: _Work, contents: RunContents) -> None:
     unlinker = Unlinker()
     with opened_run(work.root, contents.run) as trash:
-        # A kind at a time, in the opposite order: see the head of this module.
-        for _, parts in groupby(reversed(contents.parts), lambda part: part.kind):
-            touched = []
+        # In the opposite order: see the head of this module.
+        for parts in reversed(contents.phases):
+            failed = len(work.failures)
             for part in parts:
                 await work.on_part(part, partial(unlinker.remove, trash[part.folder]))
-                touched.append(trash[part.folder])
-            for folder in touched:
-                await anyio.to_thread.run_sync(unlinker.settle, folder)
+            for part in parts:
+                await work.settle(part.folder, trash[part.folder], unlinker.settle)
+            if len(work.failures) > failed:
+                # What could not be deleted can still be put back, and may need the rest.
+                return
 
 
 class _Work:
@@ -186,6 +197,15 @@ class _Work:
         pieces = in_pieces(part.digests[done], part.sizes[done], Unlinker.batch_size)
         await Crew(Limits(self._limits.concurrency)).work_on(pieces, work, note)
 
+    async def settle(self, name: str, folder: int, settle: Callable[[int], None]) -> bool:
+        """Makes what was done in an open folder durable; else the work ends, and gives False."""
+        try:
+            await anyio.to_thread.run_sync(settle, folder)
+        except OSError as error:
+            self.crew.stop(f"{name}/ can't be made durable: {error.strerror}")
+            return False
+        return True
+
     def _note(self, part: RunPart, batch: Batch, result: BatchResult) -> None:
         self._tried += len(batch.names)
         self._counts[part.kind] += result.outcomes.count(Outcome.REMOVED)
@@ -218,7 +238,7 @@ class _Work:
             size=self._size,
             kept=tuple(sorted(self._kept)),
             failures=tuple(sorted(self.failures)),
-            left=files - self._tried if self.crew.stopped else 0,
+            left=files - self._tried,
             stopped=self.crew.stopped,
             missing_blobs=missing_blobs,
             foreign=foreign_paths(runs),

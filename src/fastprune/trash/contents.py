@@ -17,6 +17,7 @@ from fastprune.executors import Executor
 from fastprune.index import CacheIndex
 from fastprune.layouts import ociregistry
 from fastprune.progress import Progress
+from fastprune.refcounts import list_levels
 from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, blob_file_sizes, scan_cache
 from fastprune.trash.model import RunContents, RunPart
 from fastprune.trash.tree import foreign_in_run, opened_run, trash_path
@@ -61,11 +62,14 @@ def read_run(
 def _parts(index: CacheIndex, blob_sizes: NDArray[np.int64]) -> Iterator[RunPart]:
     yield RunPart("blob", ociregistry.blob_folder, index.present_digests, blob_sizes)
     borders = list(zip(index.folder_starts, index.folder_starts[1:], strict=False))
-    for kind, wanted in (("image", False), ("list", True)):
+    lists = list_levels(index, np.flatnonzero(index.is_list))
+    phases = [("image", 0, np.flatnonzero(~index.is_list))]
+    phases += [("list", level, rows) for level, rows in enumerate(reversed(lists))]
+    for kind, level, rows in phases:
         for folder, (first, last) in zip(ociregistry.manifest_folders, borders, strict=True):
-            rows = first + np.flatnonzero(index.is_list[first:last] == wanted)
-            sizes = index.file_sizes[rows].astype(np.int64)
-            yield RunPart(kind, folder, index.digests[rows], sizes)
+            here = rows[(first <= rows) & (rows < last)]
+            sizes = index.file_sizes[here].astype(np.int64)
+            yield RunPart(kind, folder, index.digests[here], sizes, level)
     for folder in ociregistry.manifest_folders:
         names = [path.partition("/")[2] for path, _ in index.faults if path.startswith(folder)]
         found = [_size(os.path.join(index.root, folder, name)) for name in names]

@@ -6,6 +6,7 @@ Stage: index. Input and output: arrays. Pure, no I/O.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -26,12 +27,14 @@ class RunPart(NamedTuple):
         folder: img, lts or blobs.
         digests: uint8 (n, 32): their names.
         sizes: int64 (n,): bytes of each.
+        level: Of lists: 0 if they hold no list of this run, else one more than those.
     """
 
     kind: str
     folder: str
     digests: Digests
     sizes: NDArray[np.int64]
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class RunContents:
 
     Attributes:
         run: Its id.
-        parts: Its files, in the order of `KINDS`; no part is empty.
+        parts: Its files, in the order of `KINDS`, and lists by level; no part is empty.
         needs: uint8 (n, 32): the blobs that its images need and that are not in it.
         foreign: Paths, relative to the run, of what is no cached file.
     """
@@ -53,6 +56,12 @@ class RunContents:
     def count(self, kind: str) -> int:
         """How many files of a kind there are."""
         return sum(len(part.digests) for part in self.parts if part.kind == kind)
+
+    @property
+    def phases(self) -> list[list[RunPart]]:
+        """The parts, those together that need none of each other; what is needed first."""
+        grouped = groupby(self.parts, lambda part: (part.kind, part.level))
+        return [list(parts) for _, parts in grouped]
 
     @property
     def files(self) -> int:

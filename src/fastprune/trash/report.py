@@ -36,7 +36,8 @@ class TrashReport:
         kept: Paths of files that stay in the trash, because the cache has another file
             of that name.
         failures: What could not be done.
-        left: Files that were not tried, because the work was stopped.
+        left: Files that were not tried, because the work was stopped, or because files of
+            the same run that may need them could not be deleted.
         stopped: Why it was stopped; empty if it wasn't.
         missing_blobs: Blobs that images which were put back need and that are neither in
             the cache nor in the run.
@@ -84,6 +85,8 @@ def report_lines(report: TrashReport) -> Iterator[str]:
         yield f"Blobs that these images need and that are missing: {len(report.missing_blobs)}"
     if report.failures:
         yield f"Failed: {len(report.failures)}"
+    if report.left and not report.stopped:
+        yield f"Left, as files that failed may need them: {report.left}"
     if report.stopped:
         yield f"Stopped: {report.stopped}; files left: {report.left}"
     yield f"Time: {format_seconds(report.seconds)}"

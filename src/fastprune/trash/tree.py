@@ -109,9 +109,19 @@ def _open_all(parent: int, opened: ExitStack) -> dict[str, int]:
     for name in RUN_FOLDERS:
         try:
             folders[name] = open_step(name, parent, opened)
-        except FileNotFoundError:
-            continue
+        except FileNotFoundError as error:
+            # Taken for one that never was, it would be as if it had no files: asked once more.
+            if _is_there(name, parent):
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name) from error
     return folders
+
+
+def _is_there(name: str, parent: int) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def list_trash(root: str) -> TrashListing:
@@ -121,40 +131,50 @@ def list_trash(root: str) -> TrashListing:
         TrashError: Something on the way to it is no folder, or it can't be listed.
     """
     runs, foreign = [], []
-    with ExitStack() as opened:
-        try:
-            at = open_root(root)
-            opened.callback(os.close, at)
-            for step in STEPS:
-                at = open_step(step, at, opened)
-            names = os.listdir(at)
-        except FileNotFoundError:
-            return TrashListing((), ())
-        except OSError as error:
-            raise TrashError(f"{trash_path(root)} can't be listed: {error.strerror}") from error
-        for name in sorted(names):
-            if run_time(name) is not None and _is_run(name, at):
-                runs.append(name)
-            else:
-                foreign.append(os.path.join(*STEPS, name))
+    for name, is_folder in _entries(root):
+        if is_folder and run_time(name) is not None and _is_run(root, name):
+            runs.append(name)
+        else:
+            foreign.append(os.path.join(*STEPS, name))
     return TrashListing(tuple(runs), tuple(foreign))
 
 
-def _is_run(name: str, trash: int) -> bool:
-    """Whether it is a folder that is empty, as a crash may leave it, or looks like a cache."""
-    with ExitStack() as opened:
-        try:
-            within = os.listdir(open_step(name, trash, opened))
-        except (OSError, TrashError):
-            return False
+def _is_run(root: str, name: str) -> bool:
+    """Whether a folder is empty, as a crash may leave it, or looks like a cache."""
+    within = [within for within, _ in _entries(root, name)]
     return not within or RUN_FOLDERS[0] in within
 
 
 def foreign_in_run(root: str, run: str) -> tuple[str, ...]:
-    """Paths, relative to the run, of what stands beside its three folders."""
-    folder = open_folder(trash_path(root, run))
-    try:
-        names = os.listdir(folder)
-    finally:
-        os.close(folder)
-    return tuple(sorted(name for name in names if name not in RUN_FOLDERS))
+    """Paths, relative to the run, of what stands beside its three folders.
+
+    Raises:
+        TrashError: It can't be listed.
+    """
+    return tuple(name for name, _ in _entries(root, run) if name not in RUN_FOLDERS)
+
+
+def _entries(root: str, *run: str) -> list[tuple[str, bool]]:
+    """What is in the trash, or in a run: names, sorted, and whether each is a folder.
+
+    What does not exist is empty.
+
+    Raises:
+        TrashError: Something on the way is no folder, or it can't be listed.
+    """
+    path = trash_path(root, *run)
+    with ExitStack() as opened:
+        try:
+            at = open_root(root)
+            opened.callback(os.close, at)
+            for step in (*STEPS, *run):
+                at = open_step(step, at, opened)
+            with os.scandir(at) as entries:
+                return sorted(
+                    (entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries
+                )
+        except OSError as error:
+            # What is there must not be taken for empty: so it is asked once more.
+            if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
+                return []
+            raise TrashError(f"{path} can't be listed: {error.strerror}") from error
