@@ -37,6 +37,7 @@ from measure import (
     MeasureError,
     Run,
     describe_machine,
+    exit_code_of,
     fastprune_argv,
     run,
     save_json,
@@ -277,15 +278,5 @@ def run_benchmark(arguments: argparse.Namespace) -> None:
         save_json(arguments.json, results)
 
 
-def main() -> int:
-    """Runs the command line."""
-    try:
-        run_benchmark(parse_arguments())
-    except MeasureError as error:
-        print(f"bench_apply: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("bench_apply", lambda: run_benchmark(parse_arguments())))

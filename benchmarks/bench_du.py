@@ -11,11 +11,19 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 
-from bench_plan import Cache, open_cache, prepare_cache
-from measure import Command, MeasureError, compare, fastprune_argv, peak, read_output, table
+from bench_plan import Cache, add_cache_options, caches_of
+from measure import (
+    Command,
+    MeasureError,
+    compare,
+    exit_code_of,
+    fastprune_argv,
+    peak,
+    read_output,
+    table,
+)
 
 FOLDERS = ("blobs", "img", "lts")
 GROUPINGS = ("registry", "repository", "image", "layer")
@@ -66,33 +74,23 @@ def measure_cache(cache: Cache, program: tuple[str, ...], runs: int) -> str:
     return table(("command", "time", "of list", "peak memory"), rows)
 
 
-def main() -> int:
-    """Runs the command line."""
-    parser = argparse.ArgumentParser(description="Check and measure fastprune du.")
-    parser.add_argument("--sizes", help="generated caches: 10k,100k,1m")
-    parser.add_argument("--cache", type=Path, action="append", default=[], metavar="DIR")
-    parser.add_argument(
-        "--work", type=Path, default=Path(tempfile.gettempdir()) / "fastprune-bench"
-    )
-    parser.add_argument("--seed", type=int, default=1)
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_cache_options(parser)
     parser.add_argument("--runs", type=int, default=3, help="0: only check the sums")
     parser.add_argument("--fastprune", metavar="PATH")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def run_benchmark(arguments: argparse.Namespace) -> None:
+    """Prepares the caches, checks the sums, measures and reports."""
     program = fastprune_argv(arguments.fastprune)
-    try:
-        sizes = arguments.sizes or ("" if arguments.cache else "10k")
-        caches = [open_cache(root) for root in arguments.cache]
-        wanted = filter(None, sizes.split(","))
-        caches += [prepare_cache(arguments.work, size, arguments.seed) for size in wanted]
-        for cache in caches:
-            check_sums(cache, program)
-            if arguments.runs:
-                print(measure_cache(cache, program, arguments.runs), flush=True)
-    except MeasureError as error:
-        print(f"bench_du: {error}", file=sys.stderr)
-        return 1
-    return 0
+    for cache in caches_of(arguments):
+        check_sums(cache, program)
+        if arguments.runs:
+            print(measure_cache(cache, program, arguments.runs), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("bench_du", lambda: run_benchmark(parse_arguments())))

@@ -29,6 +29,7 @@ from measure import (
     can_drop_caches,
     compare,
     describe_machine,
+    exit_code_of,
     fastprune_argv,
     find_tool,
     peak,
@@ -121,6 +122,26 @@ def prepare_cache(work: Path, size: str, seed: int) -> Cache:
         print(f"generating {root}", file=sys.stderr)
         generate(root, Settings(seed=seed, manifests=parse_size(size), tiny=False))
     return open_cache(root)
+
+
+def add_cache_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which caches to measure."""
+    parser.add_argument("--cache", type=Path, action="append", default=[], metavar="DIR")
+    parser.add_argument("--sizes", help="caches to generate and keep, such as 10k,100k,1m")
+    parser.add_argument(
+        "--work", type=Path, default=Path(tempfile.gettempdir()) / "fastprune-bench", metavar="DIR"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def caches_of(arguments: argparse.Namespace) -> list[Cache]:
+    """The caches that are asked for; one of 10,000 manifests if none is."""
+    sizes = arguments.sizes or ("" if arguments.cache else "10k")
+    wanted = filter(None, sizes.split(","))
+    return [
+        *(open_cache(root) for root in arguments.cache),
+        *(prepare_cache(arguments.work, size, arguments.seed) for size in wanted),
+    ]
 
 
 def parse_size(text: str) -> int:
@@ -249,12 +270,7 @@ def _times(ratio: float | None) -> str:
 def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cache", type=Path, action="append", default=[], metavar="DIR")
-    parser.add_argument("--sizes", help="caches to generate and keep, such as 10k,100k,1m")
-    parser.add_argument(
-        "--work", type=Path, default=Path(tempfile.gettempdir()) / "fastprune-bench", metavar="DIR"
-    )
-    parser.add_argument("--seed", type=int, default=1)
+    add_cache_options(parser)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--cold", action="store_true", help="empty the caches before every run")
     parser.add_argument("--rg", default=find_tool("rg"), metavar="PATH")
@@ -281,10 +297,7 @@ def run_benchmark(arguments: argparse.Namespace) -> None:
         arguments.ociregistry,
         arguments.ociregistry_limit,
     )
-    sizes = arguments.sizes or ("" if arguments.cache else "10k")
-    caches = [open_cache(root) for root in arguments.cache]
-    wanted = filter(None, sizes.split(","))
-    caches += [prepare_cache(arguments.work, size, arguments.seed) for size in wanted]
+    caches = caches_of(arguments)
     machine = describe_machine(*(cache.root for cache in caches))
     results: dict[str, Any] = {"machine": machine, "cold": arguments.cold, "caches": {}}
     print(show_machine(machine))
@@ -308,15 +321,5 @@ def run_benchmark(arguments: argparse.Namespace) -> None:
         save_json(arguments.json, results)
 
 
-def main() -> int:
-    """Runs the command line."""
-    try:
-        run_benchmark(parse_arguments())
-    except MeasureError as error:
-        print(f"bench_plan: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("bench_plan", lambda: run_benchmark(parse_arguments())))

@@ -14,7 +14,6 @@ import argparse
 import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from bench_plan import Cache, open_cache, prepare_cache
+from bench_plan import Cache, add_cache_options, caches_of
 from fastprune import CacheIndex, Policy, ScanOptions
 from fastprune.executors.processes import ProcessExecutor, available_jobs
 from fastprune.plan import make_plan
@@ -32,7 +31,7 @@ from fastprune.rules.ages import newest_pulls
 from fastprune.rules.sizing import oldest_first, total_bytes
 from fastprune.scanner import scan_cache
 from fastprune.selection import select
-from measure import MeasureError, describe_machine, save_json, show_machine, table
+from measure import MeasureError, describe_machine, exit_code_of, save_json, show_machine, table
 
 TARGETS = (0.9, 0.5, 0.1)  # of the bytes of the cache
 REFERENCES = 5_000
@@ -157,42 +156,28 @@ def show(results: dict[str, Any]) -> str:
 def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cache", type=Path, action="append", default=[], metavar="DIR")
-    parser.add_argument("--sizes", help="caches to generate and keep, such as 10k,100k,1m")
-    parser.add_argument(
-        "--work", type=Path, default=Path(tempfile.gettempdir()) / "fastprune-bench", metavar="DIR"
-    )
+    add_cache_options(parser)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", type=Path, metavar="FILE", help="save the results")
     return parser.parse_args()
 
 
-def main() -> int:
-    """Runs the command line."""
-    arguments = parse_arguments()
-    sizes = arguments.sizes or ("" if arguments.cache else "10k")
-    try:
-        caches = [open_cache(root) for root in arguments.cache]
-        caches += [
-            prepare_cache(arguments.work, size, 1) for size in filter(None, sizes.split(","))
-        ]
-        machine = describe_machine(*(cache.root for cache in caches))
-        print(f"{show_machine(machine)}\nmedians of {arguments.runs} runs, warm\n")
-        measured = {}
-        for cache in caches:
-            results = measure(cache, arguments.runs)
-            measured[str(results["manifests"])] = results
-            print(f"\n{results['manifests']:,} manifests, {results['blobs']:,} blobs\n")
-            print(show(results), flush=True)
-            if results["share_of_scan"] > MOST_SHARE:
-                print(f"the rules cost more than {MOST_SHARE:.0%} of the scan", file=sys.stderr)
-        if arguments.json:
-            save_json(arguments.json, {"machine": machine, "caches": measured})
-    except MeasureError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def run_benchmark(arguments: argparse.Namespace) -> None:
+    """Prepares the caches, measures and reports."""
+    caches = caches_of(arguments)
+    machine = describe_machine(*(cache.root for cache in caches))
+    print(f"{show_machine(machine)}\nmedians of {arguments.runs} runs, warm\n")
+    measured = {}
+    for cache in caches:
+        results = measure(cache, arguments.runs)
+        measured[str(results["manifests"])] = results
+        print(f"\n{results['manifests']:,} manifests, {results['blobs']:,} blobs\n")
+        print(show(results), flush=True)
+        if results["share_of_scan"] > MOST_SHARE:
+            print(f"the rules cost more than {MOST_SHARE:.0%} of the scan", file=sys.stderr)
+    if arguments.json:
+        save_json(arguments.json, {"machine": machine, "caches": measured})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("bench_rules", lambda: run_benchmark(parse_arguments())))

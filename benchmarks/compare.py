@@ -25,6 +25,7 @@ from measure import (
     can_drop_caches,
     compare,
     describe_machine,
+    exit_code_of,
     peak,
     show_machine,
     table,
@@ -111,29 +112,21 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    """Runs the command line."""
-    arguments = parse_arguments()
-    try:
-        if arguments.cold and not can_drop_caches():
-            raise MeasureError("--cold needs permission to write /proc/sys/vm/drop_caches")
-        cache = (
-            open_cache(arguments.cache)
-            if arguments.cache
-            else prepare_cache(arguments.work, arguments.size, seed=1)
-        )
-        print(show_machine(describe_machine(cache.root)))
-        state = "cold" if arguments.cold else "warm"
-        print(f"{cache.root}: {cache.manifests:,} manifests, {state}, {arguments.runs} runs each")
-        print(f"1: {arguments.revisions[0]}, 2: {arguments.revisions[1]}\n")
-        print(
-            compare_revisions(arguments.revisions, cache, arguments.runs, cold=arguments.cold),
-        )
-    except MeasureError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 1
-    return 0
+def run_benchmark(arguments: argparse.Namespace) -> None:
+    """Prepares the cache, compares and reports."""
+    if arguments.cold and not can_drop_caches():
+        raise MeasureError("--cold needs permission to write /proc/sys/vm/drop_caches")
+    cache = (
+        open_cache(arguments.cache)
+        if arguments.cache
+        else prepare_cache(arguments.work, arguments.size, seed=1)
+    )
+    print(show_machine(describe_machine(cache.root)))
+    state = "cold" if arguments.cold else "warm"
+    print(f"{cache.root}: {cache.manifests:,} manifests, {state}, {arguments.runs} runs each")
+    print(f"1: {arguments.revisions[0]}, 2: {arguments.revisions[1]}\n")
+    print(compare_revisions(arguments.revisions, cache, arguments.runs, cold=arguments.cold))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of("compare", lambda: run_benchmark(parse_arguments())))

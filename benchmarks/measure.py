@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,16 @@ class Series:
             "processor_seconds": self.processor,
             "runs": [dataclasses.asdict(run) for run in self.runs],
         }
+
+
+def exit_code_of(program: str, work: Callable[[], None]) -> int:
+    """Runs a benchmark and gives its exit code; what can't be measured is said."""
+    try:
+        work()
+    except MeasureError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def environment() -> dict[str, str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tests.cli.program import finish, on_terminal, run, started
 from tests.support.cachebuilder import files, snapshot
+from tests.support.locking import locked
 from tests.support.oracle import expected, load
 from tests.support.realcaches import unpack
 
@@ -21,17 +20,6 @@ PRUNE = ("prune", "--pattern", "nginx")
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return unpack("loaded", tmp_path)
-
-
-@contextmanager
-def locked(cache: Path) -> Iterator[None]:
-    """This very process holds the lock."""
-    descriptor = os.open(cache, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def test_the_second_prune_is_refused_and_told_which_process_holds_the_lock(cache: Path) -> None:

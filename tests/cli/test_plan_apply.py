@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from tests.cli.program import Result, on_terminal, run, without_privileges
 from tests.support.cachebuilder import CacheBuilder, Corruption, files, snapshot
 from tests.support.documents import Json
+from tests.support.locking import locked
 from tests.support.oracle import expected, load
 from tests.support.realcaches import unpack
 
@@ -203,14 +202,10 @@ def test_a_full_or_forbidden_folder_is_an_error_and_leaves_nothing(
 
 def test_apply_takes_the_lock_and_a_dry_run_does_not(cache: Path, tmp_path: Path) -> None:
     file = tmp_path / "plan"
-    descriptor = os.open(cache, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
+    with locked(cache):
         assert run("plan", *PATTERN, "-o", file, cache=cache).code == 0
         assert run("apply", file, cache=cache).code == 11
         assert run("apply", file, "-n", cache=cache).code == 0
-    finally:
-        os.close(descriptor)
 
 
 def test_apply_asks_on_a_terminal(cache: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from tests.cli.program import finish, on_terminal, run, started, wait_until, wit
 from tests.hazards.test_dry_run import changes, freeze
 from tests.hazards.trashing import LATER, RUN, entries, in_trash, prune_to_trash
 from tests.support.cachebuilder import CacheBuilder, digest_of, files, snapshot
+from tests.support.locking import locked
 from tests.support.oracle import expected, load
 from tests.support.realcaches import unpack
 
@@ -39,16 +39,6 @@ def trashed(cache: Path) -> Path:
     prune_to_trash(cache, Policy(patterns=("nginx",)))
     prune_to_trash(cache, Policy(patterns=("cilium",)), LATER)
     return cache
-
-
-@contextmanager
-def locked(cache: Path) -> Iterator[None]:
-    descriptor = os.open(cache, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

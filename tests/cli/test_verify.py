@@ -11,23 +11,18 @@ import pytest
 from tests.cli.golden import check_golden
 from tests.cli.inside import run_inside
 from tests.cli.program import Result, on_terminal, run
-from tests.cli.test_trash import locked, serving
+from tests.cli.test_trash import serving
 from tests.hazards.trashing import entries, in_trash
 from tests.support.cachebuilder import CacheBuilder, digest_of, snapshot
 from tests.support.documents import Json
+from tests.support.locking import locked
 from tests.support.oracle import load
 from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 from tests.support.verify_oracle import Found, found_in
 
-from fastprune import scanner
-
 NOTHING = Found(*[frozenset()] * 9)
 
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What can't be read is read again as often as ever, but at once: no server writes it."""
-    monkeypatch.setattr(scanner, "_RETRY_DELAYS", (0.0,) * len(scanner._RETRY_DELAYS))
+pytestmark = pytest.mark.usefixtures("read_again_at_once")
 
 
 @pytest.fixture

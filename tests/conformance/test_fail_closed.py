@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 from tests.support.cachebuilder import CacheBuilder, Corruption
 from tests.support.documents import Folder
+from tests.support.scanning import scanned
 
 from fastprune import (
     CacheIndex,
@@ -17,12 +18,9 @@ from fastprune import (
     Policy,
     UnreadableManifestsError,
     UsageError,
-    scanner,
 )
 from fastprune.executors import Executor
-from fastprune.executors.inline import InlineExecutor
 from fastprune.plan import make_plan
-from fastprune.scanner import ScanOptions, scan_cache
 from fastprune.shards import ShardIndex
 from fastprune.tasks import ListingPart
 
@@ -32,15 +30,11 @@ R = TypeVar("R")
 LIMIT = 100_000  # bytes of a manifest: so that a file that is too large need not be large
 ORPHANS = Policy(orphans_only=True)
 
-
-@pytest.fixture(autouse=True)
-def _read_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanner, "_RETRY_DELAYS", (0.0,) * len(scanner._RETRY_DELAYS))
+pytestmark = pytest.mark.usefixtures("read_again_at_once")
 
 
 def scan(root: Path, executor: Executor | None = None, chunk: int | None = None) -> CacheIndex:
-    options = ScanOptions(max_manifest_bytes=LIMIT, chunk=chunk)
-    return scan_cache(str(root), lambda manifests: executor or InlineExecutor(), options)
+    return scanned(root, executor, max_manifest_bytes=LIMIT, chunk=chunk)
 
 
 @pytest.mark.parametrize("kind", Corruption)
@@ -193,7 +187,7 @@ def test_a_chunk_of_nothing_reads_everything_or_is_refused(chunk: int, tmp_path:
 def test_an_index_without_references_makes_no_plan(tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path)
     builder.image("r/a:1", layers=[builder.blob(1)])
-    index = scan_cache(str(tmp_path), lambda manifests: InlineExecutor(), ScanOptions(edges=False))
+    index = scanned(tmp_path, edges=False)
     with pytest.raises(UsageError, match="without references"):
         make_plan(index, ORPHANS)
 

@@ -10,19 +10,18 @@ import anyio
 import pytest
 from tests.support.cachebuilder import CacheBuilder, files, snapshot
 from tests.support.oracle import kept_images_lost_blobs, load
+from tests.support.scanning import scanned
 
 from fastprune import Policy, PruneReport
 from fastprune.deleter import Batch, Outcome, Unlinker
 from fastprune.execution import carry_out
-from fastprune.executors.inline import InlineExecutor
 from fastprune.plan import PrunePlan, make_plan
-from fastprune.scanner import ScanOptions, scan_cache
 
 NAME = "5" * 64
 
 
 def plan_for(root: Path, *patterns: str) -> PrunePlan:
-    index = scan_cache(str(root), lambda manifests: InlineExecutor(), ScanOptions())
+    index = scanned(root)
     return make_plan(index, Policy(patterns=patterns) if patterns else Policy(orphans_only=True))
 
 

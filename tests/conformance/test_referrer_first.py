@@ -13,13 +13,12 @@ import anyio
 import pytest
 from tests.support.cachebuilder import FOLDERS, CacheBuilder, files
 from tests.support.oracle import kept_images_lost_blobs, load
+from tests.support.scanning import scanned
 
 from fastprune import Limits, Policy, PruneReport
 from fastprune.deleter import Batch, BatchResult, Unlinker
 from fastprune.execution import carry_out
-from fastprune.executors.inline import InlineExecutor
 from fastprune.plan import PrunePlan, make_plan
-from fastprune.scanner import ScanOptions, scan_cache
 
 EVERYTHING = Policy(patterns=(".",))
 
@@ -67,7 +66,7 @@ def crowded_cache(root: Path) -> CacheBuilder:
 
 
 def plan_for(root: Path, policy: Policy = EVERYTHING) -> PrunePlan:
-    index = scan_cache(str(root), lambda manifests: InlineExecutor(), ScanOptions())
+    index = scanned(root)
     return make_plan(index, policy)
 
 

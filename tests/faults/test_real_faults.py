@@ -20,13 +20,6 @@ from tests.support.oracle import kept_images_lost_blobs, load
 PRUNE = ("prune", "--pattern", PATTERN)
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    scene = Scene(tmp_path)
-    scene.fresh()
-    return scene
-
-
 # An immutable file.
 
 
@@ -39,11 +32,6 @@ def immutable(path: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run([chattr, "-i", path], check=True)
-
-
-@contextmanager
-def as_if_immutable() -> Iterator[None]:
-    yield
 
 
 @pytest.mark.parametrize("kind", ["lists", "images", "blobs"])

@@ -21,13 +21,6 @@ PRUNE = ("prune", "--pattern", PATTERN)
 _SERVER = "print(flush=True); import time; time.sleep(120)"
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    scene = Scene(tmp_path)
-    scene.fresh()
-    return scene
-
-
 @contextmanager
 def serving(
     *arguments: str | Path, cwd: Path | None = None, prefix: Sequence[str] = ()

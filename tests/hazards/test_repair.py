@@ -25,7 +25,7 @@ from tests.support.cachebuilder import (
     snapshot,
 )
 
-from fastprune import Findings, RepairReport, VerifyOptions, scanner
+from fastprune import Findings, RepairReport, VerifyOptions
 from fastprune.deleter import Batch, BatchResult, Deleter, moving_to_trash
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor
@@ -39,11 +39,7 @@ from fastprune.verification.verifier import verify_cache
 
 BLOBS = 1_500
 
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What can't be read is read again as often as ever, but at once: no server writes it."""
-    monkeypatch.setattr(scanner, "_RETRY_DELAYS", (0.0,) * len(scanner._RETRY_DELAYS))
+pytestmark = pytest.mark.usefixtures("read_again_at_once")
 
 
 @pytest.fixture

@@ -7,15 +7,11 @@ import tempfile
 
 import pytest
 
-from fastprune import scanner
-
 _IN_MEMORY = "/dev/shm"
 
 
 @pytest.fixture(autouse=True)
-def _examples_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+def _examples_are_cheap(monkeypatch: pytest.MonkeyPatch, read_again_at_once: None) -> None:
     """Hundreds of caches are built: in memory where possible, and read again at once."""
     if os.access(_IN_MEMORY, os.W_OK):
         monkeypatch.setattr(tempfile, "tempdir", _IN_MEMORY)
-    # As often as ever, but without the wait for a server that isn't there.
-    monkeypatch.setattr(scanner, "_RETRY_DELAYS", (0.0,) * len(scanner._RETRY_DELAYS))

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
+from tests.support.scanning import scanned
 from tests.support.strategies import Request
 
 import fastprune
-from fastprune import CacheIndex, DeleteLimits, Policy, PruneReport, ScanOptions
-from fastprune.executors import Executor
-from fastprune.executors.inline import InlineExecutor
-from fastprune.scanner import scan_cache
+from fastprune import CacheIndex, DeleteLimits, Policy, PruneReport
 
 T = TypeVar("T")
 
@@ -29,15 +27,6 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
 
     anyio.run(keep_result)
     return results[0]
-
-
-def scan(
-    root: Path, options: ScanOptions | None = None, executor: Executor | None = None
-) -> CacheIndex:
-    """Scans without an event loop."""
-    return scan_cache(
-        str(root), lambda manifests: executor or InlineExecutor(), options or ScanOptions()
-    )
 
 
 def policy_of(request: Request) -> Policy:
@@ -83,7 +72,7 @@ def blob_paths(index: CacheIndex, blobs: Iterable[int]) -> set[str]:
 
 def make_sizes_true(root: Path) -> None:
     """Gives every blob the size that the manifests state: of a random cache few have it."""
-    index = scan(root)
+    index = scanned(root)
     for blob in range(index.blobs_present):
         name = index.blob_digests[blob].tobytes().hex()
         os.truncate(root / "blobs" / name, int(index.blob_sizes[blob]))

@@ -17,10 +17,10 @@ from tests.property.running import (
     policy_of,
     prune,
     run,
-    scan,
 )
 from tests.support.cachebuilder import files
 from tests.support.oracle import Cache, kept_images_lost_blobs, kept_lists_lost_children, load
+from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, ListSketch, Request, caches, on_disk, requests
 
 from fastprune import Limits, PruneReport
@@ -37,7 +37,7 @@ def prune_with_failures(
     root: Path, request: Request, failures: list[bool]
 ) -> tuple[PruneReport, set[str]]:
     """Prunes; of the manifests that are to go every one marked True fails to."""
-    index = scan(root)
+    index = scanned(root)
     plan = make_plan(index, policy_of(request), allow_broken=request.allow_broken)
     plan = plan.measured(
         blob_file_sizes(str(root), plan.index.blob_digests[plan.blobs], InlineExecutor())

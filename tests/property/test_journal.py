@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.property.failing import FailingDeleter
 from tests.property.profile import examples
-from tests.property.running import blob_paths, policy_of, run, scan
+from tests.property.running import blob_paths, policy_of, run
 from tests.support.oracle import Cache, load
+from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, Request, caches, on_disk, requests
 
 from fastprune import JournalEntry, JournalError, Limits, PrunePlan, PruneReport
@@ -44,7 +45,7 @@ class Notes:
 
 
 def plan_of(root: Path, request: Request) -> PrunePlan:
-    plan = make_plan(scan(root), policy_of(request), allow_broken=request.allow_broken)
+    plan = make_plan(scanned(root), policy_of(request), allow_broken=request.allow_broken)
     return plan.measured(
         blob_file_sizes(str(root), plan.index.blob_digests[plan.blobs], InlineExecutor())
     )

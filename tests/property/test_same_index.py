@@ -14,13 +14,11 @@ from hypothesis import strategies as st
 from tests.property.decoding import decoded
 from tests.property.indexing import Shuffle, index_of
 from tests.property.profile import examples
-from tests.property.running import scan
 from tests.support.oracle import is_digest_url, is_real_time, load
+from tests.support.scanning import scanned
 from tests.support.strategies import PATTERNS, CacheSketch, caches, on_disk
 
-from fastprune import ScanOptions
 from fastprune.executors import Executor, processes
-from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.model import ManifestKind
 from fastprune.times import BAD_TIME, NO_TIME
@@ -88,9 +86,8 @@ def test_worker_processes_give_the_index_of_a_scan_in_this_process(
     pattern_sets: tuple[tuple[str, ...], ...],
 ) -> None:
     with on_disk(sketch) as root:
-        here = scan(root, ScanOptions(edges=edges, pattern_sets=pattern_sets))
-        options = ScanOptions(edges=edges, pattern_sets=pattern_sets, chunk=chunk)
-        there = scan(root, options, pools[which])
+        here = scanned(root, edges=edges, pattern_sets=pattern_sets)
+        there = scanned(root, pools[which], edges=edges, pattern_sets=pattern_sets, chunk=chunk)
         assert decoded(here) == decoded(there)
 
 
@@ -100,8 +97,8 @@ def test_any_sharding_and_any_order_of_results_give_the_same_index(
     sketch: CacheSketch, chunk: int | None, seed: int
 ) -> None:
     with on_disk(sketch) as root:
-        whole = scan(root, ScanOptions(chunk=1000))
-        parts = scan(root, ScanOptions(chunk=chunk), ShufflingExecutor(seed))
+        whole = scanned(root, chunk=1000)
+        parts = scanned(root, ShufflingExecutor(seed), chunk=chunk)
         assert decoded(whole) == decoded(parts)
 
 
@@ -121,7 +118,7 @@ def test_merging_shards_is_associative_and_commutative(
 @given(sketch=caches(corrupt=True, foreign=True))
 def test_an_index_says_what_the_files_say(sketch: CacheSketch) -> None:
     with on_disk(sketch) as root:
-        index = scan(root, executor=InlineExecutor())
+        index = scanned(root)
         cache = load(root)
         says = decoded(index)
     # Sorted by folder and digest, as the paths are.

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 from tests.property.profile import examples
-from tests.property.running import policy_of, run, scan
+from tests.property.running import policy_of, run
 from tests.support.apply_oracle import expected_removals, look
 from tests.support.cachebuilder import files
 from tests.support.oracle import kept_images_lost_blobs, kept_lists_lost_children
+from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, Request, build, caches, on_disk, requests
 
 import fastprune
@@ -84,11 +85,11 @@ def test_what_is_removed_is_what_the_oracle_says(
     with on_disk(sketch) as root:
         before = look(root)
         planned = request.expected(before.cache)
-        plan = make_plan(scan(root), policy_of(request), allow_broken=request.allow_broken)
+        plan = make_plan(scanned(root), policy_of(request), allow_broken=request.allow_broken)
         loaded = saved(plan, root)
         change(root, sketch, changes)
         now = look(root)
-        report = run(lambda: fastprune.apply(replan(loaded, scan(root))))
+        report = run(lambda: fastprune.apply(replan(loaded, scanned(root))))
         removed = now.cache.paths - files(root)
         assert removed <= planned.removed
         assert removed == expected_removals(before, planned, now, allow_broken=request.allow_broken)
@@ -109,8 +110,8 @@ def test_on_an_unchanged_cache_the_saved_plan_is_the_plan(
     sketch: CacheSketch, request: Request
 ) -> None:
     with on_disk(sketch) as root:
-        plan = make_plan(scan(root), policy_of(request), allow_broken=request.allow_broken)
-        again = replan(saved(plan, root), scan(root))
+        plan = make_plan(scanned(root), policy_of(request), allow_broken=request.allow_broken)
+        again = replan(saved(plan, root), scanned(root))
         for name in ("removed", "blobs", "blob_bytes", "orphans"):
             assert getattr(plan, name).tolist() == getattr(again, name).tolist(), name
         assert (plan.taken_by == again.taken_by)[plan.removed].all()
@@ -124,7 +125,7 @@ def test_a_file_with_any_byte_changed_or_missing_is_refused(
     sketch: CacheSketch, request: Request, data: st.DataObject
 ) -> None:
     with on_disk(sketch) as root:
-        plan = make_plan(scan(root), policy_of(request), allow_broken=request.allow_broken)
+        plan = make_plan(scanned(root), policy_of(request), allow_broken=request.allow_broken)
         content = b"".join(encode(plan, identify(os.fspath(root)), made_by="1"))
     at = data.draw(st.integers(0, len(content) - 1))
     byte = bytes([data.draw(st.sampled_from(b'0a1"{}\n\r '))])

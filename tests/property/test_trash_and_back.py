@@ -18,10 +18,11 @@ from tests.hazards.trashing import (
     restore_now,
 )
 from tests.property.profile import examples
-from tests.property.running import make_sizes_true, policy_of, scan
+from tests.property.running import make_sizes_true, policy_of
 from tests.property.test_failing_deletions import without_cycles
 from tests.support.cachebuilder import files
 from tests.support.oracle import kept_images_lost_blobs, kept_lists_lost_children, load
+from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, Request, caches, on_disk, requests
 
 from fastprune import Limits, PruneReport
@@ -164,7 +165,7 @@ def test_wherever_both_are_cut_off_nothing_is_lost(
         if request.expected(whole).refused:
             return
         plan = make_plan(
-            scan(root),
+            scanned(root),
             policy_of(request),
             allow_broken=request.allow_broken,
             skip_corrupt=request.skip_corrupt,

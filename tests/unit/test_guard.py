@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.cachebuilder import CacheBuilder, Corruption, snapshot
+from tests.support.scanning import scanned
 
-from fastprune import CacheIndex, FastpruneError, LockedError
-from fastprune.executors.inline import InlineExecutor
+from fastprune import FastpruneError, LockedError
 from fastprune.guard import cache_lock, new_manifests, running_servers, young_blobs
-from fastprune.scanner import ScanOptions, scan_cache
 
 
 @contextmanager
@@ -190,17 +189,13 @@ def test_a_config_file_with_an_impossible_date_stops_nothing(tmp_path: Path) -> 
 # Blobs and manifests that came late.
 
 
-def scan(root: Path) -> CacheIndex:
-    return scan_cache(str(root), lambda manifests: InlineExecutor(), ScanOptions())
-
-
 def test_young_blobs_are_those_written_since(tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path)
     ages = {builder.blob(size): age for size, age in ((1, 0), (2, 100), (3, 10_000), (4, -500))}
     now = time.time()
     for name, age in ages.items():
         os.utime(tmp_path / "blobs" / name, (now - age, now - age))
-    index = scan(tmp_path)
+    index = scanned(tmp_path)
     (tmp_path / "blobs" / next(iter(ages))).unlink()  # one that is gone is not young
     blobs = np.arange(index.blobs_present)
     young = {
@@ -215,7 +210,7 @@ def test_new_manifests_are_those_that_were_not_there_or_were_removed(tmp_path: P
     builder = CacheBuilder(tmp_path)
     stays, goes, returns = (builder.image(f"r/a:{number}") for number in range(3))
     builder.corrupt(Corruption.LAYER_DIGEST)
-    index = scan(tmp_path)
+    index = scanned(tmp_path)
     paths = [index.path(row) for row in range(len(index))]
     removed = np.array([path != f"img/{stays}" for path in paths])
     (tmp_path / "img" / goes).unlink()
@@ -232,6 +227,6 @@ def test_new_manifests_are_those_that_were_not_there_or_were_removed(tmp_path: P
 def test_nothing_new_is_nothing(tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path)
     builder.image("r/a:1")
-    index = scan(tmp_path)
+    index = scanned(tmp_path)
     (tmp_path / "lts").rmdir()
     assert new_manifests(index, np.zeros(len(index), dtype=bool)) == ()

@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
-from tests.property.running import scan
 from tests.support.cachebuilder import CacheBuilder
+from tests.support.scanning import scanned
 
 import fastprune
 from fastprune import Policy, PrunePlan, Rule, UsageError, make_plan, replan
@@ -45,7 +45,7 @@ def index(tmp_path: Path) -> CacheIndex:
     child = builder.image(url, created="2024-01-09T00:00:00", pulled=pulled)
     builder.index("ci/app:0", children=[child], created=pulled)
     builder.image("prod/base:1", created="2024-01-01T00:00:00")
-    return scan(builder.root)
+    return scanned(builder.root)
 
 
 def gone(plan: PrunePlan) -> dict[str, str | None]:

@@ -13,21 +13,20 @@ from typing import Any
 
 import pytest
 from tests.support.cachebuilder import CacheBuilder, snapshot
+from tests.support.scanning import scanned
 
 import fastprune
 from fastprune import FastpruneError, PlanFileError, Policy, PrunePlan, UsageError, make_plan
-from fastprune.executors.inline import InlineExecutor
 from fastprune.identity import identify
 from fastprune.plan import Reason
 from fastprune.planfile.decoding import PlanDecoder
 from fastprune.planfile.encoding import encode
-from fastprune.scanner import ScanOptions, scan_cache
 
 Json = dict[str, Any]
 
 
 def plan_of(root: Path, policy: Policy, *, allow_broken: bool = False) -> PrunePlan:
-    index = scan_cache(str(root), lambda manifests: InlineExecutor(), ScanOptions())
+    index = scanned(root)
     return make_plan(index, policy, allow_broken=allow_broken)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.property.running import scan
 from tests.support.cachebuilder import CacheBuilder, Descriptor
+from tests.support.scanning import scanned
 
 from fastprune import Policy, UsageError, make_plan
 from fastprune.explanation import explain
@@ -43,7 +43,7 @@ def test_keep_last_orders_by_creation_then_pull_then_name(builder: CacheBuilder)
         ("host:5000/r/a:1", OLDER, OLDER),
     ):
         builder.image(tag, created=created, pulled=pulled)
-    index = scan(builder.root)
+    index = scanned(builder.root)
     tags = find_tags(index, newest_pulls(index))
     ranks = {index.url(row): tags.rank(row) for row in range(len(index))}
     order = ["newest", "b", "a", "pulled-first", "oldest", "unknown"]
@@ -59,7 +59,7 @@ def test_keep_last_counts_a_list_and_its_child_of_one_tag_once(builder: CacheBui
     for tag, created in (("1", OLDER), ("2", OLD), ("3", NEW)):
         child = builder.image(f"r/a:{tag}", layers=[builder.blob(10)], created=created)
         builder.index(f"r/a:{tag}", children=[child], created=created)
-    assert removed(scan(builder.root), Policy(keep_last=2)) == ["r/a:1", "r/a:1"]
+    assert removed(scanned(builder.root), Policy(keep_last=2)) == ["r/a:1", "r/a:1"]
 
 
 def test_keep_last_alone_selects_tags_only_and_with_a_criterion_only_keeps(
@@ -69,7 +69,7 @@ def test_keep_last_alone_selects_tags_only_and_with_a_criterion_only_keeps(
     builder.image("r/a:2", created=OLD)
     digest = builder.image("r/a:3", created=OLDER)
     builder.tag(digest, f"r/a@sha256:{digest}", created=OLDER)
-    index = scan(builder.root)
+    index = scanned(builder.root)
     assert urls(index, Policy(keep_last=1)) == ["r/a:1"]
     assert urls(index, Policy(keep_last=1, count=5)) == ["r/a:1"]
     assert urls(index, Policy(keep_last=1, created_before=NEW)) == [
@@ -82,7 +82,7 @@ def test_an_untagged_url_is_that_of_latest(builder: CacheBuilder) -> None:
     builder.image("r/a", created=OLDER)
     builder.image("r/a:latest", created=NEW, layers=[builder.blob(10)])
     builder.image("r/a:1", created=OLD)
-    assert urls(scan(builder.root), Policy(keep_last=1)) == ["r/a:1"]
+    assert urls(scanned(builder.root), Policy(keep_last=1)) == ["r/a:1"]
 
 
 def test_what_is_kept_keeps_its_children_though_they_are_selected(builder: CacheBuilder) -> None:
@@ -90,7 +90,7 @@ def test_what_is_kept_keeps_its_children_though_they_are_selected(builder: Cache
     child = builder.image("r.io/a:1", layers=[blob])
     builder.tag(child, f"r.io/a@sha256:{child}")
     builder.index("r.io/a:1", children=[child])
-    index = scan(builder.root)
+    index = scanned(builder.root)
     for policy in (
         Policy(patterns=("r.io/a@",), keep_last=1),
         Policy(patterns=("r.io/a@",), keep_references=("r.io/a:1",)),
@@ -105,7 +105,7 @@ def test_a_digest_in_use_keeps_its_files_wherever_they_are(builder: CacheBuilder
     digest = builder.image("r/a:latest")
     builder.tag(digest, "other/name:2")
     builder.image("r/b:1")
-    index = scan(builder.root)
+    index = scanned(builder.root)
     policy = Policy(patterns=(".",), keep_references=(f"docker.io/x/y@sha256:{digest}",))
     assert removed(index, policy) == ["r/b:1"]
     assert sorted(select(index, policy).kept_by.tolist()) == [0, Keep.IN_USE, Keep.IN_USE]
@@ -117,7 +117,7 @@ def test_a_digest_in_use_may_be_that_of_a_config(builder: CacheBuilder) -> None:
     builder.image("r/a:2", layers=[layer, config])
     lost = "ab" * 32
     builder.image("r/b:1", layers=[layer], config=lost)
-    index = scan(builder.root)
+    index = scanned(builder.root)
     policy = Policy(patterns=(".",), keep_references=(f"sha256:{config}", f"sha256:{lost}"))
     # As a layer it says nothing of an image.
     assert removed(index, policy) == ["r/a:2"]
@@ -127,7 +127,7 @@ def test_a_digest_in_use_may_be_that_of_a_config(builder: CacheBuilder) -> None:
 def test_a_cache_may_hold_names_that_docker_would_complete(builder: CacheBuilder, url: str) -> None:
     builder.image(url)
     policy = Policy(patterns=(".",), keep_references=("docker.io/library/nginx:latest",))
-    assert removed(scan(builder.root), policy) == []
+    assert removed(scanned(builder.root), policy) == []
 
 
 def test_dangling_is_what_no_list_refers_to_and_no_list(builder: CacheBuilder) -> None:
@@ -137,7 +137,7 @@ def test_dangling_is_what_no_list_refers_to_and_no_list(builder: CacheBuilder) -
     pinned = builder.index("r/a:0", children=[child])
     builder.tag(pinned, f"r/a@sha256:{pinned}")
     builder.image("r/a:1")
-    assert urls(scan(builder.root), Policy(dangling=True)) == [f"r/a@sha256:{alone}"]
+    assert urls(scanned(builder.root), Policy(dangling=True)) == [f"r/a@sha256:{alone}"]
 
 
 def test_a_list_is_broken_if_it_leads_to_broken_images_only(builder: CacheBuilder) -> None:
@@ -149,7 +149,7 @@ def test_a_list_is_broken_if_it_leads_to_broken_images_only(builder: CacheBuilde
     inner = builder.index("r/a:lost", children=[broken, "cd" * 32])
     builder.index("r/a:nested", children=[inner])
     builder.index("r/a:empty", children=["cd" * 32])
-    index = scan(builder.root)
+    index = scanned(builder.root)
     assert urls(index, Policy(broken=True)) == [
         "r/a:lost",
         "r/a:nested",
@@ -165,7 +165,7 @@ def test_a_shared_layer_comes_free_with_its_last_user(builder: CacheBuilder) -> 
     shared = builder.blob(5_000)
     for tag, pulled in (("1", OLDER), ("2", OLD), ("3", NEW)):
         builder.image(f"r/a:{tag}", layers=[shared, builder.blob(100)], pulled=pulled)
-    index = scan(builder.root)
+    index = scanned(builder.root)
     # Each image alone frees its own layer, config and manifest: no two of them free this much.
     assert removed(index, Policy(free_bytes=5_000)) == ["r/a:1", "r/a:2", "r/a:3"]
     assert removed(index, Policy(free_bytes=100)) == ["r/a:1"]
@@ -174,7 +174,7 @@ def test_a_shared_layer_comes_free_with_its_last_user(builder: CacheBuilder) -> 
 def test_orphans_count_first(builder: CacheBuilder) -> None:
     builder.image("r/a:1")
     builder.blob(5_000)
-    plan = make_plan(scan(builder.root), Policy(free_bytes=5_000))
+    plan = make_plan(scanned(builder.root), Policy(free_bytes=5_000))
     assert not plan.removed.any()
     assert plan.bytes_freed == 5_000
 
@@ -184,7 +184,7 @@ def test_a_child_is_no_image_of_its_own_and_goes_with_its_list(builder: CacheBui
     builder.tag(big, f"r/a@sha256:{big}", pulled=OLDER)
     builder.index("r/a:1", children=[big], pulled=NEW)
     builder.image("r/b:1", layers=[builder.blob(6_000)], pulled=OLD)
-    index = scan(builder.root)
+    index = scanned(builder.root)
     # Pulled longest ago is r/b:1: the list was pulled later, and its child with it.
     assert removed(index, Policy(free_bytes=1)) == ["r/b:1"]
     assert len(removed(index, Policy(free_bytes=8_000))) == 3
@@ -197,7 +197,7 @@ def test_what_is_needed_at_second_hand_comes_free_with_the_outer_list(
     builder.tag(child, f"r/a@sha256:{child}")
     inner = builder.index("r/a:inner", children=[child], name="00" * 32)
     builder.index("r/a:outer", children=[inner], name="ff" * 32)
-    index = scan(builder.root)
+    index = scanned(builder.root)
     # The inner list comes first, and stays with its child until the outer one has gone.
     assert len(removed(index, Policy(free_bytes=4_000))) == 3
 
@@ -208,7 +208,7 @@ def test_a_child_that_a_rule_keeps_frees_nothing(builder: CacheBuilder) -> None:
     builder.index("r/a:1", children=[child], pulled=OLD)
     builder.image("r/b:1", layers=[builder.blob(5_000)], pulled=NEW)
     policy = Policy(free_bytes=4_000, exclude=("r/a@",))
-    assert removed(scan(builder.root), policy) == ["r/a:1", "r/b:1"]
+    assert removed(scanned(builder.root), policy) == ["r/a:1", "r/b:1"]
 
 
 def test_what_a_kept_list_needs_is_not_counted(builder: CacheBuilder) -> None:
@@ -216,7 +216,7 @@ def test_what_a_kept_list_needs_is_not_counted(builder: CacheBuilder) -> None:
     builder.tag(child, f"r/a@sha256:{child}", pulled=OLDER)
     builder.index("r/a:1", children=[child], created=NEW, pulled=OLDER)
     builder.image("r/a:0", layers=[builder.blob(100)], created=OLD, pulled=NEW)
-    index = scan(builder.root)
+    index = scanned(builder.root)
     # The child was pulled longest ago, but r/a:1 is kept and needs it.
     for policy in (
         Policy(patterns=(".",), keep_last=1, count=1),
@@ -236,7 +236,7 @@ def test_what_a_kept_list_needs_is_not_counted(builder: CacheBuilder) -> None:
 def test_of_several_targets_the_largest_need_counts(builder: CacheBuilder) -> None:
     for tag in "12":
         builder.image(f"r/a:{tag}", layers=[builder.blob(1_000)], pulled=OLD)
-    index = scan(builder.root)
+    index = scanned(builder.root)
     assert len(removed(index, Policy(free_bytes=1, max_bytes=0))) == 2
     assert len(removed(index, Policy(free_bytes=1, max_bytes=1_000_000))) == 1
     assert len(removed(index, Policy(free_bytes=0, max_bytes=1_000_000))) == 0
@@ -246,7 +246,7 @@ def test_of_several_targets_the_largest_need_counts(builder: CacheBuilder) -> No
 def test_a_target_that_is_out_of_reach_takes_all_that_may_go(builder: CacheBuilder) -> None:
     builder.image("r/a:1", layers=[Descriptor(builder.blob(1_000), 1_000)])
     builder.image("r/b:1")
-    plan = make_plan(scan(builder.root), Policy(patterns=("r/a",), free_bytes=10**6))
+    plan = make_plan(scanned(builder.root), Policy(patterns=("r/a",), free_bytes=10**6))
     assert plan.selection is not None
     assert plan.selection.target is not None
     assert len(plan.images) == 1
@@ -276,7 +276,7 @@ def test_a_policy_that_can_not_be_followed_is_refused(policy: Policy, message: s
 def test_explain_says_which_rule_keeps_an_image(builder: CacheBuilder) -> None:
     for number, tag in enumerate(("1", "2", "3")):
         builder.image(f"docker.io/library/nginx:{tag}", created=f"2024-01-0{number + 1}T00:00:00")
-    index = scan(builder.root)
+    index = scanned(builder.root)
     rows = {index.url(row): row for row in range(len(index))}
 
     def verdict(tag: str, policy: Policy) -> tuple[bool, str, str]:

@@ -10,17 +10,13 @@ from pathlib import Path
 import pytest
 from tests.support.cachebuilder import CacheBuilder, Corruption, corrupt_bytes, snapshot
 from tests.support.realcaches import REAL_CACHES, RealCache, unpack
+from tests.support.scanning import scanned
 
 from fastprune import CacheIndex, NoCacheError, scanner
 from fastprune.executors.inline import InlineExecutor
 from fastprune.scanner import ScanOptions, check_root, scan_cache
 
 DELAYS = scanner._RETRY_DELAYS
-
-
-def scan(root: Path, **options: object) -> CacheIndex:
-    chosen = ScanOptions(**options)  # type: ignore[arg-type]
-    return scan_cache(str(root), lambda manifests: InlineExecutor(), chosen)
 
 
 def urls(index: CacheIndex) -> set[str]:
@@ -47,7 +43,7 @@ class Naps:
 def test_a_path_without_a_cache_is_refused_and_not_created(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(NoCacheError, match="no such folder"):
-        scan(missing)
+        scanned(missing)
     assert not missing.exists()
     (tmp_path / "file").touch()
     with pytest.raises(NoCacheError, match="no such folder"):
@@ -64,13 +60,13 @@ def test_a_folder_that_is_not_there_is_empty(missing: str, tmp_path: Path) -> No
     builder = CacheBuilder(tmp_path)
     builder.image("r/a:1", config="1a" * 32)
     (tmp_path / missing).rmdir()
-    index = scan(tmp_path)
+    index = scanned(tmp_path)
     assert (urls(index), index.blobs_present, index.faults) == ({"r/a:1"}, 0, ())
 
 
 def test_an_empty_cache_has_an_empty_index(tmp_path: Path) -> None:
     CacheBuilder(tmp_path)
-    index = scan(tmp_path)
+    index = scanned(tmp_path)
     assert (len(index), len(index.blob_digests), index.folder_starts) == (0, 0, (0, 0, 0))
 
 
@@ -78,7 +74,7 @@ def test_an_empty_cache_has_an_empty_index(tmp_path: Path) -> None:
 def test_a_scan_changes_nothing(name: RealCache, tmp_path: Path) -> None:
     root = unpack(name, tmp_path)
     before = snapshot(root)
-    index = scan(root)
+    index = scanned(root)
     assert snapshot(root) == before
     assert (index.faults, index.foreign, index.vanished) == ((), (), 0)
 
@@ -87,7 +83,7 @@ def test_a_scan_without_edges_lists_no_blobs(tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path)
     builder.image("r/a:1", layers=[builder.blob(7)])
     builder.raw("blobs", "README", b"")
-    index = scan(tmp_path, edges=False)
+    index = scanned(tmp_path, edges=False)
     assert (index.has_edges, index.blobs_present, index.foreign) == (False, 0, ())
     assert len(index.blob_ids) == len(index.child_rows) == len(index.twins) == 0
     assert index.declared.tolist() == [7 + len('{"config":"r/a:1"}')]
@@ -112,7 +108,7 @@ def test_a_file_that_is_cut_off_at_first_is_read_again(
     path.write_bytes(whole[: len(whole) // 2] if kind is Corruption.CUT else b"")
     steps: list[Callable[[], object]] = [lambda: None] * (heals_at - 1)
     naps = Naps(monkeypatch, *steps, lambda: path.write_bytes(whole))
-    index = scan(tmp_path, chunk=2)
+    index = scanned(tmp_path, chunk=2)
     assert naps.waits == list(DELAYS[:heals_at])
     assert index.faults == ()
     paths = [index.path(row) for row in range(len(index))]
@@ -130,7 +126,7 @@ def test_a_file_that_stays_cut_off_is_a_fault_after_the_last_try(
     builder.image("r/sound:1")
     path = builder.corrupt(Corruption.CUT)
     naps = Naps(monkeypatch)
-    index = scan(tmp_path)
+    index = scanned(tmp_path)
     assert naps.waits == list(DELAYS)
     assert [fault for fault, _ in index.faults] == [path]
     assert urls(index) == {"r/sound:1"}
@@ -142,7 +138,7 @@ def test_a_file_that_is_whole_but_wrong_is_not_waited_for(
     builder = CacheBuilder(tmp_path)
     path = builder.corrupt(Corruption.LAYER_DIGEST)
     naps = Naps(monkeypatch)
-    assert [fault for fault, _ in scan(tmp_path).faults] == [path]
+    assert [fault for fault, _ in scanned(tmp_path).faults] == [path]
     assert naps.waits == []
 
 
@@ -151,7 +147,7 @@ def test_a_file_that_vanishes_before_it_is_read_again_is_no_fault(
 ) -> None:
     path = CacheBuilder(tmp_path).corrupt(Corruption.EMPTY)
     Naps(monkeypatch, (tmp_path / path).unlink)
-    index = scan(tmp_path)
+    index = scanned(tmp_path)
     assert (len(index), index.faults, index.vanished) == (0, (), 1)
 
 
@@ -166,7 +162,7 @@ def test_a_file_that_is_replaced_by_something_else_is_a_fault(
         builder.fifo("img", path.removeprefix("img/"))
 
     Naps(monkeypatch, replace)
-    assert scan(tmp_path).faults == ((path, "not a regular file"),)
+    assert scanned(tmp_path).faults == ((path, "not a regular file"),)
 
 
 def test_faults_in_both_folders_are_sorted_and_leave_the_rows_of_others_right(
@@ -182,7 +178,7 @@ def test_faults_in_both_folders_are_sorted_and_leave_the_rows_of_others_right(
         for folder in ("lts", "img")
         for name in ("9", "3")
     ]
-    index = scan(tmp_path, chunk=1)
+    index = scanned(tmp_path, chunk=1)
     assert [path for path, _ in index.faults] == sorted(faults)
     assert [index.path(row) for row in range(len(index))] == [
         f"img/{'5' * 64}",
@@ -203,12 +199,12 @@ def test_scans_at_the_same_time_in_one_process_do_not_mix_their_files(tmp_path: 
         builder = CacheBuilder(root)
         for number in range(150):
             builder.image(f"r/{root.name}:{number}", config=f"{number:064x}")
-    expected = [urls(scan(root)) for root in roots]
+    expected = [urls(scanned(root)) for root in roots]
     results: list[list[set[str]]] = [[], []]
 
     def work(which: int) -> None:
         for _ in range(15):
-            index = scan(roots[which])
+            index = scanned(roots[which])
             assert index.faults == ()
             results[which].append(urls(index))
 

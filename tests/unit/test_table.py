@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from tests.support.cachebuilder import CacheBuilder
 from tests.support.realcaches import unpack
+from tests.support.scanning import scanned
 
 from fastprune.cells import cells
-from fastprune.executors.inline import InlineExecutor
 from fastprune.index import CacheIndex
 from fastprune.listing import HEADER, Format, SortKey, render, sorted_rows
-from fastprune.scanner import ScanOptions, scan_cache
 from fastprune.style import Style, colored
 
 WIDTHS = (*range(40, 121), 150, 200)
@@ -22,7 +21,7 @@ CODES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def index_of(root: Path) -> CacheIndex:
-    return scan_cache(str(root), lambda _: InlineExecutor(), ScanOptions(edges=False))
+    return scanned(root, edges=False)
 
 
 @pytest.fixture(scope="module")

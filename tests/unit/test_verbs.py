@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from tests.support.cachebuilder import CacheBuilder, files, snapshot
+from tests.support.locking import locked
 from tests.support.oracle import expected, load
 from tests.support.realcaches import unpack
 
@@ -94,20 +93,6 @@ async def test_a_dry_run_takes_no_lock_and_changes_nothing(root: Path) -> None:
         report = await pruned(root, TYPHA, dry_run=True)
     assert len(report.manifests) == 2
     assert snapshot(root) == before
-
-
-class locked:  # noqa: N801 - reads like a function
-    """Another user of the cache, for the time of a `with`."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def __enter__(self) -> None:
-        self._descriptor = os.open(self._root, os.O_RDONLY)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
 
 
 async def test_a_locked_cache_is_refused_before_it_is_scanned(root: Path) -> None:

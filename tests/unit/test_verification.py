@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.property.running import scan
 from tests.support.cachebuilder import CacheBuilder, digest_of
+from tests.support.scanning import scanned
 
 import fastprune
 from fastprune import CacheIndex, Limits, VerifyOptions
@@ -27,7 +27,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> CacheIndex:
     builder = CacheBuilder(tmp_path_factory.mktemp("cache"))
     for number in range(BLOBS):
         builder.blob(b"%d" % number)
-    return scan(builder.root)
+    return scanned(builder.root)
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.001, 1), (0.05, 20), (0.5, 200), (1, BLOBS)])
@@ -54,7 +54,7 @@ def test_samples_of_many_seeds_leave_no_blob_out(index: CacheIndex) -> None:
 
 def test_a_sample_of_no_blobs_is_empty(tmp_path: Path) -> None:
     CacheBuilder(tmp_path)
-    assert sampled(scan(tmp_path), 0.5, 1).tolist() == []
+    assert sampled(scanned(tmp_path), 0.5, 1).tolist() == []
 
 
 def test_a_large_blob_is_told_of_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,13 @@
+"""What tests of all kinds share."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastprune import scanner
+
+
+@pytest.fixture
+def read_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be read is read again as often as ever, but at once: no server writes it."""
+    monkeypatch.setattr(scanner, "_RETRY_DELAYS", (0.0,) * len(scanner._RETRY_DELAYS))
