@@ -9,10 +9,9 @@ empty; here that is `-`, so that each line has six words.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from fastprune.model import DIGEST_PREFIX, ManifestKind, Reference
 from fastprune.quantities import bytes_cell
 from fastprune.refcounts import image_bytes
 from fastprune.style import Paint, Style, plain
-from fastprune.text import column, printable, to_json
+from fastprune.text import column, csv_lines, json_lines, printable, to_json
 
 JSON_VERSION = 1
 HEADER = ("REPOSITORY", "TAG|DIGEST", "TYPE", "CREATED", "PULLED", "SIZE")
@@ -116,12 +115,15 @@ def render(
             index, rows, header=header, short=short_digest, width=width, paint=paint
         )
     elif form is Format.csv:
-        yield from _csv_lines(index, rows, header=header, short=short_digest)
+        names = [[name.lower().replace("|", "_or_") for name in HEADER]] if header else []
+        yield from csv_lines(chain(names, _csv_rows(index, rows, short=short_digest)))
     elif form is Format.jsonl:
         for item in _items(index, rows):
             yield to_json(item).decode()
     else:
-        yield from _json_lines(index, rows)
+        head = {"version": JSON_VERSION, "command": "list", "image_path": index.root}
+        corrupt = [{"path": path, "reason": reason} for path, reason in index.faults]
+        yield from json_lines(head, "manifests", _items(index, rows), {"corrupt": corrupt})
 
 
 def _blocks(rows: Rows) -> Iterator[Rows]:
@@ -180,27 +182,11 @@ def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
             )
 
 
-def _csv_lines(index: CacheIndex, rows: Rows, *, header: bool, short: bool) -> Iterator[str]:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="")
-    lines = ([name.lower().replace("|", "_or_") for name in HEADER] for _ in range(header))
-    cells = (
-        [
-            printable(repository),
-            printable(_shorten(tag) if short else tag),
-            "list" if is_list else "image",
-            printable(created),
-            printable(pulled),
-            "" if is_list else str(size),
-        ]
-        for repository, tag, is_list, created, pulled, size in _cells(index, rows)
-    )
-    for source in (lines, cells):
-        for line in source:
-            buffer.seek(0)
-            buffer.truncate()
-            writer.writerow(line)
-            yield buffer.getvalue()
+def _csv_rows(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[tuple[str, ...]]:
+    for repository, tag, is_list, created, pulled, size in _cells(index, rows):
+        shown = _shorten(tag) if short else tag
+        kind, bytes_shown = ("list", "") if is_list else ("image", str(size))
+        yield repository, shown, kind, created, pulled, bytes_shown
 
 
 def _table_lines(
@@ -276,16 +262,3 @@ def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:
             "bytes": None if is_list else size,
             "path": index.path(row),
         }
-
-
-def _json_lines(index: CacheIndex, rows: Rows) -> Iterator[str]:
-    """One document, written item by item: a million of them need no memory at once."""
-    head = {"version": JSON_VERSION, "command": "list", "image_path": index.root}
-    opening = to_json(head).decode()
-    yield opening[:-1] + ',"manifests":['
-    before = ""
-    for item in _items(index, rows):
-        yield before + to_json(item).decode()
-        before = ","
-    corrupt = [{"path": path, "reason": reason} for path, reason in index.faults]
-    yield '],"corrupt":' + to_json(corrupt).decode() + "}"

@@ -1,4 +1,4 @@
-"""Text from outside, made safe to print.
+"""Text from outside, made safe to print: as it is, as JSON, as CSV.
 
 Stage: report. Input and output: text. Pure, no I/O.
 
@@ -9,6 +9,8 @@ cache. Printed raw it could move the cursor, change colours or hide lines in a t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 # What orjson writes raw although a terminal acts on it: DEL, the C1 controls, and
 # characters that are invisible or turn the direction of writing.
@@ -43,6 +45,45 @@ def to_json(document: object, *, indent: bool = False) -> bytes:
         return safe_json(orjson.dumps(document, option=option))
     except orjson.JSONEncodeError:
         return safe_json(orjson.dumps(_all_in_utf8(document), option=option))
+
+
+def json_lines(
+    head: dict[str, Any],
+    name: str,
+    rows: Iterable[object],
+    tail: dict[str, Any] | None = None,
+) -> Iterator[str]:
+    """One JSON object, written row by row: a million of them need no memory at once.
+
+    Args:
+        head: What it begins with, not empty.
+        name: What the array of the rows is called.
+        rows: What is in it, a line each.
+        tail: What it ends with, if there is more.
+    """
+    yield f'{to_json(head).decode()[:-1]},"{name}":['
+    before = ""
+    for row in rows:
+        yield before + to_json(row).decode()
+        before = ","
+    yield f"],{to_json(tail).decode()[1:]}" if tail else "]}"
+
+
+def csv_lines(rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Rows of any text as lines of CSV, which hold nothing that a terminal would act on."""
+    import csv
+
+    # What writes a row gives back what `write` gave.
+    writer = csv.writer(_Returned(), lineterminator="")
+    for row in rows:
+        yield writer.writerow(map(printable, row))
+
+
+class _Returned:
+    """In the place of a file: gives back what is written."""
+
+    def write(self, text: str) -> str:
+        return text
 
 
 def in_utf8(text: str) -> str:

@@ -42,8 +42,6 @@ EXCEPTIONS = {
     "auditfile.py": {"os.O_WRONLY", "os.O_CREAT", "os.O_APPEND"},
     # /dev/null in place of standard streams that the caller closed.
     "cli/__init__.py": {"open(mode)", "os.O_RDWR"},
-    # Of a buffer in memory.
-    "listing.py": {".truncate()"},
     # The log file that --log-file names.
     "cli/messages.py": {"logging.FileHandler"},
     # /dev/null in place of a stdout that went away; and mallopt, which is about memory only.

@@ -5,8 +5,6 @@ Stage: report. Input: `Usage`, `Ages`. Output: lines. Pure, no I/O.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from itertools import chain, pairwise
@@ -14,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastprune import text
 from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX
-from fastprune.text import printable, to_json
 from fastprune.times import BAD_TIME, Times, format_times
 from fastprune.usage.ages import Ages
 from fastprune.usage.placing import Extra
@@ -250,12 +248,7 @@ def json_lines(
         "what_if": [row._asdict() for row in what_ifs(ages, cutoffs)],
         "corrupt": [{"path": path, "reason": reason} for path, reason in index.faults],
     }
-    yield _json(head)[:-1] + ',"rows":['
-    before = ""
-    for row in rows:
-        yield before + _json(_item(row))
-        before = ","
-    yield "]}"
+    return text.json_lines(head, "rows", map(_item, rows))
 
 
 def _item(row: UsageRow) -> dict[str, Any]:
@@ -265,18 +258,11 @@ def _item(row: UsageRow) -> dict[str, Any]:
     return item
 
 
-def _json(document: object) -> str:
-    return to_json(document).decode()
-
-
 def csv_lines(rows: Iterator[UsageRow]) -> Iterator[str]:
     """The rows as CSV, with the names of the columns first; sizes in bytes.
 
     Args:
         rows: What `usage_rows` gives.
     """
-    for cells in chain([UsageRow._fields], rows):
-        line = io.StringIO()
-        writer = csv.writer(line, lineterminator="")
-        writer.writerow("" if cell is None else printable(str(cell)) for cell in cells)
-        yield line.getvalue()
+    cells = (["" if cell is None else str(cell) for cell in row] for row in rows)
+    return text.csv_lines(chain([UsageRow._fields], cells))
