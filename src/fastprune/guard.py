@@ -33,6 +33,8 @@ _POLL_SECONDS = 0.2
 _ENTRIES_PER_STAT = 3
 # Links of a path can lead round in a circle.
 _MOST_STEPS = 1_000
+# Where the kernel shows processes.
+_PROC = Path("/proc")
 _DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 
 
@@ -111,7 +113,7 @@ class ServerProcess(NamedTuple):
     command: str
 
 
-def running_servers(root: str, proc: Path = Path("/proc")) -> list[ServerProcess]:
+def running_servers(root: str) -> list[ServerProcess]:
     """Looks for servers that run on a cache, in all processes that can be seen.
 
     A server holds no lock, no pid file and no open file in its cache. It is known by its
@@ -120,7 +122,6 @@ def running_servers(root: str, proc: Path = Path("/proc")) -> list[ServerProcess
 
     Args:
         root: Path of the cache.
-        proc: Where the kernel shows processes.
     """
     import psutil
 
@@ -130,8 +131,7 @@ def running_servers(root: str, proc: Path = Path("/proc")) -> list[ServerProcess
             arguments = process.cmdline()
             if "serve" not in arguments[1:] or process.pid == os.getpid():
                 continue
-            base = proc / str(process.pid)
-            if _serves(arguments, base, root):
+            if _serves(arguments, _PROC / str(process.pid), root):
                 command = " ".join(arguments)
                 servers.append(ServerProcess(process.pid, command))
         except psutil.Error:

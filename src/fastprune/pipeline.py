@@ -117,7 +117,6 @@ def work_out_again(
     options: PlanOptions,
     *,
     progress: Progress | None = None,
-    checkpoint: Callable[[], None] = lambda: None,
 ) -> TimedPlan:
     """Scans a cache and finds out what of a saved plan still holds.
 
@@ -127,7 +126,6 @@ def work_out_again(
         open_executor: Gives the executor for a number of manifests.
         options: How; what is allowed and what is skipped is for the plan to say.
         progress: Is told about the scan.
-        checkpoint: Called often; raises if the work is to end.
 
     Raises:
         NoCacheError: There is no cache at this path.
@@ -141,9 +139,7 @@ def work_out_again(
 
     check_root(root)
     check_same_cache(saved.header.cache, root)
-    return _plan(
-        root, lambda index, _: replan(saved, index), open_executor, options, progress, checkpoint
-    )
+    return _plan(root, lambda index, _: replan(saved, index), open_executor, options, progress)
 
 
 def _plan(
@@ -152,7 +148,7 @@ def _plan(
     open_executor: Callable[[int], Executor],
     options: PlanOptions,
     progress: Progress | None,
-    checkpoint: Callable[[], None],
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> TimedPlan:
     """Scans, and makes a plan of the index."""
 

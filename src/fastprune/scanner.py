@@ -38,6 +38,7 @@ from fastprune.tasks import (
     PatternSets,
     ReadTask,
     StatTask,
+    in_chunks,
     list_folder,
     read_chunk,
     stat_files,
@@ -216,11 +217,7 @@ def _stat_blobs(
     root: str, digests: bytes, executor: Executor, progress: Progress | None
 ) -> Iterator[FileSizes]:
     folder = os.path.join(root, ociregistry.blob_folder)
-    step = _MOST_IN_CHUNK * DIGEST_BYTES
-    tasks = [
-        StatTask(folder, first // DIGEST_BYTES, digests[first : first + step])
-        for first in range(0, len(digests), step)
-    ]
+    tasks = [StatTask(folder, *chunk) for chunk in in_chunks(digests, _MOST_IN_CHUNK)]
     if not tasks:
         return
     with under_way(WhenSlow(progress), "measuring", len(digests) // DIGEST_BYTES, "blobs") as slow:

@@ -181,6 +181,21 @@ def file_names(digests: bytes) -> list[str]:
     return [joined[at : at + _HEX_CHARS] for at in range(0, len(joined), _HEX_CHARS)]
 
 
+def in_chunks(digests: bytes, most: int) -> Iterator[tuple[int, bytes]]:
+    """Cuts raw digests into chunks.
+
+    Args:
+        digests: 32 bytes each.
+        most: How many digests there are in a chunk, at most.
+
+    Yields:
+        The position of the first digest of each chunk, and the digests in it.
+    """
+    step = most * DIGEST_BYTES
+    for at in range(0, len(digests), step):
+        yield at // DIGEST_BYTES, digests[at : at + step]
+
+
 def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
     """Reads a chunk of manifest files into one shard.
 

@@ -22,7 +22,7 @@ from fastprune.model import DIGEST_BYTES
 from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.scanner import MAX_MANIFEST_BYTES, SMALL_CACHE
 from fastprune.shards import ShardIndex
-from fastprune.tasks import ReadTask, list_folder, read_chunk
+from fastprune.tasks import ReadTask, in_chunks, list_folder, read_chunk
 from fastprune.tuning.figures import Measurement, ScanFigures, evenly, in_turn, rounds_that_fit
 
 MOST_IN_SAMPLE = 20_000
@@ -231,8 +231,7 @@ def _chunks(root: str, names: Sequence[bytes], size: int) -> Iterator[_Chunk]:
     number = 0
     for folder, raw in enumerate(names):
         path = os.path.join(root, ociregistry.manifest_folders[folder])
-        for first in range(0, len(raw) // DIGEST_BYTES, size):
-            digests = raw[first * DIGEST_BYTES : (first + size) * DIGEST_BYTES]
+        for first, digests in in_chunks(raw, size):
             task = ReadTask(path, number, digests, MAX_MANIFEST_BYTES, edges=True, pattern_sets=())
             yield _Chunk(task, folder, slice(first, first + size))
             number += 1

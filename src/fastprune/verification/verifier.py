@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING
 
 from fastprune.executors import Executor
 from fastprune.layouts import ociregistry
-from fastprune.model import DIGEST_BYTES
 from fastprune.progress import NoProgress, Progress, under_way
 from fastprune.scanner import ScanOptions, blob_file_sizes, reading, scan_and_keep_executor
 from fastprune.shards import Fault
-from fastprune.tasks import ReadTask, StatTask, read_chunk
+from fastprune.tasks import ReadTask, StatTask, in_chunks, read_chunk
 from fastprune.verification.contents import (
     HashTask,
     SalvageTask,
@@ -237,11 +236,8 @@ class _Run:
     def _salvage(self, folder: str, digests: bytes) -> bytes:
         """What manifests that can't be trusted seem to refer to, raw digests."""
         path = os.path.join(self._index.root, folder)
-        step = _FILES_IN_TASK * DIGEST_BYTES
-        tasks = [
-            SalvageTask(path, digests[first : first + step], self._options.scan.max_manifest_bytes)
-            for first in range(0, len(digests), step)
-        ]
+        most = self._options.scan.max_manifest_bytes
+        tasks = [SalvageTask(path, some, most) for _, some in in_chunks(digests, _FILES_IN_TASK)]
         return b"".join(self._executor.map_unordered(salvage_digests, tasks) if tasks else ())
 
     def _marks(self, folder: str, digests: Digests) -> NDArray[np.int64]:
@@ -249,12 +245,7 @@ class _Run:
         import numpy as np
 
         path = os.path.join(self._index.root, folder)
-        raw = digests.tobytes()
-        step = _FILES_IN_TASK * DIGEST_BYTES
-        tasks = [
-            StatTask(path, first // DIGEST_BYTES, raw[first : first + step])
-            for first in range(0, len(raw), step)
-        ]
+        tasks = [StatTask(path, *chunk) for chunk in in_chunks(digests.tobytes(), _FILES_IN_TASK)]
         marks = np.full((len(digests), MARK_FIELDS), ABSENT_MARK.inode, dtype=np.int64)
         if not tasks or not os.path.isdir(path):
             return marks
@@ -265,18 +256,17 @@ class _Run:
 
     def _read_again(self, folder: str, digests: bytes) -> dict[int, Fault]:
         """Reads manifests once more; gives what is wrong with those that are still damaged."""
-        step = _FILES_IN_TASK * DIGEST_BYTES
         tasks = [
             ReadTask(
                 folder=os.path.join(self._index.root, folder),
-                chunk=first // DIGEST_BYTES,
-                digests=digests[first : first + step],
+                chunk=first,
+                digests=some,
                 max_bytes=self._options.scan.max_manifest_bytes,
                 edges=True,
                 pattern_sets=(),
                 check_names=True,
             )
-            for first in range(0, len(digests), step)
+            for first, some in in_chunks(digests, _FILES_IN_TASK)
         ]
         damaged: dict[int, Fault] = {}
         for shard in self._executor.map_unordered(read_chunk, tasks) if tasks else ():
