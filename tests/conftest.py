@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from tests.support.cachebuilder import CacheBuilder
 
 from fastprune import scanner
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> CacheBuilder:
+    """Writes a cache, which is empty so far."""
+    return CacheBuilder(tmp_path / "cache")
 
 
 @pytest.fixture

@@ -35,11 +35,6 @@ def carried_out(plan: PrunePlan) -> PruneReport:
     return results[0]
 
 
-@pytest.fixture
-def builder(tmp_path: Path) -> CacheBuilder:
-    return CacheBuilder(tmp_path / "cache")
-
-
 def test_a_manifest_that_was_pulled_again_stays_with_its_blobs(builder: CacheBuilder) -> None:
     root = builder.root
     layer = builder.blob(10)

@@ -31,11 +31,6 @@ from fastprune.pipeline import PlanOptions, work_out_again
 LATER = "2025-01-01T00:00:00"
 
 
-@pytest.fixture
-def builder(tmp_path: Path) -> CacheBuilder:
-    return CacheBuilder(tmp_path / "cache")
-
-
 def saved(
     root: Path, *patterns: str, allow_broken: bool = False, skip_corrupt: bool = False
 ) -> SavedPlan:

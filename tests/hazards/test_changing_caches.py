@@ -23,11 +23,6 @@ from fastprune.progress import NoProgress
 REWRITES_PER_SECOND = 200
 
 
-@pytest.fixture
-def builder(tmp_path: Path) -> CacheBuilder:
-    return CacheBuilder(tmp_path / "cache")
-
-
 @contextmanager
 def rewriting(paths: list[Path]) -> Iterator[None]:
     """Rewrites files as the server does with every pull: cut to nothing, then one write."""

@@ -9,18 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from tests.cli.program import run, without_privileges
 from tests.hazards.steps import Failing, OneByOne, carry_out_now, folder_name, plan_for
 from tests.support.cachebuilder import CacheBuilder, files, snapshot
 from tests.support.oracle import kept_images_lost_blobs, kept_lists_lost_children, load
 
 from fastprune.deleter import Batch, BatchResult
-
-
-@pytest.fixture
-def builder(tmp_path: Path) -> CacheBuilder:
-    return CacheBuilder(tmp_path / "cache")
 
 
 @contextmanager

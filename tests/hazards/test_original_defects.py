@@ -41,11 +41,6 @@ DATES = (
 )
 
 
-@pytest.fixture
-def builder(tmp_path: Path) -> CacheBuilder:
-    return CacheBuilder(tmp_path / "cache")
-
-
 def prune(root: Path, *patterns: str, created_before: str | None = None) -> set[str]:
     """Prunes, and returns what is left."""
     carry_out_now(plan_for(root, *patterns, created_before=created_before))

@@ -42,11 +42,6 @@ BLOBS = 1_500
 pytestmark = pytest.mark.usefixtures("read_again_at_once")
 
 
-@pytest.fixture
-def builder(tmp_path: Path) -> CacheBuilder:
-    return CacheBuilder(tmp_path / "cache")
-
-
 def verify(root: Path, *, content: bool = True, limit: int | None = None) -> Findings:
     scan = ScanOptions() if limit is None else ScanOptions(max_manifest_bytes=limit)
     options = VerifyOptions(scan=scan, content=content)

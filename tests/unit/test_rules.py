@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from tests.support.cachebuilder import CacheBuilder, Descriptor
 from tests.support.scanning import scanned
@@ -16,11 +14,6 @@ from fastprune.rules.tags import find_tags
 from fastprune.selection import Keep, select
 
 OLD, OLDER, NEW = "2024-01-02T00:00:00", "2024-01-01T00:00:00", "2024-01-03T00:00:00"
-
-
-@pytest.fixture
-def builder(tmp_path: Path) -> CacheBuilder:
-    return CacheBuilder(tmp_path / "cache")
 
 
 def urls(index: CacheIndex, policy: Policy) -> list[str]:

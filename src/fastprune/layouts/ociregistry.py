@@ -26,7 +26,7 @@ from fastprune.errors import CutOffError, ManifestError
 from fastprune.layouts import ManifestRecord, shown
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
 
-manifest_folders = ("img", "lts")
+manifest_folders: tuple[str, ...] = ("img", "lts")
 blob_folder = "blobs"
 
 # Indexed by ManifestHolder.type.
