@@ -253,11 +253,7 @@ def edges_of(index: CacheIndex, parents: Rows) -> NDArray[np.int64]:
         return np.flatnonzero(wanted[index.child_parents])
     first = np.searchsorted(index.child_parents, parents, side="left")
     counts = np.searchsorted(index.child_parents, parents, side="right") - first
-    ends = np.cumsum(counts)
-    if not len(ends):
-        return np.empty(0, dtype=np.int64)
-    positions: NDArray[np.int64] = np.arange(ends[-1]) + np.repeat(first - (ends - counts), counts)
-    return positions
+    return positions_in(first, counts)
 
 
 def list_levels(index: CacheIndex, lists: Rows) -> list[Rows]:

@@ -33,7 +33,7 @@ from fastprune.digests import Digests
 from fastprune.errors import TrashError
 from fastprune.layouts import ociregistry
 from fastprune.limits import Limits
-from fastprune.progress import NoProgress, Progress, WhenSlow
+from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
 from fastprune.refcounts import Mask
 from fastprune.report import Failure
 from fastprune.tasks import file_names
@@ -69,16 +69,16 @@ async def restore(
     """
     restorer = restorer or Restorer()
     work = _Work("restore", root, limits or Limits(), progress or NoProgress())
-    work.begin("restoring", contents.files)
-    try:
-        with opened_run(root, contents.run) as trash, opened_cache(root) as cache:
-            _check_folders(contents, cache)
-            for parts in contents.phases:
-                await _put_back(work, parts, trash, cache, restorer)
-                if work.failures:
-                    work.crew.stop("files that could not be put back")
-    finally:
-        work.end()
+    with (
+        under_way(work.progress, "restoring", contents.files, "files"),
+        opened_run(root, contents.run) as trash,
+        opened_cache(root) as cache,
+    ):
+        _check_folders(contents, cache)
+        for parts in contents.phases:
+            await _put_back(work, parts, trash, cache, restorer)
+            if work.failures:
+                work.crew.stop("files that could not be put back")
     await anyio.to_thread.run_sync(remove_run, root, contents.run)
     missing = await anyio.to_thread.run_sync(_missing_blobs, root, contents.needs)
     return work.report((contents,), missing_blobs=missing)
@@ -125,8 +125,8 @@ async def empty(
         its run that it may need.
     """
     work = _Work("empty", root, limits or Limits(), progress or NoProgress())
-    work.begin("deleting", sum(contents.files for contents in runs))
-    try:
+    files = sum(contents.files for contents in runs)
+    with under_way(work.progress, "deleting", files, "files"):
         for contents in runs:
             with work.crew.stopping(f"{contents.run} can't be opened"):
                 await _delete(work, contents)
@@ -135,8 +135,6 @@ async def empty(
             await anyio.to_thread.run_sync(remove_run, root, contents.run)
         if not runs:
             await anyio.to_thread.run_sync(remove_trash, root)
-    finally:
-        work.end()
     return work.report(runs)
 
 
@@ -159,19 +157,13 @@ class _Work:
     """One command on the trash: the threads that do it, and what came of it."""
 
     def __init__(self, command: str, root: str, limits: Limits, progress: Progress) -> None:
-        self.root, self.crew = root, Crew(limits)
+        self.root, self.crew, self.progress = root, Crew(limits), progress
         self.failures: list[Failure] = []
-        self._command, self._limits, self._progress = command, limits, progress
+        self._command, self._limits = command, limits
         self._counts = dict.fromkeys(KINDS, 0)
         self._size = self._tried = 0
         self._kept: list[str] = []
         self._started = time.monotonic()
-
-    def begin(self, step: str, files: int) -> None:
-        self._progress.start(step, files, "files")
-
-    def end(self) -> None:
-        self._progress.stop()
 
     async def on_part(self, part: RunPart, work: Callable[[Batch], BatchResult]) -> Mask:
         """Works on the files of a part, until it must stop; gives which of them are done."""
@@ -216,7 +208,7 @@ class _Work:
             if outcome == Outcome.CHANGED
         ]
         self._note_failures(part, batch, result)
-        self._progress.advance(len(batch.names), sum(result.freed))
+        self.progress.advance(len(batch.names), sum(result.freed))
 
     def _note_failures(self, part: RunPart, batch: Batch, result: BatchResult) -> None:
         self.failures += [
@@ -257,22 +249,21 @@ def planned_restore(
         progress: Is told how many files were looked for in the cache.
     """
     counts, size, kept = dict.fromkeys(KINDS, 0), 0, list[str]()
-    slow = WhenSlow(progress)
-    slow.start("comparing", contents.files, "files")
-    try:
-        with opened_run(root, contents.run) as trash, opened_cache(root) as cache:
-            _check_folders(contents, cache)
-            for part in contents.parts:
-                for piece in in_pieces(part.digests, part.sizes, Unlinker.batch_size):
-                    for name, bytes_of_file in zip(*piece.batch[:2], strict=True):
-                        if _is_in_the_way(name, trash[part.folder], cache[part.folder]):
-                            kept.append(f"{part.folder}/{name}")
-                        else:
-                            counts[part.kind] += 1
-                            size += bytes_of_file
-                    slow.advance(len(piece.batch.names))
-    finally:
-        slow.stop()
+    with (
+        under_way(WhenSlow(progress), "comparing", contents.files, "files") as slow,
+        opened_run(root, contents.run) as trash,
+        opened_cache(root) as cache,
+    ):
+        _check_folders(contents, cache)
+        for part in contents.parts:
+            for piece in in_pieces(part.digests, part.sizes, Unlinker.batch_size):
+                for name, bytes_of_file in zip(*piece.batch[:2], strict=True):
+                    if _is_in_the_way(name, trash[part.folder], cache[part.folder]):
+                        kept.append(f"{part.folder}/{name}")
+                    else:
+                        counts[part.kind] += 1
+                        size += bytes_of_file
+                slow.advance(len(piece.batch.names))
     return TrashReport(
         command="restore",
         root=root,

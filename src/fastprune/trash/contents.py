@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,12 +62,13 @@ def read_run(
 
 def _parts(index: CacheIndex, blob_sizes: NDArray[np.int64]) -> Iterator[RunPart]:
     yield RunPart("blob", ociregistry.blob_folder, index.present_digests, blob_sizes)
-    borders = list(zip(index.folder_starts, index.folder_starts[1:], strict=False))
     lists = list_levels(index, np.flatnonzero(index.is_list))
     phases = [("image", 0, np.flatnonzero(~index.is_list))]
     phases += [("list", level, rows) for level, rows in enumerate(reversed(lists))]
     for kind, level, rows in phases:
-        for folder, (first, last) in zip(ociregistry.manifest_folders, borders, strict=True):
+        for folder, (first, last) in zip(
+            ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
+        ):
             here = rows[(first <= rows) & (rows < last)]
             sizes = index.file_sizes[here].astype(np.int64)
             yield RunPart(kind, folder, index.digests[here], sizes, level)
