@@ -151,10 +151,24 @@ def open_file(name: str, folder: int) -> int:
     Raises:
         OSError: It can't be opened.
     """
+    return open_unseen(name, OPEN_FLAGS, folder)
+
+
+def open_unseen(path: str, flags: int, within: int | None) -> int:
+    """Opens a file or folder, and leaves its access time alone where we may.
+
+    Args:
+        path: Which.
+        flags: How, as of `os.open`.
+        within: The open folder that the path is relative to.
+
+    Raises:
+        OSError: It can't be opened.
+    """
     try:
-        return os.open(name, OPEN_FLAGS | getattr(os, "O_NOATIME", 0), dir_fd=folder)
+        return os.open(path, flags | getattr(os, "O_NOATIME", 0), dir_fd=within)
     except PermissionError:
-        return os.open(name, OPEN_FLAGS, dir_fd=folder)
+        return os.open(path, flags, dir_fd=within)
 
 
 class _RefusedError(Exception):

@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.layouts import ManifestRecord, ociregistry
 from fastprune.model import DIGEST_BYTES, is_hex_name
-from fastprune.reader import FileReader
+from fastprune.reader import FileReader, open_unseen
 from fastprune.shards import ChunkRecords, Fault, Mismatch, ShardIndex, UrlMatch
 
 # Large enough to pay, small enough for the entries to stay in the processor's cache.
@@ -108,10 +108,7 @@ def open_folder(path: str, *, within: int | None = None) -> int:
     Raises:
         OSError: It can't be opened.
     """
-    try:
-        return os.open(path, _FOLDER_FLAGS | getattr(os, "O_NOATIME", 0), dir_fd=within)
-    except PermissionError:
-        return os.open(path, _FOLDER_FLAGS, dir_fd=within)
+    return open_unseen(path, _FOLDER_FLAGS, within)
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from fastprune.criteria import parse_zone
 from fastprune.errors import FastpruneError, ManifestError, UsageError
 from fastprune.layouts import ociregistry
 from fastprune.reader import FileReader
-from fastprune.scanner import ScanOptions, scan_cache
 from fastprune.shards import pack_digests
 from fastprune.tasks import opened_folder
 
@@ -49,14 +48,7 @@ def explain(
     request = request_of(session, selection, planning) if asked else None
     policy, zone = (request.policy, request.zone) if request else (None, selection.zone)
     clock = datetime.now(UTC).astimezone(parse_zone(zone))
-    scan_options = ScanOptions(
-        pattern_sets=policy.pattern_sets if policy else (),
-        max_manifest_bytes=session.max_manifest_bytes,
-    )
-    with session.executor() as executor:
-        index = scan_cache(
-            session.image_path, lambda _: executor, scan_options, progress=session.progress()
-        )
+    index = session.scan(pattern_sets=policy.pattern_sets if policy else ())
     # numpy is there by now: it was imported while the workers read.
     from fastprune.explanation import explain as explain_row
     from fastprune.explanation_report import as_document, text_lines

@@ -10,7 +10,6 @@ from fastprune.cli.session import open_session, write
 from fastprune.cli.terminal import terminal_width
 from fastprune.cli.warnings import warn_about, warn_of_servers
 from fastprune.errors import UsageError
-from fastprune.scanner import ScanOptions, scan_cache
 
 
 def print_list(
@@ -32,16 +31,8 @@ def print_list(
     session = open_session(options)
     policy, _ = what_is_meant(session, selection, policy_file)
     _check(form, sort)
-    scan_options = ScanOptions(
-        # The ages of an image count with those of its children: that needs the edges.
-        edges=policy.needs_edges,
-        pattern_sets=policy.pattern_sets,
-        max_manifest_bytes=session.max_manifest_bytes,
-    )
-    with session.executor() as executor:
-        index = scan_cache(
-            session.image_path, lambda _: executor, scan_options, progress=session.progress()
-        )
+    # The ages of an image count with those of its children: that needs the edges.
+    index = session.scan(edges=policy.needs_edges, pattern_sets=policy.pattern_sets)
     # numpy is there by now: it was imported while the workers read.
     from fastprune.listing import Format, SortKey, render, sorted_rows
     from fastprune.named_rules import select_by_policy

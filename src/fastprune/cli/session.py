@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastprune.cli.config import ServerConfig, load_config
 from fastprune.cli.messages import set_up_messages
@@ -27,8 +28,11 @@ from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor, available_jobs
 from fastprune.progress import NoProgress, Progress
 from fastprune.quantities import parse_size
-from fastprune.scanner import MAX_MANIFEST_BYTES
+from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
 from fastprune.style import Paint
+
+if TYPE_CHECKING:
+    from fastprune.index import CacheIndex
 
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM_BYTES = 1 << 18
@@ -73,6 +77,18 @@ class Session:
             yield executor
         finally:
             executor.close()
+
+    def scan(
+        self, *, edges: bool = True, pattern_sets: tuple[tuple[str, ...], ...] = ()
+    ) -> CacheIndex:
+        """Scans the cache, with workers of its own; see `ScanOptions` for the arguments."""
+        options = ScanOptions(
+            edges=edges, pattern_sets=pattern_sets, max_manifest_bytes=self.max_manifest_bytes
+        )
+        with self.executor() as executor:
+            return scan_cache(
+                self.image_path, lambda _: executor, options, progress=self.progress()
+            )
 
     def concurrency(self, option: str | None) -> int | None:
         """Threads that delete: what the option says, else what was saved; None for auto.
