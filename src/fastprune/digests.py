@@ -195,7 +195,13 @@ class DigestSorter:
 def _distinct(digests: Digests) -> Digests:
     """Sorts digests, and leaves out those that are repeated."""
     ordered = digests[sort_order(digests)]
+    again = repeated(ordered)
+    return np.delete(ordered, again, axis=0) if len(again) else ordered
+
+
+def repeated(ordered: Digests) -> NDArray[np.intp]:
+    """Positions of sorted digests that are the same as the one before, ascending."""
     words = _words(ordered)
     alike = np.flatnonzero(words[1:, 0] == words[:-1, 0])
-    repeated = alike[(words[alike] == words[alike + 1]).all(axis=1)]
-    return np.delete(ordered, repeated, axis=0) if len(repeated) else ordered
+    again: NDArray[np.intp] = alike[(words[alike] == words[alike + 1]).all(axis=1)] + 1
+    return again

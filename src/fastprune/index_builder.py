@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.arrays import begins_run, paired, starts_of, unpaired
-from fastprune.digests import Digests, DigestTable, as_digests, sort_order
+from fastprune.digests import Digests, DigestTable, as_digests, repeated, sort_order
 from fastprune.index import UNKNOWN_SIZE, CacheIndex
 from fastprune.model import DIGEST_BYTES
 from fastprune.pools import Pool
@@ -62,10 +62,16 @@ class IndexBuilder:
         for raw, (first, last) in zip(names, pairwise(starts), strict=True):
             listed = as_digests(raw)
             order = sort_order(listed)
-            positions = np.empty(len(order), dtype=np.int32)
-            positions[order] = np.arange(first, last, dtype=np.int32)
-            self._positions.append(positions)
             np.take(listed, order, axis=0, out=self._digests[first:last])
+            named = np.arange(first, last, dtype=np.int32)
+            # A folder that changes while it is listed may give a name twice. Each of both is
+            # read into the first row, and the other one stays absent: a file that had two rows
+            # could stay by one of them and go by the other.
+            for again in repeated(self._digests[first:last]).tolist():
+                named[again] = named[again - 1]
+            positions = np.empty(len(order), dtype=np.int32)
+            positions[order] = named
+            self._positions.append(positions)
             self._tables.append(DigestTable(self._digests[first:last]))
         self._blobs: DigestTable | None = None
         # Blobs that were referred to before the listing of blobs/ was whole. On a cold disk

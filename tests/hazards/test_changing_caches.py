@@ -19,6 +19,7 @@ from fastprune.deleter import Unlinker
 from fastprune.execution import _Run
 from fastprune.limits import Limits
 from fastprune.progress import NoProgress
+from fastprune.tasks import ListingPart, list_folder
 
 REWRITES_PER_SECOND = 200
 
@@ -137,6 +138,26 @@ def test_a_manifest_that_appears_after_the_scan_keeps_every_blob(builder: CacheB
     assert report.appeared == (f"img/{new}",)
     assert report.exit_code == 4
     assert files(builder.root) >= blobs | {f"img/{new}"}
+
+
+def test_a_name_that_is_listed_twice_is_one_manifest(
+    builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # POSIX leaves it open what a folder gives that changes while it is listed.
+    child = builder.image("a@sha256:" + "12" * 32, layers=[builder.blob(10)])
+    listed = builder.index("b:1", children=[child])
+    builder.image("a:2", layers=[builder.blob(20)])
+
+    def twice(path: str) -> Iterator[ListingPart]:
+        *parts, last = list_folder(path)
+        yield from (*parts, *parts, *parts, last)
+
+    monkeypatch.setattr("fastprune.scanner.list_folder", twice)
+    plan = plan_for(builder.root, "a")
+    assert len(plan.index) == 3
+    assert plan.images.tolist() == [row for row in range(3) if plan.index.url(row) == "a:2"]
+    carry_out_now(plan)
+    assert set(snapshot(builder.root / "img")) == {".", listed, child}
 
 
 def test_a_thread_that_looked_too_early_does_not_clear_what_another_has_seen(

@@ -147,9 +147,23 @@ def images_oldest_first(cache: Cache, candidates: set[Manifest]) -> list[Manifes
     """Of candidates those that no other takes along, in the order in which they go."""
     pulls = newest_pulls(cache)
     parts = {child for one in candidates if one.is_list for child in owned(cache, one)}
+    levels = _levels(cache)
     return sorted(
-        candidates - parts, key=lambda one: (pulls[one.path] == "", pulls[one.path], one.path)
+        candidates - parts,
+        key=lambda one: (pulls[one.path] == "", pulls[one.path], levels[one.path], one.path),
     )
+
+
+def _levels(cache: Cache) -> dict[str, int]:
+    """How many lists lead to each manifest, one through the other: 32 rounds, for cycles."""
+    levels = dict.fromkeys(cache.manifests, 0)
+    for _ in range(32):
+        before = dict(levels)
+        for parent in cache.manifests.values():
+            for child in cache.manifests.values():
+                if child.digest in parent.children:
+                    levels[child.path] = max(levels[child.path], before[parent.path] + 1)
+    return levels
 
 
 def chosen(cache: Cache, rules: Rules, *, allow_broken: bool = False) -> set[Manifest]:

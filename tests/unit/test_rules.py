@@ -48,6 +48,21 @@ def test_keep_last_orders_by_creation_then_pull_then_name(builder: CacheBuilder)
     assert urls(index, Policy(keep_last=2)) == sorted(f"r/a:{tag}" for tag in order[2:])
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_a_count_takes_what_can_go_even_if_it_was_pulled_with_its_list(
+    number: int, builder: CacheBuilder
+) -> None:
+    # By digest, the child comes before the list or after it.
+    child = builder.image("r/a:1-amd64", layers=[builder.blob(10 + number)], created=OLD)
+    inner = builder.index("r/a:1", children=[child], created=OLD)
+    builder.index("r/a:all", children=[inner], created=OLD)
+    builder.image("r/b:1", layers=[builder.blob(20)], created=NEW)
+    index = scanned(builder.root)
+    order = ["r/a:all", "r/a:1", "r/a:1-amd64", "r/b:1"]
+    for count in range(1, 5):
+        assert removed(index, Policy(count=count)) == sorted(order[:count])
+
+
 def test_keep_last_counts_a_list_and_its_child_of_one_tag_once(builder: CacheBuilder) -> None:
     for tag, created in (("1", OLDER), ("2", OLD), ("3", NEW)):
         child = builder.image(f"r/a:{tag}", layers=[builder.blob(10)], created=created)

@@ -23,6 +23,8 @@ from fastprune.times import NO_TIME, Times
 
 _NEVER = 2**31 - 1
 _PIECE = 1 << 16
+# As in `PrunePlan.list_levels`: no honest digests make more, or a cycle.
+_MOST_LEVELS = 32
 
 Ranks = NDArray[np.int32]
 """How many images must go before something does: int32; `_NEVER` if it stays anyway."""
@@ -65,6 +67,9 @@ def able_to_go(index: CacheIndex, selected: Mask, spared: Mask, *, allow_broken:
 def oldest_first(index: CacheIndex, selected: Mask, pulls: Times) -> Rows:
     """The selected images, those pulled longest ago first; children count as part of theirs.
 
+    What has a tag of its own goes after the lists that refer to it, so that it can go: they
+    were pulled no later than it was, and if at the same time, they come first.
+
     Args:
         index: The cache.
         selected: bool (n,).
@@ -74,10 +79,21 @@ def oldest_first(index: CacheIndex, selected: Mask, pulls: Times) -> Rows:
     units = selected.copy()
     units[children] = False
     rows = np.flatnonzero(units)
-    # Without any time they come last: unknown is not old. Ties go by row.
+    # Without any time they come last: unknown is not old. Ties go by row in the end.
     times = pulls[rows]
     ages: Times = np.where(times == NO_TIME, np.iinfo(np.int64).max, times)
-    return rows[np.argsort(ages, kind="stable")]
+    return rows[np.lexsort((_levels(index)[rows], ages))]
+
+
+def _levels(index: CacheIndex) -> NDArray[np.int32]:
+    """How many lists lead to each manifest, one through the other, int32 (n,): at most 32."""
+    levels = np.zeros(len(index), dtype=np.int32)
+    parents, children = index.child_parents, index.child_rows
+    for _ in range(_MOST_LEVELS):
+        if not bool((levels[children] <= levels[parents]).any()):
+            break
+        np.maximum.at(levels, children, levels[parents] + 1)
+    return levels
 
 
 def bytes_to_free(index: CacheIndex, max_bytes: int | None, free_bytes: int | None) -> int:
