@@ -181,11 +181,13 @@ def _measured(
 
     A blob that was cut off is smaller than its descriptors say, and a young one stays. If a
     size target was met by what they say and is missed by the files, more has to go: the plan
-    is made again by what is known now.
+    is made again by what is known now. If by what they say it can't be met at all, they may
+    lie about a blob that stays, so that all would go in vain: then all blobs are measured.
     """
     import numpy as np
 
     held: Rows | None = None
+    all_measured = False
     for _ in range(_MOST_ROUNDS):
         plan = plan_from(index, held)
         if grace > 0:
@@ -197,10 +199,17 @@ def _measured(
             blob_file_sizes(root, index.blob_digests[plan.blobs], executor, progress)
         )
         target = plan.target
-        if target is None or target.frees < target.need or not plan.shortfall:
+        if target is None or not plan.shortfall:
             break
         sizes = index.blob_sizes.copy()
-        sizes[plan.blobs] = plan.blob_bytes
+        if target.frees >= target.need:
+            sizes[plan.blobs] = plan.blob_bytes
+        elif not all_measured:
+            present = index.present_digests
+            sizes[: len(present)] = blob_file_sizes(root, present, executor, progress)
+            all_measured = True
+        else:
+            break
         index = replace(index, blob_sizes=sizes)
     return plan
 

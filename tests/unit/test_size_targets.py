@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.property.running import run
-from tests.support.cachebuilder import CacheBuilder
+from tests.support.cachebuilder import CacheBuilder, Descriptor
 
 import fastprune
 from fastprune import Policy, PruneReport, outside
@@ -58,6 +58,25 @@ def test_the_sizes_of_files_count_not_those_that_descriptors_give(builder: Cache
     assert (report.bytes_freed >= 9_000, report.shortfall) == (True, 0)
     os.truncate(largest(builder, "r/a:1"), 0)
     assert urls(pruned(builder, Policy(free_bytes=9_000))) == ["r/a:0", "r/a:1", "r/a:2"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "oldest_stays"),
+    [([10**11], True), ([2**62] * 3, True), ([10**11], False), ([2**62] * 3, False)],
+)
+def test_descriptors_that_state_far_too_much_make_nothing_go_in_vain(
+    sizes: list[int], oldest_stays: bool, builder: CacheBuilder
+) -> None:
+    for number, size in enumerate(sizes):
+        layer = Descriptor(digest=builder.blob(number + 1), size=size)
+        builder.image(f"r/liar:{number}", layers=[layer], pulled="2020-01-01T00:00:00")
+    total = sum(path.stat().st_size for path in builder.root.rglob("*/*"))
+    policy = Policy(max_bytes=total - 9_000, exclude=("liar",) if oldest_stays else ())
+    report = pruned(builder, policy)
+    assert "r/a:0" in urls(report)
+    assert {"r/a:1", "r/a:2"}.isdisjoint(urls(report))
+    assert (report.bytes_freed >= 9_000, report.shortfall) == (True, 0)
+    assert urls(pruned(builder, Policy(max_bytes=total, exclude=("liar",)))) == []
 
 
 def test_young_blobs_do_not_count(builder: CacheBuilder) -> None:

@@ -113,7 +113,9 @@ def bytes_to_free(index: CacheIndex, max_bytes: int | None, free_bytes: int | No
 def total_bytes(index: CacheIndex) -> int:
     """Bytes of all manifests and present blobs; of blobs as their descriptors say."""
     blobs = index.known_sizes(slice(index.blobs_present))
-    return int(index.file_sizes.sum(dtype=np.int64)) + int(blobs.sum())
+    # Descriptors may say what they like: the sum may be more than 64 bits hold.
+    high, low = int((blobs >> 32).sum()), int((blobs & 0xFFFF_FFFF).sum())
+    return int(index.file_sizes.sum(dtype=np.int64)) + (high << 32) + low
 
 
 def shortest_prefix(
