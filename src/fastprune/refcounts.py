@@ -121,8 +121,12 @@ def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
     edges = edges_of(index, parents)
     heads, children = index.child_parents[edges], index.child_rows[edges]
     owned = index.digest_urls[children]
-    for at in np.flatnonzero(~owned).tolist():
-        owned[at] = index.url_bytes(int(children[at])) == index.url_bytes(int(heads[at]))
+    # Of a cache that was loaded from a list of images, that is every child.
+    tagged = np.flatnonzero(~owned)
+    for first in range(0, len(tagged), _PIECE):
+        piece = tagged[first : first + _PIECE]
+        both = zip(index.urls(children[piece]), index.urls(heads[piece]), strict=True)
+        owned[piece] = [url == url_of_list for url, url_of_list in both]
     return heads[owned].astype(np.intp), children[owned].astype(np.intp)
 
 
