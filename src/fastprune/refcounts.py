@@ -119,7 +119,8 @@ def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
         Rows of lists and rows of children, as pairs; a child may have several lists.
     """
     edges = edges_of(index, parents)
-    heads, children = index.child_parents[edges], index.child_rows[edges]
+    heads = index.child_parents[edges].astype(np.intp)
+    children = index.child_rows[edges].astype(np.intp)
     owned = index.digest_urls[children]
     # Of a cache that was loaded from a list of images, that is every child.
     tagged = np.flatnonzero(~owned)
@@ -127,7 +128,7 @@ def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
         piece = tagged[first : first + _PIECE]
         both = zip(index.urls(children[piece]), index.urls(heads[piece]), strict=True)
         owned[piece] = [url == url_of_list for url, url_of_list in both]
-    return heads[owned].astype(np.intp), children[owned].astype(np.intp)
+    return heads[owned], children[owned]
 
 
 def lost_edges(index: CacheIndex, removed: Mask) -> tuple[Rows, Rows]:

@@ -18,6 +18,7 @@ from fastprune.errors import UsageError
 from fastprune.model import DIGEST_PREFIX, is_hex_name
 
 DEFAULT_REGISTRY = "docker.io"
+LONG_DEFAULT_REGISTRY = "index.docker.io"
 OFFICIAL = "library/"
 DEFAULT_TAG = "latest"
 
@@ -92,7 +93,7 @@ def _complete(name: str) -> list[str]:
         registry, repository = DEFAULT_REGISTRY, name
     if not _REGISTRY.fullmatch(registry) or not _NAME.fullmatch(repository):
         return []
-    if registry == "index.docker.io":
+    if registry == LONG_DEFAULT_REGISTRY:
         registry = DEFAULT_REGISTRY
     if registry == DEFAULT_REGISTRY and "/" not in repository:
         repository = OFFICIAL + repository

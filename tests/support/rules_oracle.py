@@ -245,6 +245,8 @@ def _means(reference: str, manifest: Manifest) -> bool:
     if tag is None:
         return False
     repository = tag[0]
+    if repository.startswith("index." + _DOCKER):
+        repository = repository.removeprefix("index.")
     if repository.startswith(_DOCKER) and repository.count("/") == 1:
         repository = _OFFICIAL + repository.removeprefix(_DOCKER)
     return f"{repository}:{tag[1]}" == reference

@@ -9,6 +9,7 @@ from tests.support.scanning import scanned
 from fastprune import Policy, UsageError, make_plan
 from fastprune.explanation import explain
 from fastprune.index import CacheIndex
+from fastprune.references import parse_reference
 from fastprune.rules.ages import newest_pulls
 from fastprune.rules.tags import find_tags
 from fastprune.selection import Keep, select
@@ -119,6 +120,27 @@ def test_a_digest_in_use_keeps_its_files_wherever_they_are(builder: CacheBuilder
     assert sorted(select(index, policy).kept_by.tolist()) == [0, Keep.IN_USE, Keep.IN_USE]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "docker.io/library/nginx:latest",
+        "docker.io/library/nginx",
+        "docker.io/nginx:latest",
+        "docker.io/nginx",
+        "index.docker.io/library/nginx:latest",
+        "index.docker.io/nginx",
+    ],
+)
+def test_an_image_in_use_is_kept_whatever_its_client_left_out(
+    url: str, builder: CacheBuilder
+) -> None:
+    builder.image(url)
+    builder.image("index.docker.io/library/other:latest")
+    for written in ("nginx", url, f"cache:8080/{url}"):
+        policy = Policy(patterns=(".",), keep_references=parse_reference(written))
+        assert urls(scanned(builder.root), policy) == ["index.docker.io/library/other:latest"]
+
+
 def test_a_digest_in_use_may_be_that_of_a_config(builder: CacheBuilder) -> None:
     layer, config = builder.blob(10), builder.blob(20)
     builder.image("r/a:1", layers=[layer], config=config)
@@ -129,13 +151,6 @@ def test_a_digest_in_use_may_be_that_of_a_config(builder: CacheBuilder) -> None:
     policy = Policy(patterns=(".",), keep_references=(f"sha256:{config}", f"sha256:{lost}"))
     # As a layer it says nothing of an image.
     assert removed(index, policy) == ["r/a:2"]
-
-
-@pytest.mark.parametrize("url", ["docker.io/nginx", "docker.io/library/nginx:latest"])
-def test_a_cache_may_hold_names_that_docker_would_complete(builder: CacheBuilder, url: str) -> None:
-    builder.image(url)
-    policy = Policy(patterns=(".",), keep_references=("docker.io/library/nginx:latest",))
-    assert removed(scanned(builder.root), policy) == []
 
 
 def test_dangling_is_what_no_list_refers_to_and_no_list(builder: CacheBuilder) -> None:

@@ -13,7 +13,7 @@ from fastprune.digests import DigestTable, as_digests
 from fastprune.index import CacheIndex
 from fastprune.model import DIGEST_PREFIX
 from fastprune.refcounts import Mask
-from fastprune.references import DEFAULT_REGISTRY, DEFAULT_TAG, OFFICIAL
+from fastprune.references import DEFAULT_REGISTRY, DEFAULT_TAG, LONG_DEFAULT_REGISTRY, OFFICIAL
 
 _PIECE = 1 << 16
 
@@ -63,11 +63,13 @@ def _has_digest(reference: str) -> bool:
     return "@" in reference or reference.startswith(DIGEST_PREFIX)
 
 
-def _forms(reference: str) -> tuple[str, ...]:
-    """The URLs that a cache may hold it under: a client may leave out what Docker completes."""
-    official = f"{DEFAULT_REGISTRY}/{OFFICIAL}"
-    short = reference.removeprefix(official)
-    forms = (reference,) if short == reference else (reference, f"{DEFAULT_REGISTRY}/{short}")
+def _forms(reference: str) -> list[str]:
+    """The URLs that a cache may hold it under: clients need not write what Docker completes."""
+    forms = [reference]
+    hub = f"{DEFAULT_REGISTRY}/"
+    if reference.startswith(hub + OFFICIAL):
+        forms.append(hub + reference.removeprefix(hub + OFFICIAL))
+    if reference.startswith(hub):
+        forms += [f"{LONG_DEFAULT_REGISTRY}/{form.removeprefix(hub)}" for form in forms]
     latest = f":{DEFAULT_TAG}"
-    untagged = (form.removesuffix(latest) for form in forms if form.endswith(latest))
-    return (*forms, *untagged)
+    return forms + [form.removesuffix(latest) for form in forms if form.endswith(latest)]
