@@ -9,7 +9,7 @@ cache. Printed raw it could move the cursor, change colours or hide lines in a t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 # What orjson writes raw although a terminal acts on it: DEL, the C1 controls, and
@@ -45,6 +45,37 @@ def to_json(document: object, *, indent: bool = False) -> bytes:
         return safe_json(orjson.dumps(document, option=option))
     except orjson.JSONEncodeError:
         return safe_json(orjson.dumps(_all_in_utf8(document), option=option))
+
+
+def document_lines(document: Mapping[str, object]) -> Iterator[str]:
+    """A document as `to_json` spreads it over lines; what it lists need not be there at once.
+
+    Args:
+        document: As for `to_json`, and not empty. A value that is an iterator stands for a
+            list: its items are made while they are written.
+
+    Yields:
+        One or more lines at a time, without the last end of line.
+    """
+    yield "{"
+    for left, (name, value) in zip(range(len(document) - 1, -1, -1), document.items(), strict=True):
+        comma = "," if left else ""
+        key = f"  {to_json(name).decode()}: "
+        if not isinstance(value, Iterator):
+            yield f"{key}{_spread(value, 2)}{comma}"
+            continue
+        ahead = ""
+        for item in value:
+            yield f"{ahead}," if ahead else f"{key}["
+            ahead = f"    {_spread(item, 4)}"
+        if ahead:
+            yield ahead
+        yield f"  ]{comma}" if ahead else f"{key}[]{comma}"
+    yield "}"
+
+
+def _spread(value: object, columns: int) -> str:
+    return to_json(value, indent=True).decode().replace("\n", "\n" + " " * columns)
 
 
 def json_lines(

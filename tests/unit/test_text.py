@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Iterator
 
 import orjson
 import pytest
 
-from fastprune.text import column, in_utf8, printable, safe_json, to_json
+from fastprune.text import column, document_lines, in_utf8, printable, safe_json, to_json
 
 # What makes a terminal do something: C0, DEL, C1, and what turns or hides text.
 CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
@@ -80,3 +81,26 @@ def test_a_byte_that_is_no_part_of_utf_8_is_written_by_its_number() -> None:
             "left": [{"path": safe}],
             "bytes": 1,
         }
+
+
+@pytest.mark.parametrize("items", [[], [1], ["a\nb", {"c": [2, {}]}, [], "\x9b\udcff"]])
+def test_a_document_written_item_by_item_is_the_same_document(items: list[object]) -> None:
+    head = {"version": 1, "name\x9b": {"in": [1, {"it": None}]}, "none": []}
+    for document in (head | {"items": items}, {"items": items} | head, {"items": items}):
+        whole = to_json(document, indent=True).decode()
+        piece_by_piece = document_lines(document | {"items": iter(items)})
+        assert "\n".join(piece_by_piece) == "\n".join(document_lines(document)) == whole
+
+
+def test_items_of_a_document_are_made_while_they_are_written() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    lines = document_lines({"items": items()})
+    for _ in range(5):
+        next(lines)
+    assert len(made) < 10

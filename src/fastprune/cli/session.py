@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -192,11 +192,11 @@ def give_up_stdout(error: OSError) -> None:
         raise FastpruneError(f"the output can't be written: {error.strerror}") from None
 
 
-def write_json(document: object) -> None:
-    """Writes one JSON document to stdout, indented."""
-    from fastprune.text import to_json
+def write_json(document: Mapping[str, object]) -> None:
+    """Writes one JSON document to stdout, indented; see `fastprune.text.document_lines`."""
+    from fastprune.text import document_lines
 
-    write([to_json(document, indent=True).decode()])
+    write(document_lines(document))
 
 
 def _return_freed_memory() -> None:

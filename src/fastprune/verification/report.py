@@ -20,6 +20,7 @@ from fastprune.verification.findings import ContentCheck, Findings
 JSON_VERSION = 1
 
 _ALL = 1.0
+_NAMES_AT_ONCE = 1 << 12
 
 
 def text_lines(findings: Findings, *, summary: bool) -> Iterator[str]:
@@ -165,7 +166,9 @@ def _notes(findings: Findings) -> Iterator[str]:
 
 
 def as_document(findings: Findings, *, summary: bool) -> dict[str, Any]:
-    """The findings as a JSON document, described in docs/verify.md.
+    """The findings as a JSON document, described in docs/verify.md, for `text.document_lines`.
+
+    Its lists are iterators: where a disk with all blobs is missing, they are long.
 
     Args:
         findings: What was found.
@@ -215,38 +218,38 @@ _COUNTED: dict[str, Callable[[Findings], Sized | None]] = {
 }
 
 
-def _items(findings: Findings) -> dict[str, list[Any] | None]:
+def _items(findings: Findings) -> dict[str, Iterator[Any] | None]:
     index = findings.index
-    dangling = [_manifest(index, row) for row in findings.dangling.tolist()]
+    dangling = (_manifest(index, row) for row in findings.dangling.tolist())
     reasons = _reasons(findings)
     return {
-        "unreadable": [
+        "unreadable": (
             {"path": path, "reason": reason} for path, reason, *_ in findings.unreadable
-        ],
-        "mismatched": [
+        ),
+        "mismatched": (
             _manifest(index, row) | {"reason": index.mismatches[row]}
             for row in findings.mismatched.tolist()
-        ],
-        "broken": [
-            _manifest(index, row) | {"missing": _digests(index, missing)}
+        ),
+        "broken": (
+            _manifest(index, row) | {"missing": list(_digests(index, missing))}
             for row, missing in _missing(findings)
-        ],
+        ),
         "missing_blobs": _digests(index, findings.missing),
         "resized": _blobs(findings, findings.resized, declared=True),
         "altered": _blobs(findings, findings.altered),
         "unreadable_blobs": _blobs(findings, findings.unreadable_blobs, reasons),
         "unchecked": _blobs(findings, findings.refused, reasons),
         "misdeclared": _blobs(findings, findings.misdeclared, declared=True),
-        "orphans": [
+        "orphans": (
             {"digest": digest, "bytes": size}
             for digest, size in zip(
                 _digests(index, findings.orphans),
                 findings.sizes[findings.orphans].tolist(),
                 strict=True,
             )
-        ],
+        ),
         "dangling": None if findings.unreadable else dangling,
-        "foreign": list(findings.foreign),
+        "foreign": iter(findings.foreign),
     }
 
 
@@ -256,18 +259,16 @@ def _blobs(
     reasons: dict[int, str] | None = None,
     *,
     declared: bool = False,
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     index = findings.index
     users = _Users(index, blobs)
-    items: list[dict[str, Any]] = []
     for blob, digest in zip(blobs.tolist(), _digests(index, blobs), strict=True):
         item: dict[str, Any] = {"digest": digest, "bytes": int(findings.sizes[blob])}
         if declared:
             item["declared"] = int(index.blob_sizes[blob])
         if reasons is not None:
             item["reason"] = reasons[blob]
-        items.append(item | {"needed_by": [index.path(row) for row in users.rows(blob)]})
-    return items
+        yield item | {"needed_by": [index.path(row) for row in users.rows(blob)]}
 
 
 class _Users:
@@ -316,5 +317,7 @@ def _named(index: CacheIndex, row: int) -> str:
     return f"{index.path(row)} {printable(index.url(row))}"
 
 
-def _digests(index: CacheIndex, blobs: Rows) -> list[str]:
-    return [DIGEST_PREFIX + name for name in index.blob_names(blobs)]
+def _digests(index: CacheIndex, blobs: Rows) -> Iterator[str]:
+    for first in range(0, len(blobs), _NAMES_AT_ONCE):
+        for name in index.blob_names(blobs[first : first + _NAMES_AT_ONCE]):
+            yield DIGEST_PREFIX + name
