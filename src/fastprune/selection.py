@@ -32,6 +32,8 @@ from fastprune.rules.tags import Tags, find_tags
 from fastprune.shards import UrlMatch
 from fastprune.times import Times
 
+_PIECE = 1 << 16
+
 
 class Keep(IntEnum):
     """By which rule a manifest is kept; if by several, the first of these."""
@@ -196,6 +198,9 @@ def matching(index: CacheIndex, patterns: tuple[str, ...]) -> Mask:
     from fastprune.patterns import UrlMatcher
 
     match: UrlMatch = UrlMatcher([patterns]).match
-    urls = [index.url_bytes(row) for row in range(len(index))]
-    matched: Mask = np.frombuffer(match(urls), dtype=np.uint32) != 0
+    matched = np.zeros(len(index), dtype=bool)
+    for first in range(0, len(index), _PIECE):
+        piece = np.arange(first, min(first + _PIECE, len(index)))
+        urls = [url.encode() for url in index.urls(piece)]
+        matched[piece] = np.frombuffer(match(urls), dtype=np.uint32) != 0
     return matched
