@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from fastprune.errors import UsageError
-from fastprune.trash.tree import RUN_FOLDERS
+from fastprune.wholefile import folder_of_cache
 
 _MODE = 0o640
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
@@ -32,7 +32,11 @@ def opened_audit_file(path: str, root: str) -> Iterator[int]:
     Raises:
         UsageError: It can't be opened, or lies in a folder of the cache.
     """
-    _refuse_in_cache(path, root)
+    if found := folder_of_cache(path, root):
+        raise UsageError(
+            f"--audit-log {path}: lies in a folder of the cache ({found[1]}), where only "
+            "cached files may be; nothing was deleted"
+        )
     try:
         # A FIFO that nobody reads is an error, not a wait for ever.
         descriptor = os.open(path, _FLAGS | os.O_NONBLOCK, _MODE)
@@ -43,22 +47,3 @@ def opened_audit_file(path: str, root: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _refuse_in_cache(path: str, root: str) -> None:
-    forbidden = []
-    for folder in RUN_FOLDERS:
-        with suppress(FileNotFoundError):
-            forbidden.append(os.stat(os.path.join(root, folder)))
-    above = os.path.dirname(os.path.realpath(path))
-    while True:
-        with suppress(OSError):
-            status = os.stat(above)
-            if any(os.path.samestat(status, folder) for folder in forbidden):
-                raise UsageError(
-                    f"--audit-log {path}: lies in a folder of the cache ({above}), where only "
-                    "cached files may be; nothing was deleted"
-                )
-        if above == os.path.dirname(above):
-            return
-        above = os.path.dirname(above)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 
 from fastprune.errors import UsageError
 from fastprune.layouts import ociregistry
@@ -29,9 +28,8 @@ def checked_target(path: str, root: str) -> str:
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
-    for name in (*ociregistry.manifest_folders, ociregistry.blob_folder):
-        if _is_in(folder, os.path.join(root, name)):
-            raise UsageError(f"{path} is in the cache's folder {name}/: write it elsewhere")
+    if found := folder_of_cache(path, root):
+        raise UsageError(f"{path} is in the cache's folder {found[0]}/: write it elsewhere")
     try:
         if not stat.S_ISREG(os.stat(target).st_mode):
             raise UsageError(f"{path} is no regular file")
@@ -43,18 +41,33 @@ def checked_target(path: str, root: str) -> str:
     return target
 
 
-def _is_in(folder: str, other: str) -> bool:
-    """Whether a folder is another one or below it, by whatever path and mount."""
+def folder_of_cache(path: str, root: str) -> tuple[str, str] | None:
+    """In which folder of a cache a path lies, by whatever links and mounts.
+
+    Args:
+        path: The path of a file, which need not be there.
+        root: Path of the cache.
+
+    Returns:
+        The name of the folder, and the path of it that leads there; None if it lies in none.
+
+    Raises:
+        OSError: A folder of the cache can't be asked about.
+    """
+    folders: dict[tuple[int, int], str] = {}
+    for name in (*ociregistry.manifest_folders, ociregistry.blob_folder):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = os.stat(os.path.join(root, name))
+            folders[status.st_dev, status.st_ino] = name
+    above = os.path.dirname(os.path.realpath(path))
     while True:
-        try:
-            if os.path.samefile(folder, other):
-                return True
-        except OSError:
-            pass
-        above = os.path.dirname(folder)
-        if above == folder:
-            return False
-        folder = above
+        with contextlib.suppress(OSError):
+            status = os.stat(above)
+            if found := folders.get((status.st_dev, status.st_ino)):
+                return found, above
+        if above == os.path.dirname(above):
+            return None
+        above = os.path.dirname(above)
 
 
 def write_whole(path: str, content: bytes, *, mode: int = 0o600) -> None:
@@ -68,6 +81,8 @@ def write_whole(path: str, content: bytes, *, mode: int = 0o600) -> None:
     Raises:
         OSError: It can't be written.
     """
+    import tempfile
+
     folder, name = os.path.split(path)
     # The dot and the missing suffix: nobody takes it for the file itself.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
@@ -90,6 +105,8 @@ def check_writable(path: str) -> None:
     Raises:
         OSError: It can't.
     """
+    import tempfile
+
     folder, name = os.path.split(path)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
     os.close(descriptor)

@@ -150,7 +150,7 @@ def test_a_log_in_a_folder_of_the_cache_is_refused(
         ("{tmp}", "Is a directory"),
         ("{tmp}/fifo", "No such device or address"),
         ("--dry-run", "--audit-log"),
-        ("", "No such file or directory"),
+        ("", "the value of --audit-log is empty"),
     ],
 )
 def test_a_log_that_can_t_be_opened_or_written_refuses_the_prune(
