@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-DEFAULT_CONCURRENCY = 16
+DEFAULT_CONCURRENCY = 32
 """Threads that delete. What suits best depends on the file system."""
 
 

@@ -122,7 +122,7 @@ class PruneOptions:
     concurrency: Annotated[
         str | None,
         typer.Option(
-            "--concurrency", metavar="N|auto", help="Threads that delete. Default: auto, 16."
+            "--concurrency", metavar="N|auto", help="Threads that delete. Default: auto, 32."
         ),
     ] = None
     lock_wait: LockWait = None

@@ -34,7 +34,7 @@ class ChangeOptions:
     ] = False
     concurrency: Annotated[
         str | None,
-        typer.Option("--concurrency", metavar="N|auto", help="Threads. Default: auto, 16."),
+        typer.Option("--concurrency", metavar="N|auto", help="Threads. Default: auto, 32."),
     ] = None
     lock_wait: LockWait = None
     form: TextOrJson = "text"
