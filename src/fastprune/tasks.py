@@ -253,14 +253,24 @@ def stat_files(task: StatTask) -> Iterator[FileSizes]:
     Raises:
         OSError: The folder can't be opened, or a file not be asked about.
     """
-    sizes = array("q")
+    sizes = (0 if status is None else status.st_size for status in statuses(task))
+    yield FileSizes(task.first, array("q", sizes))
+
+
+def statuses(task: StatTask) -> Iterator[os.stat_result | None]:
+    """Asks the file system about files, one after the other; None for one that is gone.
+
+    Raises:
+        OSError: The folder can't be opened, or a file not be asked about.
+    """
     with opened_folder(task.folder) as folder:
         for name in file_names(task.digests):
             try:
-                sizes.append(os.stat(name, dir_fd=folder, follow_symlinks=False).st_size)
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
-                sizes.append(0)
-    yield FileSizes(task.first, sizes)
+                yield None
+            else:
+                yield status
 
 
 def _reader(max_bytes: int) -> FileReader:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
 from fastprune.reader import LOST_CONTENT, FileReader, open_file
-from fastprune.tasks import StatTask, file_names, open_folder
+from fastprune.tasks import StatTask, file_names, open_folder, statuses
 from fastprune.verification.verdicts import ABSENT_MARK, FileMark, OddFile, Verdict
 
 _BUFFER_BYTES = 1 << 20
@@ -52,15 +52,8 @@ def mark_files(task: StatTask) -> Iterator[FileMarks]:
         OSError: The folder can't be opened, or a file not be asked about.
     """
     marks = array("q")
-    folder = open_folder(task.folder)
-    try:
-        for name in file_names(task.digests):
-            try:
-                marks.extend(mark_of(os.stat(name, dir_fd=folder, follow_symlinks=False)))
-            except FileNotFoundError:
-                marks.extend(ABSENT_MARK)
-    finally:
-        os.close(folder)
+    for status in statuses(task):
+        marks.extend(ABSENT_MARK if status is None else mark_of(status))
     yield FileMarks(task.first, marks)
 
 
