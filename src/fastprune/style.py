@@ -13,16 +13,17 @@ from enum import Enum
 class Style(Enum):
     """What text means; the value is its parameters of SGR (ECMA-48, 8.3.117).
 
-    They are taken from the eight colours that every theme defines, light or dark.
+    Bold, red and magenta can be read on white and on black; yellow, green and cyan are too
+    pale for white, blue is too dark for black. 39 is the colour of other text.
     """
 
     HEADING = "1"
     ERROR = "1;31"
-    WARNING = "33"
-    HINT = "1;36"
-    LIST = "36"
+    WARNING = "1;35"
+    HINT = "1;39"
+    LIST = "35"
     GOES = "31"
-    STAYS = "32"
+    STAYS = "39"
 
 
 Paint = Callable[[Style, str], str]

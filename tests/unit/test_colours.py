@@ -44,12 +44,18 @@ def test_without_its_codes_the_text_is_the_same(arguments: tuple[str, ...], cach
     assert CODES.sub("", painted.err) == bare.err
 
 
-def test_what_goes_is_red_and_what_stays_is_green(cache: Path) -> None:
+def test_what_goes_is_red_and_what_stays_is_not(cache: Path) -> None:
     for pattern, style in (("typha", Style.GOES), ("nginx", Style.STAYS)):
         output = invoke(
             "explain", "typha:v3.27.0", "--pattern", pattern, "--color", "always", cache=cache
         )
         assert output.out.splitlines()[-1].startswith(f"This prune: \x1b[{style.value}m")
+
+
+def test_every_colour_can_be_read_on_white_and_on_black() -> None:
+    bold, red, magenta, usual = "1", "31", "35", "39"
+    for style in Style:
+        assert set(style.value.split(";")) <= {bold, red, magenta, usual}
 
 
 def test_what_went_wrong_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from fastprune.cli.options import Color, GlobalOptions, LogFormat
 from fastprune.cli.terminal import wants_color
 from fastprune.errors import NoCacheError, UnreadableManifestsError, UsageError
 
-RED, YELLOW, OFF = "\x1b[1;31m", "\x1b[33m", "\x1b[0m"
+RED, MAGENTA, OFF = "\x1b[1;31m", "\x1b[1;35m", "\x1b[0m"
 
 
 class Tty(io.StringIO):
@@ -72,7 +72,7 @@ def test_only_the_level_is_coloured(said: Said) -> None:
     log.warning("mind %s", "the gap")
     assert said().splitlines() == [
         f"fastprune: {RED}error:{OFF} it is wrong",
-        f"fastprune: {YELLOW}warning:{OFF} mind the gap",
+        f"fastprune: {MAGENTA}warning:{OFF} mind the gap",
     ]
 
 

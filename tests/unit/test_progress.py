@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from tests.support.cachebuilder import CacheBuilder
 
-from fastprune import Policy, guard, tasks
+from fastprune import CacheIndex, Policy, tasks
 from fastprune.cli.bar import LINE_SECONDS, LineProgress, TerminalProgress
 from fastprune.cli.messages import set_up_messages
 from fastprune.cli.options import GlobalOptions, LogFormat
@@ -19,7 +19,6 @@ from fastprune.executors.inline import InlineExecutor
 from fastprune.pipeline import PlanOptions, work_out
 from fastprune.progress import WhenSlow
 from fastprune.scanner import ScanOptions, scan_cache
-from fastprune.tasks import file_names
 from fastprune.tuning.scanning import list_names
 
 
@@ -219,7 +218,8 @@ def test_a_long_look_at_the_ages_of_blobs_is_told(
                 clock.now += seconds
                 yield name
 
-    monkeypatch.setattr(guard, "file_names", lambda digests: Slowly(file_names(digests)))
+    names = CacheIndex.blob_names
+    monkeypatch.setattr(CacheIndex, "blob_names", lambda *given: Slowly(names(*given)))
     told = Told()
     work_out(
         str(builder.root),

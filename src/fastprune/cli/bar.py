@@ -13,6 +13,15 @@ LINE_SECONDS = 30
 
 
 _WIDTH_OF_ALL = 76
+# Those of rich are too pale for a light background, or too dark for a dark one.
+_STYLES = {
+    "bar.back": "dim",
+    "bar.complete": "magenta",
+    "bar.finished": "magenta",
+    "bar.pulse": "magenta",
+    "progress.download": "none",
+    "progress.remaining": "none",
+}
 
 
 class TerminalProgress:
@@ -33,8 +42,9 @@ class TerminalProgress:
             TextColumn,
             TimeRemainingColumn,
         )
+        from rich.theme import Theme
 
-        console = Console(stderr=True, no_color=not color)
+        console = Console(stderr=True, no_color=not color, theme=Theme(_STYLES))
         name, left = TextColumn("{task.description}"), TimeRemainingColumn(compact=True)
         figures = "{task.fields[unit]}  {task.fields[rate]}  {task.fields[bytes]}"
         between: list[ProgressColumn] = [
