@@ -26,7 +26,7 @@ def apply_plan(
         ),
     ] = None,
 ) -> int:
-    """Carry out a saved plan: never more than it names, and only what is still safe.
+    """Carry out a saved plan, as far as it is still safe.
 
     Scans the cache again. What changed, was pulled or is needed since the plan was made is
     left, and named with the reason; the exit code is 3 then. A plan that was made for

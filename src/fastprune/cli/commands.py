@@ -25,34 +25,32 @@ COMMANDS = {
     "list": Entry("list_command", "List the manifests of the cache."),
     "du": Entry(
         "du_command",
-        "Show where the space goes: by registry, repository, image or layer, and by age.",
+        "Show where the space goes, and how long ago it was pulled.",
     ),
-    "plan": Entry(
-        "plan_command", "Work out a prune and write it to a file, for review and for apply."
-    ),
+    "plan": Entry("plan_command", "Work out a prune and write it to a file for review and apply."),
     "prune": Entry(
         "prune_command",
-        "Remove selected manifests and the blobs that nothing needs any more.",
+        "Remove selected manifests, and blobs that nothing else needs.",
     ),
     "apply": Entry(
         "apply_command",
-        "Carry out a saved plan: never more than it names, and only what is still safe.",
+        "Carry out a saved plan, as far as it is still safe.",
     ),
     "verify": Entry(
         "verify_command",
-        "Check the cache: unreadable manifests, missing, short or altered blobs, orphans.",
+        "Check the cache for damaged manifests and blobs, and orphans.",
     ),
     "explain": Entry(
         "explain_command",
-        "Say why an image would be kept or removed, and what holds its blobs.",
+        "Say why an image would go or stay, and what holds its blobs.",
     ),
     "trash": Entry(
         "trash_command",
-        "Show, put back or delete for good what 'prune --trash' moved aside.",
+        "Show, put back or delete for good what prune --trash moved.",
     ),
     "tune": Entry(
         "tune_command",
-        "Measure this machine and file system; recommend --jobs and --concurrency.",
+        "Measure this machine; recommend --jobs and --concurrency.",
     ),
 }
 """By name, in the order in which `--help` shows them."""

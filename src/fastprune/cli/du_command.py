@@ -57,7 +57,7 @@ class UsageOptions:
 
 @command("du", SelectionOptions, UsageOptions)
 def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: UsageOptions) -> int:
-    """Show where the space goes: by registry, repository, image or layer, and by age.
+    """Show where the space goes, and how long ago it was pulled.
 
     Reads only. UNIQUE is what comes free if the row goes; what several rows need is a row
     of its own, so that all rows add up to the bytes on disk. With a selection, nothing

@@ -29,7 +29,7 @@ def explain_image(
     ] = 5,
     form: TextOrJson = "text",
 ) -> int:
-    """Say why an image would be kept or removed, and what holds its blobs.
+    """Say why an image would go or stay, and what holds its blobs.
 
     Reads only. With the selection options of prune it says what that prune would do to the
     image, and why.

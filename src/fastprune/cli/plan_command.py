@@ -30,7 +30,7 @@ def plan_prune(
     html: HtmlFile = None,
     metrics_file: MetricsFile = None,
 ) -> int:
-    """Work out a prune and write it to a file, for review and for apply.
+    """Work out a prune and write it to a file for review and apply.
 
     Changes nothing in the cache. The file holds a line of JSON for each manifest and blob
     that would go, with the reason. The options mean what they mean for prune. A plan that

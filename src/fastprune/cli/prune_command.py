@@ -15,7 +15,7 @@ def prune_manifests(
     limits: DeleteLimitOptions,
     pruning: PruneOptions,
 ) -> int:
-    """Remove selected manifests and the blobs that nothing needs any more.
+    """Remove selected manifests, and blobs that nothing else needs.
 
     A selected list takes its cached images along. What a list that stays still refers to
     is kept. Blobs that nothing referred to before go as well. At least one criterion is

@@ -13,7 +13,7 @@ from fastprune.cli.shared_options import LockWait, TextOrJson, Yes
 
 trash = add_group(
     "trash",
-    "Show, put back or delete for good what 'prune --trash' moved aside.",
+    "Show, put back or delete for good what prune --trash moved.",
 )
 
 

@@ -44,7 +44,7 @@ class TuneOptions:
 
 @command("tune", TuneOptions)
 def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
-    """Measure this machine and file system; recommend --jobs and --concurrency.
+    """Measure this machine; recommend --jobs and --concurrency.
 
     Reads a sample of the cache. Deletes temporary files of its own, in a new folder beside
     the image path (or in it) that is removed whatever happens; nothing else is changed.

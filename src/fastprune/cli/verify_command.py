@@ -83,7 +83,7 @@ def verify_cache(
     repairing: RepairOptions,
     reporting: ReportOptions,
 ) -> int:
-    """Check the cache: unreadable manifests, missing, short or altered blobs, orphans.
+    """Check the cache for damaged manifests and blobs, and orphans.
 
     Damage is manifests that can't be read or that are not what their names stand for, and
     blobs that are missing, cut off or altered: the exit code is 3 then. Orphans, dangling
