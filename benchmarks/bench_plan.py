@@ -313,7 +313,7 @@ def run_benchmark(arguments: argparse.Namespace) -> None:
         check_answers(cache, tools)
         commands = cache_commands(cache, tools)
         measured = measure_cache(cache, commands, arguments.runs, cold=arguments.cold)
-        results["caches"][str(cache.root)] = {"content": cache.description, "commands": measured}
+        results["caches"][cache.root.name] = {"content": cache.description, "commands": measured}
         print(show_cache(cache, measured), flush=True)
     results["startup"] = measure_startup(tools, arguments.runs)
     print(show_startup(results["startup"]))

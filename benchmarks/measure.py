@@ -87,11 +87,16 @@ class Series:
     def as_json(self) -> dict[str, Any]:
         """For the results file: nothing rounded, every single run."""
         return {
-            "command": list(self.command.argv),
+            "command": [_last_name(argument) for argument in self.command.argv],
             "seconds": self.seconds,
             "processor_seconds": self.processor,
             "runs": [dataclasses.asdict(run) for run in self.runs],
         }
+
+
+def _last_name(argument: str) -> str:
+    """A program or a folder without the way to it, which is this machine's alone."""
+    return Path(argument).name if os.path.isabs(argument) else argument
 
 
 def exit_code_of(program: str, work: Callable[[], None]) -> int:
@@ -231,7 +236,7 @@ def describe_machine(*folders: Path) -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "packages": versions,
-        "file_systems": {str(folder): describe_file_system(folder) for folder in folders},
+        "file_systems": {folder.name: describe_file_system(folder) for folder in folders},
         "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
     }
 
