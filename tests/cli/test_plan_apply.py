@@ -182,7 +182,7 @@ def test_a_plan_that_can_not_be_written_is_refused_before_the_scan(
     for place in (cache / "blobs" / "plan", tmp_path, tmp_path / "no" / "plan"):
         result = run("plan", *PATTERN, "--log-level", "info", "-o", place, cache=cache)
         assert (result.code, result.out) == (2, "")
-        assert str(place) in result.err
+        assert f"--output {place}" in result.err
     assert snapshot(tmp_path) == before
     assert run("plan", *PATTERN, cache=cache).code == 2
 

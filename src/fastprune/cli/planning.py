@@ -16,7 +16,7 @@ from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions
 from fastprune.cli.session import Session, write
 from fastprune.cli.values import check_form
 from fastprune.cli.warnings import warn_about, warn_of_servers, warn_of_shortfall
-from fastprune.errors import DeleteLimitError, Exceeded
+from fastprune.errors import DeleteLimitError, Exceeded, UsageError
 from fastprune.metrics import plan_values
 from fastprune.pipeline import TimedPlan, work_out
 from fastprune.scanner import check_root
@@ -47,12 +47,9 @@ def plan(
     check_form(form)
     check_root(session.image_path)
     page = checked_html(html, session.image_path)
+    if output != STDOUT:
+        _check_output(output, session.image_path)
     with session.executor() as executor:
-        if output != STDOUT:
-            from fastprune.wholefile import checked_target
-
-            # Better now than after a long scan.
-            checked_target(output, session.image_path)
         timed = work_out(
             session.image_path,
             request.policy,
@@ -75,6 +72,16 @@ def plan(
         say_error(refused)
         return refused.exit_code
     return 0
+
+
+def _check_output(output: str, root: str) -> None:
+    """Checks where the plan is to go: better now than after a long scan."""
+    from fastprune.wholefile import checked_target
+
+    try:
+        checked_target(output, root)
+    except UsageError as error:
+        raise UsageError(f"--output {error}") from None
 
 
 def _deliver(plan: PrunePlan, output: str, grace: float) -> None:
