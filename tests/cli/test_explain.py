@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.golden import check_golden
 from tests.cli.program import Result, run
-from tests.support.cachebuilder import snapshot
+from tests.support.cachebuilder import CacheBuilder, snapshot
 from tests.support.documents import Json
 from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 
@@ -91,6 +91,16 @@ def test_it_only_reads(cache: Path) -> None:
     before = snapshot(cache)
     explained(cache, TYPHA)
     assert snapshot(cache) == before
+
+
+@pytest.mark.parametrize("words", ["app", "app1:2"], ids=["several", "nearly"])
+def test_a_line_feed_in_a_url_of_the_cache_begins_no_line(words: str, tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    for number in (1, 2):
+        builder.image(f"example.org/app{number}:1\nfastprune: all is well")
+    error = run("explain", words, cache=builder.root).err
+    assert "app1:1" in error
+    assert not any(line.startswith("fastprune: all") for line in error.splitlines())
 
 
 def test_control_characters_in_a_name_are_not_printed_raw(cache: Path) -> None:

@@ -114,6 +114,16 @@ def test_the_log_file_has_the_errors_too(tmp_path: Path) -> None:
     assert "no such folder" in log.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("folder", ["img", "blobs/deeper"])
+def test_the_log_file_must_not_lie_among_the_cached_files(untidy: Path, folder: str) -> None:
+    log = untidy / folder / "log"
+    log.parent.mkdir(exist_ok=True)
+    result = run("list", "--log-file", log, cache=untidy)
+    assert (result.code, result.out) == (2, "")
+    assert f"--log-file {log}: lies in a folder of the cache" in result.err
+    assert not log.exists()
+
+
 def test_the_level_of_messages_says_what_protection_keeps(tmp_path: Path) -> None:
     root = unpack("pulled", tmp_path)
     arguments = ("prune", "-n", "--pattern", "nginx:latest", "--log-level")

@@ -20,6 +20,7 @@ from fastprune.layouts import ociregistry
 from fastprune.reader import FileReader
 from fastprune.shards import pack_digests
 from fastprune.tasks import opened_folder
+from fastprune.text import printable
 
 if TYPE_CHECKING:
     from fastprune.index import CacheIndex
@@ -95,13 +96,15 @@ def _only(index: CacheIndex, reference: str) -> int:
     if len(rows) == 1:
         return int(rows[0])
     if rows:
-        some = [f"  {index.path(row)} {index.url(row)}" for row in rows[:_MOST_CANDIDATES]]
+        some = [
+            f"  {index.path(row)} {printable(index.url(row))}" for row in rows[:_MOST_CANDIDATES]
+        ]
         more = [f"  and {len(rows) - len(some)} more"] if len(rows) > len(some) else []
         raise UsageError(
             "\n".join([f"{reference!r} may mean any of these; write more of it:", *some, *more])
         )
     near = near_matches(index, reference, _MOST_NEAR)
-    hint = ["; there are:", *(f"  {url}" for url in near)] if near else [""]
+    hint = ["; there are:", *(f"  {printable(url)}" for url in near)] if near else [""]
     raise FastpruneError(f"no image is called {reference!r}" + "\n".join(hint))
 
 

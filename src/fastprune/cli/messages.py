@@ -29,11 +29,15 @@ _STYLES = {logging.ERROR: Style.ERROR, logging.WARNING: Style.WARNING}
 _PROGRAM = "fastprune: "
 
 
-def set_up_messages(options: GlobalOptions) -> None:
+def set_up_messages(options: GlobalOptions, cache: str | None = None) -> None:
     """Says where messages go, and what they look like.
 
+    Args:
+        options: The global options.
+        cache: Path of the cache, whose folders can't hold the log file.
+
     Raises:
-        UsageError: The log file can't be opened.
+        UsageError: The log file can't be opened, or lies in a folder of the cache.
     """
     level = options.log_level or LogLevel.warning
     as_json = options.log_format is LogFormat.json
@@ -49,12 +53,24 @@ def set_up_messages(options: GlobalOptions) -> None:
         old.close()
     log.handlers[:] = _notices.handlers[:] = handlers
     if options.log_file:
+        if cache is not None:
+            _refuse_in_cache(options.log_file, cache)
         try:
             file = logging.FileHandler(options.log_file, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"--log-file {options.log_file}: {error.strerror}") from None
         handlers.append(_written_as(file, as_json, _FileFormat()))
         log.handlers[:] = _notices.handlers[:] = handlers
+
+
+def _refuse_in_cache(path: str, cache: str) -> None:
+    from fastprune.wholefile import folder_of_cache
+
+    if found := folder_of_cache(path, cache):
+        raise UsageError(
+            f"--log-file {path}: lies in a folder of the cache ({found[1]}), where only cached "
+            "files may be"
+        )
 
 
 def facts(**values: Any) -> dict[str, dict[str, Any]]:

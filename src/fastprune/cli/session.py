@@ -122,7 +122,7 @@ def open_session(options: GlobalOptions) -> Session:
     Raises:
         UsageError: One of them can't be used.
     """
-    set_up_messages(options)
+    set_up_messages(options, image_path_of(options) if options.log_file else None)
     config = load_config(options.config_file) if options.config_file else ServerConfig()
     path = _path_of(options, config)
     show = sys.stderr.isatty() if options.progress is None else options.progress
