@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 HERE = Path(__file__).resolve().parent
 BEGIN, END = "<!-- targets -->\n", "<!-- /targets -->"
 PRUNE, LIST = "prune, small", "list"
-DEFAULT_THREADS = "fastprune, 16"
+DEFAULT_THREADS = "fastprune, 32"
 K100, M1 = 100_000, 1_000_000
 
 
@@ -89,8 +89,8 @@ def targets(
         / (_manifests(warm, M1) / _manifests(warm, K100)),
         times,
     )
-    deleting = "deleting files, {}: faster than rm -rf"
-    for kind, name, wanted in (("4k", "4 KiB", 3), ("empty", "empty", 1), ("1m", "1 MiB", 1)):
+    deleting = "the deletion alone, files of {}: faster than rm -rf"
+    for kind, name, wanted in (("4k", "4 KiB", 3), ("empty", "0 bytes", 1), ("1m", "1 MiB", 1)):
         rate = apply["kinds"][kind][DEFAULT_THREADS]["apply_ratio_to_rm"]
         yield _floor(deleting.format(name), wanted, rate, times)
     largest = max(rules["caches"].values(), key=lambda cache: int(cache["manifests"]))
