@@ -12,7 +12,7 @@ from fastprune.cli.commands import COMMANDS
 TRASH = [("trash",), ("trash", "list"), ("trash", "restore"), ("trash", "empty")]
 
 
-@pytest.mark.parametrize("command", [(), ("list",), ("prune",), *TRASH], ids=" ".join)
+@pytest.mark.parametrize("command", [(), ("list",), ("prune",), ("tune",), *TRASH], ids=" ".join)
 def test_help_is_as_the_golden_file_has_it(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
     assert (result.code, result.err) == (0, "")

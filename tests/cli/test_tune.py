@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.cli.golden import check_golden
 from tests.cli.program import Result, command, environment, finish, run, start, wait_until
 from tests.support.cachebuilder import CacheBuilder, digest_of, snapshot
 from tests.support.locking import locked
@@ -70,12 +69,6 @@ def config_in(home: Path) -> Mapping[str, str]:
 
 def left_behind(folder: Path) -> list[Path]:
     return [*folder.glob(SCRATCH), *folder.glob(f"*/{SCRATCH}")]
-
-
-def test_help_is_as_the_golden_file_has_it() -> None:
-    result = run("tune", "--help")
-    assert (result.code, result.err) == (0, "")
-    check_golden("help-tune.txt", result.out)
 
 
 def test_json_has_a_version_and_the_documented_keys(measured: Result, cache: Path) -> None:
