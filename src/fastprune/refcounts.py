@@ -20,8 +20,10 @@ RefCounts = NDArray[np.uint32]
 
 NOBODY = -1
 
+MOST_LEVELS = 32
+"""Lists in lists are told apart to this depth: no honest digests make more, or a cycle."""
+
 _PIECE = 1 << 16
-_MOST_LEVELS = 32
 
 
 def count_references(index: CacheIndex) -> RefCounts:
@@ -265,7 +267,7 @@ def list_levels(index: CacheIndex, lists: Rows) -> list[Rows]:
     """Cuts lists into levels, outer before inner: a list comes before those it holds.
 
     Nearly always there is one level: lists that hold lists are rare. A chain deeper than
-    `_MOST_LEVELS`, or a cycle, which no honest digests can make, goes as one.
+    `MOST_LEVELS`, or a cycle, which no honest digests can make, goes as one.
 
     Args:
         index: The cache.
@@ -281,7 +283,7 @@ def list_levels(index: CacheIndex, lists: Rows) -> list[Rows]:
         inner = pending[index.child_parents] & pending[index.child_rows]
         outermost = pending.copy()
         outermost[index.child_rows[inner]] = False
-        if len(levels) == _MOST_LEVELS or not outermost.any():
+        if len(levels) == MOST_LEVELS or not outermost.any():
             outermost = pending
         levels.append(np.flatnonzero(outermost))
         pending = pending & ~outermost

@@ -18,13 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.index import CacheIndex, Rows
-from fastprune.refcounts import Mask, expand, owned_edges, protect, references_of
+from fastprune.refcounts import MOST_LEVELS, Mask, expand, owned_edges, protect, references_of
 from fastprune.times import NO_TIME, Times
 
 _NEVER = 2**31 - 1
 _PIECE = 1 << 16
-# As in `PrunePlan.list_levels`: no honest digests make more, or a cycle.
-_MOST_LEVELS = 32
 
 Ranks = NDArray[np.int32]
 """How many images must go before something does: int32; `_NEVER` if it stays anyway."""
@@ -89,7 +87,7 @@ def _levels(index: CacheIndex) -> NDArray[np.int32]:
     """How many lists lead to each manifest, one through the other, int32 (n,): at most 32."""
     levels = np.zeros(len(index), dtype=np.int32)
     parents, children = index.child_parents, index.child_rows
-    for _ in range(_MOST_LEVELS):
+    for _ in range(MOST_LEVELS):
         if not bool((levels[children] <= levels[parents]).any()):
             break
         np.maximum.at(levels, children, levels[parents] + 1)
