@@ -4,14 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO_READY := $(VENV)/.demo-ready
 
 .PHONY: help demo test tools check docs reference screenshots browser-test page-screenshots chromium dist bench clean
 
 help:
-	@echo "make demo    install, then list and prune a copy of a real cache"
+	@echo "make demo    install what running needs, then list and prune a copy of a real cache"
 	@echo "make test    install, then run the linters, build the documentation and run all tests"
 	@echo "make tools   a C compiler and strace, which the tests need, from Debian's packages"
-	@echo "make check   ruff, mypy --strict and the import contracts"
+	@echo "make check   ruff, mypy --strict, the import contracts, and the structure in figures"
 	@echo "make docs    the documentation as a site, in build/site"
 	@echo "make reference   write the pages that are made from the program, docs/reference/"
 	@echo "make screenshots   run the program in a terminal and draw it, docs/images/terminal/"
@@ -21,15 +22,21 @@ help:
 	@echo "make bench   a quick set of benchmarks (about two minutes)"
 	@echo "make clean   remove the virtual environment and caches"
 
-$(READY): pyproject.toml
+# What running needs, and no more: a newcomer sees a prune sooner.
+$(DEMO_READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "fastprune needs Python 3.11 or newer; run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev --group docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-demo: $(READY)
+# pip 25.1 is the first that knows groups.
+$(READY): $(DEMO_READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --group docs
+	@touch $@
+
+demo: $(DEMO_READY)
 	@$(BIN)/python benchmarks/demo.py
 
 test: $(READY) tools check docs
@@ -53,6 +60,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.structure
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
