@@ -12,7 +12,7 @@ def test_the_structure_keeps_to_its_limits(figure: str) -> None:
 
 
 def test_packages_at_any_depth_and_modules_at_the_top_are_rooms() -> None:
-    modules = {
+    modules: Graph = {
         "p": [],
         "p.top": [],
         "p.a": [],
