@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_READY := $(VENV)/.demo-ready
+INSTALL := install --quiet --disable-pip-version-check
 
 .PHONY: help demo test tools check docs reference screenshots browser-test page-screenshots chromium dist bench clean
 
@@ -22,25 +23,32 @@ help:
 	@echo "make bench   a quick set of benchmarks (about two minutes)"
 	@echo "make clean   remove the virtual environment and caches"
 
-# What running needs, and no more: a newcomer sees a prune sooner.
+# What running needs, and no more: a newcomer sees a prune sooner. Where PYTHON has a pip that can
+# install elsewhere (22.3 or newer), the environment gets none yet: that takes as long as the rest.
 $(DEMO_READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "fastprune needs Python 3.11 or newer; run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@if $(PYTHON) -m pip --python "$$(command -v $(PYTHON))" --version >/dev/null 2>&1; then \
+		$(PYTHON) -m venv --without-pip $(VENV) && \
+		$(PYTHON) -m pip --python $(BIN)/python $(INSTALL) --no-compile --editable .; \
+	else \
+		$(PYTHON) -m venv $(VENV) && \
+		$(BIN)/python -m pip $(INSTALL) --no-compile --editable .; \
+	fi
 	@touch $@
 
 # pip 25.1 is the first that knows groups.
 $(READY): $(DEMO_READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --group docs
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	$(BIN)/python -m pip $(INSTALL) --upgrade "pip>=25.1"
+	$(BIN)/python -m pip $(INSTALL) --group dev --group docs
 	@touch $@
 
 demo: $(DEMO_READY)
 	@$(BIN)/python benchmarks/demo.py
 
 test: $(READY) tools check docs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
 # What the tests of tests/faults need besides Python: a C compiler and strace. Root on Debian or
 # Ubuntu gets what is missing; elsewhere it is said.
@@ -78,12 +86,12 @@ page-screenshots: chromium
 	$(BIN)/python -m tools.page_screenshots
 
 chromium: $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group browser
+	@$(BIN)/python -m pip $(INSTALL) --group browser
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
 
 dist: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dist
+	$(BIN)/python -m pip $(INSTALL) --group dist
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python -m tools.check_dist dist

@@ -72,6 +72,8 @@ def test_the_examples_of_a_page_print_what_it_shows(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TZ", "UTC")
+    # Tests that run side by side are told of a terminal that they don't have.
+    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     caches = {name: unpack(name, tmp_path) for name in REAL_CACHES}
     for name, content in FILES.get(page, []):
