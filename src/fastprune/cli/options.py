@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from fastprune.cli.config import ConfigFile
 from fastprune.criteria import Criteria
 
 DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
@@ -67,10 +68,11 @@ class GlobalOptions:
         ),
     ] = None
     config_file: Annotated[
-        str | None,
+        ConfigFile | None,
         typer.Option(
             "--config-file",
             metavar="FILE",
+            parser=ConfigFile,
             help="ociregistry's own YAML: imagePath and pruneConfig are used.",
             rich_help_panel=_GLOBAL,
         ),
@@ -356,7 +358,8 @@ def _check_texts(given: dict[str, Any], signature: inspect.Signature) -> None:
     `--log-file -n` must not prune for real into a file named -n, nor `--image-path "$CACHE"`
     another cache because the variable is not set.
     """
-    for name, value in given.items():
+    for name, parsed in given.items():
+        value = parsed.path if isinstance(parsed, ConfigFile) else parsed
         for text in value if isinstance(value, list | tuple) else [value]:
             if isinstance(text, str) and (text.startswith("--") or text in _SHORT_OPTIONS):
                 raise typer.BadParameter(

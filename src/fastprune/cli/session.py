@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastprune.cli.config import ServerConfig, load_config
+from fastprune.cli.config import ServerConfig
 from fastprune.cli.messages import set_up_messages
 from fastprune.cli.options import (
     DEFAULT_IMAGE_PATH,
@@ -123,7 +123,7 @@ def open_session(options: GlobalOptions) -> Session:
         UsageError: One of them can't be used.
     """
     set_up_messages(options, image_path_of(options) if options.log_file else None)
-    config = load_config(options.config_file) if options.config_file else ServerConfig()
+    config = options.config_file.load() if options.config_file else ServerConfig()
     path = _path_of(options, config)
     show = sys.stderr.isatty() if options.progress is None else options.progress
     size = options.max_manifest_size
@@ -149,7 +149,7 @@ def open_session(options: GlobalOptions) -> Session:
 def image_path_of(options: GlobalOptions) -> str | None:
     """Which cache is meant; None if the configuration file that may say so can't be used."""
     try:
-        config = load_config(options.config_file) if options.config_file else ServerConfig()
+        config = options.config_file.load() if options.config_file else ServerConfig()
     except UsageError:
         return options.image_path or os.environ.get(IMAGE_PATH_VARIABLE)
     return _path_of(options, config)
