@@ -16,7 +16,7 @@ def apply_plan(
     options: GlobalOptions,
     limits: DeleteLimitOptions,
     pruning: PruneOptions,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What plan wrote.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What plan wrote; - for stdin.")],
     grace: Annotated[
         str | None,
         typer.Option(

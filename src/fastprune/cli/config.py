@@ -76,18 +76,18 @@ class ConfigFile:
 
 
 def load_config(path: str) -> ServerConfig:
-    """Reads the file.
+    """Reads the file, or stdin if that is what the path means.
 
     Raises:
         UsageError: It can't be read, the server might read it otherwise than this program, a
             key is there twice, or a known key has a wrong value.
     """
     # For this one small file a YAML library is loaded only when there is one.
+    from fastprune.outside import Inputs
     from fastprune.server_yaml import IMAGE_PATH, PRUNE_CONFIG, ServerYamlError, load, value_of
 
     try:
-        with open(path, "rb") as file:
-            document = load(file.read())
+        document = load(Inputs().read(path, "--config-file"))
     except OSError as error:
         raise UsageError(f"--config-file {path}: {error.strerror}") from None
     except ServerYamlError as error:

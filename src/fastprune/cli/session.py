@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastprune.cli.config import ServerConfig
@@ -26,6 +26,7 @@ from fastprune.errors import FastpruneError, UsageError
 from fastprune.executors import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor, available_jobs
+from fastprune.outside import Inputs, is_stdin
 from fastprune.progress import NoProgress, Progress
 from fastprune.quantities import parse_size
 from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
@@ -54,6 +55,7 @@ class Session:
         show_progress: Whether to show progress at all.
         color: What --color says.
         log_format: What --log-format says.
+        inputs: What this run reads from files and stdin.
     """
 
     image_path: str
@@ -66,6 +68,7 @@ class Session:
     show_progress: bool
     color: Color | None = None
     log_format: LogFormat | None = None
+    inputs: Inputs = field(default_factory=Inputs)
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
@@ -124,7 +127,9 @@ def open_session(options: GlobalOptions) -> Session:
     """
     set_up_messages(options, image_path_of(options) if options.log_file else None)
     config = options.config_file.load() if options.config_file else ServerConfig()
-    path = _path_of(options, config)
+    path, inputs = _path_of(options, config), Inputs()
+    if options.config_file and is_stdin(options.config_file.path):
+        inputs.take_stdin("--config-file")
     show = sys.stderr.isatty() if options.progress is None else options.progress
     size = options.max_manifest_size
     jobs, saved = parse_number_or_auto(options.jobs, "--jobs"), load_defaults(path)
@@ -143,6 +148,7 @@ def open_session(options: GlobalOptions) -> Session:
         show_progress=show and not options.quiet,
         color=options.color,
         log_format=options.log_format,
+        inputs=inputs,
     )
 
 
