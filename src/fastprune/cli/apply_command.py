@@ -7,11 +7,20 @@ from typing import Annotated
 import typer
 
 from fastprune.cli.app import command
+from fastprune.cli.headings import KEEP
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.prune_options import DeleteLimitOptions, PruneOptions
 
 
-@command("apply", DeleteLimitOptions, PruneOptions)
+@command(
+    "apply",
+    DeleteLimitOptions,
+    PruneOptions,
+    examples=(
+        "fastprune apply prune.plan --dry-run",
+        "fastprune apply prune.plan --audit-log prunes.jsonl",
+    ),
+)
 def apply_plan(
     options: GlobalOptions,
     limits: DeleteLimitOptions,
@@ -23,6 +32,7 @@ def apply_plan(
             "--grace",
             metavar="DUR",
             help="Spare blobs younger than this. Default: as the plan was made.",
+            rich_help_panel=KEEP,
         ),
     ] = None,
 ) -> int:
