@@ -18,8 +18,9 @@ import typer.main
 
 from fastprune.cli.app import app
 from fastprune.cli.commands import COMMANDS
+from fastprune.cli.headings import GLOBAL, HEADINGS
 
-GLOBAL_PANEL = "Global options"
+GLOBAL_PANEL = GLOBAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Option:
         metavar: What stands for its value; empty for a flag.
         text: Its help.
         default: What holds if it isn't given; empty if the help says so or nothing does.
-        panel: The title that `--help` puts above it and its like; empty for none.
+        panel: The heading that `--help` puts above it and its like.
     """
 
     names: tuple[str, ...]
@@ -59,6 +60,7 @@ class Command:
         arguments: In their order.
         options: In the order of `--help`, without `--help`.
         commands: What a group holds.
+        examples: Command lines that its help ends with.
     """
 
     path: tuple[str, ...]
@@ -66,6 +68,7 @@ class Command:
     arguments: tuple[Argument, ...]
     options: tuple[Option, ...]
     commands: tuple[Command, ...]
+    examples: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -75,6 +78,14 @@ class Command:
     def own_options(self) -> tuple[Option, ...]:
         """The options that it has besides the global ones."""
         return tuple(option for option in self.options if option.panel != GLOBAL_PANEL)
+
+    def own_headings(self) -> dict[str, tuple[Option, ...]]:
+        """The same, by heading, in the order of `--help`."""
+        return {
+            heading: found
+            for heading in HEADINGS
+            if (found := tuple(one for one in self.own_options() if one.panel == heading))
+        }
 
     def leaves(self) -> Iterator[Command]:
         """The commands that do something, itself or those of the group."""
@@ -121,6 +132,7 @@ def _command(
             _command(child, (*path, name))
             for name, child in getattr(command, "commands", {}).items()
         ),
+        examples=tuple((command.epilog or "").splitlines()),
     )
 
 

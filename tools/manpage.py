@@ -77,11 +77,11 @@ def _command(leaf: Command) -> Iterator[str]:
     yield _text(" ".join(["[OPTIONS]", *(one.metavar for one in leaf.arguments)]))
     yield from (line for text in leaf.paragraphs for line in (".PP", _text(text)))
     yield from _terms({one.metavar: one.text for one in leaf.arguments})
-    panels = dict.fromkeys(option.panel for option in leaf.own_options())
-    for panel in sorted(panels):
-        if panel:
-            yield from (".PP", _text(f"{panel}:"))
-        yield from _options(option for option in leaf.own_options() if option.panel == panel)
+    for heading, options in leaf.own_headings().items():
+        yield from (".PP", _text(f"{heading}:"))
+        yield from _options(options)
+    if leaf.examples:
+        yield from (".PP", "Examples:", ".PP", ".nf", *map(_line, leaf.examples), ".fi")
 
 
 def _options(options: Iterable[Option]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from fastprune.cli.headings import HEADINGS
 from fastprune.errors import EXIT_CODES
 from tools.command_tree import GLOBAL_PANEL, Command, Option, read_program
 from tools.error_tree import ErrorClass, read_errors
@@ -106,18 +107,23 @@ def errors_page(errors: Iterable[ErrorClass]) -> str:
 
 
 def _shared_panels(leaves: Iterable[Command]) -> dict[str, tuple[Option, ...]]:
-    """Options with a title that more than one command has, by title."""
-    panels: dict[str, dict[Option, int]] = {}
+    """Options that more than one command has, by heading."""
+    panels: dict[str, dict[Option, int]] = {heading: {} for heading in HEADINGS}
     for leaf in leaves:
         for option in leaf.own_options():
             if option.panel:
-                counts = panels.setdefault(option.panel, {})
+                counts = panels[option.panel]
                 counts[option] = counts.get(option, 0) + 1
-    return {
-        panel: options
-        for panel, counts in panels.items()
-        if (options := tuple(option for option, count in counts.items() if count > 1))
-    }
+    shared: dict[str, tuple[Option, ...]] = {}
+    for panel, counts in panels.items():
+        # Where a name has several meanings, the first is described here.
+        by_name: dict[str, Option] = {}
+        for option, count in counts.items():
+            if count > 1:
+                by_name.setdefault(option.names[0], option)
+        if by_name:
+            shared[panel] = tuple(by_name.values())
+    return shared
 
 
 def _only_before_the_command(program: Command, leaves: Iterable[Command]) -> list[Option]:
@@ -138,15 +144,17 @@ def _command_section(leaf: Command, shared: dict[str, tuple[Option, ...]]) -> li
         lines += ["| argument | meaning |", "| --- | --- |"]
         lines += [f"| {_code(one.metavar)} | {_cell(one.text)} |" for one in leaf.arguments]
         lines.append("")
-    elsewhere = {option for options in shared.values() for option in options}
-    own = [option for option in leaf.own_options() if option not in elsewhere]
-    if own:
-        lines += [*_option_table(own), ""]
-    for panel, options in shared.items():
-        names = [option.names[0] for option in leaf.options if option in options]
+    for heading, options in leaf.own_headings().items():
+        described = shared.get(heading, ())
+        names = [option.names[0] for option in options if option in described]
         if names:
             listed = ", ".join(f"`{name}`" for name in names)
-            lines += [f"[{panel}](#{_slug(panel)}): {listed}.", ""]
+            lines += [f"[{heading}](#{_slug(heading)}): {listed}.", ""]
+        own = [option for option in options if option not in described]
+        if own:
+            lines += [*([] if names else [f"{heading}:", ""]), *_option_table(own), ""]
+    if leaf.examples:
+        lines += ["Examples:", "", *(f"    {example}" for example in leaf.examples), ""]
     return lines
 
 

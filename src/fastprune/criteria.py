@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
 
 from fastprune.errors import UsageError
 from fastprune.policy import Policy
 from fastprune.quantities import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from fastprune.outside import Inputs
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S"
 _EARLIEST = "0001-01-01T00:00:00"
@@ -54,6 +58,7 @@ def to_policy(
     root: str,
     orphans_only: bool = False,
     named: Named = str,
+    inputs: Inputs | None = None,
 ) -> Policy:
     """Checks the criteria and makes the policy.
 
@@ -63,6 +68,7 @@ def to_policy(
         root: Path of the cache, whose file system is asked for --min-free-space.
         orphans_only: See `Policy`.
         named: What to call each option in messages: itself, or where a file says it.
+        inputs: What this run reads from files and stdin; see `fastprune.outside`.
 
     Raises:
         UsageError: A value can't be used; the message names its option.
@@ -92,7 +98,7 @@ def to_policy(
         broken=criteria.broken,
         keep_last=criteria.keep_last,
         keep_since=None if recent is None else _ago(recent, recently, now, zone),
-        keep_references=_references(criteria.keep_from, named("--keep-from")),
+        keep_references=_references(criteria.keep_from, named("--keep-from"), inputs),
         max_bytes=_size(criteria.max_size, named("--max-size")),
         free_bytes=_bytes_to_free(criteria, root, named),
     )
@@ -113,12 +119,12 @@ def _bytes_to_free(criteria: Criteria, root: str, named: Named) -> int | None:
     return max(free or 0, space_to_free(space, named("--min-free-space"), root))
 
 
-def _references(paths: list[str] | None, option: str) -> tuple[str, ...]:
+def _references(paths: list[str] | None, option: str, inputs: Inputs | None) -> tuple[str, ...]:
     if not paths:
         return ()
     from fastprune.outside import read_references
 
-    return read_references(paths, option)
+    return read_references(paths, option, inputs)
 
 
 def _patterns(texts: list[str] | None, option: str) -> tuple[str, ...]:

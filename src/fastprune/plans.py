@@ -60,20 +60,23 @@ async def save_plan(plan: PrunePlan, path: str | os.PathLike[str], *, grace: flo
         raise FastpruneError(f"{target} can't be written: {error.strerror}") from error
 
 
-async def load_plan(path: str | os.PathLike[str]) -> SavedPlan:
+async def load_plan(path: str | os.PathLike[str] | int) -> SavedPlan:
     """Reads a plan that `save_plan` wrote.
 
     Args:
-        path: The file.
+        path: The file, or the descriptor of an open one, which stays open; 0 is stdin.
 
     Raises:
         PlanFileError: It can't be read, is not whole, was altered, or is of a newer format;
             the message names the line.
     """
-    name = os.fspath(path)
+    if isinstance(path, int):
+        name = "stdin" if path == 0 else f"descriptor {path}"
+    else:
+        name = os.fspath(path)
     decoder = PlanDecoder()
     try:
-        async with aiofiles.open(name, "rb") as file:
+        async with aiofiles.open(path, "rb", closefd=not isinstance(path, int)) as file:
             while piece := await file.read(_PIECE):
                 decoder.feed(piece)
         return decoder.finish()

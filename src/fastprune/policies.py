@@ -15,7 +15,7 @@ from datetime import datetime
 from fastprune.criteria import Criteria, Named, parse_zone, to_policy
 from fastprune.delete_limits import DeleteLimits
 from fastprune.errors import UsageError
-from fastprune.outside import STDIN
+from fastprune.outside import STDIN, Inputs
 from fastprune.policy import Policy, Rule
 from fastprune.policyfile import Entry, Setting, Settings
 from fastprune.policyfile.checking import POLICY, check
@@ -48,7 +48,9 @@ class PolicyFile:
     zone: str | None
 
 
-def load_policy_file(path: str, now: datetime, *, root: str, zone: str | None) -> PolicyFile:
+def load_policy_file(
+    path: str, now: datetime, *, root: str, zone: str | None, inputs: Inputs | None = None
+) -> PolicyFile:
     """Reads a policy file.
 
     Args:
@@ -56,6 +58,7 @@ def load_policy_file(path: str, now: datetime, *, root: str, zone: str | None) -
         now: The current time, with a zone.
         root: Path of the cache, whose file system is asked for min-free-space.
         zone: What --zone says; it comes before what the file says.
+        inputs: What this run reads from files and stdin; see `fastprune.outside`.
 
     Raises:
         UsageError: It can't be read or used; the message has a line for each thing that is
@@ -66,11 +69,12 @@ def load_policy_file(path: str, now: datetime, *, root: str, zone: str | None) -
     if reader is None:
         raise UsageError(f"--policy {path}: its name must end in {', '.join(_READERS)}")
     text = check(reader(_read(path), path), path)
+    inputs = inputs or Inputs()
     wrong: list[str] = []
 
     def made(settings: Settings, place: str) -> Policy:
         try:
-            return _policy_of(settings, now, path=path, root=root, zone=zone)
+            return _policy_of(settings, now, path=path, root=root, zone=zone, inputs=inputs)
         except UsageError as error:
             wrong.append(_placed(error, path, place))
             return Policy()
@@ -119,7 +123,7 @@ def _read(path: str) -> str:
 
 
 def _policy_of(
-    settings: Settings, now: datetime, *, path: str, root: str, zone: str | None
+    settings: Settings, now: datetime, *, path: str, root: str, zone: str | None, inputs: Inputs
 ) -> Policy:
     """The policy that options of the same names and values make."""
     values = {key.replace("-", "_"): setting.value for key, setting in settings.items()}
@@ -130,7 +134,7 @@ def _policy_of(
     if "keep_from" in values:
         values["keep_from"] = [_beside(path, name) for name in values["keep_from"]]
     criteria = Criteria(**values | {"zone": zone})
-    return to_policy(criteria, now, root=root, named=_named(settings))
+    return to_policy(criteria, now, root=root, named=_named(settings), inputs=inputs)
 
 
 def _beside(path: str, name: str) -> str:

@@ -43,3 +43,9 @@ def test_a_shell_is_told_the_options_of_the_command(shell: str) -> None:
     text = answer(_FASTPRUNE_COMPLETE=f"complete_{shell}", **QUESTIONS[shell])
     assert "--max-duration" in text
     assert "--max-manifest-size" not in text
+
+
+def test_the_own_options_are_offered_before_the_global_ones() -> None:
+    line = {"COMP_WORDS": "fastprune prune --", "COMP_CWORD": "2"}
+    offered = answer(_FASTPRUNE_COMPLETE="complete_bash", **line).split()
+    assert offered.index("--pattern") < offered.index("--summary") < offered.index("--image-path")

@@ -154,3 +154,81 @@ def test_a_missing_file_is_a_usage_error(shared: Path) -> None:
     result = run("list", "--config-file", shared.parent / "missing.yaml", cache=shared)
     assert (result.code, result.out) == (2, "")
     assert "missing.yaml" in result.err
+
+
+FROM_A_PIPE = """config=$1; shift; exec "$@" --config-file <(cat "$config")"""
+
+
+def prune_from_a_pipe(config: str, cache: Path, *options: str | Path) -> Result:
+    """Prunes by a configuration file that gives its content only once."""
+    path = cache.parent / "config.yaml"
+    path.write_text(config, encoding="utf-8")
+    return run(
+        "prune",
+        *options,
+        "--format",
+        "json",
+        prefix=["bash", "-c", FROM_A_PIPE, "bash", str(path)],
+        env={"FASTPRUNE_IMAGE_PATH": ""},
+    )
+
+
+@pytest.mark.parametrize("option", ["--log-file", "--metrics-file", "--audit-log"])
+def test_a_config_file_that_can_be_read_once_is_read_once(
+    option: str, own: Path, tmp_path: Path
+) -> None:
+    before = snapshot(own)
+    config = f"imagePath: {own}\npruneConfig: {{type: pattern, expr: old, dryRun: true}}"
+    result = prune_from_a_pipe(config, own, option, tmp_path / "beside.prom")
+    report = json.loads(result.out)
+    assert (result.code, report["dry_run"], report["image_path"]) == (0, True, str(own))
+    assert [item["url"] for item in report["manifests"]] == ["old:1"]
+    assert snapshot(own) == before
+
+
+def test_an_error_names_the_cache_of_a_config_file_that_can_be_read_once(
+    own: Path, tmp_path: Path
+) -> None:
+    """The paths of errors and metrics come from the same reading."""
+    metrics = tmp_path / "fastprune.prom"
+    log = tmp_path / "log"
+    config = f"imagePath: {own}\npruneConfig: {{count: many}}"
+    result = prune_from_a_pipe(config, own, "--metrics-file", metrics, "--log-file", log)
+    assert (result.code, json.loads(result.out)["image_path"]) == (2, str(own))
+    assert f'image_path="{own}"' in metrics.read_text()
+    assert "count" in log.read_text()
+
+
+def test_a_damaged_config_file_that_can_be_read_once_is_refused(own: Path, tmp_path: Path) -> None:
+    before = snapshot(own)
+    config = "pruneConfig: {dryRun: true}\npruneConfig: {type: pattern, expr: old}"
+    result = prune_from_a_pipe(config, own, "--image-path", own, "--log-file", tmp_path / "log")
+    assert (result.code, json.loads(result.out)["image_path"]) == (2, str(own))
+    assert "'pruneConfig' is there already, on line 1" in result.err
+    assert snapshot(own) == before
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (
+            "pruneConfig: {dryRun: true}\npruneConfig: {type: pattern, expr: old}",
+            "config.yaml: line 2: 'pruneConfig' is there already, on line 1",
+        ),
+        (
+            "pruneConfig:\n  dryRun: true\n  type: pattern\n  expr: old\n  dryrun: false",
+            "config.yaml: line 5: 'dryrun' is there already as 'dryRun', on line 2",
+        ),
+        ("port: 1\npruneConfig: {type: pattern, expr: old}\nport: 2", "line 3: 'port'"),
+        ("pruneConfig: {type: pattern, expr: old}\t# all", "line 1: not valid YAML"),
+        ("pruneConfig: {type: pattern, expr: old, count: 010}", "pruneConfig.count: '010'"),
+    ],
+)
+def test_what_the_server_refuses_or_may_read_otherwise_is_refused(
+    config: str, reason: str, shared: Path
+) -> None:
+    before = snapshot(shared)
+    result = prune_with(config, shared)
+    assert result.code == 2
+    assert reason in result.err
+    assert snapshot(shared) == before

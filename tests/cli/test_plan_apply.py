@@ -31,6 +31,28 @@ def document(result: Result) -> Json:
     return found
 
 
+def test_a_plan_comes_through_a_pipe(cache: Path) -> None:
+    outcome = expected(load(cache), patterns=["typha:v3.27.0"])
+    planned = run("plan", *PATTERN, "-o", "-", cache=cache)
+    cut = run("apply", "-", cache=cache, stdin=planned.out[:-20])
+    assert (cut.code, cut.out) == (2, "")
+    assert "stdin: line" in cut.err
+    applied = run("apply", "-", "--format", "json", cache=cache, stdin=planned.out)
+    assert (applied.code, applied.err) == (0, "")
+    assert files(cache) == outcome.left
+
+
+def test_two_options_that_read_stdin_are_a_usage_error(cache: Path) -> None:
+    before = snapshot(cache)
+    config = "pruneConfig: {type: pattern, expr: .}\n"
+    options = ("prune", "--config-file", "/dev/stdin", "--keep-from", "-")
+    for words in (options, ("apply", "-", "--config-file", "-")):
+        result = run(*words, cache=cache, stdin=config)
+        assert (result.code, result.out) == (2, "")
+        assert "--config-file both read stdin; give one of them a file" in result.err
+    assert snapshot(cache) == before
+
+
 def test_plan_and_apply_do_what_prune_does(cache: Path, tmp_path: Path) -> None:
     outcome = expected(load(cache), patterns=["typha:v3.27.0"])
     before = snapshot(cache)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.cli.program import run
 from tests.support.cachebuilder import CacheBuilder, files, snapshot
 from tests.support.inprocess import Output, invoke
 from tests.support.schemas import errors
@@ -252,3 +253,23 @@ def test_what_it_prints_is_what_the_schemas_say(cache: Path, policy: Path, tmp_p
     for file, schema in ((plan, "plan-line"), (log, "audit-line")):
         for line in file.read_text("utf-8").splitlines():
             assert errors(schema, json.loads(line)) == []
+
+
+def test_a_list_on_stdin_counts_for_every_rule_that_names_it(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    for name in ("q.io/a/x:1", "q.io/b/x:1", "q.io/a/y:1", "q.io/b/y:1"):
+        builder.image(name, created="2020-01-01T00:00:00")
+    policy = tmp_path / "policy.toml"
+    rules = ("a", "b")
+    policy.write_text(
+        "".join(f"[rules.{name}]\npattern = '/{name}/'\nkeep-from = '-'\n" for name in rules)
+    )
+    result = run(
+        *("prune", "--dry-run", "--format", "json", "--policy", policy, "--keep-from", "-"),
+        cache=builder.root,
+        stdin="q.io/a/x:1 q.io/b/x:1",
+    )
+    assert {one["url"] for one in json.loads(result.out)["manifests"]} == {
+        "q.io/a/y:1",
+        "q.io/b/y:1",
+    }

@@ -85,6 +85,49 @@ def test_it_does_not_ask(options: tuple[str, ...], redirections: str, cache: Pat
         assert "Manifests: " in terminal.shown
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdin", "/dev/fd/0"])
+def test_when_stdin_is_a_list_it_asks_on_the_terminal(
+    name: str, cache: Path, tmp_path: Path
+) -> None:
+    images, before = tmp_path / "images", snapshot(cache)
+    images.write_text("calico/cni:v3.27.0\n")
+    options = (*PRUNE, "--keep-from", name)
+    for answer, code in (("n\n", 1), ("y\n", 0)):
+        with on_terminal(*options, cache=cache, redirections=f"<{images}") as terminal:
+            terminal.wait_for(QUESTION)
+            assert snapshot(cache) == before
+            terminal.type(answer)
+            assert terminal.wait() == code
+    assert snapshot(cache) != before
+
+
+def test_when_stdin_is_a_plan_it_asks_on_the_terminal(cache: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan"
+    run("plan", *PRUNE[1:], "-o", plan, cache=cache)
+    before = snapshot(cache)
+    with on_terminal("apply", "-", cache=cache, redirections=f"<{plan}") as terminal:
+        terminal.wait_for(QUESTION)
+        terminal.type("n\n")
+        assert terminal.wait() == 1
+    assert snapshot(cache) == before
+    with on_terminal("apply", "-", "--yes", cache=cache, redirections=f"<{plan}") as terminal:
+        assert terminal.wait() == 0
+        assert QUESTION not in terminal.shown
+    assert snapshot(cache) != before
+
+
+def test_when_stdin_is_the_config_file_it_asks_on_the_terminal(cache: Path, tmp_path: Path) -> None:
+    config, before = tmp_path / "config", snapshot(cache)
+    config.write_text(f"imagePath: {cache}\npruneConfig: {{type: pattern, expr: typha}}\n")
+    options = ("prune", "--allow-broken", "--config-file", "-")
+    with on_terminal(*options, redirections=f"<{config}") as terminal:
+        terminal.wait_for(QUESTION)
+        assert f"from {cache}?" in terminal.shown
+        terminal.type("n\n")
+        assert terminal.wait() == 1
+    assert snapshot(cache) == before
+
+
 def test_without_a_terminal_it_never_asks(cache: Path) -> None:
     outcome = expected(load(cache), patterns=["typha:v3.27.0"])
     # What looks like an answer is nobody's answer.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastprune import Policy, UsageError
-from fastprune.outside import read_references
+from fastprune.outside import Inputs, read_references
 from fastprune.references import parse_reference, parse_references
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -108,6 +109,21 @@ def test_lists_are_separated_by_anything_blank_and_have_comments(tmp_path: Path)
 def test_a_list_comes_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"nginx")))
     assert read_references(["-"]) == ("docker.io/library/nginx:latest",)
+
+
+def test_stdin_and_a_pipe_that_are_named_twice_are_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"nginx")))
+    assert read_references(["-", "/dev/stdin"]) == ("docker.io/library/nginx:latest",)
+    ours, theirs = os.pipe()
+    os.write(theirs, b"nginx")
+    os.close(theirs)
+    pipe, inputs = f"/dev/fd/{ours}", Inputs()
+    assert read_references([pipe, pipe], inputs=inputs) == ("docker.io/library/nginx:latest",)
+    # The rules of a policy may name it, each for itself.
+    assert read_references([pipe], inputs=inputs) == ("docker.io/library/nginx:latest",)
+    os.close(ours)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"# nothing\n", b"\xff\xfe"])

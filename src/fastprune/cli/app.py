@@ -7,13 +7,15 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from fastprune.cli import end_at_once_on_signals
 from fastprune.cli.commands import COMMANDS
+from fastprune.cli.headings import GLOBAL
+from fastprune.cli.helping import HelpfulCommand, HelpfulGroup
 from fastprune.cli.options import GlobalOptions, merged, takes
 from fastprune.cli.running import end_on_signals
 from fastprune.errors import FastpruneError
@@ -26,12 +28,14 @@ _UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name=PROGRAM,
+    cls=HelpfulGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
     help="Lists and prunes the image cache of ociregistry: fast, and without ever removing a "
     "blob that a kept image still needs. Stop the server before you prune.",
+    epilog="fastprune prune --not-pulled-for 30d --dry-run\nfastprune COMMAND --help",
 )
 
 
@@ -50,14 +54,20 @@ def _globals(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+        typer.Option(
+            "--version",
+            help="Show the version.",
+            callback=_version,
+            is_eager=True,
+            rich_help_panel=GLOBAL,
+        ),
     ] = False,
 ) -> None:
     context.obj = options
 
 
 def command(
-    name: str, *groups: type[Any], parent: typer.Typer = app
+    name: str, *groups: type[Any], examples: Sequence[str], parent: typer.Typer = app
 ) -> Callable[[Callable[..., int]], None]:
     """Registers a function as a command.
 
@@ -67,6 +77,7 @@ def command(
     Args:
         name: The name on the command line.
         groups: More groups of options.
+        examples: Command lines that its help ends with.
         parent: The program, or a group of commands.
     """
 
@@ -90,19 +101,27 @@ def command(
             raise typer.Exit(code)
 
         guarded.__signature__ = _with_context(function)  # type: ignore[attr-defined]
-        parent.command(name)(takes(GlobalOptions, *groups)(guarded))
+        shown = parent.command(name, cls=HelpfulCommand, epilog="\n".join(examples))
+        shown(takes(GlobalOptions, *groups)(guarded))
 
     return register
 
 
-def add_group(name: str, summary: str) -> typer.Typer:
+def add_group(name: str, summary: str, *, examples: Sequence[str]) -> typer.Typer:
     """Adds a group of commands, which takes the global options like a command.
 
     Args:
         name: The name on the command line.
         summary: What its commands are about.
+        examples: Command lines that its help ends with.
     """
-    group = typer.Typer(name=name, help=summary, no_args_is_help=True)
+    group = typer.Typer(
+        name=name,
+        cls=HelpfulGroup,
+        help=summary,
+        epilog="\n".join(examples),
+        no_args_is_help=True,
+    )
 
     @group.callback()
     @takes(GlobalOptions)

@@ -7,22 +7,32 @@ from typing import Annotated
 import typer
 
 from fastprune.cli.app import command
+from fastprune.cli.headings import KEEP
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.prune_options import DeleteLimitOptions, PruneOptions
 
 
-@command("apply", DeleteLimitOptions, PruneOptions)
+@command(
+    "apply",
+    DeleteLimitOptions,
+    PruneOptions,
+    examples=(
+        "fastprune apply prune.plan --dry-run",
+        "fastprune apply prune.plan --audit-log prunes.jsonl",
+    ),
+)
 def apply_plan(
     options: GlobalOptions,
     limits: DeleteLimitOptions,
     pruning: PruneOptions,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What plan wrote.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What plan wrote; - for stdin.")],
     grace: Annotated[
         str | None,
         typer.Option(
             "--grace",
             metavar="DUR",
             help="Spare blobs younger than this. Default: as the plan was made.",
+            rich_help_panel=KEEP,
         ),
     ] = None,
 ) -> int:

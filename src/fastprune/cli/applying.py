@@ -12,11 +12,14 @@ from fastprune.cli.prune_options import DeleteLimitOptions, PruneOptions
 from fastprune.cli.session import Session
 from fastprune.cli.values import check_form, delete_limits_of, seconds_of
 from fastprune.executors import Executor
+from fastprune.outside import is_stdin
 from fastprune.pipeline import PlanOptions, TimedPlan, work_out_again
 from fastprune.scanner import ScanOptions, check_root
 
 if TYPE_CHECKING:
     from fastprune.planfile import SavedPlan
+
+_STDIN = 0
 
 
 def apply(
@@ -37,6 +40,8 @@ def apply(
         check_form(pruning.form)
         spared = seconds_of(grace, "--grace")
         delete_limits = delete_limits_of(limits)
+        if is_stdin(file):
+            session.inputs.take_stdin("the plan")
         check_root(session.image_path)
         saved = _load(file)
         plan_options = PlanOptions(
@@ -63,4 +68,4 @@ def _load(file: str) -> SavedPlan:
 
     from fastprune.plans import load_plan
 
-    return anyio.run(load_plan, file)
+    return anyio.run(load_plan, _STDIN if is_stdin(file) else file)

@@ -59,11 +59,11 @@ def request_of(
     delete_limits = delete_limits_of(limits or DeleteLimitOptions())
     grace, zone = seconds_of(planning.grace, "--grace") or 0, selection.zone
     if planning.policy is None:
-        policy = _policy_of_options(selection, planning, settings, root=session.image_path)
+        policy = _policy_of_options(session, selection, planning, settings)
     else:
         if planning.orphans_only:
             raise _beside_a_file("--orphans-only")
-        found = _policy_of_file(planning.policy, selection, root=session.image_path)
+        found = _policy_of_file(session, planning.policy, selection)
         policy, zone = found.policy, found.zone
         delete_limits = delete_limits.or_stricter(found.delete_limits)
         grace = max(grace, found.grace)
@@ -92,9 +92,11 @@ def what_is_meant(
         NoCacheError: There is no cache, and the free space of its file system is asked for.
     """
     if policy_file is None:
-        policy = to_policy(selection, datetime.now(UTC), root=session.image_path)
+        policy = to_policy(
+            selection, datetime.now(UTC), root=session.image_path, inputs=session.inputs
+        )
         return policy, selection.zone
-    found = _policy_of_file(policy_file, selection, root=session.image_path)
+    found = _policy_of_file(session, policy_file, selection)
     return found.policy, found.zone
 
 
@@ -108,7 +110,10 @@ def asks(session: Session, selection: SelectionOptions, planning: PlanningOption
 
 
 def _policy_of_options(
-    selection: SelectionOptions, planning: PlanningOptions, settings: PruneSettings, *, root: str
+    session: Session,
+    selection: SelectionOptions,
+    planning: PlanningOptions,
+    settings: PruneSettings,
 ) -> Policy:
     if planning.orphans_only:
         settings = dataclasses.replace(
@@ -117,12 +122,13 @@ def _policy_of_options(
     return to_policy(
         overridden(selection, settings),
         datetime.now(UTC),
-        root=root,
+        root=session.image_path,
         orphans_only=planning.orphans_only,
+        inputs=session.inputs,
     )
 
 
-def _policy_of_file(path: str, selection: SelectionOptions, *, root: str) -> PolicyFile:
+def _policy_of_file(session: Session, path: str, selection: SelectionOptions) -> PolicyFile:
     """A policy file, with what the options beside it keep."""
     from fastprune.policies import load_policy_file
 
@@ -130,10 +136,10 @@ def _policy_of_file(path: str, selection: SelectionOptions, *, root: str) -> Pol
         value = getattr(selection, field.name)
         if field.name not in _KEEPING and value is not None and value is not False and value != []:
             raise _beside_a_file("--" + field.name.replace("_", "-"))
-    now = datetime.now(UTC)
-    found = load_policy_file(path, now, root=root, zone=selection.zone)
+    now, root, inputs = datetime.now(UTC), session.image_path, session.inputs
+    found = load_policy_file(path, now, root=root, zone=selection.zone, inputs=inputs)
     selection = dataclasses.replace(selection, zone=found.zone)
-    policy = _keeping_more(found.policy, to_policy(selection, now, root=root))
+    policy = _keeping_more(found.policy, to_policy(selection, now, root=root, inputs=inputs))
     return dataclasses.replace(found, policy=policy)
 
 

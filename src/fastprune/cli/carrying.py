@@ -162,7 +162,8 @@ def _carry_out(
     ):
         timed = plan()
         delete_limits.enforce(timed.plan)
-        if not timed.plan.is_empty and not pruning.yes and not _confirmed(timed.plan, pruning):
+        asks = not timed.plan.is_empty and not pruning.yes
+        if asks and not _confirmed(session, timed.plan, pruning):
             return None
         limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace).until(
             deadline, time.monotonic
@@ -229,12 +230,13 @@ def with_estimate(
     )
 
 
-def _confirmed(plan: PrunePlan, pruning: PruneOptions) -> bool:
+def _confirmed(session: Session, plan: PrunePlan, pruning: PruneOptions) -> bool:
     remove, where = ("Move", "to the trash of") if pruning.trash else ("Remove", "from")
     return confirmed(
         f"{remove} {format_count(len(plan.manifests), 'manifest')} and "
         f"{format_count(len(plan.blobs), 'blob')} ({format_bytes(plan.bytes_freed)}) "
-        f"{where} {plan.index.root}?"
+        f"{where} {plan.index.root}?",
+        stdin_taken=bool(session.inputs.stdin_taken_by),
     )
 
 

@@ -1,18 +1,20 @@
 """ociregistry's own configuration file: what of it concerns fastprune.
 
 Known keys: `imagePath`, and in `pruneConfig`: `type` (pattern, date, created, accessed),
-`expr`, `duration`, `count`, `dryRun`; in any letter case, as the server reads them. All
-other keys belong to the server.
+`expr`, `duration`, `count`, `dryRun`; in any letter case. All other keys belong to the server.
+What of the file counts as readable is said in `fastprune.server_yaml`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastprune.cli.options import SelectionOptions
 from fastprune.errors import UsageError
 from fastprune.quantities import parse_duration
+
+if TYPE_CHECKING:
+    from fastprune.cli.options import SelectionOptions
 
 _TYPES = ("pattern", "date", "created", "accessed")
 
@@ -44,36 +46,57 @@ class PruneSettings:
     dry_run: bool | None = None
 
 
+class ConfigFile:
+    """The file of --config-file, read when it is first asked for, and never again.
+
+    A pipe gives its content only once: who asked later would find nothing in it.
+
+    Attributes:
+        path: Its path.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._loaded: ServerConfig | UsageError | None = None
+
+    def load(self) -> ServerConfig:
+        """What the file says.
+
+        Raises:
+            UsageError: See `load_config`; the same one whenever this is asked.
+        """
+        if self._loaded is None:
+            try:
+                self._loaded = load_config(self.path)
+            except UsageError as error:
+                self._loaded = error
+        if isinstance(self._loaded, UsageError):
+            raise self._loaded
+        return self._loaded
+
+
 def load_config(path: str) -> ServerConfig:
-    """Reads the file.
+    """Reads the file, or stdin if that is what the path means.
 
     Raises:
-        UsageError: It can't be read, is not YAML, or a known key has a wrong value.
+        UsageError: It can't be read, the server might read it otherwise than this program, a
+            key is there twice, or a known key has a wrong value.
     """
     # For this one small file a YAML library is loaded only when there is one.
-    import yaml
+    from fastprune.outside import Inputs
+    from fastprune.server_yaml import IMAGE_PATH, PRUNE_CONFIG, ServerYamlError, load, value_of
 
     try:
-        with open(path, "rb") as file:
-            document = yaml.safe_load(file)
+        document = load(Inputs().read(path, "--config-file"))
     except OSError as error:
         raise UsageError(f"--config-file {path}: {error.strerror}") from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"--config-file {path}: not valid YAML: {error}") from None
-    except RecursionError:
-        raise UsageError(f"--config-file {path}: nested too deeply") from None
-    if document is None:
-        return ServerConfig(path)
-    if not isinstance(document, dict):
-        raise UsageError(f"--config-file {path}: not a mapping of keys to values")
-    keys = _lower(document)
-    image_path = keys.get("imagepath")
-    if image_path is not None and not isinstance(image_path, str):
-        raise UsageError(f"--config-file {path}: imagePath is not a string")
-    prune = keys.get("pruneconfig")
+    except ServerYamlError as error:
+        raise UsageError(f"--config-file {path}: {error}") from None
+    prune = value_of(document, PRUNE_CONFIG)
     if prune is not None and not isinstance(prune, dict):
-        raise UsageError(f"--config-file {path}: pruneConfig is not a mapping")
-    return ServerConfig(path, image_path or None, _lower(prune) if prune else None)
+        raise UsageError(f"--config-file {path}: {PRUNE_CONFIG} is not a mapping")
+    image_path = value_of(document, IMAGE_PATH) or None
+    return ServerConfig(path, image_path, _lower(prune) if prune else None)
 
 
 def prune_settings(config: ServerConfig) -> PruneSettings:
@@ -139,13 +162,10 @@ def _text(prune: dict[str, Any], key: str, where: str) -> str | None:
     value = prune.get(key)
     if value is None:
         return None
-    # YAML reads an unquoted date as a date.
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat())
     if not isinstance(value, str):
         raise UsageError(f"{where}.{key}: not a string: {value!r}")
     return value
 
 
-def _lower(mapping: dict[Any, Any]) -> dict[str, Any]:
-    return {str(key).lower(): value for key, value in mapping.items()}
+def _lower(mapping: dict[str, Any]) -> dict[str, Any]:
+    return {key.lower(): value for key, value in mapping.items()}

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fastprune.cli.app import command
+from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.shared_options import HtmlFile, PolicyFile
 
@@ -19,7 +20,12 @@ class UsageOptions:
     policy: PolicyFile = None
     by: Annotated[
         str,
-        typer.Option("--by", metavar="GROUP", help="registry, repository, image or layer."),
+        typer.Option(
+            "--by",
+            metavar="GROUP",
+            help="registry, repository, image or layer.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = "repository"
     depth: Annotated[
         int | None,
@@ -28,6 +34,7 @@ class UsageOptions:
             metavar="N",
             min=1,
             help="Sum repositories up to N parts of their names; docker.io/library has 2.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None
     sort: Annotated[
@@ -37,6 +44,7 @@ class UsageOptions:
             metavar="KEY",
             help="name, unique, shared, total, images, oldest or newest; -KEY for the other "
             "way round.",
+            rich_help_panel=OUTPUT,
         ),
     ] = "-unique"
     top: Annotated[
@@ -47,15 +55,27 @@ class UsageOptions:
             min=0,
             help="Show so many, and the sum of the others; 0 for all. Default: 25, with json "
             "and csv all.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None
     html: HtmlFile = None
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text, json or csv.")] = (
-        "text"
-    )
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="FORMAT", help="text, json or csv.", rich_help_panel=OUTPUT
+        ),
+    ] = "text"
 
 
-@command("du", SelectionOptions, UsageOptions)
+@command(
+    "du",
+    SelectionOptions,
+    UsageOptions,
+    examples=(
+        "fastprune du --by registry",
+        "fastprune du --not-pulled-for 90d --html usage.html",
+    ),
+)
 def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: UsageOptions) -> int:
     """Show where the space goes, and how long ago it was pulled.
 

@@ -7,12 +7,21 @@ from typing import Annotated
 import typer
 
 from fastprune.cli.app import command
+from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.prune_options import PlanningOptions
 from fastprune.cli.shared_options import TextOrJson
 
 
-@command("explain", SelectionOptions, PlanningOptions)
+@command(
+    "explain",
+    SelectionOptions,
+    PlanningOptions,
+    examples=(
+        "fastprune explain calico/typha:v3.27.0",
+        "fastprune explain calico/typha:v3.27.0 --keep-last 3",
+    ),
+)
 def explain_image(
     options: GlobalOptions,
     selection: SelectionOptions,
@@ -25,7 +34,14 @@ def explain_image(
         ),
     ],
     limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=0, help="Names of each sort to show.")
+        int,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=0,
+            help="Names of each sort to show.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = 5,
     form: TextOrJson = "text",
 ) -> int:

@@ -7,11 +7,19 @@ from typing import Annotated
 import typer
 
 from fastprune.cli.app import command
+from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.shared_options import PolicyFile
 
 
-@command("list", SelectionOptions)
+@command(
+    "list",
+    SelectionOptions,
+    examples=(
+        "fastprune list --pattern dashboard",
+        "fastprune list --not-pulled-for 30d --sort -size --limit 20",
+    ),
+)
 def list_manifests(
     options: GlobalOptions,
     selection: SelectionOptions,
@@ -23,6 +31,7 @@ def list_manifests(
             metavar="FORMAT",
             help="table (default on a terminal), text (default otherwise: six columns as "
             "ociregistry prints them), url, json, jsonl or csv.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     header: Annotated[
@@ -31,6 +40,7 @@ def list_manifests(
             "--header/--no-header",
             help="Begin with the names of the columns. Default: for table and csv.",
             show_default=False,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     short_digest: Annotated[
@@ -39,6 +49,7 @@ def list_manifests(
             "--short-digest/--full-digest",
             help="Show 12 digits of a digest, 10 in text. Default: for table.",
             show_default=False,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     sort: Annotated[
@@ -47,10 +58,14 @@ def list_manifests(
             "--sort",
             metavar="KEY",
             help="url, created, pulled or size; -KEY for the other way round.",
+            rich_help_panel=OUTPUT,
         ),
     ] = "url",
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=0, help="Print at most so many.")
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", min=0, help="Print at most so many.", rich_help_panel=OUTPUT
+        ),
     ] = None,
 ) -> int:
     """List the manifests of the cache.

@@ -16,13 +16,12 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from fastprune.cli.config import ConfigFile
+from fastprune.cli.headings import GLOBAL, HOW_MUCH, KEEP, SELECTION
 from fastprune.criteria import Criteria
 
 DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 IMAGE_PATH_VARIABLE = "FASTPRUNE_IMAGE_PATH"
-
-_GLOBAL = "Global options"
-_SELECTION = "Selection (criteria combine with AND)"
 
 _SHORT_OPTIONS = frozenset(("-h", "-n", "-o", "-q", "-y"))
 
@@ -63,16 +62,17 @@ class GlobalOptions:
             # Not typer's envvar: the variable must not beat an option before the command.
             help=f"The image cache. Else ${IMAGE_PATH_VARIABLE}, else imagePath of the "
             f"config file, else {DEFAULT_IMAGE_PATH}.",
-            rich_help_panel=_GLOBAL,
+            rich_help_panel=GLOBAL,
         ),
     ] = None
     config_file: Annotated[
-        str | None,
+        ConfigFile | None,
         typer.Option(
             "--config-file",
             metavar="FILE",
+            parser=ConfigFile,
             help="ociregistry's own YAML: imagePath and pruneConfig are used.",
-            rich_help_panel=_GLOBAL,
+            rich_help_panel=GLOBAL,
         ),
     ] = None
     jobs: Annotated[
@@ -81,7 +81,7 @@ class GlobalOptions:
             "--jobs",
             metavar="N|auto",
             help="Processes that read manifests. Default: auto, by the CPUs that may be used.",
-            rich_help_panel=_GLOBAL,
+            rich_help_panel=GLOBAL,
         ),
     ] = None
     max_manifest_size: Annotated[
@@ -90,7 +90,7 @@ class GlobalOptions:
             "--max-manifest-size",
             metavar="SIZE",
             help="Refuse larger manifest files. Default: 64MiB.",
-            rich_help_panel=_GLOBAL,
+            rich_help_panel=GLOBAL,
         ),
     ] = None
     quiet: Annotated[
@@ -99,7 +99,7 @@ class GlobalOptions:
             "--quiet",
             "-q",
             help="Nothing on stderr but errors.",
-            rich_help_panel=_GLOBAL,
+            rich_help_panel=GLOBAL,
             show_default=False,
         ),
     ] = None
@@ -108,14 +108,14 @@ class GlobalOptions:
         typer.Option(
             "--progress/--no-progress",
             help="Show how far it is. Default: only on a terminal.",
-            rich_help_panel=_GLOBAL,
+            rich_help_panel=GLOBAL,
             show_default=False,
         ),
     ] = None
     log_level: Annotated[
         LogLevel | None,
         typer.Option(
-            "--log-level", help="What to say on stderr. Default: warning.", rich_help_panel=_GLOBAL
+            "--log-level", help="What to say on stderr. Default: warning.", rich_help_panel=GLOBAL
         ),
     ] = None
     log_file: Annotated[
@@ -124,7 +124,7 @@ class GlobalOptions:
             "--log-file",
             metavar="FILE",
             help="Append the messages, with times, to this file too.",
-            rich_help_panel=_GLOBAL,
+            rich_help_panel=GLOBAL,
         ),
     ] = None
     log_format: Annotated[
@@ -132,7 +132,7 @@ class GlobalOptions:
         typer.Option(
             "--log-format",
             help="Messages as text, or each as a line of JSON. Default: text.",
-            rich_help_panel=_GLOBAL,
+            rich_help_panel=GLOBAL,
         ),
     ] = None
     color: Annotated[
@@ -141,7 +141,7 @@ class GlobalOptions:
             "--color",
             help="Default: auto, on a terminal and unless $NO_COLOR is set; $FORCE_COLOR "
             "is for what only looks like no terminal.",
-            rich_help_panel=_GLOBAL,
+            rich_help_panel=GLOBAL,
         ),
     ] = None
 
@@ -156,7 +156,7 @@ class SelectionOptions(Criteria):
             "--pattern",
             metavar="P[,P...]",
             help="The image URL matches any of these RE2 expressions. Repeatable.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=SELECTION,
         ),
     ] = None
     exclude: Annotated[
@@ -165,7 +165,7 @@ class SelectionOptions(Criteria):
             "--exclude",
             metavar="P[,P...]",
             help="Keep what any of these matches, whatever else selects it. Repeatable.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=KEEP,
         ),
     ] = None
     date: Annotated[
@@ -176,7 +176,7 @@ class SelectionOptions(Criteria):
             "--created-before",
             metavar="T",
             help="Created before YYYY-MM-DDTHH:MM:SS or YYYY-MM-DD, local wall clock.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=SELECTION,
         ),
     ] = None
     older_than: Annotated[
@@ -185,7 +185,7 @@ class SelectionOptions(Criteria):
             "--older-than",
             metavar="DUR",
             help="Created longer ago than this: 90m, 36h, 30d, 2w, 1y, 1d12h.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=SELECTION,
         ),
     ] = None
     pulled_before: Annotated[
@@ -194,7 +194,7 @@ class SelectionOptions(Criteria):
             "--pulled-before",
             metavar="T",
             help="Last pulled before this time; a list and its children count as one.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=SELECTION,
         ),
     ] = None
     not_pulled_for: Annotated[
@@ -203,7 +203,7 @@ class SelectionOptions(Criteria):
             "--not-pulled-for",
             metavar="DUR",
             help="Last pulled longer ago than this.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=SELECTION,
         ),
     ] = None
     dangling: Annotated[
@@ -211,7 +211,7 @@ class SelectionOptions(Criteria):
         typer.Option(
             "--dangling",
             help="Untagged images that no list refers to.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=SELECTION,
         ),
     ] = False
     broken: Annotated[
@@ -219,7 +219,7 @@ class SelectionOptions(Criteria):
         typer.Option(
             "--broken",
             help="Images with missing blobs, and lists that lead to no others.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=SELECTION,
         ),
     ] = False
     keep_last: Annotated[
@@ -230,7 +230,7 @@ class SelectionOptions(Criteria):
             help="Keep the N newest tags of each repository (of those that --pattern matches), by "
             "creation, then last pull, then name. With no other criterion all other tags are "
             "selected.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=KEEP,
         ),
     ] = None
     keep_within: Annotated[
@@ -239,7 +239,7 @@ class SelectionOptions(Criteria):
             "--keep-within",
             metavar="DUR",
             help="Keep what was pulled or created within this time, or has no time at all.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=KEEP,
         ),
     ] = None
     keep_from: Annotated[
@@ -249,7 +249,7 @@ class SelectionOptions(Criteria):
             metavar="FILE|-",
             help="Keep the images that this file, or stdin, names: references as Kubernetes "
             "prints them. Repeatable.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=KEEP,
         ),
     ] = None
     max_size: Annotated[
@@ -258,7 +258,7 @@ class SelectionOptions(Criteria):
             "--max-size",
             metavar="SIZE",
             help="Those pulled longest ago, until the cache is no larger: 500GB, 1.5TiB.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=HOW_MUCH,
         ),
     ] = None
     min_free_space: Annotated[
@@ -267,7 +267,7 @@ class SelectionOptions(Criteria):
             "--min-free-space",
             metavar="SIZE|N%",
             help="The same, until the file system has so much free space.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=HOW_MUCH,
         ),
     ] = None
     free: Annotated[
@@ -276,7 +276,7 @@ class SelectionOptions(Criteria):
             "--free",
             metavar="SIZE",
             help="The same, until so many bytes come free. Of several targets the largest counts.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=HOW_MUCH,
         ),
     ] = None
     zone: Annotated[
@@ -285,7 +285,7 @@ class SelectionOptions(Criteria):
             "--zone",
             metavar="NAME",
             help="The server's time zone, for ages, as in Europe/Berlin. Default: this machine's.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=SELECTION,
         ),
     ] = None
     count: Annotated[
@@ -294,7 +294,7 @@ class SelectionOptions(Criteria):
             "--count",
             metavar="N",
             help="At most so many images, those pulled longest ago first.",
-            rich_help_panel=_SELECTION,
+            rich_help_panel=HOW_MUCH,
         ),
     ] = None
 
@@ -312,6 +312,8 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         own = list(inspect.signature(command, eval_str=True).parameters.values())
         own = own[len(groups) :]
+        # In help and completion, a command's own options come before the global ones.
+        shown = sorted(groups, key=lambda group: group is GlobalOptions)
         fields = [
             inspect.Parameter(
                 field.name,
@@ -319,7 +321,7 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
                 default=_default(field),
                 annotation=hints[field.name],
             )
-            for group in groups
+            for group in shown
             for hints in [get_type_hints(group, include_extras=True)]
             for field in dataclasses.fields(group)
         ]
@@ -356,7 +358,8 @@ def _check_texts(given: dict[str, Any], signature: inspect.Signature) -> None:
     `--log-file -n` must not prune for real into a file named -n, nor `--image-path "$CACHE"`
     another cache because the variable is not set.
     """
-    for name, value in given.items():
+    for name, parsed in given.items():
+        value = parsed.path if isinstance(parsed, ConfigFile) else parsed
         for text in value if isinstance(value, list | tuple) else [value]:
             if isinstance(text, str) and (text.startswith("--") or text in _SHORT_OPTIONS):
                 raise typer.BadParameter(

@@ -7,12 +7,22 @@ from typing import Annotated
 import typer
 
 from fastprune.cli.app import command
+from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions
 from fastprune.cli.shared_options import HtmlFile, MetricsFile
 
 
-@command("plan", SelectionOptions, PlanningOptions, DeleteLimitOptions)
+@command(
+    "plan",
+    SelectionOptions,
+    PlanningOptions,
+    DeleteLimitOptions,
+    examples=(
+        "fastprune plan --older-than 1y -o prune.plan",
+        "fastprune plan --min-free-space 20% -o - | fastprune apply - --dry-run",
+    ),
+)
 def plan_prune(
     options: GlobalOptions,
     selection: SelectionOptions,
@@ -21,11 +31,21 @@ def plan_prune(
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Where to write the plan; - for stdout."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to write the plan; - for stdout.",
+            rich_help_panel=OUTPUT,
         ),
     ],
     form: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="Of the totals: text or json.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="Of the totals: text or json.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = "text",
     html: HtmlFile = None,
     metrics_file: MetricsFile = None,

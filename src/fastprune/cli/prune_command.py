@@ -7,7 +7,17 @@ from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions, PruneOptions
 
 
-@command("prune", SelectionOptions, PlanningOptions, DeleteLimitOptions, PruneOptions)
+@command(
+    "prune",
+    SelectionOptions,
+    PlanningOptions,
+    DeleteLimitOptions,
+    PruneOptions,
+    examples=(
+        "fastprune prune --not-pulled-for 30d --dry-run",
+        "fastprune prune --pattern '^quay.io/' --keep-last 3 --trash",
+    ),
+)
 def prune_manifests(
     options: GlobalOptions,
     selection: SelectionOptions,

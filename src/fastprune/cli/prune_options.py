@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fastprune.cli.headings import HOW_MUCH, KEEP, OUTPUT, PACE, SAFETY, SELECTION
 from fastprune.cli.shared_options import (
     AuditLogFile,
     HtmlFile,
@@ -25,12 +26,18 @@ class PlanningOptions:
     policy: PolicyFile = None
     orphans_only: Annotated[
         bool,
-        typer.Option("--orphans-only", help="Remove only blobs that nothing refers to."),
+        typer.Option(
+            "--orphans-only",
+            help="Remove only blobs that nothing refers to.",
+            rich_help_panel=SELECTION,
+        ),
     ] = False
     allow_broken: Annotated[
         bool,
         typer.Option(
-            "--allow-broken", help="Remove selected images although a list that stays needs them."
+            "--allow-broken",
+            help="Remove selected images although a list that stays needs them.",
+            rich_help_panel=SAFETY,
         ),
     ] = False
     skip_corrupt: Annotated[
@@ -38,11 +45,17 @@ class PlanningOptions:
         typer.Option(
             "--skip-corrupt",
             help="Treat manifests that can't be read as absent, instead of refusing.",
+            rich_help_panel=SAFETY,
         ),
     ] = False
     grace: Annotated[
         str | None,
-        typer.Option("--grace", metavar="DUR", help="Spare blobs younger than this. Default: 0."),
+        typer.Option(
+            "--grace",
+            metavar="DUR",
+            help="Spare blobs younger than this. Default: 0.",
+            rich_help_panel=KEEP,
+        ),
     ] = None
 
 
@@ -56,12 +69,16 @@ class DeleteLimitOptions:
             "--max-delete-count",
             metavar="N",
             help="Refuse, with exit code 4, to remove more manifests.",
+            rich_help_panel=HOW_MUCH,
         ),
     ] = None
     max_delete_size: Annotated[
         str | None,
         typer.Option(
-            "--max-delete-size", metavar="SIZE", help="Refuse to free more: 500GB, 1.5TiB."
+            "--max-delete-size",
+            metavar="SIZE",
+            help="Refuse to free more: 500GB, 1.5TiB.",
+            rich_help_panel=HOW_MUCH,
         ),
     ] = None
     max_delete_percent: Annotated[
@@ -70,12 +87,15 @@ class DeleteLimitOptions:
             "--max-delete-percent",
             metavar="N",
             help="Refuse to remove more of the manifests in the cache, in percent.",
+            rich_help_panel=HOW_MUCH,
         ),
     ] = None
     allow_remove_all: Annotated[
         bool,
         typer.Option(
-            "--allow-remove-all", help="Go on although no manifest would be left in the cache."
+            "--allow-remove-all",
+            help="Go on although no manifest would be left in the cache.",
+            rich_help_panel=SAFETY,
         ),
     ] = False
 
@@ -91,6 +111,7 @@ class PruneOptions:
             "-n",
             help="Show exactly what would be removed and change nothing at all.",
             show_default=False,
+            rich_help_panel=SAFETY,
         ),
     ] = None
     yes: Yes = False
@@ -100,12 +121,18 @@ class PruneOptions:
             "--trash",
             help="Move files into the trash of the cache instead of deleting them: see "
             "fastprune trash.",
+            rich_help_panel=SAFETY,
         ),
     ] = False
     audit_log: AuditLogFile = None
     metrics_file: MetricsFile = None
     force: Annotated[
-        bool, typer.Option("--force", help="Prune although a server seems to run on this cache.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Prune although a server seems to run on this cache.",
+            rich_help_panel=SAFETY,
+        ),
     ] = False
     max_duration: Annotated[
         str | None,
@@ -113,21 +140,35 @@ class PruneOptions:
             "--max-duration",
             metavar="DUR",
             help="Stop cleanly after this time, with exit code 3, and say what is left.",
+            rich_help_panel=PACE,
         ),
     ] = None
     max_deletes_per_second: Annotated[
         float | None,
-        typer.Option("--max-deletes-per-second", metavar="N", help="Delete no faster than this."),
+        typer.Option(
+            "--max-deletes-per-second",
+            metavar="N",
+            help="Delete no faster than this.",
+            rich_help_panel=PACE,
+        ),
     ] = None
     concurrency: Annotated[
         str | None,
         typer.Option(
-            "--concurrency", metavar="N|auto", help="Threads that delete. Default: auto, 32."
+            "--concurrency",
+            metavar="N|auto",
+            help="Threads that delete. Default: auto, 32.",
+            rich_help_panel=PACE,
         ),
     ] = None
     lock_wait: LockWait = None
     html: HtmlFile = None
     form: TextOrJson = "text"
     summary: Annotated[
-        bool, typer.Option("--summary", help="Leave out the line of each manifest and blob.")
+        bool,
+        typer.Option(
+            "--summary",
+            help="Leave out the line of each manifest and blob.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False

@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastprune.cli.config import ServerConfig, load_config
+from fastprune.cli.config import ServerConfig
 from fastprune.cli.messages import set_up_messages
 from fastprune.cli.options import (
     DEFAULT_IMAGE_PATH,
@@ -26,6 +26,7 @@ from fastprune.errors import FastpruneError, UsageError
 from fastprune.executors import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor, available_jobs
+from fastprune.outside import Inputs, is_stdin
 from fastprune.progress import NoProgress, Progress
 from fastprune.quantities import parse_size
 from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
@@ -54,6 +55,7 @@ class Session:
         show_progress: Whether to show progress at all.
         color: What --color says.
         log_format: What --log-format says.
+        inputs: What this run reads from files and stdin.
     """
 
     image_path: str
@@ -66,6 +68,7 @@ class Session:
     show_progress: bool
     color: Color | None = None
     log_format: LogFormat | None = None
+    inputs: Inputs = field(default_factory=Inputs)
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
@@ -123,8 +126,10 @@ def open_session(options: GlobalOptions) -> Session:
         UsageError: One of them can't be used.
     """
     set_up_messages(options, image_path_of(options) if options.log_file else None)
-    config = load_config(options.config_file) if options.config_file else ServerConfig()
-    path = _path_of(options, config)
+    config = options.config_file.load() if options.config_file else ServerConfig()
+    path, inputs = _path_of(options, config), Inputs()
+    if options.config_file and is_stdin(options.config_file.path):
+        inputs.take_stdin("--config-file")
     show = sys.stderr.isatty() if options.progress is None else options.progress
     size = options.max_manifest_size
     jobs, saved = parse_number_or_auto(options.jobs, "--jobs"), load_defaults(path)
@@ -143,13 +148,14 @@ def open_session(options: GlobalOptions) -> Session:
         show_progress=show and not options.quiet,
         color=options.color,
         log_format=options.log_format,
+        inputs=inputs,
     )
 
 
 def image_path_of(options: GlobalOptions) -> str | None:
     """Which cache is meant; None if the configuration file that may say so can't be used."""
     try:
-        config = load_config(options.config_file) if options.config_file else ServerConfig()
+        config = options.config_file.load() if options.config_file else ServerConfig()
     except UsageError:
         return options.image_path or os.environ.get(IMAGE_PATH_VARIABLE)
     return _path_of(options, config)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from fastprune.cli.headings import OUTPUT, PACE, SAFETY, SELECTION
+
 PolicyFile = Annotated[
     str | None,
     typer.Option(
@@ -13,6 +15,7 @@ PolicyFile = Annotated[
         metavar="FILE",
         help="Select and keep by the rules of this file, TOML or YAML. Options beside it can "
         "only keep more.",
+        rich_help_panel=SELECTION,
     ),
 ]
 
@@ -23,6 +26,7 @@ HtmlFile = Annotated[
         metavar="FILE",
         help="Write a page to look at in a browser, with what would go marked; it loads "
         "nothing from anywhere.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 
@@ -33,12 +37,18 @@ MetricsFile = Annotated[
         metavar="FILE",
         help="Write metrics of the run to this file, for the node exporter of Prometheus "
         "(textfile collector).",
+        rich_help_panel=OUTPUT,
     ),
 ]
 
 Yes = Annotated[
     bool,
-    typer.Option("--yes", "-y", help="Do not ask. Without a terminal nothing is ever asked."),
+    typer.Option(
+        "--yes",
+        "-y",
+        help="Do not ask. Without a terminal nothing is ever asked.",
+        rich_help_panel=SAFETY,
+    ),
 ]
 
 AuditLogFile = Annotated[
@@ -47,12 +57,20 @@ AuditLogFile = Annotated[
         "--audit-log",
         metavar="FILE",
         help="Append a JSON line for every file that goes, with the reason, to this file.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 
 LockWait = Annotated[
     str | None,
-    typer.Option("--lock-wait", metavar="DUR", help="Wait so long for another fastprune to end."),
+    typer.Option(
+        "--lock-wait",
+        metavar="DUR",
+        help="Wait so long for another fastprune to end.",
+        rich_help_panel=PACE,
+    ),
 ]
 
-TextOrJson = Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")]
+TextOrJson = Annotated[
+    str, typer.Option("--format", metavar="FORMAT", help="text or json.", rich_help_panel=OUTPUT)
+]

@@ -14,6 +14,8 @@ from typing import TextIO
 from fastprune.cli.options import Color
 from fastprune.style import Paint, colored, plain
 
+_TERMINAL = "/dev/tty"
+
 WIDTH_ELSEWHERE = 120
 """Columns of a table that goes into a file or a pipe; $COLUMNS beats it."""
 
@@ -29,12 +31,35 @@ def terminal_width() -> int:
     return WIDTH_ELSEWHERE
 
 
-def confirmed(question: str) -> bool:
-    """Asks a question that y answers; without a terminal to ask on, nothing is asked."""
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
+def confirmed(question: str, *, stdin_taken: bool = False) -> bool:
+    """Asks a question that y answers; without a terminal to ask on, nothing is asked.
+
+    Args:
+        question: What to ask.
+        stdin_taken: Whether an option has read stdin: then the answer is not to be found there,
+            and the terminal that the process belongs to is asked.
+    """
+    if not sys.stderr.isatty():
         return True
+    if sys.stdin.isatty():
+        return _is_yes(question, sys.stdin)
+    if not stdin_taken:
+        return True
+    try:
+        terminal = open(_TERMINAL, encoding="utf-8", errors="replace")  # noqa: SIM115
+    except OSError:
+        # The process belongs to none, as a job of cron.
+        return True
+    with terminal:
+        return _is_yes(question, terminal)
+
+
+def _is_yes(question: str, terminal: TextIO) -> bool:
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    try:
+        return terminal.readline().strip().lower() in ("y", "yes")
+    except OSError:
+        return False
 
 
 def wants_color(choice: Color | None, stream: TextIO) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fastprune.cli.app import command
+from fastprune.cli.headings import MEASURING, OUTPUT
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.shared_options import TextOrJson
 
@@ -23,11 +24,19 @@ class TuneOptions:
             help="Make the recommendation the default for this cache, in "
             "~/.config/fastprune/tuned.json ($XDG_CONFIG_HOME). An explicit --jobs or "
             "--concurrency, auto included, beats it.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False
     seconds: Annotated[
         float,
-        typer.Option("--seconds", metavar="S", min=1, max=3600, help="How long to measure."),
+        typer.Option(
+            "--seconds",
+            metavar="S",
+            min=1,
+            max=3600,
+            help="How long to measure.",
+            rich_help_panel=MEASURING,
+        ),
     ] = 5
     files: Annotated[
         int,
@@ -37,12 +46,13 @@ class TuneOptions:
             min=100,
             max=1_000_000,
             help="Temporary files of 4 KiB to delete with each concurrency, at most.",
+            rich_help_panel=MEASURING,
         ),
     ] = 5_000
     form: TextOrJson = "text"
 
 
-@command("tune", TuneOptions)
+@command("tune", TuneOptions, examples=("fastprune tune --save",))
 def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
     """Measure this machine; recommend --jobs and --concurrency.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fastprune.cli.app import command
+from fastprune.cli.headings import CHECKS, OUTPUT, SAFETY
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.shared_options import AuditLogFile, LockWait, MetricsFile, TextOrJson, Yes
 
@@ -18,12 +19,19 @@ class CheckOptions:
 
     content: Annotated[
         bool,
-        typer.Option("--content", help="Read blobs too, and compare the sha256 with the name."),
+        typer.Option(
+            "--content",
+            help="Read blobs too, and compare the sha256 with the name.",
+            rich_help_panel=CHECKS,
+        ),
     ] = False
     sample: Annotated[
         str | None,
         typer.Option(
-            "--sample", metavar="N%", help="With --content: read only a random part of the blobs."
+            "--sample",
+            metavar="N%",
+            help="With --content: read only a random part of the blobs.",
+            rich_help_panel=CHECKS,
         ),
     ] = None
     seed: Annotated[
@@ -33,6 +41,7 @@ class CheckOptions:
             metavar="N",
             min=0,
             help="What chooses the sample. Default: random; the report says which.",
+            rich_help_panel=CHECKS,
         ),
     ] = None
 
@@ -47,15 +56,26 @@ class RepairOptions:
             "--repair",
             help="Move damaged manifests and bad blobs to the trash of the cache, so that the "
             "server pulls them anew; fastprune trash restore puts them back.",
+            rich_help_panel=CHECKS,
         ),
     ] = False
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", "-n", help="With --repair: show exactly what would be moved."),
+        typer.Option(
+            "--dry-run",
+            "-n",
+            help="With --repair: show exactly what would be moved.",
+            rich_help_panel=SAFETY,
+        ),
     ] = False
     yes: Yes = False
     force: Annotated[
-        bool, typer.Option("--force", help="Repair although a server seems to run on this cache.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Repair although a server seems to run on this cache.",
+            rich_help_panel=SAFETY,
+        ),
     ] = False
     lock_wait: LockWait = None
     audit_log: AuditLogFile = None
@@ -67,16 +87,32 @@ class ReportOptions:
 
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Exit code 3 for notes too: orphans, dangling, foreign."),
+        typer.Option(
+            "--strict",
+            help="Exit code 3 for notes too: orphans, dangling, foreign.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False
     form: TextOrJson = "text"
     summary: Annotated[
-        bool, typer.Option("--summary", help="Leave out the line of each finding.")
+        bool,
+        typer.Option(
+            "--summary", help="Leave out the line of each finding.", rich_help_panel=OUTPUT
+        ),
     ] = False
     metrics_file: MetricsFile = None
 
 
-@command("verify", CheckOptions, RepairOptions, ReportOptions)
+@command(
+    "verify",
+    CheckOptions,
+    RepairOptions,
+    ReportOptions,
+    examples=(
+        "fastprune verify --content --sample 10%",
+        "fastprune verify --repair --dry-run",
+    ),
+)
 def verify_cache(
     options: GlobalOptions,
     checks: CheckOptions,

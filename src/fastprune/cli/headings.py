@@ -1,0 +1,19 @@
+"""The headings under which `--help`, the man page and the reference show options.
+
+An option says its own in its declaration, as `rich_help_panel`.
+"""
+
+from __future__ import annotations
+
+MEASURING = "What to measure"
+CHECKS = "Checks and repair"
+SELECTION = "Selection (criteria combine with AND)"
+KEEP = "Keep"
+HOW_MUCH = "How much"
+SAFETY = "Safety"
+PACE = "Pace"
+OUTPUT = "Output"
+GLOBAL = "Global options"
+
+HEADINGS = (MEASURING, CHECKS, SELECTION, KEEP, HOW_MUCH, SAFETY, PACE, OUTPUT, GLOBAL)
+"""In the order in which they are shown."""

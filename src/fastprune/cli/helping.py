@@ -1,0 +1,114 @@
+"""What `--help` looks like: options under their headings, the global ones last, examples.
+
+typer shows headings only through rich, which takes longer to import than all of `--help`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import typer.core
+
+from fastprune.cli.headings import GLOBAL, HEADINGS
+
+_WIDEST_NAMES = 30
+"""As click has it: the help of an option with longer names begins on the next line."""
+
+
+class HelpfulCommand(typer.core.TyperCommand):
+    """A command whose help names the global options only: those of the program say more."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes arguments and options."""
+        _write_options(self, ctx, formatter)
+        _write_names(self, ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Writes the examples."""
+        _write_examples(self, formatter)
+
+
+class HelpfulGroup(typer.core.TyperGroup):
+    """The program, or a group of commands: the commands come first."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes commands and options; the program says what the global ones do."""
+        self.format_commands(ctx, formatter)
+        if ctx.parent is None:
+            _write_rows(formatter, {GLOBAL: _rows(self, ctx)[GLOBAL]})
+        else:
+            _write_names(self, ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Writes the examples."""
+        _write_examples(self, formatter)
+
+
+def _rows(command: Any, context: Any) -> dict[str, list[tuple[str, str]]]:
+    """The options of a command with their texts, by heading, in the order of the headings."""
+    found: dict[str, list[tuple[str, str]]] = {heading: [] for heading in HEADINGS}
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None and parameter.param_type_name == "option":
+            # What typer adds by itself, as --help, has none.
+            found[getattr(parameter, "rich_help_panel", None) or GLOBAL].append(record)
+    return {heading: rows for heading, rows in found.items() if rows}
+
+
+def _write_options(command: Any, context: Any, formatter: Any) -> None:
+    arguments = [
+        record
+        for parameter in command.get_params(context)
+        if parameter.param_type_name == "argument"
+        if (record := parameter.get_help_record(context)) is not None
+    ]
+    sections = {"Arguments": arguments} if arguments else {}
+    sections |= _rows(command, context)
+    del sections[GLOBAL]
+    _write_rows(formatter, sections)
+
+
+def _write_rows(formatter: Any, sections: dict[str, list[tuple[str, str]]]) -> None:
+    # The texts of all sections begin in the same column.
+    longest = max((len(name) for rows in sections.values() for name, _ in rows), default=0)
+    width = min(longest, _WIDEST_NAMES)
+    for heading, rows in sections.items():
+        with formatter.section(heading):
+            formatter.write_dl(
+                [(name.ljust(width), text) for name, text in rows], col_max=_WIDEST_NAMES
+            )
+
+
+def _write_names(command: Any, context: Any, formatter: Any) -> None:
+    """Writes the global options as git does: names only."""
+    names = [_short(name) for name, _ in _rows(command, context)[GLOBAL]]
+    with formatter.section(f"{GLOBAL} ('fastprune --help' says what they do)"):
+        indent = " " * formatter.current_indent
+        # A line must not end between an option and its value.
+        text = " ".join(f"[{name}]".replace(" ", "\xa0") for name in names)
+        lines = textwrap.wrap(
+            text,
+            formatter.width,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        formatter.write("\n".join(lines).replace("\xa0", " ") + "\n")
+
+
+def _short(name: str) -> str:
+    """The names of an option as in a line of usage."""
+    name, choices, _ = name.partition(" <")
+    # What there is to choose from is said where the option is described.
+    value = f" {name.rpartition('-')[2].upper()}" if choices else ""
+    return name.replace(", ", "|").replace(" / ", "|") + value
+
+
+def _write_examples(command: Any, formatter: Any) -> None:
+    if command.epilog:
+        with formatter.section("Examples"):
+            indent = " " * formatter.current_indent
+            for example in command.epilog.splitlines():
+                formatter.write(f"{indent}{example}\n")
