@@ -1,0 +1,222 @@
+"""The YAML of ociregistry's own configuration file, read as the server reads it.
+
+Stage: rim. Input: bytes. Output: a mapping. Pure, no I/O.
+
+The server reads its file with another YAML library (go.yaml.in/yaml) than this program (PyYAML).
+The two differ in places: PyYAML follows YAML 1.1, the other one a mixture of 1.1 and 1.2. What
+both surely read in the same way is returned. Everything else is an error: what the server makes
+of it can't be told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import yaml
+
+IMAGE_PATH = "imagePath"
+PRUNE_CONFIG = "pruneConfig"
+
+_TEXTS = frozenset(("type", "expr", "duration"))
+_NUMBERS = frozenset(("count",))
+_DEEPEST = 64
+_BEING_READ = object()
+_TAG = "tag:yaml.org,2002:"
+_NULL = f"{_TAG}null"
+_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
+# Line breaks for YAML 1.1, but not for 1.2: a comment may end there, or not.
+_DOUBTFUL_BREAK = re.compile("[\u0085\u2028\u2029]")
+
+
+class ServerYamlError(ValueError):
+    """The server's file is damaged, or two YAML parsers may read it differently.
+
+    The message says what and, where that is known, in which line.
+    """
+
+
+def load(content: bytes) -> dict[str, Any]:
+    """Reads the file.
+
+    Keys stay as they are written, so that the caller can tell `imagePath` from `imagepath`: the
+    server knows its keys in one spelling only. `value_of` finds a key in any letter case.
+
+    A date or time is returned as the text that stands there, as the server takes it. An alias is
+    followed; merge keys (`<<`) are not, and are refused where they could bring in keys of ours.
+
+    Args:
+        content: The whole file.
+
+    Returns:
+        The mapping; empty for an empty file. Its keys are unique, whatever their letter case, and
+        so are those of each mapping in it.
+
+    Raises:
+        ServerYamlError: It is not YAML; it is no mapping, or several documents; a key is there
+            twice, or twice in another letter case; it is nested too deeply; or `imagePath` or
+            something in `pruneConfig` is written such that two parsers may read it differently.
+    """
+    import yaml
+
+    try:
+        text = content.decode()
+        doubtful = _DOUBTFUL_BREAK.search(text)
+        if doubtful:
+            line = text.count("\n", 0, doubtful.start()) + 1
+            character = f"U+{ord(doubtful[0]):04X}"
+            raise ServerYamlError(f"line {line}: the character {character} may end a line or not")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is None or (isinstance(root, yaml.ScalarNode) and root.tag == _NULL):
+            return {}
+        if not isinstance(root, yaml.MappingNode):
+            raise ServerYamlError("not a mapping of keys to values")
+        mapping: dict[str, Any] = _Reader().value(root)
+        _check_ours(root)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ServerYamlError(f"line {line}: not valid YAML: not UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = ", ".join(filter(None, (error.context, error.problem)))
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ServerYamlError(f"{where}not valid YAML: {problem}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        character = f"U+{ord(text[error.position]):04X}"
+        raise ServerYamlError(
+            f"line {line}: not valid YAML: the character {character} is not allowed"
+        ) from None
+    except RecursionError:
+        raise ServerYamlError("nested too deeply") from None
+    return mapping
+
+
+def value_of(mapping: dict[str, Any], key: str) -> Any:
+    """The value of a key in any letter case; None if it is not there.
+
+    Args:
+        mapping: What `load` returned, or a mapping in it.
+        key: The key.
+    """
+    for name, value in mapping.items():
+        if name.lower() == key.lower():
+            return value
+    return None
+
+
+class _Reader:
+    """Makes values of nodes; a node that aliases repeat is read once."""
+
+    def __init__(self) -> None:
+        import yaml
+
+        self._constructor = yaml.constructor.SafeConstructor()
+        self._known: dict[int, Any] = {}
+
+    def value(self, node: yaml.Node, depth: int = 0) -> Any:
+        line = node.start_mark.line + 1
+        if depth > _DEEPEST:
+            raise ServerYamlError(f"line {line}: nested too deeply")
+        if id(node) not in self._known:
+            # A value that contains itself is met again before it is read.
+            self._known[id(node)] = _BEING_READ
+            self._known[id(node)] = self._read(node, depth)
+        value = self._known[id(node)]
+        if value is _BEING_READ:
+            raise ServerYamlError(f"line {line}: a value that contains itself")
+        return value
+
+    def _read(self, node: yaml.Node, depth: int) -> Any:
+        import yaml
+
+        line = node.start_mark.line + 1
+        if isinstance(node, yaml.ScalarNode):
+            try:
+                value = self._constructor.construct_object(node)
+            except (ValueError, LookupError, ArithmeticError, AttributeError, TypeError):
+                shown = f"{node.value!r} is no {node.tag.removeprefix(_TAG)}"
+                raise ServerYamlError(f"line {line}: not valid YAML: {shown}") from None
+            return node.value if node.tag == f"{_TAG}timestamp" else value
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
+            return [self.value(one, depth + 1) for one in node.value]
+        if not isinstance(node, yaml.MappingNode) or node.tag != f"{_TAG}map":
+            raise ServerYamlError(f"line {line}: the tag {node.tag} is not known")
+        return self._mapping(node, depth)
+
+    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
+        import yaml
+
+        values: dict[str, Any] = {}
+        seen: dict[str, tuple[str, int]] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ServerYamlError(f"line {line}: a key that is not a text")
+            key = key_node.value
+            first, at = seen.setdefault(key.lower(), (key, line))
+            if key in values or first != key:
+                there = "" if first == key else f" as {first!r}"
+                raise ServerYamlError(f"line {line}: {key!r} is there already{there}, on line {at}")
+            values[key] = self.value(value_node, depth + 1)
+        return values
+
+
+def _check_ours(root: yaml.MappingNode) -> None:
+    """Refuses what the server may read otherwise, in the keys that concern fastprune."""
+    import yaml
+
+    for key, node in _fields(root):
+        if key.lower() == IMAGE_PATH.lower():
+            _check_text(key, node)
+        elif key.lower() == PRUNE_CONFIG.lower() and isinstance(node, yaml.MappingNode):
+            for name, value in _fields(node):
+                if name.lower() in _TEXTS:
+                    _check_text(f"{key}.{name}", value)
+                elif name.lower() in _NUMBERS:
+                    _check_number(f"{key}.{name}", value)
+                else:
+                    _check_tag(f"{key}.{name}", value)
+
+
+def _fields(mapping: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
+    for key_node, node in mapping.value:
+        if key_node.value == "<<":
+            line = key_node.start_mark.line + 1
+            raise ServerYamlError(f"line {line}: a merge key (<<); write out what it brings in")
+        yield key_node.value, node
+
+
+def _check_text(key: str, node: yaml.Node) -> None:
+    _check_tag(key, node)
+    if node.tag.removeprefix(_TAG) in ("str", "null", "timestamp"):
+        return
+    place = f"line {node.start_mark.line + 1}: {key} is not a string: "
+    if isinstance(node.value, str):
+        raise ServerYamlError(f"{place}{node.value!r}; put it in quotes")
+    raise ServerYamlError(f"{place}it holds other values")
+
+
+def _check_number(key: str, node: yaml.Node) -> None:
+    _check_tag(key, node)
+    if node.tag == f"{_TAG}int" and not _DECIMAL.fullmatch(node.value):
+        line = node.start_mark.line + 1
+        raise ServerYamlError(
+            f"line {line}: {key}: {node.value!r} can be read as several numbers; "
+            "write it in plain decimal digits"
+        )
+
+
+def _check_tag(key: str, node: yaml.Node) -> None:
+    """Refuses a tag that makes something else of a value than it is without."""
+    import yaml
+
+    if not isinstance(node, yaml.ScalarNode):
+        return
+    plain = node.style is None
+    resolver: Any = yaml.resolver.Resolver()
+    if node.tag != resolver.resolve(yaml.ScalarNode, node.value, (plain, not plain)):
+        line = node.start_mark.line + 1
+        raise ServerYamlError(f"line {line}: {key} has a tag; write the value without one")
