@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from fastprune.plan import PrunePlan
     from fastprune.policies import PolicyFile
     from fastprune.report import PruneReport
+    from fastprune.server_findings import LookForServers, ServerFinding
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_report import RepairReport
 
@@ -184,6 +185,7 @@ async def apply(
     plan: PrunePlan,
     *,
     dry_run: bool = False,
+    force: bool = False,
     trash_run: str | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -194,6 +196,8 @@ async def apply(
     Args:
         plan: What to remove.
         dry_run: Remove nothing, but report what would be removed.
+        force: Go on although a server runs on the cache. By default servers are looked for
+            before each phase, and one ends the run between two of them.
         trash_run: Move files into the trash, as the run of this new id (`make_run_id`),
             instead of deleting them.
         limits: Pace and end.
@@ -213,7 +217,8 @@ async def apply(
     from fastprune.deleter import Unlinker
     from fastprune.execution import carry_out
 
-    work = partial(carry_out, plan, limits=limits, progress=progress, journal=journal)
+    look = _look(plan.index.root, force=force)
+    work = partial(carry_out, plan, limits=limits, progress=progress, journal=journal, look=look)
     if trash_run is None or plan.is_empty:
         report = await work(Unlinker())
         return replace(report, trash=trash_run is not None)
@@ -227,6 +232,7 @@ async def repair(
     *,
     trash_run: str,
     dry_run: bool = False,
+    force: bool = False,
     limits: Limits | None = None,
     progress: Progress | None = None,
     journal: Journal | None = None,
@@ -237,6 +243,7 @@ async def repair(
         findings: What `verify` found, since the lock was taken.
         trash_run: The run in the trash, by a new id (`make_run_id`).
         dry_run: Move nothing, but report what would be moved.
+        force: See `apply`.
         limits: See `apply`.
         progress: See `apply`.
         journal: See `apply`.
@@ -257,11 +264,19 @@ async def repair(
         return replace(planned_report(plan), dry_run=False)
     from fastprune.verification.repairing import carry_out
 
-    work = partial(carry_out, plan, limits=limits, progress=progress, journal=journal)
+    look = _look(findings.index.root, force=force)
+    work = partial(carry_out, plan, limits=limits, progress=progress, journal=journal, look=look)
     report = await _with_trash(findings.index.root, trash_run, work)
     return replace(
         report, trash_run=trash_run if any(moved.any() for _, moved in report.moved) else ""
     )
+
+
+def _look(root: str, *, force: bool) -> LookForServers | None:
+    """What looks for servers before each phase; nothing does if they do not matter."""
+    from fastprune.servers import find_servers
+
+    return None if force else partial(find_servers, root)
 
 
 async def _with_trash(root: str, run: str, work: Callable[[Deleter], Awaitable[T]]) -> T:
@@ -314,7 +329,8 @@ async def prune(
         lock_wait: Seconds to wait for another fastprune to end.
         grace: Spare blobs that were written in the last so many seconds.
         max_seconds: End cleanly after this time, whatever is left.
-        force: Go on although a server seems to run on the cache.
+        force: Go on although a server seems to run on the cache, or starts meanwhile; the
+            report says which.
         trash_run: See `apply`.
         journal: See `apply`.
         confirm: Asked before anything is removed, unless there is nothing to do.
@@ -365,17 +381,23 @@ async def prune(
         report = await apply(
             timed.plan,
             dry_run=dry_run,
+            force=force,
             trash_run=trash_run,
             limits=pace,
             progress=progress,
             journal=journal,
         )
-        return replace(report, seconds=timed.seconds | report.seconds, exceeded=exceeded)
+        return replace(
+            report,
+            seconds=timed.seconds | report.seconds,
+            exceeded=exceeded,
+            overridden=overridden,
+        )
 
+    overridden: tuple[ServerFinding, ...] = ()
     if dry_run:
         return await work()
-    if not force:
-        await anyio.to_thread.run_sync(refuse_servers, folder)
+    overridden = await anyio.to_thread.run_sync(partial(refuse_servers, folder, force=force))
     from fastprune.guard import cache_lock
 
     lock = cache_lock(folder, lock_wait, checkpoint)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fastprune.deleter import Batch, BatchResult
 from fastprune.digests import Digests
 from fastprune.limits import Limits
+from fastprune.server_findings import LookForServers, ServerFinding
 from fastprune.tasks import file_names
 
 _LONGEST_SLEEP = 0.2
@@ -40,16 +41,19 @@ class Crew:
 
     Attributes:
         stopped: Why the work was stopped; empty if it wasn't.
+        servers: The servers that stopped it.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, look: LookForServers | None = None) -> None:
         """Starts nothing yet.
 
         Args:
             limits: Pace and end.
+            look: Looks for servers before each phase; None if they do not matter.
         """
         self.stopped = ""
-        self._limits = limits
+        self.servers: tuple[ServerFinding, ...] = ()
+        self._limits, self._look = limits, look
         self._threads = anyio.CapacityLimiter(limits.concurrency)
         self._next_slot = 0.0
 
@@ -70,6 +74,17 @@ class Crew:
         """Whether no further batch may begin."""
         self.stopped = self.stopped or self._limits.stopped()
         return bool(self.stopped)
+
+    async def may_begin(self) -> bool:
+        """Whether a phase may begin: a server that has started meanwhile ends the work."""
+        if self.must_stop():
+            return False
+        if self._look is not None:
+            self.servers = await anyio.to_thread.run_sync(self._look)
+        if self.servers:
+            named = "; ".join(server.text for server in self.servers)
+            self.stop(f"a server that may use the cache by now: {named}")
+        return not self.stopped
 
     @contextmanager
     def stopping(self, what: str) -> Iterator[None]:

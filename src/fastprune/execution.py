@@ -34,6 +34,7 @@ from fastprune.plan import PrunePlan
 from fastprune.progress import NoProgress, Progress
 from fastprune.refcounts import list_levels
 from fastprune.report import Failure, PruneReport
+from fastprune.server_findings import LookForServers
 from fastprune.tasks import file_names, open_folder
 
 
@@ -44,6 +45,7 @@ async def carry_out(
     limits: Limits | None = None,
     progress: Progress | None = None,
     journal: Journal | None = None,
+    look: LookForServers | None = None,
 ) -> PruneReport:
     """Carries out a plan, once.
 
@@ -53,6 +55,7 @@ async def carry_out(
         limits: Pace and end.
         progress: Is told about files and bytes that went.
         journal: Is told what became of every file.
+        look: Looks for servers before each phase; what it finds ends the run.
 
     Returns:
         What was removed, and what was not and why. A failed deletion does not end the
@@ -61,7 +64,7 @@ async def carry_out(
     Nor does a folder that can't be opened, listed or made durable: it ends the run between
     two batches, before anything that relies on it, and the report says so.
     """
-    run = _Run(plan, deleter, limits or Limits(), progress or NoProgress(), journal)
+    run = _Run(plan, deleter, Crew(limits or Limits(), look), progress or NoProgress(), journal)
     return await run.carry_out()
 
 
@@ -108,7 +111,7 @@ class _Run:
         self,
         plan: PrunePlan,
         deleter: Deleter,
-        limits: Limits,
+        crew: Crew,
         progress: Progress,
         journal: Journal | None,
     ) -> None:
@@ -118,7 +121,7 @@ class _Run:
         self._changed: list[str] = []
         self._appeared: tuple[str, ...] = ()
         self._looked_at: tuple[int, ...] = ()
-        self._crew = Crew(limits)
+        self._crew = crew
         self._batch_size = self._crew.batch_size(deleter.batch_size)
 
     async def carry_out(self) -> PruneReport:
@@ -153,6 +156,7 @@ class _Run:
             left=total - tried if self._crew.stopped else 0,
             stopped=self._crew.stopped,
             appeared=self._appeared,
+            servers=self._crew.servers,
             seconds={"apply": time.monotonic() - started},
         )
 
@@ -185,6 +189,8 @@ class _Run:
         """Removes lists or images; what they leave behind narrows the rest of the plan."""
         index = self._plan.index
         phase = _Phase(kind, rows)
+        if len(rows):
+            await self._crew.may_begin()
         for folder, first, last in zip(
             ociregistry.manifest_folders,
             index.folder_starts,
@@ -197,7 +203,7 @@ class _Run:
         return phase
 
     async def _remove_blobs(self, ids: Rows) -> _Phase:
-        if not len(ids) or self._crew.must_stop():
+        if not len(ids) or not await self._crew.may_begin():
             return _Phase("blob", ids)
         replaced = np.zeros(len(ids), dtype=np.bool_)
         with self._crew.stopping("the blobs can't be looked at once more"):

@@ -1,6 +1,6 @@
-"""Who else uses the cache: a second fastprune, a running server, new manifests.
+"""Who else uses the cache: a second fastprune, and whoever adds manifests.
 
-Stage: rim. I/O: flock on the folder of the cache, /proc, listings.
+Stage: rim. I/O: flock on the folder of the cache, /proc/locks, listings.
 
 The lock is on the folder itself: no file is made, so it works on a full disk, and the
 kernel frees it when the process ends, however it ends.
@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -31,11 +29,6 @@ from fastprune.tasks import file_names, list_folder, opened_folder
 _POLL_SECONDS = 0.2
 # To ask about a file costs as much as to list so many.
 _ENTRIES_PER_STAT = 3
-# Links of a path can lead round in a circle.
-_MOST_STEPS = 1_000
-# Where the kernel shows processes.
-_PROC = Path("/proc")
-_DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 
 
 @contextmanager
@@ -104,99 +97,6 @@ def _command(pid: str) -> str:
     from fastprune.text import printable
 
     return f" ({printable(command[:200])})" if command else ""
-
-
-class ServerProcess(NamedTuple):
-    """A process that seems to serve a cache."""
-
-    pid: int
-    command: str
-
-
-def running_servers(root: str) -> list[ServerProcess]:
-    """Looks for servers that run on a cache, in all processes that can be seen.
-
-    A server holds no lock, no pid file and no open file in its cache. It is known by its
-    arguments: `serve`, and an image path that leads to this cache, seen from its own
-    working directory and, in a container, from its own root.
-
-    Args:
-        root: Path of the cache.
-    """
-    import psutil
-
-    servers = []
-    for process in psutil.process_iter():
-        try:
-            arguments = process.cmdline()
-            if "serve" not in arguments[1:] or process.pid == os.getpid():
-                continue
-            if _serves(arguments, _PROC / str(process.pid), root):
-                command = " ".join(arguments)
-                servers.append(ServerProcess(process.pid, command))
-        except psutil.Error:
-            continue
-    return servers
-
-
-def _serves(arguments: list[str], process: Path, root: str) -> bool:
-    given = _value_of(arguments, "image-path")
-    if given is None:
-        config = _value_of(arguments, "config-file")
-        given = _image_path_of(_seen_from(process, config)) if config else None
-    path = given or _DEFAULT_IMAGE_PATH
-    try:
-        return os.path.samefile(_seen_from(process, path), root)
-    except OSError:
-        # Its root can't be seen from here: another user's, or it has just ended.
-        return os.path.isabs(path) and os.path.realpath(path) == os.path.realpath(root)
-
-
-def _value_of(arguments: list[str], option: str) -> str | None:
-    """The value of `--option X`, `--option=X` or the same with one dash; the last one counts."""
-    value = None
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        name, equals, inline = argument.partition("=")
-        if name in (f"--{option}", f"-{option}"):
-            value = inline if equals else following
-    return value
-
-
-def _seen_from(process: Path, path: str) -> str:
-    """Where a path of a process leads, in its own root: an absolute link in it, too."""
-    root = f"{process}/root"
-    at = root if os.path.isabs(path) else f"{process}/cwd"
-    ahead = path.split("/")
-    for _ in range(_MOST_STEPS):
-        if not ahead:
-            break
-        name = ahead.pop(0)
-        if name in ("", ".") or (name == ".." and at == root):
-            continue
-        try:
-            target = os.readlink(f"{at}/{name}")
-        except OSError:
-            at = f"{at}/{name}"
-            continue
-        if os.path.isabs(target):
-            at = root
-        ahead[:0] = target.split("/")
-    return at
-
-
-def _image_path_of(config_file: str) -> str | None:
-    import yaml
-
-    try:
-        with open(config_file, "rb") as file:
-            document = yaml.safe_load(file)
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    if not isinstance(document, dict):
-        return None
-    keys = {str(key).lower(): value for key, value in document.items()}
-    path = keys.get("imagepath")
-    return path if isinstance(path, str) else None
 
 
 def young_blobs(

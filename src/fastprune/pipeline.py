@@ -6,7 +6,6 @@ Blocking; I/O: reads only.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -23,12 +22,12 @@ from fastprune.scanner import (
     reading,
     scan_and_keep_executor,
 )
-from fastprune.text import printable
 
 if TYPE_CHECKING:
     from fastprune.index import CacheIndex, Rows
     from fastprune.plan import PrunePlan
     from fastprune.planfile import SavedPlan
+    from fastprune.server_findings import ServerFinding
 
     PlanFrom = Callable[[CacheIndex, Rows | None], PrunePlan]
     """Makes a plan of an index; it is told of blobs that stay in any case."""
@@ -214,19 +213,32 @@ def _measured(
     return plan
 
 
-def refuse_servers(root: str) -> None:
+def refuse_servers(root: str, *, force: bool = False) -> tuple[ServerFinding, ...]:
     """Makes sure that no server runs on a cache.
+
+    Args:
+        root: Path of the cache.
+        force: Go on in any case.
+
+    Returns:
+        What `force` overrides: servers that were found all the same.
 
     Raises:
         NoCacheError: There is no cache at this path.
-        ServerRunningError: One seems to run; the message says which process.
+        ServerRunningError: One seems to run, or that can't be ruled out; the message says
+            which process, and what could not be known.
     """
     check_root(root)
-    from fastprune.guard import running_servers
+    from fastprune.server_findings import Verdict, in_words
+    from fastprune.servers import find_servers
 
-    servers = running_servers(os.path.abspath(root))
-    if servers:
-        named = "; ".join(
-            f"process {server.pid}: {printable(server.command)}" for server in servers
-        )
-        raise ServerRunningError(f"a server seems to run on {root}: {named}")
+    found = find_servers(root)
+    if found and not force:
+        refusal = ServerRunningError(in_words(found, root))
+        if all(one.verdict is Verdict.CANT_TELL for one in found):
+            refusal.hint = (
+                "make sure that no server runs on this cache, and give --force; root may look "
+                "at all processes"
+            )
+        raise refusal
+    return found

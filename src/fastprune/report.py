@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.errors import Exceeded
+from fastprune.errors import Exceeded, ServerRunningError
 from fastprune.estimates import RunEstimate
 from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan import LeftOut, PrunePlan
 from fastprune.quantities import format_bytes, format_seconds
 from fastprune.selection import Keep
+from fastprune.server_findings import ServerFinding, in_words
 from fastprune.style import Paint, Style, plain
 from fastprune.text import printable
 
@@ -65,6 +66,9 @@ class PruneReport:
         exceeded: Of a dry run: the delete limits that the plan goes beyond, so that it
             would be refused.
         estimate: Of a dry run: how long the real run will take; None if nobody asked.
+        servers: Servers that were found during the prune and stopped it; of a dry run: that
+            would make it refuse.
+        overridden: Servers that were found before, and that --force has overridden.
     """
 
     plan: PrunePlan
@@ -85,6 +89,8 @@ class PruneReport:
     trash_run: str = ""
     exceeded: tuple[Exceeded, ...] = ()
     estimate: RunEstimate | None = None
+    servers: tuple[ServerFinding, ...] = ()
+    overridden: tuple[ServerFinding, ...] = ()
 
     @property
     def manifests(self) -> Rows:
@@ -99,9 +105,14 @@ class PruneReport:
 
     @property
     def exit_code(self) -> int:
-        """0; 3 if something is left that should have gone; 4 if that was for safety."""
+        """0; 3 if something is left that should have gone; 4 if that was for safety.
+
+        11 if a server was found before anything went, as if it had been found at the start.
+        """
         if self.appeared or self.exceeded:
             return 4
+        if self.servers and not self.dry_run and not (len(self.manifests) or len(self.blobs)):
+            return ServerRunningError.exit_code
         partial = self.failures or self.changed or self.left or self.stopped or self.plan.left_out
         return 3 if partial else 0
 
@@ -185,11 +196,18 @@ def _totals(report: PruneReport, paint: Paint) -> Iterator[str]:
     if report.stopped:
         stopped = f"Stopped: {report.stopped}; files left to remove: {report.left}"
         yield paint(Style.WARNING, stopped)
-    for one in report.exceeded:
-        yield paint(Style.ERROR, f"Would be refused: {one.text}")
+    yield from _guard_totals(report, paint)
     yield f"Time: {format_seconds(sum(report.seconds.values()))}"
     if report.estimate is not None:
         yield from report.estimate.lines
+
+
+def _guard_totals(report: PruneReport, paint: Paint) -> Iterator[str]:
+    if report.overridden:
+        found = in_words(report.overridden, "this cache")
+        yield paint(Style.WARNING, f"Overridden by --force: {found}")
+    for one in report.exceeded:
+        yield paint(Style.ERROR, f"Would be refused: {one.text}")
 
 
 def _kept_totals(report: PruneReport) -> Iterator[str]:
@@ -270,6 +288,8 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "changed": list(report.changed),
         "appeared": list(report.appeared),
         "exceeded": exceeded_items(report.exceeded),
+        "servers": [server.document for server in report.servers],
+        "overridden": [server.document for server in report.overridden],
         "corrupt": [{"path": path, "reason": reason} for path, reason in index.faults],
     }
     if report.plan.left_out is not None:

@@ -17,7 +17,8 @@ from tests.support.cachebuilder import CacheBuilder, Corruption, snapshot
 from tests.support.scanning import scanned
 
 from fastprune import FastpruneError, LockedError
-from fastprune.guard import cache_lock, new_manifests, running_servers, young_blobs
+from fastprune.guard import cache_lock, new_manifests, young_blobs
+from fastprune.servers import find_servers
 
 
 @contextmanager
@@ -130,7 +131,7 @@ def test_a_file_system_that_can_t_lock_is_an_error(
 
 
 def found(root: Path, pid: int) -> bool:
-    return pid in {server.pid for server in running_servers(str(root))}
+    return pid in {server.pid for server in find_servers(str(root))}
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_a_server_on_this_cache_is_found(arguments: list[str], tmp_path: Path) -
     filled = [one.format(root=root, parent=tmp_path) for one in arguments]
     with other_process("pass", *filled, cwd=tmp_path) as pid:
         assert found(root, pid)
-        (server,) = [one for one in running_servers(str(root)) if one.pid == pid]
+        (server,) = [one for one in find_servers(str(root)) if one.pid == pid]
         assert "serve" in server.command
 
 

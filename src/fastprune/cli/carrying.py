@@ -21,16 +21,15 @@ from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.terminal import confirmed
 from fastprune.cli.values import check_form, seconds_of
-from fastprune.cli.warnings import warn_of_servers
+from fastprune.cli.warnings import refuse_or_override_servers, warn_of_servers
 from fastprune.delete_limits import DeleteLimits
 from fastprune.errors import DeleteLimitError, UsageError
 from fastprune.executors import Executor
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
 from fastprune.metrics import NOTHING_DONE, plan_values, report_values
-from fastprune.pipeline import TimedPlan, refuse_servers
+from fastprune.pipeline import TimedPlan
 from fastprune.quantities import format_bytes, format_count
 from fastprune.runs import RUN_ID_RANDOM_BYTES, make_run_id
-from fastprune.scanner import check_root
 from fastprune.style import Paint
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def carry_out(
     note(report_values(report))
     _say_problems(report)
     if report.dry_run:
-        warn_of_servers(session.image_path)
+        report = dataclasses.replace(report, servers=warn_of_servers(session.image_path))
     if page is not None:
         write_plan_page(page, report.plan, command, zone, progress=session.progress())
     print_report(report, command, form=pruning.form, summary=pruning.summary, paint=session.paint)
@@ -148,9 +147,7 @@ def _carry_out(
         report = _rehearsed(plan(), pruning, delete_limits)
         report = with_estimate(report, session, pace=pace, most_seconds=longest)
         return report, report.exit_code
-    if not pruning.force:
-        refuse_servers(session.image_path)
-    check_root(session.image_path)
+    overridden = refuse_or_override_servers(session.image_path, force=pruning.force)
     from fastprune.cli.auditing import opened_audit
     from fastprune.guard import cache_lock
 
@@ -175,6 +172,7 @@ def _carry_out(
                 timed.plan,
                 lambda journal: apply(
                     timed.plan,
+                    force=pruning.force,
                     trash_run=run if pruning.trash else None,
                     limits=limits.or_when(stopped),
                     progress=session.progress(),
@@ -184,7 +182,8 @@ def _carry_out(
             )
         )
     code = signal_code or report.exit_code or audit.exit_code
-    return dataclasses.replace(report, seconds=timed.seconds | report.seconds), code
+    seconds = timed.seconds | report.seconds
+    return dataclasses.replace(report, seconds=seconds, overridden=overridden), code
 
 
 def _rehearsed(timed: TimedPlan, pruning: PruneOptions, delete_limits: DeleteLimits) -> PruneReport:

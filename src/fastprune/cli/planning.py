@@ -23,6 +23,7 @@ from fastprune.scanner import check_root
 
 if TYPE_CHECKING:
     from fastprune.plan import PrunePlan
+    from fastprune.server_findings import ServerFinding
 
 STDOUT = "-"
 
@@ -59,13 +60,13 @@ def plan(
         )
     note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
     warn_about(timed.plan.index)
-    warn_of_servers(session.image_path)
+    servers = warn_of_servers(session.image_path)
     if page is not None:
         write_plan_page(page, timed.plan, "plan", request.zone, progress=session.progress())
     exceeded = request.delete_limits.exceeded_by(timed.plan)
     if not exceeded:
         _deliver(timed.plan, output, request.options.grace)
-    _print_totals(session, timed, exceeded, output, form)
+    _print_totals(session, timed, exceeded, servers, output, form)
     if exceeded:
         refused = DeleteLimitError(exceeded)
         refused.hint = f"no plan was written, and {refused.hint}"
@@ -92,12 +93,17 @@ def _deliver(plan: PrunePlan, output: str, grace: float) -> None:
 
 
 def _print_totals(
-    session: Session, timed: TimedPlan, exceeded: tuple[Exceeded, ...], output: str, form: str
+    session: Session,
+    timed: TimedPlan,
+    exceeded: tuple[Exceeded, ...],
+    servers: tuple[ServerFinding, ...],
+    output: str,
+    form: str,
 ) -> None:
     from fastprune.report import planned_report, text_lines
 
     report = dataclasses.replace(
-        planned_report(timed.plan), seconds=timed.seconds, exceeded=exceeded
+        planned_report(timed.plan), seconds=timed.seconds, exceeded=exceeded, servers=servers
     )
     warn_of_shortfall(report)
     report = with_estimate(report, session)

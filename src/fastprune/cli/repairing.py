@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -13,11 +14,10 @@ from fastprune.cli.session import Session
 from fastprune.cli.terminal import confirmed
 from fastprune.cli.values import seconds_of
 from fastprune.cli.verify_command import RepairOptions
+from fastprune.cli.warnings import refuse_or_override_servers
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
-from fastprune.pipeline import refuse_servers
 from fastprune.quantities import format_bytes, format_count
 from fastprune.runs import RUN_ID_RANDOM_BYTES, make_run_id
-from fastprune.scanner import check_root
 
 if TYPE_CHECKING:
     from fastprune.journal import Journal
@@ -49,9 +49,7 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
         if repairing.audit_log:
             log.warning("a dry run moves nothing, so nothing is written to the audit log")
         return findings, planned_report(plan_repair(findings)), 0
-    if not repairing.force:
-        refuse_servers(session.image_path)
-    check_root(session.image_path)
+    overridden = refuse_or_override_servers(session.image_path, force=repairing.force)
     from fastprune.cli.auditing import opened_audit
     from fastprune.guard import cache_lock
 
@@ -74,6 +72,7 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
             def move(journal: Journal | None) -> Awaitable[RepairReport]:
                 return carry_out(
                     findings,
+                    force=repairing.force,
                     trash_run=run,
                     limits=limits.or_when(stopped),
                     progress=session.progress(),
@@ -83,6 +82,11 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
             return audit.around_repair(plan, move, stopped)
 
         report, signal_code = run_until_signal(work)
+    if report.servers:
+        log.warning(
+            "stopped: %s; %s left to move", report.stopped, format_count(report.left, "file")
+        )
+    report = dataclasses.replace(report, overridden=overridden)
     return findings, report, signal_code or audit.exit_code
 
 

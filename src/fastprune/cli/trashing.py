@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastprune.cli.messages import log, notice
@@ -15,8 +16,8 @@ from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.terminal import confirmed
 from fastprune.cli.trash_command import ChangeOptions, EmptyOptions, ListOptions, RestoreOptions
 from fastprune.cli.values import check_form, seconds_of
+from fastprune.cli.warnings import refuse_or_override_servers
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
-from fastprune.pipeline import refuse_servers
 from fastprune.quantities import format_bytes, format_count
 from fastprune.runs import find_run, run_time
 from fastprune.scanner import check_root
@@ -66,9 +67,9 @@ def restore_trash(
 
         report = planned_restore(root, contents[0], progress=session.progress())
         return _finish(_with_estimate(report, session, began), changing, None)
-    if not restoring.force:
-        refuse_servers(root)
+    overridden = refuse_or_override_servers(root, force=restoring.force)
     from fastprune.guard import cache_lock
+    from fastprune.servers import find_servers
 
     with cache_lock(root, seconds_of(changing.lock_wait, "--lock-wait") or 0):
         contents = _choose(session, [restoring.run])
@@ -76,10 +77,15 @@ def restore_trash(
 
         def work(stopped: Callable[[], str]) -> Awaitable[TrashReport]:
             return restore(
-                root, contents[0], limits=limits.or_when(stopped), progress=session.progress()
+                root,
+                contents[0],
+                limits=limits.or_when(stopped),
+                progress=session.progress(),
+                look=None if restoring.force else partial(find_servers, root),
             )
 
         report, signal_code = run_until_signal(work)
+    report = dataclasses.replace(report, overridden=overridden)
     return _finish(report, changing, signal_code)
 
 

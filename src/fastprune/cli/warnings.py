@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from fastprune.cli.messages import facts, log
@@ -11,6 +10,7 @@ from fastprune.quantities import format_bytes, format_count
 if TYPE_CHECKING:
     from fastprune.index import CacheIndex
     from fastprune.report import PruneReport
+    from fastprune.server_findings import ServerFinding
 
 _MOST_NAMED = 5
 
@@ -58,27 +58,32 @@ def warn_of_shortfall(report: PruneReport) -> None:
         )
 
 
-def warn_of_servers(root: str) -> None:
+def warn_of_servers(root: str) -> tuple[ServerFinding, ...]:
     """Warns of servers that run on the cache: what was read may be old by now."""
-    if not _anything_serves():
-        return
-    from fastprune.guard import running_servers
+    from fastprune.server_findings import in_words
+    from fastprune.servers import find_servers
 
-    for server in running_servers(root):
-        log.warning("a server seems to run on this cache: process %s: %s", *server)
+    found = find_servers(root)
+    for server in found:
+        log.warning("%s", in_words([server], "this cache"))
+    return found
 
 
-def _anything_serves() -> bool:
-    """Whether any process has `serve` among its arguments; far cheaper than to ask for all."""
-    try:
-        pids = [name for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return True
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                if b"serve" in file.read().split(b"\0"):
-                    return True
-        except OSError:
-            continue
-    return False
+def refuse_or_override_servers(root: str, *, force: bool) -> tuple[ServerFinding, ...]:
+    """Makes sure that no server runs on the cache, or says what --force overrides.
+
+    Args:
+        root: Path of the cache.
+        force: What --force says.
+
+    Raises:
+        NoCacheError: There is no cache at this path.
+        ServerRunningError: One seems to run on it.
+    """
+    from fastprune.pipeline import refuse_servers
+    from fastprune.server_findings import in_words
+
+    overridden = refuse_servers(root, force=force)
+    for server in overridden:
+        log.warning("--force goes on although %s", in_words([server], "this cache"))
+    return overridden

@@ -36,6 +36,7 @@ from fastprune.limits import Limits
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
 from fastprune.refcounts import Mask
 from fastprune.report import Failure
+from fastprune.server_findings import LookForServers
 from fastprune.tasks import file_names
 from fastprune.trash.model import KINDS, RunContents, RunPart
 from fastprune.trash.report import TrashReport
@@ -49,6 +50,7 @@ async def restore(
     restorer: Restorer | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
+    look: LookForServers | None = None,
 ) -> TrashReport:
     """Puts a run back into the cache. Done twice, or again after a crash, it does the rest.
 
@@ -58,6 +60,7 @@ async def restore(
         restorer: How to do it.
         limits: Pace and end.
         progress: Is told about files and bytes.
+        look: Looks for servers before each phase; what it finds ends the work.
 
     Returns:
         What was put back, and what was not and why. If a file can't be put back, or a folder
@@ -68,7 +71,7 @@ async def restore(
         OSError: A folder can't be opened; nothing was put back.
     """
     restorer = restorer or Restorer()
-    work = _Work("restore", root, limits or Limits(), progress or NoProgress())
+    work = _Work("restore", root, limits or Limits(), progress or NoProgress(), look)
     with (
         under_way(work.progress, "restoring", contents.files, "files"),
         opened_run(root, contents.run) as trash,
@@ -93,6 +96,8 @@ async def _put_back(
 ) -> None:
     """Puts back all of a kind; when that is durable, removes it from the trash."""
     back: list[tuple[RunPart, Mask]] = []
+    if not any(len(part.digests) for part in parts) or not await work.crew.may_begin():
+        return
     for part in parts:
         put = partial(restorer.put_back, trash[part.folder], cache[part.folder])
         back.append((part, await work.on_part(part, put)))
@@ -156,8 +161,15 @@ async def _delete(work: _Work, contents: RunContents) -> None:
 class _Work:
     """One command on the trash: the threads that do it, and what came of it."""
 
-    def __init__(self, command: str, root: str, limits: Limits, progress: Progress) -> None:
-        self.root, self.crew, self.progress = root, Crew(limits), progress
+    def __init__(
+        self,
+        command: str,
+        root: str,
+        limits: Limits,
+        progress: Progress,
+        look: LookForServers | None = None,
+    ) -> None:
+        self.root, self.crew, self.progress = root, Crew(limits, look), progress
         self.failures: list[Failure] = []
         self._command, self._limits = command, limits
         self._counts = dict.fromkeys(KINDS, 0)
@@ -232,6 +244,7 @@ class _Work:
             failures=tuple(sorted(self.failures)),
             left=files - self._tried,
             stopped=self.crew.stopped,
+            servers=self.crew.servers,
             missing_blobs=missing_blobs,
             foreign=foreign_paths(runs),
             seconds=time.monotonic() - self._started,

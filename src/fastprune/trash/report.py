@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastprune.errors import ServerRunningError
 from fastprune.estimates import RunEstimate
 from fastprune.quantities import bytes_cell, format_bytes, format_seconds
 from fastprune.report import Failure
 from fastprune.runs import run_time
+from fastprune.server_findings import ServerFinding, in_words
 from fastprune.style import Paint, Style, plain
 from fastprune.trash.model import KINDS, RunContents
 
@@ -44,6 +46,8 @@ class TrashReport:
         foreign: Paths, relative to the trash, of what does not belong there and stays.
         seconds: How long it took.
         estimate: Of a dry run: how long the real run will take; None if nobody asked.
+        servers: Servers that were found during the work and stopped it.
+        overridden: Servers that were found before, and that --force has overridden.
     """
 
     command: str
@@ -60,10 +64,14 @@ class TrashReport:
     foreign: tuple[str, ...] = ()
     seconds: float = 0
     estimate: RunEstimate | None = None
+    servers: tuple[ServerFinding, ...] = ()
+    overridden: tuple[ServerFinding, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 if all was done, 3 if not."""
+        """0 if all was done, 3 if not; 11 if a server was found before anything was done."""
+        if self.servers and not any(self.counts.values()):
+            return ServerRunningError.exit_code
         return 3 if self.kept or self.failures or self.left or self.stopped else 0
 
 
@@ -87,6 +95,8 @@ def report_lines(report: TrashReport) -> Iterator[str]:
         yield f"Failed: {len(report.failures)}"
     if report.left and not report.stopped:
         yield f"Left, as files that failed may need them: {report.left}"
+    if report.overridden:
+        yield f"Overridden by --force: {in_words(report.overridden, 'this cache')}"
     if report.stopped:
         yield f"Stopped: {report.stopped}; files left: {report.left}"
     yield f"Time: {format_seconds(report.seconds)}"
@@ -111,6 +121,8 @@ def report_document(report: TrashReport) -> dict[str, Any]:
             "missing_blobs": len(report.missing_blobs),
         },
         "stopped": report.stopped or None,
+        "servers": [server.document for server in report.servers],
+        "overridden": [server.document for server in report.overridden],
         "kept": list(report.kept),
         "failed": [failure._asdict() for failure in report.failures],
         "missing_blobs": list(report.missing_blobs),

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from fastprune.errors import ServerRunningError
 from fastprune.model import DIGEST_PREFIX
 from fastprune.quantities import format_bytes, format_count, format_seconds
 from fastprune.refcounts import Mask
 from fastprune.report import Failure
+from fastprune.server_findings import ServerFinding, in_words
 from fastprune.text import printable
 from fastprune.verification.repair_plan import RepairPart, RepairPlan
 
@@ -37,6 +39,8 @@ class RepairReport:
         stopped: Why it was stopped; empty if it wasn't.
         seconds: How long it took.
         trash_run: The run that the files are in; empty if nothing was moved.
+        servers: Servers that were found during the work and stopped it.
+        overridden: Servers that were found before, and that --force has overridden.
     """
 
     plan: RepairPlan
@@ -50,6 +54,8 @@ class RepairReport:
     stopped: str = ""
     seconds: float = 0
     trash_run: str = ""
+    servers: tuple[ServerFinding, ...] = ()
+    overridden: tuple[ServerFinding, ...] = ()
 
     def count(self, *kinds: str) -> int:
         """How many files of some kinds were moved."""
@@ -62,9 +68,11 @@ class RepairReport:
 
     @property
     def exit_code(self) -> int:
-        """0 if the cache is sound now, else 3."""
+        """0 if the cache is sound now, else 3; 11 if a server was found before anything moved."""
         if self.dry_run:
             return self.plan.findings.exit_code
+        if self.servers and not any(moved.any() for _, moved in self.moved):
+            return ServerRunningError.exit_code
         rest = self.changed or self.failures or self.spared or self.left or self.stopped
         return 3 if rest or self.plan.left else 0
 
@@ -104,6 +112,8 @@ def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
         "Failed": len(report.failures),
     }
     yield from (f"{what}: {count}" for what, count in rest.items() if count)
+    if report.overridden:
+        yield f"Overridden by --force: {in_words(report.overridden, 'this cache')}"
     if report.stopped:
         yield f"Stopped: {report.stopped}; files left to move: {report.left}"
     if not report.dry_run:
@@ -132,6 +142,8 @@ def as_document(report: RepairReport, *, summary: bool) -> dict[str, Any]:
             "left": report.left,
         },
         "stopped": report.stopped or None,
+        "servers": [server.document for server in report.servers],
+        "overridden": [server.document for server in report.overridden],
         "changed": list(report.changed),
         "unchecked": list(report.plan.left),
         "failed": [failure._asdict() for failure in report.failures],

@@ -26,6 +26,7 @@ from fastprune.limits import Limits
 from fastprune.progress import NoProgress, Progress, under_way
 from fastprune.refcounts import Mask
 from fastprune.report import Failure
+from fastprune.server_findings import LookForServers
 from fastprune.tasks import file_names, open_folder
 from fastprune.verification.repair_plan import RepairPart, RepairPlan
 from fastprune.verification.repair_report import RepairReport
@@ -39,6 +40,7 @@ async def carry_out(
     limits: Limits | None = None,
     progress: Progress | None = None,
     journal: Journal | None = None,
+    look: LookForServers | None = None,
 ) -> RepairReport:
     """Carries out a repair, once.
 
@@ -48,12 +50,13 @@ async def carry_out(
         limits: Pace and end.
         progress: Is told about files and bytes.
         journal: Is told what became of every file.
+        look: Looks for servers before each phase; what it finds ends the repair.
 
     Returns:
         What was moved, and what was not and why. A folder that can't be opened or made
         durable ends the repair, before anything that relies on it.
     """
-    run = _Run(plan, mover, limits or Limits(), progress or NoProgress(), journal)
+    run = _Run(plan, mover, Crew(limits or Limits(), look), progress or NoProgress(), journal)
     return await run.carry_out()
 
 
@@ -64,13 +67,13 @@ class _Run:
         self,
         plan: RepairPlan,
         mover: Deleter,
-        limits: Limits,
+        crew: Crew,
         progress: Progress,
         journal: Journal | None,
     ) -> None:
         self._plan, self._mover = plan, mover
         self._progress, self._journal = progress, journal
-        self._crew = Crew(limits)
+        self._crew = crew
         self._moved: list[tuple[RepairPart, Mask]] = []
         self._changed: list[str] = []
         self._failures: list[Failure] = []
@@ -97,6 +100,7 @@ class _Run:
             spared=self._plan.files - files,
             left=files - self._tried if self._crew.stopped else 0,
             stopped=self._crew.stopped,
+            servers=self._crew.servers,
             seconds=time.monotonic() - started,
         )
 
@@ -105,7 +109,7 @@ class _Run:
         moved = np.zeros(len(part.digests), dtype=bool)
         there = np.ones(len(part.digests), dtype=bool)
         self._moved.append((part, moved))
-        if self._crew.must_stop():
+        if not len(there) or not await self._crew.may_begin():
             return there
 
         async def note(piece: Piece, result: BatchResult) -> None:

@@ -1,0 +1,307 @@
+"""The processes of this machine, and how each of them sees its files.
+
+Stage: rim. I/O: reads /proc on Linux; asks psutil elsewhere.
+
+A process has its own root and its own mounts if it runs in a container. As another user than
+root we may not look into those of somebody else. Then an absolute path means the same as here
+only if its mounts are ours.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import Protocol
+
+PROC = "/proc"
+"""Where the kernel shows processes."""
+
+# Links of a path can lead round in a circle.
+_MOST_STEPS = 1_000
+# What the kernel calls it in /proc/self/status; see capabilities(7).
+_CAP_SYS_PTRACE = 19
+_HIDES_NOTHING = ("0", "off")
+# Every process that may not be traced is hidden, whatever group we are in.
+_HIDES_FROM_GROUPS = ("4", "ptraceable")
+_LINUX = sys.platform == "linux"
+
+
+class UnknownError(Exception):
+    """Something about a process can't be known; the message says what."""
+
+
+class Process(Protocol):
+    """A process that runs.
+
+    Attributes:
+        pid: Its id.
+        arguments: Its command line, the program included.
+    """
+
+    pid: int
+    arguments: list[str]
+
+    def seen(self, path: str) -> str:
+        """Where one of its paths leads, as a path of ours.
+
+        Raises:
+            UnknownError: That can't be known.
+        """
+
+    def is_there(self) -> bool:
+        """Whether it still runs."""
+
+    @property
+    def executable(self) -> str:
+        """A path of ours that leads to its program, if we may look at it."""
+
+    @property
+    def started(self) -> float | None:
+        """When it started, in seconds since 1970; None if that can't be known."""
+
+
+def processes(proc: str = PROC) -> Iterator[Process]:
+    """All other processes whose command lines can be read."""
+    if _LINUX:
+        yield from _LinuxProcess.all(proc)
+    else:
+        yield from _OtherProcess.all()
+
+
+def what_is_hidden(proc: str = PROC) -> str:
+    """Says why there may be processes that can't be seen; empty if there are none.
+
+    Processes of other machines and of other PID namespaces do not count: nothing shows them.
+
+    Args:
+        proc: Where the kernel shows processes.
+    """
+    if not _LINUX:
+        return _OtherProcess.hidden()
+    try:
+        with open(f"{proc}/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            options = _mount_options(file, proc)
+    except OSError:
+        return f"{proc} shows no processes: it is not mounted, or empty"
+    hides = options.get("hidepid", "0")
+    if hides not in _HIDES_NOTHING and not _may_see_all(proc, hides, options.get("gid")):
+        return f"{proc} is mounted with hidepid={hides}: processes of other users are hidden"
+    if not os.path.lexists(f"{proc}/1"):
+        return f"{proc} shows only some of the processes: process 1 is not there"
+    unreadable = [name for name in _pids(proc) if _unreadable(proc, name)]
+    if unreadable:
+        return f"the command line of process {unreadable[0]} can't be read"
+    return ""
+
+
+def _mount_options(lines: Iterator[str], folder: str) -> dict[str, str]:
+    """The options of what is mounted on a folder; of the topmost, if there are several."""
+    options: dict[str, str] = {}
+    for line in lines:
+        mount, _, source = line.partition(" - ")
+        fields = mount.split()
+        if len(fields) > 4 and fields[4] == folder:
+            texts = [text.partition("=") for text in source.split()[-1].split(",")]
+            options = {name: value for name, _, value in texts}
+    return options
+
+
+def _may_see_all(proc: str, hides: str, group: str | None) -> bool:
+    groups = [str(one) for one in (os.getegid(), *os.getgroups())]
+    if hides not in _HIDES_FROM_GROUPS and group in groups:
+        return True
+    try:
+        with open(f"{proc}/self/status", encoding="ascii", errors="replace") as file:
+            status = file.read()
+    except OSError:
+        return False
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(found and int(found[1], 16) >> _CAP_SYS_PTRACE & 1)
+
+
+def _pids(proc: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(proc) if name.isdecimal()]
+    except OSError:
+        return []
+
+
+def _unreadable(proc: str, pid: str) -> bool:
+    # Who may open it is asked here; what is in it comes later.
+    return os.path.exists(f"{proc}/{pid}") and not os.access(f"{proc}/{pid}/cmdline", os.R_OK)
+
+
+class _LinuxProcess:
+    """A process as /proc shows it."""
+
+    def __init__(self, proc: str, pid: int, arguments: list[str]) -> None:
+        self.pid, self.arguments = pid, arguments
+        self._proc = proc
+        self._folder = f"{proc}/{pid}"
+
+    @classmethod
+    def all(cls, proc: str) -> Iterator[Process]:
+        own = _command_line(f"{proc}/self")
+        for name in _pids(proc):
+            line = _command_line(f"{proc}/{name}")
+            # Our own workers have our command line.
+            if line and line != own:
+                arguments = [os.fsdecode(one) for one in line.removesuffix(b"\0").split(b"\0")]
+                yield cls(proc, int(name), arguments)
+
+    def is_there(self) -> bool:
+        return os.path.exists(self._folder)
+
+    @property
+    def executable(self) -> str:
+        return f"{self._folder}/exe"
+
+    @property
+    def started(self) -> float | None:
+        try:
+            with open(f"{self._folder}/stat", "rb") as file:
+                # The name of the program is in brackets, and can hold anything.
+                ticks = int(file.read().rpartition(b")")[2].split()[19])
+            with open(f"{self._proc}/stat", "rb") as file:
+                (booted,) = [int(line.split()[1]) for line in file if line.startswith(b"btime ")]
+        except (OSError, ValueError, IndexError):
+            return None
+        return booted + ticks / os.sysconf("SC_CLK_TCK")
+
+    def seen(self, path: str) -> str:
+        if self._may_look():
+            return self._followed(path)
+        if not os.path.isabs(path):
+            raise UnknownError(
+                f"{path} starts at its working directory, which belongs to another user"
+            )
+        if self._mounts("self") != self._mounts(str(self.pid)):
+            raise UnknownError(
+                f"it belongs to another user and has other mounts: where {path} leads for it "
+                "can't be seen"
+            )
+        return path
+
+    def _may_look(self) -> bool:
+        try:
+            os.stat(f"{self._folder}/root/")
+            os.stat(f"{self._folder}/cwd")
+        except PermissionError:
+            return False
+        except OSError:
+            # It has just ended, or its working directory has.
+            return True
+        return True
+
+    def _mounts(self, pid: str) -> bytes | None:
+        try:
+            with open(f"{self._proc}/{pid}/mountinfo", "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise UnknownError(f"its mounts can't be read: {error.strerror}") from None
+
+    def _followed(self, path: str) -> str:
+        """Where a path leads, in its own root: an absolute link in it, too."""
+        root = f"{self._folder}/root"
+        at = root if os.path.isabs(path) else f"{self._folder}/cwd"
+        ahead = path.split("/")
+        for _ in range(_MOST_STEPS):
+            if not ahead:
+                return at
+            name = ahead.pop(0)
+            if name in ("", ".") or (name == ".." and at == root):
+                continue
+            if at == f"{root}/proc" and name in ("self", "thread-self"):
+                # For whoever follows it, that is himself.
+                at = self._folder
+                continue
+            try:
+                target = os.readlink(f"{at}/{name}")
+            except OSError:
+                at = f"{at}/{name}"
+                continue
+            if os.path.isabs(target):
+                at = root
+            ahead[:0] = target.split("/")
+        raise UnknownError(f"the links of {path} lead nowhere")
+
+
+def _command_line(process: str) -> bytes:
+    """The command line of a process; empty if it has none, has ended, or can't be read."""
+    try:
+        with open(f"{process}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+class _OtherProcess:
+    """A process as psutil shows it, on a system without /proc."""
+
+    def __init__(self, pid: int, arguments: list[str]) -> None:
+        self.pid, self.arguments = pid, arguments
+
+    @classmethod
+    def all(cls) -> Iterator[Process]:
+        import psutil
+
+        for process in psutil.process_iter():
+            try:
+                if process.pid != os.getpid():
+                    yield cls(process.pid, process.cmdline())
+            except psutil.Error:
+                continue
+
+    @staticmethod
+    def hidden() -> str:
+        """Of other users' processes, such a system tells the names alone."""
+        import psutil
+
+        for process in psutil.process_iter():
+            name = "a process"
+            try:
+                name = process.name()
+                process.cmdline()
+            except psutil.AccessDenied:
+                if "ociregistry" in name:
+                    return f"the command line of process {process.pid} ({name}) can't be read"
+            except psutil.Error:
+                continue
+        return ""
+
+    def is_there(self) -> bool:
+        import psutil
+
+        return psutil.pid_exists(self.pid)
+
+    @property
+    def executable(self) -> str:
+        import psutil
+
+        try:
+            return psutil.Process(self.pid).exe()
+        except psutil.Error:
+            return ""
+
+    @property
+    def started(self) -> float | None:
+        import psutil
+
+        try:
+            return psutil.Process(self.pid).create_time()
+        except psutil.Error:
+            return None
+
+    def seen(self, path: str) -> str:
+        import psutil
+
+        if os.path.isabs(path):
+            return path
+        try:
+            return os.path.join(psutil.Process(self.pid).cwd(), path)
+        except psutil.Error:
+            raise UnknownError(
+                f"{path} starts at its working directory, which can't be read"
+            ) from None
