@@ -243,5 +243,6 @@ def parse_zone(name: str | None, option: str = "--zone") -> tzinfo | None:
                 f"{option} {name}: this system has no time zone data; install its package tzdata, "
                 "or tzdata from PyPI beside fastprune"
             ) from None
-        raise UsageError(            f"{option}: unknown time zone: {name!r}; write one of the IANA names, as Europe/Berlin"
+        raise UsageError(
+            f"{option}: unknown time zone: {name!r}; write one of the IANA names, as Europe/Berlin"
         ) from None

@@ -182,6 +182,7 @@ def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
             "bytes": int(index.file_sizes[row]),
         },
         "lists": _counted(index, explanation.lists.tolist(), most),
+        "tags": _counted(index, explanation.tags.tolist(), most),
         "children": _counted(index, explanation.children.tolist(), most)
         | {"not_cached": explanation.uncached},
         "blobs": {

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import time
+import zoneinfo
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -108,8 +113,9 @@ REPEATED = [
     # Half an hour is repeated there, at 15:00 UTC.
     ("2024-04-06T14:45:00", "0s", "Australia/Lord_Howe", "2024-04-07T01:30:00"),
     ("2024-04-06T14:29:00", "0s", "Australia/Lord_Howe", "2024-04-07T01:29:00"),
-    # A day came twice there, at 12:00 UTC on 15 August 1969.
-    ("1969-09-30T20:00:00", "0s", "Pacific/Kwajalein", "1969-09-30T07:00:00"),
+    # Nearly a whole day came twice there, at 13:00 UTC.
+    ("1969-09-29T20:00:00", "0s", "Pacific/Kwajalein", "1969-09-30T01:00:00"),
+    ("1969-09-30T20:00:00", "0s", "Pacific/Kwajalein", "1969-09-30T08:00:00"),
     # An hour that never was does no harm: from 2 to 3, at 01:00 UTC.
     ("2024-03-31T01:40:00", "1h", "Europe/Berlin", "2024-03-31T01:40:00"),
     ("2024-03-31T01:40:00", "40m", "Europe/Berlin", "2024-03-31T03:00:00"),
