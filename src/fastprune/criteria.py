@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S"
 _EARLIEST = "0001-01-01T00:00:00"
+_HOUR, _SECOND = timedelta(hours=1), timedelta(seconds=1)
+# A place that changes the side of the date line puts its clock back by a day.
+_HOURS_PUT_BACK_AT_MOST = 25
+
+_ZONES_WITHOUT_DATA = ("UTC", "Etc/UTC")
 
 Named = Callable[[str], str]
 """What to call an option in a message."""
@@ -168,6 +173,10 @@ def _ago(text: str, option: str, now: datetime, zone: tzinfo | None) -> str:
 def cutoff_ago(seconds: float, now: datetime, zone: tzinfo | None) -> str:
     """The time so many seconds ago, `YYYY-MM-DDTHH:MM:SS` on the server's clock.
 
+    When a clock is put back, an hour of it comes twice, and a time in it can mean two moments.
+    It then means the later one, which is the younger: a time before the cutoff is so long ago
+    whichever of the two it means.
+
     Args:
         seconds: How long ago.
         now: The current time, with a zone.
@@ -175,10 +184,44 @@ def cutoff_ago(seconds: float, now: datetime, zone: tzinfo | None) -> str:
     """
     try:
         # On the time line, not on the clock: a day with a clock change is 23 or 25 h.
-        moment = (now.astimezone(UTC) - timedelta(seconds=seconds)).astimezone(zone)
+        moment = now.astimezone(UTC).replace(microsecond=0) - timedelta(seconds=seconds)
+        return _written(_earliest_clock_from(moment.replace(microsecond=0), zone))
     except OverflowError:
         return _EARLIEST
-    return _written(moment)
+
+
+def _earliest_clock_from(moment: datetime, zone: tzinfo | None) -> datetime:
+    """The least time that a clock shows at a moment or later.
+
+    That is what it shows at the moment, unless it is put back afterwards to a time before.
+    """
+    earliest = _on_the_clock(moment, zone)
+    for _ in range(_HOURS_PUT_BACK_AT_MOST):
+        later = moment + _HOUR
+        if _offset(later, zone) < _offset(moment, zone):
+            earliest = min(earliest, _on_the_clock(_put_back_by(moment, later, zone), zone))
+        moment = later
+    return earliest
+
+
+def _put_back_by(before: datetime, after: datetime, zone: tzinfo | None) -> datetime:
+    """The first second after a clock was put back, between two moments."""
+    while after - before > _SECOND:
+        middle = before + (after - before) // 2
+        middle = middle.replace(microsecond=0)
+        if _offset(middle, zone) < _offset(before, zone):
+            after = middle
+        else:
+            before = middle
+    return after
+
+
+def _on_the_clock(moment: datetime, zone: tzinfo | None) -> datetime:
+    return moment.astimezone(zone).replace(tzinfo=None)
+
+
+def _offset(moment: datetime, zone: tzinfo | None) -> timedelta:
+    return _on_the_clock(moment, zone) - moment.replace(tzinfo=None)
 
 
 def _written(moment: datetime) -> str:
@@ -190,15 +233,22 @@ def parse_zone(name: str | None, option: str = "--zone") -> tzinfo | None:
     """The time zone of an option; None, this machine's, if it was not given.
 
     Raises:
-        UsageError: There is no zone of that name.
+        UsageError: There is no zone of that name, or no time zone data at all.
     """
     if name is None:
         return None
-    from zoneinfo import ZoneInfo
+    from zoneinfo import ZoneInfo, available_timezones
 
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, KeyError):
+        if name in _ZONES_WITHOUT_DATA:
+            return UTC
+        if not available_timezones():
+            raise UsageError(
+                f"{option} {name}: this system has no time zone data; install its package tzdata, "
+                "or tzdata from PyPI beside fastprune"
+            ) from None
         raise UsageError(
             f"{option}: unknown time zone: {name!r}; write one of the IANA names, as Europe/Berlin"
         ) from None

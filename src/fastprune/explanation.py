@@ -34,6 +34,7 @@ from fastprune.selection import Keep, ranked
 
 NOT_SELECTED = "criteria-not-met"
 NEEDED = "needed-by-list"
+BELONGS = "belongs-to-kept-image"
 ENOUGH = "older-ones-are-enough"
 
 
@@ -43,7 +44,8 @@ class Verdict(NamedTuple):
     Attributes:
         goes: Whether it would be removed.
         reason: Why, in a word.
-        because_of: The row of the list that takes it along or keeps it; `NOBODY` if none.
+        because_of: The row of the list that takes it along or keeps it, or of the image that it
+            belongs to; `NOBODY` if none.
         details: The criteria that it meets, or how what keeps it applies.
         rule: The rule of the policy that selects or keeps it, if it has rules.
     """
@@ -92,6 +94,7 @@ class Explanation:
         row: The manifest.
         lists: Rows of the lists that refer to it.
         children: Rows of its cached children, each digest once.
+        tags: Rows of what carries a tag that belongs to it.
         uncached: How many of its children are not cached; None if that is not known.
         last_pull: When any part of the image was last pulled; see `newest_pulls`.
         unit: Rows of the manifests that go if it goes, itself included.
@@ -107,6 +110,7 @@ class Explanation:
     row: int
     lists: Rows
     children: Rows
+    tags: Rows
     uncached: int | None
     last_pull: int
     unit: Rows
@@ -145,6 +149,7 @@ def explain(
         row=row,
         lists=np.unique(index.child_parents[index.child_rows == row]).astype(np.intp),
         children=_each_digest_once(index, children),
+        tags=_tags(index, row),
         uncached=_uncached(index, named_children),
         last_pull=int(newest_pulls(index)[row]),
         unit=gone,
@@ -171,6 +176,14 @@ def _each_digest_once(index: CacheIndex, rows: Rows) -> Rows:
     twins = index.twins[rows]
     # Of a child in both folders, the one that comes first.
     return rows[(twins < 0) | (rows < twins) | ~np.isin(twins, rows)]
+
+
+def _tags(index: CacheIndex, row: int) -> Rows:
+    """What belongs to a manifest by its tag; a list may refer to one of these as well."""
+    parts = index.part_rows[index.part_parents == row]
+    children = index.child_rows[index.child_parents == row]
+    tags: Rows = np.setdiff1d(parts[index.attached[parts]], children).astype(np.intp)
+    return tags
 
 
 def _uncached(index: CacheIndex, named: bytes | None) -> int | None:
@@ -217,7 +230,7 @@ def _verdict(plan: PrunePlan, row: int) -> Verdict:
             rule=rule or "",
         )
     if plan.kept_by[row] != NOBODY:
-        return Verdict(goes=False, reason=NEEDED, because_of=int(plan.kept_by[row]))
+        return _needed(plan, row, int(plan.kept_by[row]))
     selection = plan.selection
     assert selection is not None, "the plan was made of a policy"
     keep = Keep(int(selection.kept_by[row]))
@@ -231,6 +244,9 @@ def _verdict(plan: PrunePlan, row: int) -> Verdict:
         )
     if selection.meets[row]:
         return _uncounted(plan, row)
+    images = _staying_images(plan, row)
+    if len(images) and plan.index.attached[row]:
+        return _needed(plan, row, int(images[0]))
     rules = len(plan.policy.rules)
     details = f"none of {format_count(rules, 'rule')} selects it" if rules else ""
     return Verdict(goes=False, reason=NOT_SELECTED, details=details)
@@ -238,11 +254,22 @@ def _verdict(plan: PrunePlan, row: int) -> Verdict:
 
 def _uncounted(plan: PrunePlan, row: int) -> Verdict:
     """Of what meets every criterion: it was no candidate or not reached, as images were counted."""
-    lists = plan.index.child_parents[plan.index.child_rows == row]
-    staying = lists[~plan.removed[lists]]
+    staying = _staying_images(plan, row)
     if len(staying) and not plan.allow_broken:
-        return Verdict(goes=False, reason=NEEDED, because_of=int(staying[0]))
+        return _needed(plan, row, int(staying[0]))
     return Verdict(goes=False, reason=ENOUGH)
+
+
+def _staying_images(plan: PrunePlan, row: int) -> Rows:
+    """Rows of what stays and has a manifest as its part."""
+    wholes = plan.index.part_parents[plan.index.part_rows == row]
+    staying: Rows = wholes[~plan.removed[wholes]].astype(np.intp)
+    return staying
+
+
+def _needed(plan: PrunePlan, row: int, because_of: int) -> Verdict:
+    reason = BELONGS if plan.index.attached[row] else NEEDED
+    return Verdict(goes=False, reason=reason, because_of=because_of)
 
 
 def _policy_of(plan: PrunePlan, name: str | None) -> Policy:
@@ -254,7 +281,8 @@ def _keep_details(plan: PrunePlan, row: int, keep: Keep, policy: Policy) -> str:
     index = plan.index
     if keep is Keep.LAST_TAGS:
         rank = ranked(index, policy, find_tags(index, newest_pulls(index))).rank(row)
-        assert rank is not None, "it is kept for its tag"
+        if rank is None:
+            return "its tag belongs to an image that is not cached"
         repository = Reference.parse(index.url(row)).repository
         place = "newest" if not rank else f"{format_ordinal(rank + 1)} newest"
         matching = " that match" if policy.patterns else ""

@@ -33,6 +33,8 @@ _KINDS = {
 _VERDICTS = {
     "selected": "it would go: it is selected",
     "child-of-selected-list": "it would go: this list takes it along",
+    "belongs-to-removed-image": "it would go: it belongs to this image, which goes",
+    "belongs-to-kept-image": "it would stay: it belongs to this image, which stays",
     "needed-by-list": "it would stay, though it was to go: this list still needs it",
     "excluded": "it would stay: it is excluded",
     "keep-from": "it would stay: --keep-from names it",
@@ -86,6 +88,9 @@ def text_lines(
                 )
             ]
         )
+    if len(explanation.tags):
+        yield f"Tags that belong to it: {_number(len(explanation.tags))}"
+        yield from named(_urls(index, explanation.tags.tolist()))
     yield from _blob_lines(explanation)
     if explanation.sharing:
         yield f"Shared with: {format_count(len(explanation.sharing), 'image')}"
@@ -177,6 +182,7 @@ def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
             "bytes": int(index.file_sizes[row]),
         },
         "lists": _counted(index, explanation.lists.tolist(), most),
+        "tags": _counted(index, explanation.tags.tolist(), most),
         "children": _counted(index, explanation.children.tolist(), most)
         | {"not_cached": explanation.uncached},
         "blobs": {

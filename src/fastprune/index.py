@@ -58,6 +58,9 @@ class CacheIndex:
         twins: int32 (n,): the row with the same digest in the other folder, or -1.
         child_parents: int32 (c,): rows of lists, each with ...
         child_rows: int32 (c,): ... the row of a cached child; sorted by parent, then child.
+        part_parents: int32 (p,): the same, and images and lists with ...
+        part_rows: int32 (p,): ... what carries a tag that belongs to them (`fastprune.attached`).
+        attached: bool (n,): whether a row carries such a tag of an image that is cached.
         blob_starts: uint32 (n,): where a row's blobs begin in `blob_ids`.
         blob_counts: uint32 (n,): how many there are.
         blob_ids: uint32 (e,): positions in `blob_digests`, with repetitions.
@@ -94,6 +97,9 @@ class CacheIndex:
     twins: NDArray[np.int32]
     child_parents: NDArray[np.int32]
     child_rows: NDArray[np.int32]
+    part_parents: NDArray[np.int32]
+    part_rows: NDArray[np.int32]
+    attached: NDArray[np.bool_]
     blob_starts: NDArray[np.uint32]
     blob_counts: NDArray[np.uint32]
     blob_ids: NDArray[np.uint32]

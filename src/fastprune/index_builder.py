@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.arrays import begins_run, paired, starts_of, unpaired
+from fastprune.attached import with_attached
 from fastprune.digests import Digests, DigestTable, as_digests, repeated, sort_order
 from fastprune.index import UNKNOWN_SIZE, CacheIndex
 from fastprune.model import DIGEST_BYTES
@@ -260,7 +261,7 @@ class IndexBuilder:
                 twins = np.where(twins >= 0, renumbered[twins], twins).astype(np.int32)
             odd_times = {int(renumbered[row]): odd for row, odd in odd_times.items()}
             mismatches = {int(renumbered[row]): why for row, why in mismatches.items()}
-        return CacheIndex(
+        index = CacheIndex(
             root=self._root,
             scanned_at=self._scanned_at,
             folder_starts=starts,
@@ -272,6 +273,9 @@ class IndexBuilder:
             twins=twins,
             child_parents=parents,
             child_rows=children,
+            part_parents=parents,
+            part_rows=children,
+            attached=np.zeros(len(digests), dtype=bool),
             blob_ids=blob_ids,
             blob_digests=blob_digests,
             blobs_present=len(self._blobs),
@@ -282,6 +286,7 @@ class IndexBuilder:
             mismatches=mismatches,
             **self._columns,
         )
+        return with_attached(index) if self._edges else index
 
     def _sorted_children(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         pairs = self._child_pairs.array()

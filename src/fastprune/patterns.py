@@ -8,9 +8,10 @@ with Go's regexp, whose syntax is the same but for `\C`, which Go refuses.
 
 from __future__ import annotations
 
+import re
 import string
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import re2
 
@@ -20,20 +21,32 @@ from fastprune.errors import UsageError
 _PLAIN = frozenset(string.ascii_letters + string.digits + "/:@_-.")
 _MOST_LITERALS = 16
 
+# What says on purpose that everything is meant.
+_EVERYTHING = frozenset({".*", "^.*", ".*$", "^.*$"})
+# A text that no pattern names: what matches nothing of it, and yet matches, matches anywhere.
+_NAMELESS = ("", "_")
+
+# A character, one with its backslash, or a class by name.
+_MARK = re.compile(r"\\.|\[:\^?[a-z]+:\]|.", re.DOTALL)
+_CLOSING = {"(": ")", "[": "]", "{": "}", "\\Q": "\\E"}
+
 
 def split_patterns(texts: Sequence[str], option: str) -> tuple[str, ...]:
-    """Splits comma-separated patterns and checks each of them.
+    r"""Splits comma-separated patterns and checks each of them.
+
+    A comma after a backslash does not separate: `\,` is a comma of the pattern.
 
     Args:
         texts: The values of a repeatable option.
         option: Its name, for the messages.
 
     Raises:
-        UsageError: An element is empty, looks like an option, or is not valid RE2.
+        UsageError: An element is empty, looks like an option, is not valid RE2, or matches
+            every image by accident; or a comma separates what stands in brackets.
     """
     patterns = []
     for text in texts:
-        for pattern in text.split(","):
+        for pattern in _pieces(text, option):
             if not pattern:
                 raise UsageError(
                     f"{option} {text!r}: a pattern is empty, and an empty pattern matches "
@@ -45,8 +58,89 @@ def split_patterns(texts: Sequence[str], option: str) -> tuple[str, ...]:
                     "pattern that starts with two dashes"
                 )
             check_pattern(pattern, option)
+            _check_that_it_names_something(pattern, option)
             patterns.append(pattern)
     return tuple(patterns)
+
+
+def _pieces(text: str, option: str) -> Iterator[str]:
+    r"""Cuts a text at its commas, but for those after a backslash.
+
+    `x{1,2}` would become `x{1` and `2}`, which RE2 takes for plain text: no error, and no match.
+    """
+    piece, before, opened = "", "", _Opened()
+    for mark in _MARK.findall(text):
+        if mark == ",":
+            if opened.bracket:
+                one_word = " " not in option
+                apart = f"{option} A {option} B" if one_word else "each by itself in a list"
+                raise UsageError(
+                    f"{option} {text!r}: the comma after {piece!r} separates two patterns, but "
+                    f"{opened.bracket} is still open there; write '\\,' for a comma of the "
+                    f"pattern, or {apart} for two patterns"
+                )
+            yield piece
+            piece, before = "", ""
+            continue
+        opened.take(mark, before)
+        before = mark
+        piece += "," if mark == "\\," else mark
+    yield piece
+
+
+class _Opened:
+    """Which bracket of a pattern is open, as far as it was read; a quotation counts as one."""
+
+    def __init__(self) -> None:
+        self._open: list[str] = []
+        self._first_of_class = False
+
+    @property
+    def bracket(self) -> str:
+        """The innermost that is open; empty if none is."""
+        return self._open[-1] if self._open else ""
+
+    def take(self, mark: str, before: str) -> None:
+        """Reads on.
+
+        Args:
+            mark: What `_MARK` found.
+            before: The mark before.
+        """
+        first, self._first_of_class = self._first_of_class, False
+        if self.bracket == "\\Q":
+            self._close(when=mark == "\\E")
+        elif self.bracket == "[":
+            # Right after its beginning, the closing bracket is one of the class.
+            self._close(when=mark == "]" and not first)
+            self._first_of_class = first and mark == "^" and before == "["
+        elif mark in _CLOSING:
+            self._open.append(mark)
+            self._first_of_class = mark == "["
+        elif self.bracket:
+            self._close(when=mark == _CLOSING[self.bracket])
+
+    def _close(self, *, when: bool) -> None:
+        if when:
+            self._open.pop()
+
+
+def _check_that_it_names_something(pattern: str, option: str) -> None:
+    """Refuses what matches every image, or the empty text, without saying that it means all.
+
+    Raises:
+        UsageError: It does.
+    """
+    if pattern in _EVERYTHING:
+        return
+    compiled = re2.compile(pattern, _options())
+    found = [match for match in map(compiled.search, _NAMELESS) if match]
+    if any(match.start() == match.end() for match in found):
+        raise UsageError(
+            f"{option} {pattern!r}: this matches the empty text, and so every image; write '.' "
+            "if that is what you want, and take out what may be empty if not, such as the last "
+            "'|' of 'foo|'"
+        )
 
 
 def check_pattern(pattern: str, option: str) -> None:
@@ -100,15 +194,32 @@ class UrlMatcher:
         return bits
 
 
-def _compiled(patterns: Sequence[str]) -> list[_PatternSet]:
+def _compiled(patterns: Sequence[str]) -> list[_PatternSet | _OnePattern]:
     """Compiles a set of patterns as a whole, or in parts where RE2 finds it too large."""
+    if not patterns:
+        return []
     try:
         return [_PatternSet(patterns)]
     except re2.error:
         half = len(patterns) // 2
         if not half:
-            raise
+            return [_OnePattern(patterns[0])]
         return _compiled(patterns[:half]) + _compiled(patterns[half:])
+
+
+class _OnePattern:
+    """A pattern that RE2 compiles by itself, but finds too large for a set.
+
+    Attributes:
+        literals: See `_PatternSet`.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self.literals: tuple[bytes, ...] = ()
+        self._pattern = re2.compile(pattern, _options())
+
+    def matches(self, url: bytes) -> bool:
+        return self._pattern.search(url) is not None
 
 
 class _PatternSet:

@@ -36,6 +36,7 @@ class Reason(IntEnum):
     CHILD = 2
     LAST_REFERENCE = 3
     ORPHAN = 4
+    ATTACHED = 5
 
     @property
     def text(self) -> str:
@@ -48,6 +49,7 @@ _REASON_TEXTS = {
     Reason.CHILD: "child-of-selected-list",
     Reason.LAST_REFERENCE: "last-reference-removed",
     Reason.ORPHAN: "orphan",
+    Reason.ATTACHED: "belongs-to-removed-image",
 }
 
 
@@ -76,10 +78,10 @@ class PrunePlan:
         policy: What asked for it.
         allow_broken: Whether lists may lose children that they still refer to.
         removed: bool (n,): the manifests that go.
-        taken_by: int32 (n,): the list that a child goes with, `NOBODY` if it was
-            selected itself.
-        kept_by: int32 (n,): the list that still needs a manifest that was to go,
-            `NOBODY` for all others.
+        taken_by: int32 (n,): the list that a child goes with, or the image that a tag belongs
+            to; `NOBODY` if it was selected itself.
+        kept_by: int32 (n,): the list that still needs a manifest that was to go, or the image
+            that its tag belongs to; `NOBODY` for all others.
         blobs: The ids of the blobs that go, ascending.
         blob_bytes: int64: the size of each of these: of its file if it was measured, else
             by the descriptors.
@@ -160,7 +162,9 @@ class PrunePlan:
 
     def manifest_reason(self, row: int) -> Reason:
         """Why a manifest goes."""
-        return Reason.SELECTED if self.taken_by[row] == NOBODY else Reason.CHILD
+        if self.taken_by[row] == NOBODY:
+            return Reason.SELECTED
+        return Reason.ATTACHED if self.index.attached[row] else Reason.CHILD
 
     def rule_of(self, row: int) -> str | None:
         """The name of the rule by which a manifest goes; None if the policy has no rules."""

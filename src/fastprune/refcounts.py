@@ -93,17 +93,18 @@ def unreferenced(index: CacheIndex, counts: RefCounts) -> Rows:
 
 
 def owned_children(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
-    """The children that go with their lists.
+    """The parts that go with what they are parts of.
 
     A child is owned by a list that refers to it if its URL is a digest URL or equals
-    the list's own. A child with another tag was pulled for itself.
+    the list's own. A child with another tag was pulled for itself. What carries a tag that
+    belongs to a manifest is owned by that.
 
     Args:
         index: The cache.
-        parents: Rows of lists.
+        parents: Rows of manifests.
 
     Returns:
-        The children, distinct, and for each the list that owns it.
+        The parts, distinct, and for each the manifest that owns it.
     """
     heads, children = owned_edges(index, parents)
     rows, first = np.unique(children, return_index=True)
@@ -111,19 +112,19 @@ def owned_children(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
 
 
 def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
-    """The references of lists to children that go with them; see `owned_children`.
+    """Manifests with the parts that go with them; see `owned_children`.
 
     Args:
         index: The cache.
-        parents: Rows of lists.
+        parents: Rows of manifests.
 
     Returns:
-        Rows of lists and rows of children, as pairs; a child may have several lists.
+        Rows of manifests and rows of parts, as pairs; a part may belong to several.
     """
-    edges = edges_of(index, parents)
-    heads = index.child_parents[edges].astype(np.intp)
-    children = index.child_rows[edges].astype(np.intp)
-    owned = index.digest_urls[children]
+    edges = _edges_from(index.part_parents, parents, len(index))
+    heads = index.part_parents[edges].astype(np.intp)
+    children = index.part_rows[edges].astype(np.intp)
+    owned = index.digest_urls[children] | index.attached[children]
     # Of a cache that was loaded from a list of images, that is every child.
     tagged = np.flatnonzero(~owned)
     for first in range(0, len(tagged), _PIECE):
@@ -134,16 +135,16 @@ def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
 
 
 def lost_edges(index: CacheIndex, removed: Mask) -> tuple[Rows, Rows]:
-    """What lists that stay would lose: references to digests that no file would have.
+    """What manifests that stay would lose: parts of which no file would be left.
 
     Args:
         index: The cache.
         removed: bool (n,): the manifests that are to go.
 
     Returns:
-        Rows of lists that stay, and for each the row of a child that goes.
+        Rows of manifests that stay, and for each the row of a part that goes.
     """
-    parents, children = index.child_parents, index.child_rows
+    parents, children = index.part_parents, index.part_rows
     edges = np.flatnonzero(removed[children] & ~removed[parents])
     twins = index.twins[children[edges]]
     edges = edges[(twins < 0) | removed[twins]]
@@ -193,7 +194,7 @@ def needing(index: CacheIndex, wanted: Mask) -> Mask:
 
 
 def expand(index: CacheIndex, selected: Mask, spared: Mask) -> tuple[Mask, NDArray[np.int32]]:
-    """Adds the owned children of selected lists, and theirs, and so on.
+    """Adds the owned parts of what is selected, and theirs, and so on.
 
     Args:
         index: The cache.
@@ -201,24 +202,24 @@ def expand(index: CacheIndex, selected: Mask, spared: Mask) -> tuple[Mask, NDArr
         spared: bool (n,): manifests that are kept, whatever refers to them.
 
     Returns:
-        bool (n,): selected manifests and what goes with them; and int32 (n,): the list
-        that took a manifest along, `NOBODY` for the others.
+        bool (n,): selected manifests and what goes with them; and int32 (n,): the manifest
+        that took one along, `NOBODY` for the others.
     """
     removed = selected & ~spared
     taken_by = np.full(len(index), NOBODY, dtype=np.int32)
-    frontier = np.flatnonzero(removed & index.is_list)
+    frontier = np.flatnonzero(removed)
     while len(frontier):
         children, owners = owned_children(index, frontier)
         new = ~removed[children] & ~spared[children]
         children, owners = children[new], owners[new]
         removed[children] = True
         taken_by[children] = owners
-        frontier = children[index.is_list[children]]
+        frontier = children
     return removed, taken_by
 
 
 def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
-    """Gives back what a list that stays still refers to: keep beats delete.
+    """Gives back what a list that stays still refers to, and its tags: keep beats delete.
 
     A referred digest needs one file. If one of its files stays anyway, the other may
     go; if all were to be removed, all of them stay.
@@ -228,22 +229,22 @@ def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
         removed: bool (n,): the manifests that are to go.
 
     Returns:
-        bool (n,): the manifests that go after all; and int32 (n,): the list that keeps
-        a manifest that was to go, `NOBODY` for the others.
+        bool (n,): the manifests that go after all; and int32 (n,): the manifest that keeps
+        one that was to go, `NOBODY` for the others.
     """
     removed = removed.copy()
     kept_by = np.full(len(index), NOBODY, dtype=np.int32)
-    frontier = np.flatnonzero(~removed & index.is_list)
+    frontier = np.flatnonzero(~removed)
     while len(frontier):
-        edges = edges_of(index, frontier)
+        edges = _edges_from(index.part_parents, frontier, len(index))
         # A digest with files in both folders gives two edges, one to each of them.
-        children, keepers = index.child_rows[edges], index.child_parents[edges]
+        children, keepers = index.part_rows[edges], index.part_parents[edges]
         twins = index.twins[children]
         lost = removed[children] & ((twins < 0) | removed[twins])
         rows, first = np.unique(children[lost], return_index=True)
         removed[rows] = False
         kept_by[rows] = keepers[lost][first]
-        frontier = rows[index.is_list[rows]].astype(np.intp)
+        frontier = rows.astype(np.intp)
     return removed, kept_by
 
 
@@ -254,12 +255,18 @@ def edges_of(index: CacheIndex, parents: Rows) -> NDArray[np.int64]:
         index: The cache.
         parents: Rows of lists.
     """
-    if len(parents) * 8 > len(index):
-        wanted = np.zeros(len(index), dtype=bool)
+    return _edges_from(index.child_parents, parents, len(index))
+
+
+def _edges_from(
+    sorted_parents: NDArray[np.int32], parents: Rows, manifests: int
+) -> NDArray[np.int64]:
+    if len(parents) * 8 > manifests:
+        wanted = np.zeros(manifests, dtype=bool)
         wanted[parents] = True
-        return np.flatnonzero(wanted[index.child_parents])
-    first = np.searchsorted(index.child_parents, parents, side="left")
-    counts = np.searchsorted(index.child_parents, parents, side="right") - first
+        return np.flatnonzero(wanted[sorted_parents])
+    first = np.searchsorted(sorted_parents, parents, side="left")
+    counts = np.searchsorted(sorted_parents, parents, side="right") - first
     return positions_in(first, counts)
 
 

@@ -80,6 +80,14 @@ def parse_reference(text: str) -> tuple[str, ...]:
     return tuple(f"{name}:{DEFAULT_TAG if tag is None else tag}" for name in names)
 
 
+def familiar_repository(repository: str) -> str:
+    """A repository as Docker completes it: clients need not write what that adds."""
+    first, slash, rest = repository.partition("/")
+    if slash and first in (DEFAULT_REGISTRY, LONG_DEFAULT_REGISTRY):
+        return f"{DEFAULT_REGISTRY}/{rest if '/' in rest else OFFICIAL + rest}"
+    return repository
+
+
 def _split_tag(name: str) -> tuple[str, str | None]:
     slash, colon = name.rfind("/"), name.rfind(":")
     # A colon before the last slash belongs to a port.

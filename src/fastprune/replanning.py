@@ -142,7 +142,7 @@ def _hold_together(index: CacheIndex, removed: Mask, held: Mask) -> NDArray[np.i
         int32 (n,): that child, `NOBODY` for all other manifests.
     """
     held, held_by = held.copy(), np.full(len(index), NOBODY, dtype=np.int32)
-    parents, children = index.child_parents, index.child_rows
+    parents, children = index.part_parents, index.part_rows
     while True:
         edges = removed[parents] & ~held[parents] & held[children]
         if not edges.any():

@@ -28,7 +28,7 @@ from fastprune.rules.sizing import (
     oldest_first,
     shortest_prefix,
 )
-from fastprune.rules.tags import Tags, find_tags
+from fastprune.rules.tags import Tags, find_tags, of_no_cached_image
 from fastprune.shards import UrlMatch
 from fastprune.times import Times
 
@@ -154,7 +154,8 @@ def keeping(
         kept_by[since(index, pulls, policy.keep_since)] = Keep.RECENT
     if policy.keep_last is not None:
         newest = ranked(index, policy, tags).carried(len(index), newest=policy.keep_last)
-        kept_by[newest] = Keep.LAST_TAGS
+        # What an image that is not cached has for tags is not known, so its signature stays.
+        kept_by[newest | of_no_cached_image(index)] = Keep.LAST_TAGS
     if policy.keep_references:
         kept_by[in_use(index, policy.keep_references)] = Keep.IN_USE
     if policy.exclude:

@@ -11,7 +11,16 @@ from tests.conformance.source import ROOT, dotted, imported, modules
 
 PURE = (
     *("model", "layouts", "layouts.ociregistry", "shards", "digests", "times", "wallclock"),
-    *("arrays", "index", "index_builder", "refcounts", "policy", "selection", "patterns"),
+    *(
+        "arrays",
+        "attached",
+        "index",
+        "index_builder",
+        "refcounts",
+        "policy",
+        "selection",
+        "patterns",
+    ),
     *("plan", "report", "listing"),
     *("text", "quantities", "errors", "limits", "pools", "runs", "trash.model", "trash.report"),
     *("states", "planfile", "planfile.encoding", "planfile.decoding", "replanning"),

@@ -70,7 +70,7 @@ def _matching(cache: Cache, rule: Rules) -> set[Manifest]:
 
 def _with_parts(cache: Cache, some: set[Manifest]) -> set[Manifest]:
     while True:
-        more = {child for one in some if one.is_list for child in owned(cache, one)}
+        more = {child for one in some for child in owned(cache, one)}
         if more <= some:
             return some
         some = some | more

@@ -29,6 +29,7 @@ MANIFEST_FOLDERS = ("img", "lts")
 _LIST_PARTS = {0: "v2.docker.manifestList", 2: "v1.oci.index"}
 _IMAGE_PARTS = {1: "v2.docker.manifest", 3: "v1.oci.manifest"}
 _HEX = re.compile(r"[0-9a-f]{64}")
+_ATTACHED = re.compile(r"sha(256|384|512)-([0-9a-f]{64,})(\.[A-Za-z0-9_.-]+)?")
 _TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})")
 _LARGEST_SIZE = 2**63 - 1
 
@@ -195,6 +196,49 @@ def parse(path: str, content: bytes) -> Manifest:
         blobs=blobs,
         children=children,
     )
+
+
+def named_digest(url: str) -> str | None:
+    """What a tag as signatures have it names: the digest; None for any other URL."""
+    repository, _, tag = url.rpartition(":")
+    found = _ATTACHED.fullmatch(tag)
+    return found[2] if found and repository and "@" not in repository else None
+
+
+def belongs_to(one: Manifest, image: Manifest) -> bool:
+    """Whether a tag names an image of its own repository, as that of a signature does."""
+    named = named_digest(one.url)
+    if named is None or named != image.digest or one == image:
+        return False
+    if not one.url.rpartition(":")[2].startswith("sha256-"):
+        return False
+    return _repository(one.url.rpartition(":")[0] + ":tag") == _repository(image.url)
+
+
+def belongs(cache: Cache, one: Manifest) -> bool:
+    """Whether its tag names any image of the cache."""
+    return any(belongs_to(one, image) for image in cache.manifests.values())
+
+
+def is_part(part: Manifest, whole: Manifest) -> bool:
+    """Whether a list refers to it, or its tag belongs to that manifest."""
+    return part.digest in whole.children or belongs_to(part, whole)
+
+
+def is_owned(cache: Cache, part: Manifest, whole: Manifest) -> bool:
+    """Whether it goes with the whole: a part that carries no tag of its own."""
+    of_its_own = not is_digest_url(part.url) and part.url != whole.url and not belongs(cache, part)
+    return is_part(part, whole) and not of_its_own
+
+
+def _repository(url: str) -> str:
+    name = url.partition("@")[0]
+    path, slash, last = name.rpartition("/")
+    name = path + slash + last.partition(":")[0]
+    name = name.removeprefix("index.") if name.startswith("index.docker.io/") else name
+    if name.startswith("docker.io/") and name.count("/") == 1:
+        name = name.replace("docker.io/", "docker.io/library/")
+    return name
 
 
 def is_digest_url(url: str) -> bool:
@@ -397,15 +441,14 @@ def _selected(cache: Cache, patterns: list[str], created_before: str | None) -> 
 
 
 def _with_children(cache: Cache, selected: set[Manifest], kept: set[Manifest]) -> set[Manifest]:
-    """Section 2: the selected, and the children that go with the lists among them."""
+    """Section 2: the selected, and the parts that go with them."""
     going = set(selected)
     while True:
         more = {
             child
             for parent in going
             for child in cache.manifests.values()
-            if child.digest in parent.children
-            and (is_digest_url(child.url) or child.url == parent.url)
+            if is_owned(cache, child, parent)
         } - kept
         if more <= going:
             return going
@@ -413,19 +456,22 @@ def _with_children(cache: Cache, selected: set[Manifest], kept: set[Manifest]) -
 
 
 def _protected(cache: Cache, going: set[Manifest]) -> dict[Manifest, set[Manifest]]:
-    """Section 3: what must be put back, and the lists that stay and refer to it."""
+    """Section 3: what must be put back, and what stays and has it as a part."""
     everything = set(cache.manifests.values())
     back: set[Manifest] = set()
     while True:
         staying = (everything - going) | back
         served = {manifest.digest for manifest in staying}
-        needed = {digest for one in staying for digest in one.children}
-        more = {manifest for manifest in going - back if manifest.digest in needed - served}
+        more = {
+            manifest
+            for manifest in going - back
+            if manifest.digest not in served and any(is_part(manifest, one) for one in staying)
+        }
         if not more:
             break
         back |= more
     return {
-        manifest: {one for one in staying - {manifest} if manifest.digest in one.children}
+        manifest: {one for one in staying - {manifest} if is_part(manifest, one)}
         for manifest in back
     }
 

@@ -13,10 +13,14 @@ from .oracle import (
     Cache,
     Manifest,
     Outcome,
+    belongs,
     finder,
     is_digest,
     is_digest_url,
+    is_owned,
+    is_part,
     is_real_time,
+    named_digest,
     removal,
 )
 
@@ -63,7 +67,7 @@ def newest_pulls(cache: Cache) -> dict[str, str]:
         (parent.path, child.path)
         for parent in cache.manifests.values()
         for child in cache.manifests.values()
-        if child.digest in parent.children
+        if is_part(child, parent)
     ]
     for learner, teacher in ((0, 1), (1, 0)):
         for _ in cache.manifests:
@@ -73,12 +77,8 @@ def newest_pulls(cache: Cache) -> dict[str, str]:
 
 
 def owned(cache: Cache, parent: Manifest) -> set[Manifest]:
-    """The children that go with a list."""
-    return {
-        child
-        for child in cache.manifests.values()
-        if child.digest in parent.children and (is_digest_url(child.url) or child.url == parent.url)
-    }
+    """The parts that go with a manifest."""
+    return {child for child in cache.manifests.values() if is_owned(cache, child, parent)}
 
 
 def kept(cache: Cache, rules: Rules) -> dict[str, str]:
@@ -93,7 +93,11 @@ def kept(cache: Cache, rules: Rules) -> dict[str, str]:
             found[path] = "excluded"
         elif any(_means(reference, manifest) for reference in rules.references):
             found[path] = "keep-from"
-        elif _tag(manifest.url) in newest:
+        elif _version(manifest.url) in newest or (
+            rules.keep_last is not None
+            and named_digest(manifest.url)
+            and not belongs(cache, manifest)
+        ):
             found[path] = "keep-last"
         elif (
             rules.keep_since is not None
@@ -131,7 +135,7 @@ def meeting(cache: Cache, rules: Rules) -> set[Manifest]:
         count=rules.count,
     )
     if rules.keep_last is not None and rules == only_tags:
-        meets = {one for one in meets if _tag(one.url) is not None}
+        meets = {one for one in meets if _version(one.url) is not None}
     return meets
 
 
@@ -146,7 +150,7 @@ def able_to_go(
 def images_oldest_first(cache: Cache, candidates: set[Manifest]) -> list[Manifest]:
     """Of candidates those that no other takes along, in the order in which they go."""
     pulls = newest_pulls(cache)
-    parts = {child for one in candidates if one.is_list for child in owned(cache, one)}
+    parts = {child for one in candidates for child in owned(cache, one)}
     levels = _levels(cache)
     return sorted(
         candidates - parts,
@@ -161,7 +165,7 @@ def _levels(cache: Cache) -> dict[str, int]:
         before = dict(levels)
         for parent in cache.manifests.values():
             for child in cache.manifests.values():
-                if child.digest in parent.children:
+                if is_part(child, parent):
                     levels[child.path] = max(levels[child.path], before[parent.path] + 1)
     return levels
 
@@ -217,15 +221,20 @@ def _tag(url: str) -> tuple[str, str] | None:
     return (path + slash + name, tag if colon and tag else "latest")
 
 
+def _version(url: str) -> tuple[str, str] | None:
+    """Repository and tag, if the tag is one of a version and not what belongs to an image."""
+    return None if named_digest(url) else _tag(url)
+
+
 def _newest_tags(cache: Cache, rules: Rules) -> set[tuple[str, str] | None]:
     """Of each repository the newest tags, among those that the patterns match."""
     pulls, matches = newest_pulls(cache), finder(list(rules.patterns))
     meant = {
-        _tag(one.url) for one in cache.manifests.values() if not rules.patterns or matches(one)
+        _version(one.url) for one in cache.manifests.values() if not rules.patterns or matches(one)
     }
     ages: dict[tuple[str, str], tuple[str, str]] = {}
     for path, manifest in cache.manifests.items():
-        tag = _tag(manifest.url)
+        tag = _version(manifest.url)
         if tag is not None:
             created, pulled = ages.get(tag, ("", ""))
             ages[tag] = (max(created, _time(manifest.created)), max(pulled, pulls[path]))

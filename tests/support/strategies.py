@@ -41,6 +41,13 @@ DIGESTS = (
 ABSENT_DIGEST = "dd" * 32
 REPOSITORIES = ("docker.io/library/a", "quay.io/b/c", "host:5000/a")
 TAGS = (":1", ":2", ":latest", "")
+# Tags that belong to the image that they name: signatures, attestations, referrers.
+ATTACHED_TAGS = (
+    *(f":sha256-{DIGESTS[number]}.sig" for number in (0, 2, 5)),
+    f":sha256-{DIGESTS[0]}.att",
+    f":sha256-{DIGESTS[2]}",
+    f":sha512-{DIGESTS[5]}",
+)
 TIMES = (
     "2024-03-01T22:17:31",
     "2024-03-01T22:17:30",
@@ -76,6 +83,7 @@ PATTERNS = (
     "host:5000/a",
     "c(:2)?$",
     "@sha256:a{16}",
+    "sha256-",
     "nothing",
     ".",
 )
@@ -248,7 +256,7 @@ _DRAFTS = st.builds(
     folder=st.sampled_from(_MANIFEST_FOLDERS),
     name=_DIGESTS,
     repository=st.sampled_from(REPOSITORIES),
-    tail=st.sampled_from((*TAGS, *[None] * len(TAGS))),
+    tail=st.sampled_from((*TAGS * 2, *[None] * 2 * len(TAGS), *ATTACHED_TAGS)),
     created=_TIMES,
     pulled=_TIMES,
     content=_CONTENTS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from .oracle import Cache, Manifest, is_digest_url
+from .oracle import Cache, is_digest_url, is_owned
 
 OUTSIDE = ("outside", "")
 
@@ -39,16 +39,11 @@ def name_of(url: str, by: str, depth: int | None) -> str:
 def units(cache: Cache) -> dict[str, set[str]]:
     """The path of each image's head, with the paths of all that belongs to it."""
     every = cache.manifests.values()
-    owned = {one.path: {two.path for two in every if _owns(one, two)} for one in every}
+    owned = {one.path: {two.path for two in every if is_owned(cache, two, one)} for one in every}
     below = {child for path, children in owned.items() for child in children - {path}}
     found = {path: _closure(path, owned) for path in owned if path not in below}
     reached = {path for paths in found.values() for path in paths}
     return found | {path: {path} for path in owned if path not in reached}
-
-
-def _owns(parent: Manifest, child: Manifest) -> bool:
-    alike = is_digest_url(child.url) or child.url == parent.url
-    return child.digest in parent.children and alike
 
 
 def _closure(path: str, owned: Mapping[str, set[str]]) -> set[str]:

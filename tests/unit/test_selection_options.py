@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import time
+import zoneinfo
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -90,6 +95,97 @@ def test_a_day_is_twenty_four_hours_even_when_the_clock_changes(now: str, cutoff
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
     chosen = policy(moment, older_than="1d", zone="Europe/Berlin")
     assert chosen.created_before == cutoff
+
+
+REPEATED = [
+    # In Berlin the clock goes from 3 back to 2 at 01:00 UTC. The first time, and the second.
+    ("2024-10-27T00:40:00", "0s", "Europe/Berlin", "2024-10-27T02:00:00"),
+    ("2024-10-27T01:40:00", "0s", "Europe/Berlin", "2024-10-27T02:40:00"),
+    # At 02:40 the second time: an hour ago it was 02:40 for the first time.
+    ("2024-10-27T01:40:00", "1h", "Europe/Berlin", "2024-10-27T02:00:00"),
+    ("2024-10-27T01:40:00", "40m", "Europe/Berlin", "2024-10-27T02:00:00"),
+    ("2024-10-27T01:40:00", "39m", "Europe/Berlin", "2024-10-27T02:01:00"),
+    ("2024-10-27T01:40:00", "100m", "Europe/Berlin", "2024-10-27T02:00:00"),
+    ("2024-10-27T01:40:00", "101m", "Europe/Berlin", "2024-10-27T01:59:00"),
+    # The cutoff falls into the hour, long afterwards.
+    ("2024-11-06T00:30:00", "10d", "Europe/Berlin", "2024-10-27T02:00:00"),
+    ("2024-11-06T01:30:00", "10d", "Europe/Berlin", "2024-10-27T02:30:00"),
+    # Half an hour is repeated there, at 15:00 UTC.
+    ("2024-04-06T14:45:00", "0s", "Australia/Lord_Howe", "2024-04-07T01:30:00"),
+    ("2024-04-06T14:29:00", "0s", "Australia/Lord_Howe", "2024-04-07T01:29:00"),
+    # Nearly a whole day came twice there, at 13:00 UTC.
+    ("1969-09-29T20:00:00", "0s", "Pacific/Kwajalein", "1969-09-30T01:00:00"),
+    ("1969-09-30T20:00:00", "0s", "Pacific/Kwajalein", "1969-09-30T08:00:00"),
+    # An hour that never was does no harm: from 2 to 3, at 01:00 UTC.
+    ("2024-03-31T01:40:00", "1h", "Europe/Berlin", "2024-03-31T01:40:00"),
+    ("2024-03-31T01:40:00", "40m", "Europe/Berlin", "2024-03-31T03:00:00"),
+    ("2024-03-31T01:40:00", "41m", "Europe/Berlin", "2024-03-31T01:59:00"),
+]
+
+
+@pytest.mark.parametrize(("now", "age", "zone", "cutoff"), REPEATED)
+def test_a_time_that_can_mean_two_moments_means_the_later(
+    now: str, age: str, zone: str, cutoff: str
+) -> None:
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    chosen = policy(moment, older_than=age, not_pulled_for=age, keep_within=age, zone=zone)
+    assert chosen.created_before == chosen.pulled_before == chosen.keep_since == cutoff
+
+
+@pytest.mark.parametrize(("now", "age", "zone", "cutoff"), REPEATED)
+def test_so_it_is_with_the_zone_of_this_machine(
+    now: str, age: str, zone: str, cutoff: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+        assert policy(moment, older_than=age).created_before == cutoff
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@given(
+    minutes=st.integers(0, 6 * 60),
+    age=st.integers(0, 300),
+    pulled=st.integers(0, 300),
+    zone=st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe", "America/New_York"]),
+    day=st.sampled_from(["2024-10-26T23:00", "2024-04-06T13:00", "2024-11-03T04:00"]),
+)
+def test_nothing_younger_than_an_age_counts_as_older(
+    minutes: int, age: int, pulled: int, zone: str, day: str
+) -> None:
+    now = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(minutes=minutes)
+    cutoff = policy(now, older_than=f"{age}m", zone=zone).created_before
+    written = (now - timedelta(minutes=pulled)).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    assert cutoff is not None
+    assert pulled > age or written.isoformat() >= cutoff
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Moon/Sea"])
+def test_without_time_zone_data_the_message_says_which_package_brings_it(
+    zone: str, no_zones: None
+) -> None:
+    with pytest.raises(UsageError, match="^--zone .*: this system has no time zone data; .*tzdata"):
+        policy(older_than="1h", zone=zone)
+
+
+def test_without_time_zone_data_utc_and_this_machine_s_zone_still_work(no_zones: None) -> None:
+    assert policy(older_than="1h", zone="UTC").created_before == "2024-07-01T11:00:00"
+    assert policy(older_than="1h").created_before is not None
+
+
+@pytest.fixture
+def no_zones(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A system without time zone data, and without the package of PyPI."""
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    monkeypatch.setitem(sys.modules, "tzdata.zoneinfo", None)
+    zoneinfo.reset_tzpath(to=())
+    ZoneInfo.clear_cache()
+    yield
+    zoneinfo.reset_tzpath()
+    ZoneInfo.clear_cache()
 
 
 def test_without_a_zone_it_is_that_of_this_machine() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,15 @@ def test_a_file_that_can_t_be_read_is_a_usage_error(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00\xd8")
     with pytest.raises(UsageError, match="not valid YAML"):
         load_config(str(binary))
+
+
+@pytest.mark.parametrize(
+    ("expr", "message"),
+    [("nginx|", "matches the empty text"), ("x{1,2}", "the comma after 'x{1'")],
+)
+def test_an_expression_that_means_everything_or_is_cut_in_two_is_refused(
+    expr: str, message: str, file: Path
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)) as refusal:
+        settings(file, f"pruneConfig: {{type: pattern, expr: '{expr}'}}\n")
+    assert "pruneConfig.expr" in str(refusal.value)

@@ -247,7 +247,8 @@ def _say_problems(report: PruneReport) -> None:
     for row in report.plan.protected.tolist():
         index = report.plan.index
         keeper = index.url(int(report.plan.kept_by[row]))
-        log.info("%s stays: %s refers to it", index.url(row), keeper)
+        what = "it belongs to %s" if index.attached[row] else "%s refers to it"
+        log.info("%s stays: " + what, index.url(row), keeper)
     for path in report.appeared[:_MOST_NAMED]:
         log.error(
             "%s appeared during the prune: a server is at work, no %sblob was removed",

@@ -18,11 +18,12 @@ def newest_pulls(index: CacheIndex) -> Times:
 
     An empty or malformed `pulled` falls back to `created`. A list counts as pulled when
     any of its children was, and a child when a list that refers to it was: clients that
-    hold a child in their own cache ask for the list alone.
+    hold a child in their own cache ask for the list alone. So it is with a tag that belongs
+    to an image: who asks for its signature uses the image.
     """
     pulls = np.where(index.pulled > BAD_TIME, index.pulled, index.created)
     pulls = np.where(pulls > BAD_TIME, pulls, NO_TIME)
-    parents, children = index.child_parents, index.child_rows
+    parents, children = index.part_parents, index.part_rows
     # Lists may hold lists: once per level, and a cycle ends as nothing grows any more.
     while bool((pulls[parents] < pulls[children]).any()):
         np.maximum.at(pulls, parents, pulls[children])

@@ -73,7 +73,7 @@ def oldest_first(index: CacheIndex, selected: Mask, pulls: Times) -> Rows:
         selected: bool (n,).
         pulls: int64 (n,): see `newest_pulls`.
     """
-    _, children = owned_edges(index, np.flatnonzero(selected & index.is_list))
+    _, children = owned_edges(index, np.flatnonzero(selected))
     units = selected.copy()
     units[children] = False
     rows = np.flatnonzero(units)
@@ -84,9 +84,9 @@ def oldest_first(index: CacheIndex, selected: Mask, pulls: Times) -> Rows:
 
 
 def _levels(index: CacheIndex) -> NDArray[np.int32]:
-    """How many lists lead to each manifest, one through the other, int32 (n,): at most 32."""
+    """How many manifests each is a part of, one through the other: int32 (n,), at most 32."""
     levels = np.zeros(len(index), dtype=np.int32)
-    parents, children = index.child_parents, index.child_rows
+    parents, children = index.part_parents, index.part_rows
     for _ in range(MOST_LEVELS):
         if not bool((levels[children] <= levels[parents]).any()):
             break
@@ -195,13 +195,13 @@ def _taken(index: CacheIndex, images: Rows, spared: Mask) -> Ranks:
     """After how many images each manifest goes, itself or with a list: see `expand`."""
     ranks = np.full(len(index), _NEVER, dtype=np.int32)
     ranks[images] = np.arange(1, len(images) + 1, dtype=np.int32)
-    frontier = images[index.is_list[images]]
+    frontier = images
     while len(frontier):
         parents, children = owned_edges(index, frontier)
         sooner = ~spared[children] & (ranks[parents] < ranks[children])
         parents, children = parents[sooner], children[sooner]
         np.minimum.at(ranks, children, ranks[parents])
-        frontier = np.unique(children[index.is_list[children]]).astype(np.intp)
+        frontier = np.unique(children).astype(np.intp)
     return ranks
 
 
@@ -218,7 +218,7 @@ def _needed_until(index: CacheIndex, every_copy: Ranks) -> Ranks:
     """
     needed = np.zeros(len(index), dtype=np.int32)
     stays = every_copy.copy()
-    parents, children = index.child_parents, index.child_rows
+    parents, children = index.part_parents, index.part_rows
     while bool((needed[children] < stays[parents]).any()):
         np.maximum.at(needed, children, stays[parents])
         stays = np.maximum(every_copy, needed)

@@ -3,7 +3,8 @@
 Stage: select. Input: a `CacheIndex`. Output: `Tags`. Pure, no I/O.
 
 A tag is a URL: a list and its child that carry the same one count once, and so do the
-manifests that a tag meant before it was moved.
+manifests that a tag meant before it was moved. What belongs to an image by its tag, such as a
+signature, is no version of anything: these tags are left out (`fastprune.attached`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.attached import names_a_digest
 from fastprune.index import CacheIndex, Rows
 from fastprune.refcounts import Mask
 from fastprune.times import BAD_TIME, NO_TIME, Times
@@ -82,6 +84,16 @@ class Tags:
         return None if rank == _NO_RANK else rank
 
 
+def of_no_cached_image(index: CacheIndex) -> Mask:
+    """Which manifests carry a tag that belongs to an image that is not cached, bool (n,)."""
+    alone = np.zeros(len(index), dtype=bool)
+    rows = np.flatnonzero(~index.digest_urls & ~index.attached)
+    for first in range(0, len(rows), _PIECE):
+        piece = rows[first : first + _PIECE]
+        alone[piece] = [names_a_digest(url.rpartition(":")[2]) for url in index.urls(piece)]
+    return alone
+
+
 def find_tags(index: CacheIndex, pulls: Times) -> Tags:
     """Finds the tags, and which are the newest of their repositories.
 
@@ -131,11 +143,12 @@ def _split(index: CacheIndex, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np
 def _names(index: CacheIndex, rows: Rows) -> list[tuple[str, str, str]]:
     """Repository, a colon and tag of each row.
 
-    A URL that holds a digest, or what is to be one, has no tag and no repository.
+    A URL that holds a digest, or what is to be one, has no tag and no repository. Nor has one
+    whose tag belongs to an image.
     """
     split = [url.rpartition(":") for url in index.urls(rows)]
     for at, (repository, colon, tag) in enumerate(split):
-        if "@" in repository or "@" in tag:
+        if "@" in repository or "@" in tag or names_a_digest(tag):
             split[at] = (_NO_REPOSITORY, "", "")
         elif not colon or not tag or "/" in tag:
             # A colon before the last slash belongs to a port.

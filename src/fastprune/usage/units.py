@@ -45,7 +45,7 @@ class Units:
 def find_units(index: CacheIndex) -> Units:
     """Finds the units of a cache that was scanned with edges."""
     # In the order of the lists, as all of them are asked for.
-    parents, children = owned_edges(index, np.flatnonzero(index.is_list))
+    parents, children = owned_edges(index, np.arange(len(index)))
     owned = np.zeros(len(index), dtype=bool)
     owned[children[children != parents]] = True
     pairs = _with_children(index, np.flatnonzero(~owned), parents, children)
@@ -76,5 +76,4 @@ def _with_children(
         found = paired(np.repeat(above, counts), children[positions_in(first, counts)])
         newest = np.setdiff1d(found, pairs)
         pairs = np.concatenate([pairs, newest])
-        newest = newest[index.is_list[unpaired(newest)[1]]]
     return pairs
