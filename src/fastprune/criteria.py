@@ -70,7 +70,7 @@ def to_policy(
     Args:
         criteria: What is asked for.
         now: The current time, with a zone.
-        root: Path of the cache, whose file system is asked for --min-free-space.
+        root: Path of the cache; the file system of its blobs is asked for --min-free-space.
         orphans_only: See `Policy`.
         named: What to call each option in messages: itself, or where a file says it.
         inputs: What this run reads from files and stdin; see `fastprune.outside`.

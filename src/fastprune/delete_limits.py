@@ -80,12 +80,15 @@ class DeleteLimits:
         going = f"{format_count(manifests, 'manifest')} would go"
         if self.count is not None and manifests > self.count:
             yield Exceeded(COUNT, self.count, manifests, f"{going}, {COUNT} allows {self.count:,}")
-        if self.size is not None and plan.bytes_freed > self.size:
+        # What has other names goes as well, though it frees nothing.
+        size = plan.bytes_removed
+        if self.size is not None and size > self.size:
+            would = "go" if plan.bytes_linked else "come free"
             yield Exceeded(
                 SIZE,
                 self.size,
-                plan.bytes_freed,
-                f"{_size(plan.bytes_freed)} would come free, {SIZE} allows {_size(self.size)}",
+                size,
+                f"{_size(size)} would {would}, {SIZE} allows {_size(self.size)}",
             )
         if self.percent is not None and 100 * manifests > self.percent * total:
             percent = 100 * manifests / total

@@ -79,7 +79,7 @@ class _Phase:
         kind: list, image or blob.
         items: Rows of manifests or ids of blobs.
         outcomes: uint8: values of `Outcome`, `_PENDING` where nothing was tried.
-        freed: int64: bytes that came free.
+        freed: int64: bytes of what went.
     """
 
     __slots__ = ("freed", "items", "kind", "outcomes")
@@ -95,6 +95,10 @@ class _Phase:
 
     def items_with(self, *outcomes: int) -> Rows:
         return self.items[np.isin(self.outcomes, outcomes)]
+
+    def bytes_of(self, items: Rows) -> int:
+        """Bytes of those of some items that went."""
+        return int(self.freed[np.isin(self.items, items)].sum()) if len(items) else 0
 
     @property
     def removed(self) -> tuple[Rows, NDArray[np.int64]]:
@@ -140,6 +144,9 @@ class _Run:
         finally:
             self._progress.stop()
         phases = (*lists, images, blobs)
+        index = self._plan.index
+        linked = sum(phase.bytes_of(index.linked_manifests) for phase in (*lists, images))
+        linked += blobs.bytes_of(index.linked_blobs)
         blob_ids, blob_bytes = blobs.removed
         tried = sum(len(phase.items) - phase.count(_PENDING) for phase in phases)
         return PruneReport(
@@ -149,7 +156,8 @@ class _Run:
             images=images.removed[0],
             blobs=blob_ids,
             blob_bytes=blob_bytes,
-            bytes_freed=sum(int(phase.freed.sum()) for phase in phases),
+            bytes_freed=sum(int(phase.freed.sum()) for phase in phases) - linked,
+            bytes_linked=linked,
             already_gone=sum(phase.count(Outcome.GONE) for phase in phases),
             changed=tuple(sorted(self._changed)),
             failures=tuple(sorted(self._failures)),

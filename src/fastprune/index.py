@@ -9,7 +9,7 @@ the present ones first.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ _PIECE = 1 << 16
 
 UNKNOWN_SIZE = -1
 """Stands for the size of a blob that no descriptor gives."""
+
+
+def _no_rows() -> Rows:
+    return np.empty(0, dtype=np.intp)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +78,9 @@ class CacheIndex:
         vanished: How many manifest files were gone when they were to be read.
         mismatches: Rows whose files are not what their names stand for, and why; empty
             unless that was asked for.
+        linked_manifests: Rows of files that have other names (hard links), so that removing
+            them frees nothing, ascending; as far as that was asked: a scan does not.
+        linked_blobs: The same of blobs: ids.
     """
 
     root: str
@@ -110,6 +117,8 @@ class CacheIndex:
     foreign: tuple[str, ...]
     vanished: int
     mismatches: dict[int, str] = field(default_factory=dict)
+    linked_manifests: Rows = field(default_factory=_no_rows)
+    linked_blobs: Rows = field(default_factory=_no_rows)
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -174,6 +183,31 @@ class CacheIndex:
     def known_sizes(self, blobs: NDArray[np.integer] | slice) -> NDArray[np.int64]:
         """Bytes of some blobs, as of `blob_sizes`; 0 where the size is not known."""
         return np.maximum(self.blob_sizes[blobs], 0)
+
+    @property
+    def has_links(self) -> bool:
+        """Whether any file is known to have other names."""
+        return bool(len(self.linked_manifests) or len(self.linked_blobs))
+
+    def with_links(self, manifests: Rows, blobs: Rows) -> CacheIndex:
+        """The index with more files that are known to have other names: rows and ids."""
+        return replace(
+            self,
+            linked_manifests=np.union1d(self.linked_manifests, manifests),
+            linked_blobs=np.union1d(self.linked_blobs, blobs),
+        )
+
+    def with_linked_blobs(self, linked: NDArray[np.bool_]) -> CacheIndex:
+        """The same by a mask: which of the present blobs have other names."""
+        return self.with_links(self.linked_manifests, np.flatnonzero(linked))
+
+    def as_freed(self) -> CacheIndex:
+        """The index with the bytes that come free as sizes: none of files with other names."""
+        if not self.has_links:
+            return self
+        file_sizes, blob_sizes = self.file_sizes.copy(), self.blob_sizes.copy()
+        file_sizes[self.linked_manifests] = blob_sizes[self.linked_blobs] = 0
+        return replace(self, file_sizes=file_sizes, blob_sizes=blob_sizes)
 
     def created_texts(self, rows: Rows) -> list[str]:
         """`created` of some rows, as written (cut to `ODD_TIME_CHARS` if malformed)."""

@@ -212,7 +212,7 @@ class IndexBuilder:
     def set_sizes(self, parts: Iterable[FileSizes]) -> None:
         """Takes the sizes of the files that `unsized_blobs` names."""
         unsized = np.flatnonzero(self._blob_sizes == UNKNOWN_SIZE)
-        for first, sizes in parts:
+        for first, sizes, _ in parts:
             self._blob_sizes[unsized[first : first + len(sizes)]] = sizes
 
     def finish(

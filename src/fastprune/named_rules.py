@@ -23,7 +23,7 @@ from fastprune.index import CacheIndex, Rows
 from fastprune.policy import NO_NAME, Policy, Rule
 from fastprune.refcounts import Mask, expand
 from fastprune.rules.ages import newest_pulls
-from fastprune.rules.sizing import able_to_go, bytes_to_free, oldest_first, shortest_prefix
+from fastprune.rules.sizing import able_to_go, oldest_first, shortest_prefix, size_target
 from fastprune.rules.tags import find_tags
 from fastprune.selection import Keep, Selection, keeping, matching, meeting, select
 from fastprune.times import Times
@@ -99,12 +99,11 @@ def _until_the_target(
     candidates = able_to_go(index, ~spared, spared, allow_broken=allow_broken)
     others = oldest_first(index, candidates, pulls)
     images: Rows = np.concatenate([first, others[~selected[others]]])
-    need = bytes_to_free(index, policy.max_bytes, policy.free_bytes)
     images, target = shortest_prefix(
         index,
         images,
         spared,
-        need,
+        size_target(index, policy.max_bytes, policy.free_bytes),
         allow_broken=allow_broken,
         held_blobs=held_blobs,
         at_least=len(first),

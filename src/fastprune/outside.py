@@ -5,16 +5,22 @@ Stage: rim. Input: paths. Output: references, bytes. I/O: reads files or stdin, 
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
 
 from fastprune.errors import UsageError
+from fastprune.layouts import ociregistry
 from fastprune.quantities import parse_percentage, parse_size
 from fastprune.references import parse_references
-from fastprune.scanner import check_root
+from fastprune.scanner import check_root, reading
+from fastprune.tasks import open_folder
 
 STDIN = "-"
+_INSTEAD = "give --free or --max-size instead"
+
+_log = logging.getLogger("fastprune")
 
 _NAMES_OF_STDIN = frozenset((STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"))
 
@@ -116,23 +122,77 @@ def _text(inputs: Inputs, path: str, source: str) -> str:
 def space_to_free(text: str, option: str, root: str) -> int:
     """How much must come free so that a file system has so much space, for --min-free-space.
 
+    It is the file system of the blobs, as these are what takes space. If a folder of
+    manifests is on another one, a warning says which was asked.
+
     Args:
         text: A size, or a percentage of the whole file system.
         option: Where it was given, for the message.
-        root: Path of a cache on the file system.
+        root: Path of a cache.
 
     Returns:
         Bytes; 0 if there is enough.
 
     Raises:
-        UsageError: The text is neither.
+        UsageError: The text is neither, or the file system can't have so much space, or does
+            not say how much it has.
         NoCacheError: There is no cache at the path.
+        CacheReadError: The file system can't be asked.
     """
     share = parse_percentage(text, option) if text.endswith("%") else None
-    size = parse_size(text, option) if share is None else 0
+    wanted = parse_size(text, option) if share is None else 0
     check_root(root)
-    space = os.statvfs(root)
+    path, space = _space_of_blobs(root, option)
+    size, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
+    if size <= 0:
+        raise UsageError(
+            f"{option}: the file system of {path} reports no size, so how much of it is free "
+            f"can't be known; {_INSTEAD}"
+        )
+    if not 0 <= free <= size:
+        raise UsageError(
+            f"{option}: the file system of {path} reports a size of {size} bytes and {free} of "
+            f"them free, so how much is free can't be known; {_INSTEAD}"
+        )
     if share is not None:
-        size = math.ceil(space.f_blocks * space.f_frsize * share)
+        wanted = math.ceil(size * share)
+    elif wanted > size:
+        raise UsageError(
+            f"{option}: the file system of {path} has {size} bytes in all, so {wanted} can't be "
+            "free"
+        )
     # As df does: what only root may use is not free.
-    return max(0, size - space.f_bavail * space.f_frsize)
+    return max(0, wanted - free)
+
+
+def _space_of_blobs(root: str, option: str) -> tuple[str, os.statvfs_result]:
+    """What the file system of the blobs says of itself, and the folder that it was asked for."""
+    path = os.path.join(root, ociregistry.blob_folder)
+    with reading(root):
+        try:
+            folder = open_folder(path)
+        except FileNotFoundError:
+            # Without blobs, manifests are all that there is to free.
+            path = os.path.join(root, ociregistry.manifest_folders[0])
+            folder = open_folder(path)
+        try:
+            device, space = os.fstat(folder).st_dev, os.statvfs(folder)
+        finally:
+            os.close(folder)
+        elsewhere = [name for name in ociregistry.manifest_folders if _is_off(root, name, device)]
+    if elsewhere:
+        _log.warning(
+            "%s: the file system of %s was asked; %s on another one, which is not looked at",
+            option,
+            path,
+            " and ".join(f"{name}/" for name in elsewhere) + (" are" if elsewhere[1:] else " is"),
+        )
+    return path, space
+
+
+def _is_off(root: str, name: str, device: int) -> bool:
+    """Whether a folder of the cache is on another file system than that of a device."""
+    try:
+        return os.lstat(os.path.join(root, name)).st_dev != device
+    except FileNotFoundError:
+        return False

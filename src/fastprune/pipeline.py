@@ -9,21 +9,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastprune.errors import DurationError, ServerRunningError
 from fastprune.executors import Executor
+from fastprune.layouts import ociregistry
 from fastprune.policy import Policy
 from fastprune.progress import Progress
 from fastprune.scanner import (
     ScanOptions,
-    blob_file_sizes,
     check_root,
+    measure_files,
     reading,
     scan_and_keep_executor,
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fastprune.index import CacheIndex, Rows
     from fastprune.plan import PrunePlan
     from fastprune.planfile import SavedPlan
@@ -178,10 +183,12 @@ def _measured(
 ) -> PrunePlan:
     """Makes a plan, spares young blobs and measures the others.
 
-    A blob that was cut off is smaller than its descriptors say, and a young one stays. If a
-    size target was met by what they say and is missed by the files, more has to go: the plan
-    is made again by what is known now. If by what they say it can't be met at all, they may
-    lie about a blob that stays, so that all would go in vain: then all blobs are measured.
+    A blob that was cut off is smaller than its descriptors say, a file with other names frees
+    nothing, and a young blob stays. If a size target was met by what the descriptors say and
+    is missed by the files, more has to go: the plan is made again by what is known now. If by
+    what they say it can't be met at all, they may lie about a blob that stays, so that all
+    would go in vain: then all files are measured. So they are once a file has other names, as
+    many will.
     """
     import numpy as np
 
@@ -194,23 +201,55 @@ def _measured(
 
             plan = plan.sparing(young_blobs(index, plan.blobs, grace, progress))
             held = plan.spared_blobs if held is None else np.union1d(held, plan.spared_blobs)
-        plan = plan.measured(
-            blob_file_sizes(root, index.blob_digests[plan.blobs], executor, progress)
-        )
+        files = _files_of(root, index, plan.manifests, plan.blobs, executor, progress)
+        plan = plan.measured(*files)
         target = plan.target
         if target is None or not plan.shortfall:
             break
-        sizes = index.blob_sizes.copy()
-        if target.frees >= target.need:
-            sizes[plan.blobs] = plan.blob_bytes
-        elif not all_measured:
-            present = index.present_digests
-            sizes[: len(present)] = blob_file_sizes(root, present, executor, progress)
+        blobs, links_are_new = plan.blobs, plan.index.has_links and not all_measured
+        if links_are_new or not target.is_met:
+            if all_measured:
+                break
             all_measured = True
-        else:
-            break
+            blobs = np.arange(index.blobs_present)
+            files = _files_of(root, index, np.arange(len(index)), blobs, executor, progress)
+        sizes = index.blob_sizes.copy()
+        sizes[blobs] = files.sizes
         index = replace(index, blob_sizes=sizes)
+        index = index.with_links(files.linked_manifests, files.linked_blobs)
     return plan
+
+
+class _Files(NamedTuple):
+    """What the file system says of files: see `PrunePlan.measured`."""
+
+    sizes: NDArray[np.int64]
+    linked_manifests: Rows
+    linked_blobs: Rows
+
+
+def _files_of(
+    root: str,
+    index: CacheIndex,
+    manifests: Rows,
+    blobs: Rows,
+    executor: Executor,
+    progress: Progress | None,
+) -> _Files:
+    """Asks about some manifests and blobs."""
+    import numpy as np
+
+    linked: list[Rows] = []
+    for folder, (first, last) in zip(
+        ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
+    ):
+        here = manifests[(first <= manifests) & (manifests < last)]
+        found = measure_files(root, folder, index.digests[here], executor, progress)
+        linked.append(here[found.linked])
+    found = measure_files(
+        root, ociregistry.blob_folder, index.blob_digests[blobs], executor, progress
+    )
+    return _Files(found.sizes, np.concatenate(linked), blobs[found.linked])
 
 
 def refuse_servers(root: str, *, force: bool = False) -> tuple[ServerFinding, ...]:

@@ -28,6 +28,8 @@ from fastprune.refcounts import (
 from fastprune.rules.sizing import SizeTarget
 from fastprune.selection import Selection
 
+_NO_ROWS: Rows = np.empty(0, dtype=np.intp)
+
 
 class Reason(IntEnum):
     """Why something goes."""
@@ -140,10 +142,25 @@ class PrunePlan:
         return self.selection.withheld
 
     @property
-    def bytes_freed(self) -> int:
+    def bytes_removed(self) -> int:
         """Bytes of all files that go: manifests and blobs."""
         manifests = self.index.file_sizes[self.removed].sum(dtype=np.int64)
         return int(manifests) + int(self.blob_bytes.sum())
+
+    @property
+    def bytes_linked(self) -> int:
+        """Those of them that don't come free, as the files are known to have other names."""
+        if not self.index.has_links:
+            return 0
+        linked = self.index.linked_manifests
+        manifests = self.index.file_sizes[linked[self.removed[linked]]].sum(dtype=np.int64)
+        blobs = self.blob_bytes[np.isin(self.blobs, self.index.linked_blobs)].sum()
+        return int(manifests) + int(blobs)
+
+    @property
+    def bytes_freed(self) -> int:
+        """Those of them that come free."""
+        return self.bytes_removed - self.bytes_linked
 
     @property
     def target(self) -> SizeTarget | None:
@@ -152,8 +169,9 @@ class PrunePlan:
 
     @property
     def shortfall(self) -> int:
-        """How many bytes more would have to come free for the size target; 0 if it is met."""
-        return 0 if self.target is None else self.target.shortfall(self.bytes_freed)
+        """How many bytes more would have to go for the size target; 0 if it is met."""
+        target = self.target
+        return 0 if target is None else target.shortfall(self.bytes_freed, self.bytes_removed)
 
     @property
     def is_empty(self) -> bool:
@@ -206,9 +224,21 @@ class PrunePlan:
             spared_blobs=blobs,
         )
 
-    def measured(self, sizes: NDArray[np.int64]) -> PrunePlan:
-        """The plan with the sizes of the files of its blobs, int64, in bytes."""
-        return replace(self, blob_bytes=sizes)
+    def measured(
+        self,
+        sizes: NDArray[np.int64],
+        linked_manifests: Rows = _NO_ROWS,
+        linked_blobs: Rows = _NO_ROWS,
+    ) -> PrunePlan:
+        """The plan with what the file system says of what goes.
+
+        Args:
+            sizes: int64: bytes of the file of each of its blobs.
+            linked_manifests: Rows of those manifests that have other names.
+            linked_blobs: Ids of such blobs.
+        """
+        index = self.index.with_links(linked_manifests, linked_blobs)
+        return replace(self, index=index, blob_bytes=sizes)
 
     def without(self, rows: Rows) -> PrunePlan:
         """The plan if some manifests, which could not be removed, stay after all.

@@ -40,12 +40,14 @@ class PolicyFile:
         grace: Spare blobs younger than so many seconds.
         delete_limits: How much may go at most.
         zone: The server's time zone, by the option or by the file.
+        min_free_space: Where it says min-free-space; empty if it doesn't.
     """
 
     policy: Policy
     grace: float
     delete_limits: DeleteLimits
     zone: str | None
+    min_free_space: str = ""
 
 
 def load_policy_file(
@@ -103,7 +105,8 @@ def load_policy_file(
         )
     policy = dataclasses.replace(whole, rules=tuple(rules))
     policy.check()
-    return PolicyFile(policy, grace, limits, zone)
+    space = text.whole.get("min-free-space")
+    return PolicyFile(policy, grace, limits, zone, "" if space is None else space.where)
 
 
 def _read(path: str) -> str:

@@ -52,7 +52,8 @@ class PruneReport:
         blobs: Ids of the blobs that were removed, ascending.
         blob_bytes: int64: bytes of each of these, by their descriptors or, for orphans,
             by the scan.
-        bytes_freed: Bytes of all removed files.
+        bytes_freed: Bytes of the removed files that came free.
+        bytes_linked: Bytes of the removed files that didn't, as they have other names.
         already_gone: Files that someone else had removed.
         changed: Paths of files that had changed since the scan and were left alone.
         failures: What could not be removed.
@@ -91,6 +92,7 @@ class PruneReport:
     estimate: RunEstimate | None = None
     servers: tuple[ServerFinding, ...] = ()
     overridden: tuple[ServerFinding, ...] = ()
+    bytes_linked: int = 0
 
     @property
     def manifests(self) -> Rows:
@@ -99,9 +101,9 @@ class PruneReport:
 
     @property
     def shortfall(self) -> int:
-        """How many bytes more would have had to come free for the size target."""
-        target = self.plan.target
-        return 0 if target is None else target.shortfall(self.bytes_freed)
+        """How many bytes more would have had to go for the size target."""
+        target, freed = self.plan.target, self.bytes_freed
+        return 0 if target is None else target.shortfall(freed, freed + self.bytes_linked)
 
     @property
     def exit_code(self) -> int:
@@ -132,6 +134,7 @@ def planned_report(plan: PrunePlan, *, trash: bool = False) -> PruneReport:
         blobs=plan.blobs,
         blob_bytes=plan.blob_bytes,
         bytes_freed=plan.bytes_freed,
+        bytes_linked=plan.bytes_linked,
         already_gone=0,
         changed=(),
         failures=(),
@@ -179,7 +182,7 @@ def _totals(report: PruneReport, paint: Paint) -> Iterator[str]:
         f"{_plural(len(report.images), 'image')})"
     )
     yield f"Blobs: {len(report.blobs)}"
-    yield f"Bytes {done}: {report.bytes_freed} ({format_bytes(report.bytes_freed)})"
+    yield from _size_totals(report, done)
     if report.trash_run:
         yield f"Trash: run {report.trash_run}; 'fastprune trash empty' frees the bytes"
     if by_rule := removed_by_rule(report):
@@ -208,6 +211,18 @@ def _guard_totals(report: PruneReport, paint: Paint) -> Iterator[str]:
         yield paint(Style.WARNING, f"Overridden by --force: {found}")
     for one in report.exceeded:
         yield paint(Style.ERROR, f"Would be refused: {one.text}")
+
+
+def _size_totals(report: PruneReport, done: str) -> Iterator[str]:
+    linked = report.bytes_linked
+    # To the trash goes what frees nothing in the end as well.
+    size = report.bytes_freed + (linked if report.trash else 0)
+    yield f"Bytes {done}: {size} ({format_bytes(size)})"
+    if linked:
+        yield (
+            "Bytes of files with other hard links, which free nothing: "
+            f"{linked} ({format_bytes(linked)})"
+        )
 
 
 def _kept_totals(report: PruneReport) -> Iterator[str]:
@@ -260,6 +275,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
             "images": len(report.images),
             "blobs": len(report.blobs),
             "bytes": report.bytes_freed,
+            "bytes_linked": report.bytes_linked,
             "protected": len(report.plan.protected),
             "already_gone": report.already_gone + report.plan.gone,
             "changed": len(report.changed),

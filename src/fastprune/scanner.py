@@ -205,22 +205,52 @@ def blob_file_sizes(
     Returns:
         int64: bytes of each; 0 for one that is gone.
     """
+    return measure_files(root, ociregistry.blob_folder, digests, executor, progress).sizes
+
+
+class Measured(NamedTuple):
+    """What the file system says of files.
+
+    Attributes:
+        sizes: int64: bytes of each; 0 for one that is gone.
+        linked: bool: whether it has other names (hard links), so that removing it frees nothing.
+    """
+
+    sizes: NDArray[np.int64]
+    linked: NDArray[np.bool_]
+
+
+def measure_files(
+    root: str, folder: str, digests: Digests, executor: Executor, progress: Progress | None = None
+) -> Measured:
+    """Asks for the sizes of files and whether they have other names, many at a time.
+
+    Args:
+        root: Path of the cache.
+        folder: The folder in it.
+        digests: Their names.
+        executor: Where to ask.
+        progress: Is told how many were asked about.
+    """
     import numpy as np
 
     sizes = np.zeros(len(digests), dtype=np.int64)
-    for first, some in _stat_blobs(root, digests.tobytes(), executor, progress):
-        sizes[first : first + len(some)] = some
-    return sizes
+    linked = np.zeros(len(digests), dtype=np.bool_)
+    for part in _stat_files(root, folder, digests.tobytes(), executor, progress):
+        sizes[part.first : part.first + len(part.sizes)] = part.sizes
+        linked[[part.first + position for position in part.linked]] = True
+    return Measured(sizes, linked)
 
 
-def _stat_blobs(
-    root: str, digests: bytes, executor: Executor, progress: Progress | None
+def _stat_files(
+    root: str, folder: str, digests: bytes, executor: Executor, progress: Progress | None
 ) -> Iterator[FileSizes]:
-    folder = os.path.join(root, ociregistry.blob_folder)
-    tasks = [StatTask(folder, *chunk) for chunk in in_chunks(digests, _MOST_IN_CHUNK)]
+    path = os.path.join(root, folder)
+    tasks = [StatTask(path, *chunk) for chunk in in_chunks(digests, _MOST_IN_CHUNK)]
     if not tasks:
         return
-    with under_way(WhenSlow(progress), "measuring", len(digests) // DIGEST_BYTES, "blobs") as slow:
+    unit = "blobs" if folder == ociregistry.blob_folder else "manifests"
+    with under_way(WhenSlow(progress), "measuring", len(digests) // DIGEST_BYTES, unit) as slow:
         for sizes in executor.map_unordered(stat_files, tasks):
             slow.advance(len(sizes.sizes))
             yield sizes
@@ -399,7 +429,8 @@ class _Run:
     def _measure(self, builder: IndexBuilder, executor: Executor) -> None:
         """Asks for the sizes of the blobs that no descriptor gives: the orphans."""
         names = builder.unsized_blobs()
-        builder.set_sizes(_stat_blobs(self._root, names, executor, self._progress))
+        folder = ociregistry.blob_folder
+        builder.set_sizes(_stat_files(self._root, folder, names, executor, self._progress))
 
     def _path(self, unread: _Unread) -> str:
         return f"{ociregistry.manifest_folders[unread.folder]}/{unread.digest.hex()}"

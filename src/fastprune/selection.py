@@ -24,9 +24,9 @@ from fastprune.rules.in_use import in_use
 from fastprune.rules.sizing import (
     SizeTarget,
     able_to_go,
-    bytes_to_free,
     oldest_first,
     shortest_prefix,
+    size_target,
 )
 from fastprune.rules.tags import Tags, find_tags, of_no_cached_image
 from fastprune.shards import UrlMatch
@@ -127,9 +127,9 @@ def select(
     candidates = able_to_go(index, selected, spared, allow_broken=allow_broken)
     images, target = oldest_first(index, candidates, pulls)[: policy.count], None
     if policy.has_size_target:
-        need = bytes_to_free(index, policy.max_bytes, policy.free_bytes)
+        target = size_target(index, policy.max_bytes, policy.free_bytes)
         images, target = shortest_prefix(
-            index, images, spared, need, allow_broken=allow_broken, held_blobs=held_blobs
+            index, images, spared, target, allow_broken=allow_broken, held_blobs=held_blobs
         )
     selected = np.zeros(len(index), dtype=bool)
     selected[images] = True

@@ -90,10 +90,12 @@ class FileSizes(NamedTuple):
     Attributes:
         first: As it was asked for.
         sizes: int64 each: bytes; 0 for a file that is gone.
+        linked: Which of them have other names (hard links) as well: positions in `sizes`.
     """
 
     first: int
     sizes: array[int]
+    linked: tuple[int, ...] = ()
 
 
 def open_folder(path: str, *, within: int | None = None) -> int:
@@ -248,13 +250,17 @@ def _checking(
 
 
 def stat_files(task: StatTask) -> Iterator[FileSizes]:
-    """Asks the file system for sizes.
+    """Asks the file system for sizes, and which files have other names.
 
     Raises:
         OSError: The folder can't be opened, or a file not be asked about.
     """
-    sizes = (0 if status is None else status.st_size for status in statuses(task))
-    yield FileSizes(task.first, array("q", sizes))
+    sizes, linked = array("q"), []
+    for position, status in enumerate(statuses(task)):
+        sizes.append(0 if status is None else status.st_size)
+        if status is not None and status.st_nlink > 1:
+            linked.append(position)
+    yield FileSizes(task.first, sizes, tuple(linked))
 
 
 def statuses(task: StatTask) -> Iterator[os.stat_result | None]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from tests.support.oracle import Cache, Manifest
 from tests.support.strategies import CacheSketch, ImageSketch, ListSketch
 
 from fastprune.digests import DigestTable, as_digests
-from fastprune.index import CacheIndex
+from fastprune.index import CacheIndex, Rows
 from fastprune.index_builder import IndexBuilder
 from fastprune.layouts import ManifestRecord
 from fastprune.patterns import UrlMatcher
@@ -69,7 +70,10 @@ def index_of(
     unsized = as_digests(builder.unsized_blobs())
     builder.set_sizes([FileSizes(0, array("q", [sizes[one.tobytes().hex()] for one in unsized]))])
     faults = [(f"{one.folder}/{one.name}", one.damage) for one in sketch.corrupt]
-    return builder.finish(faults, [], 0)
+    index = builder.finish(faults, [], 0)
+    paths = [index.path(row) for row in range(len(index))]
+    blob_paths = [f"blobs/{name}" for name in index.blob_names(np.arange(index.blobs_present))]
+    return index.with_links(*(_positions(some, sketch.linked) for some in (paths, blob_paths)))
 
 
 def cache_of(sketch: CacheSketch) -> Cache:
@@ -83,7 +87,12 @@ def cache_of(sketch: CacheSketch) -> Cache:
         },
         corrupt={f"{one.folder}/{one.name}": one.damage for one in sketch.corrupt},
         blobs=dict(sketch.blobs),
+        linked=sketch.linked,
     )
+
+
+def _positions(paths: list[str], some: frozenset[str]) -> Rows:
+    return np.array([at for at, path in enumerate(paths) if path in some], dtype=np.intp)
 
 
 def _files(sketch: CacheSketch, folder: str) -> list[tuple[str, ImageSketch | ListSketch | None]]:

@@ -26,7 +26,7 @@ from fastprune.times import BAD_TIME
 
 
 @examples(120)
-@given(sketch=caches(corrupt=True, foreign=True), request=requests())
+@given(sketch=caches(corrupt=True, foreign=True, linked=True), request=requests())
 def test_what_is_left_and_what_is_reported_equal_the_oracle(
     sketch: CacheSketch, request: Request
 ) -> None:
@@ -60,7 +60,9 @@ def _assert_report(report: PruneReport, before: Cache, outcome: Outcome) -> None
     assert manifest_paths(report, report.images) == outcome.images
     assert blob_paths(index, report.blobs) == outcome.blobs
     assert report.bytes_freed == outcome.freed_bytes
-    assert int(report.blob_bytes.sum()) == outcome.freed_blob_bytes
+    assert report.bytes_linked == outcome.linked_bytes
+    blobs = [before.blobs[path.removeprefix("blobs/")] for path in outcome.blobs]
+    assert int(report.blob_bytes.sum()) == sum(blobs)
     assert manifest_paths(report, plan.protected) == set(outcome.protected)
     for row in plan.protected.tolist():
         assert index.path(int(plan.kept_by[row])) in outcome.protected[index.path(row)]
@@ -85,7 +87,7 @@ def _assert_blob_reasons(report: PruneReport, before: Cache) -> None:
 
 
 @examples(60)
-@given(sketch=caches(foreign=True), request=requests())
+@given(sketch=caches(foreign=True, linked=True), request=requests())
 def test_a_dry_run_changes_nothing_and_reports_what_the_real_run_then_removes(
     sketch: CacheSketch, request: Request
 ) -> None:
@@ -110,7 +112,7 @@ def _without_marks(report: PruneReport) -> dict[str, object]:
 
 
 @examples(60)
-@given(sketch=caches(corrupt=True, foreign=True), request=requests())
+@given(sketch=caches(corrupt=True, foreign=True, linked=True), request=requests())
 def test_a_second_run_removes_nothing(sketch: CacheSketch, request: Request) -> None:
     with on_disk(sketch) as root:
         if request.expected(load(root)).refused:
@@ -149,7 +151,7 @@ def test_keep_beats_delete_and_what_is_excluded_stays(
 
 
 @examples(60)
-@given(sketch=caches(foreign=True), request=requests())
+@given(sketch=caches(foreign=True, linked=True), request=requests())
 def test_the_totals_of_a_report_are_the_sums_of_its_parts(
     sketch: CacheSketch, request: Request
 ) -> None:
@@ -162,7 +164,7 @@ def test_the_totals_of_a_report_are_the_sums_of_its_parts(
     assert (totals["lists"], totals["images"]) == (kinds.count("list"), kinds.count("image"))
     assert totals["blobs"] == len(document["blobs"])
     items = document["manifests"] + document["blobs"]
-    assert totals["bytes"] == sum(one["bytes"] for one in items)
+    assert totals["bytes"] + totals["bytes_linked"] == sum(one["bytes"] for one in items)
     assert totals["protected"] == len(document["protected"])
     assert (cache["manifests"], cache["blobs"]) == (len(before.manifests), len(before.blobs))
     assert cache["foreign"] == len(before.foreign)

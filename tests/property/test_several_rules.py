@@ -52,7 +52,7 @@ def requests(draw: st.DrawFn) -> Request:
 
 
 @examples(120)
-@given(sketch=caches(contrary=False), request=requests(), allow_broken=st.booleans())
+@given(sketch=caches(contrary=False, linked=True), request=requests(), allow_broken=st.booleans())
 def test_what_several_rules_select_and_keep_and_which_of_them_equals_the_oracle(
     sketch: CacheSketch, request: Request, allow_broken: bool
 ) -> None:
@@ -82,7 +82,7 @@ def test_what_several_rules_select_and_keep_and_which_of_them_equals_the_oracle(
 
 
 @examples(80)
-@given(sketch=caches(contrary=False), request=requests(), allow_broken=st.booleans())
+@given(sketch=caches(contrary=False, linked=True), request=requests(), allow_broken=st.booleans())
 def test_what_goes_by_several_rules_equals_the_oracle(
     sketch: CacheSketch, request: Request, allow_broken: bool
 ) -> None:
@@ -94,6 +94,7 @@ def test_what_goes_by_several_rules_equals_the_oracle(
     gone = plan.removed.nonzero()[0].tolist()
     assert {index.path(row) for row in gone} == outcome.lists | outcome.images
     assert plan.bytes_freed == outcome.freed_bytes
+    assert plan.bytes_linked == outcome.linked_bytes
     for row in gone:
         # A child goes by the rule of the list that takes it along.
         owner = int(plan.taken_by[row])

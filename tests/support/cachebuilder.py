@@ -211,6 +211,17 @@ class CacheBuilder:
 
     # Hazards: by default each has the name of a digest, so that only its type betrays it.
 
+    def link(self, path: str) -> Path:
+        """Gives a file another name, in a folder beside the cache, and says which.
+
+        Args:
+            path: Of the file, relative to the cache.
+        """
+        other = self.root.parent / f"{self.root.name}-links" / path
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.hardlink_to(self.root / path)
+        return other
+
     def fifo(self, folder: str, name: str | None = None) -> str:
         """A FIFO: whoever opens it for reading waits for ever."""
         return self._node(folder, name, stat.S_IFIFO)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .oracle import Cache, Manifest, Outcome, finder, removal
-from .rules_oracle import Rules, able_to_go, bytes_freed, images_oldest_first, kept, meeting, owned
+from .rules_oracle import Rules, able_to_go, enough, images_oldest_first, kept, meeting, owned
 
 SIZE_TARGET = "size-target"
 
@@ -45,12 +45,9 @@ def chosen_by_several(
     everything = set(cache.manifests.values())
     able = able_to_go(cache, everything - staying, staying, allow_broken=allow_broken)
     others = [one for one in images_oldest_first(cache, able) if one not in selected]
-    total = removal(cache, (), (), skip_corrupt=True).total_bytes
-    need = max(0 if whole.max_bytes is None else total - whole.max_bytes, whole.free_bytes or 0)
-    while bytes_freed(cache, selected, staying, allow_broken=allow_broken) < need and others:
-        selected.add(others[0])
-        found[others.pop(0).path] = SIZE_TARGET
-    return found
+    first = images_oldest_first(cache, selected)
+    went = enough(cache, whole, [*first, *others], staying, allow_broken=allow_broken)
+    return found | {one.path: SIZE_TARGET for one in others[: max(0, went - len(first))]}
 
 
 def expected_by_several(

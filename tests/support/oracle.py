@@ -73,12 +73,14 @@ class Cache:
         corrupt: Those not understood: reason by path.
         blobs: Size by digest.
         foreign: Paths of everything else directly in the three folders.
+        linked: Paths of manifests and blobs that have other names, which may be anywhere.
     """
 
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     corrupt: Mapping[str, str] = field(default_factory=dict)
     blobs: Mapping[str, int] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
+    linked: frozenset[str] = frozenset()
 
     @property
     def paths(self) -> frozenset[str]:
@@ -103,8 +105,9 @@ class Outcome:
         malformed: Manifests whose `created` is neither empty nor a real time.
         manifest_bytes: Size of all manifests understood.
         blob_bytes: Size of all blobs.
-        freed_manifest_bytes: Size of the manifests to be removed.
-        freed_blob_bytes: Size of the blobs to be removed.
+        freed_manifest_bytes: Size of the manifests to be removed that have no other name.
+        freed_blob_bytes: Size of the blobs to be removed that have no other name.
+        linked_bytes: Size of what is to be removed and has one.
     """
 
     refused: bool
@@ -120,6 +123,7 @@ class Outcome:
     blob_bytes: int
     freed_manifest_bytes: int
     freed_blob_bytes: int
+    linked_bytes: int = 0
 
     @property
     def removed(self) -> frozenset[str]:
@@ -133,8 +137,13 @@ class Outcome:
 
     @property
     def freed_bytes(self) -> int:
-        """Size of everything to be removed."""
+        """Size of everything to be removed that comes free by that."""
         return self.freed_manifest_bytes + self.freed_blob_bytes
+
+    @property
+    def removed_bytes(self) -> int:
+        """Size of everything to be removed."""
+        return self.freed_bytes + self.linked_bytes
 
 
 class _CorruptError(Exception):
@@ -152,10 +161,13 @@ def load(root: Path, *, max_manifest_bytes: int | None = None) -> Cache:
     corrupt: dict[str, str] = {}
     blobs: dict[str, int] = {}
     foreign: set[str] = set()
+    linked: set[str] = set()
     for folder in (*MANIFEST_FOLDERS, "blobs"):
         for file in _entries(root / folder):
             path = f"{folder}/{file.name}"
             status = file.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+                linked.add(path)
             if not (_HEX.fullmatch(file.name) and stat.S_ISREG(status.st_mode)):
                 foreign.add(path)
             elif folder == "blobs":
@@ -167,7 +179,7 @@ def load(root: Path, *, max_manifest_bytes: int | None = None) -> Cache:
                     manifests[path] = parse(path, file.read_bytes())
                 except (_CorruptError, OSError) as error:
                     corrupt[path] = str(error)
-    return Cache(manifests, corrupt, blobs, frozenset(foreign))
+    return Cache(manifests, corrupt, blobs, frozenset(foreign), frozenset(linked))
 
 
 def parse(path: str, content: bytes) -> Manifest:
@@ -494,6 +506,9 @@ def _outcome(
     blobs: set[str] = set() if refused else _unreferenced(cache, going)
     lists = {manifest for manifest in going if manifest.is_list}
     removed = _paths(going) | {f"blobs/{digest}" for digest in blobs}
+    sizes = {one.path: one.size for one in going}
+    sizes |= {f"blobs/{digest}": cache.blobs[digest] for digest in blobs}
+    free = {path: size for path, size in sizes.items() if path not in cache.linked}
     return Outcome(
         refused=refused,
         corrupt=frozenset(cache.corrupt),
@@ -510,8 +525,9 @@ def _outcome(
         ),
         manifest_bytes=sum(one.size for one in cache.manifests.values()),
         blob_bytes=sum(cache.blobs.values()),
-        freed_manifest_bytes=sum(one.size for one in going),
-        freed_blob_bytes=sum(cache.blobs[digest] for digest in blobs),
+        freed_manifest_bytes=sum(free.get(one.path, 0) for one in going),
+        freed_blob_bytes=sum(free.get(f"blobs/{digest}", 0) for digest in blobs),
+        linked_bytes=sum(sizes.values()) - sum(free.values()),
     )
 
 

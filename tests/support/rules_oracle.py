@@ -6,7 +6,7 @@ as the times do; an empty text stands for a time that is not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .oracle import (
@@ -180,21 +180,36 @@ def chosen(cache: Cache, rules: Rules, *, allow_broken: bool = False) -> set[Man
     images = images_oldest_first(cache, candidates)[: rules.count]
     if rules.max_bytes is None and rules.free_bytes is None:
         return set(images)
-    total = removal(cache, (), (), skip_corrupt=True).total_bytes
-    need = max(0 if rules.max_bytes is None else total - rules.max_bytes, rules.free_bytes or 0)
-    for number in range(len(images) + 1):
-        if bytes_freed(cache, images[:number], staying, allow_broken=allow_broken) >= need:
-            return set(images[:number])
-    return set(images)
+    return set(images[: enough(cache, rules, images, staying, allow_broken=allow_broken)])
 
 
-def bytes_freed(
-    cache: Cache, images: Iterable[Manifest], staying: set[Manifest], *, allow_broken: bool
+def enough(
+    cache: Cache,
+    rules: Rules,
+    images: Sequence[Manifest],
+    staying: set[Manifest],
+    *,
+    allow_broken: bool,
 ) -> int:
-    """What comes free if these images go, and the orphans with them."""
-    return removal(
-        cache, set(images), staying, allow_broken=allow_broken, skip_corrupt=True
-    ).freed_bytes
+    """How many of the first images go for a size target."""
+    outcomes = [
+        removal(cache, images[:number], staying, allow_broken=allow_broken, skip_corrupt=True)
+        for number in range(len(images) + 1)
+    ]
+    total = outcomes[0].total_bytes
+    excess = 0 if rules.max_bytes is None else total - rules.max_bytes
+    freed = [one.freed_bytes for one in outcomes]
+    removed = [one.removed_bytes for one in outcomes]
+    changes = [at for at in range(1, len(freed)) if freed[at] != freed[at - 1]]
+    of_use = max(changes, default=0) if cache.linked else len(images)
+    return max(
+        _first_with(freed, rules.free_bytes or 0, of_use),
+        _first_with(removed, excess, len(images)),
+    )
+
+
+def _first_with(sizes: list[int], need: int, most: int) -> int:
+    return next((position for position, size in enumerate(sizes) if size >= need), most)
 
 
 def expected_by_rules(cache: Cache, rules: Rules, *, allow_broken: bool = False) -> Outcome:

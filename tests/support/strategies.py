@@ -147,12 +147,16 @@ class ForeignSketch:
 
 @dataclass(frozen=True, slots=True)
 class CacheSketch:
-    """A whole cache; no two entries have the same folder and name."""
+    """A whole cache; no two entries have the same folder and name.
+
+    `linked` are those of the manifests and blobs, by path, that have other names elsewhere.
+    """
 
     manifests: tuple[ImageSketch | ListSketch, ...] = ()
     blobs: tuple[tuple[str, int], ...] = ()
     corrupt: tuple[CorruptSketch, ...] = ()
     foreign: tuple[ForeignSketch, ...] = ()
+    linked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,8 @@ def build(sketch: CacheSketch, root: Path) -> CacheBuilder:
         builder.corrupt(corrupt.damage, folder=corrupt.folder, name=corrupt.name)
     for foreign in sketch.foreign:
         _write_foreign(builder, foreign)
+    for path in sorted(sketch.linked):
+        builder.link(path)
     return builder
 
 
@@ -268,6 +274,17 @@ _BLOBS = st.lists(
     max_size=len(DIGESTS),
     unique_by=lambda blob: blob[0],
 )
+# Mostly nothing; often all of a kind, as a backup by `cp -al` links them.
+_LINKED = st.one_of(
+    st.just(frozenset[tuple[str, str]]()),
+    st.frozensets(st.tuples(st.sampled_from((*_MANIFEST_FOLDERS, "blobs")), _DIGESTS)),
+    st.sampled_from(
+        [
+            frozenset((folder, name) for folder in folders for name in DIGESTS)
+            for folders in (("blobs",), (*_MANIFEST_FOLDERS, "blobs"))
+        ]
+    ),
+)
 _FOREIGN_FOLDERS = st.sampled_from((*_MANIFEST_FOLDERS, "blobs"))
 _FOREIGN = st.lists(
     st.one_of(
@@ -301,6 +318,7 @@ def caches(
     corrupt: bool = False,
     foreign: bool = False,
     contrary: bool = True,
+    linked: bool = False,
 ) -> CacheSketch:
     """Random small caches.
 
@@ -310,12 +328,16 @@ def caches(
         corrupt: Whether there may be corrupt manifest files.
         foreign: Whether there may be foreign entries.
         contrary: Whether two files of one digest may say different things.
+        linked: Whether files may have other names.
     """
     drafts = draw(_several_drafts(max_manifests))
     blobs = draw(_BLOBS)
     strangers = draw(_FOREIGN) if foreign else []
     taken = {(one.folder, one.name) for one in drafts} | {("blobs", name) for name, _ in blobs}
     damaged = [one for one in drafts if corrupt and one.damage is not None]
+    sound = {(str(one.folder), one.name) for one in drafts if one not in damaged}
+    sound |= {("blobs", name) for name, _ in blobs}
+    known = draw(_LINKED) if linked else frozenset()
     return CacheSketch(
         manifests=_sketches([one for one in drafts if one not in damaged], contrary=contrary),
         blobs=tuple(blobs),
@@ -323,6 +345,7 @@ def caches(
             CorruptSketch(one.folder, one.name, one.damage) for one in damaged if one.damage
         ),
         foreign=tuple(one for one in strangers if (one.folder, one.name) not in taken),
+        linked=frozenset(f"{folder}/{name}" for folder, name in sound & known),
     )
 
 

@@ -35,12 +35,14 @@ class Request:
         options: How a plan is worked out.
         delete_limits: What it may come to at most.
         zone: The server's time zone; None for that of this machine.
+        min_free_space: Where --min-free-space was given, or its key; empty if it wasn't.
     """
 
     policy: Policy
     options: PlanOptions
     delete_limits: DeleteLimits
     zone: str | None
+    min_free_space: str = ""
 
 
 def request_of(
@@ -58,13 +60,14 @@ def request_of(
     settings = prune_settings(session.config)
     delete_limits = delete_limits_of(limits or DeleteLimitOptions())
     grace, zone = seconds_of(planning.grace, "--grace") or 0, selection.zone
+    space = "" if selection.min_free_space is None else "--min-free-space"
     if planning.policy is None:
         policy = _policy_of_options(session, selection, planning, settings)
     else:
         if planning.orphans_only:
             raise _beside_a_file("--orphans-only")
         found = _policy_of_file(session, planning.policy, selection)
-        policy, zone = found.policy, found.zone
+        policy, zone, space = found.policy, found.zone, found.min_free_space
         delete_limits = delete_limits.or_stricter(found.delete_limits)
         grace = max(grace, found.grace)
     policy.check()
@@ -74,7 +77,7 @@ def request_of(
         skip_corrupt=planning.skip_corrupt,
         grace=grace,
     )
-    return Request(policy, options, delete_limits, zone)
+    return Request(policy, options, delete_limits, zone, space)
 
 
 def what_is_meant(

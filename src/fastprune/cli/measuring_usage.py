@@ -10,7 +10,7 @@ from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.picturing import checked_html, cutoffs, write_page
 from fastprune.cli.session import open_session, write
 from fastprune.cli.terminal import terminal_width
-from fastprune.cli.warnings import warn_about, warn_of_servers
+from fastprune.cli.warnings import warn_about, warn_of_links, warn_of_servers
 from fastprune.errors import UsageError
 from fastprune.scanner import ScanOptions
 from fastprune.usage.surveying import survey_cache
@@ -47,6 +47,7 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
     from fastprune.usage.table import table_lines
 
     warn_about(survey.index)
+    warn_of_links(survey.index, survey.blob_bytes)
     warn_of_servers(session.image_path)
     if page is not None:
         write_page(page, survey, None, "du", zone)

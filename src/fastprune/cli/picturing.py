@@ -60,13 +60,17 @@ def write_plan_page(
         FastpruneError: It can't be written.
     """
     from fastprune.executors.inline import InlineExecutor
+    from fastprune.layouts import ociregistry
     from fastprune.policy import Policy
-    from fastprune.scanner import blob_file_sizes
+    from fastprune.scanner import measure_files
     from fastprune.usage.surveying import survey_of
 
     index = plan.index
-    sizes = blob_file_sizes(index.root, index.present_digests, InlineExecutor(), progress)
-    write_page(target, survey_of(index, Policy(), sizes), plan, command, zone)
+    files = measure_files(
+        index.root, ociregistry.blob_folder, index.present_digests, InlineExecutor(), progress
+    )
+    survey = survey_of(index.with_linked_blobs(files.linked), Policy(), files.sizes)
+    write_page(target, survey, plan, command, zone)
 
 
 def write_page(

@@ -11,6 +11,7 @@ from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.prune_options import DeleteLimitOptions, PlanningOptions, PruneOptions
 from fastprune.cli.session import Session
 from fastprune.cli.values import check_form
+from fastprune.errors import UsageError
 from fastprune.executors import Executor
 from fastprune.pipeline import TimedPlan, work_out
 
@@ -31,6 +32,12 @@ def prune(
     def work(session: Session, pruning: PruneOptions, note: Note) -> int:
         request = request_of(session, selection, planning, limits)
         check_form(pruning.form)
+        if pruning.trash and request.min_free_space:
+            # The space would be missing the next time as well: so every run would move more.
+            raise UsageError(
+                f"{request.min_free_space}: can't be combined with --trash, as what is moved to "
+                "the trash frees nothing; delete, or give --free or --max-size"
+            )
 
         def plan(executor: Executor, deadline: float | None) -> TimedPlan:
             return work_out(

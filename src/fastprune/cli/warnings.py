@@ -8,6 +8,9 @@ from fastprune.cli.messages import facts, log
 from fastprune.quantities import format_bytes, format_count
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fastprune.index import CacheIndex
     from fastprune.report import PruneReport
     from fastprune.server_findings import ServerFinding
@@ -52,9 +55,22 @@ def warn_about(index: CacheIndex) -> None:
 def warn_of_shortfall(report: PruneReport) -> None:
     """Warns of a size target that is missed although everything that may go went."""
     if report.shortfall and not report.exit_code:
+        links = "; files with other hard links free nothing" if report.plan.index.has_links else ""
         log.warning(
-            "the size target is missed by %s: nothing else may go by these options",
+            "the size target is missed by %s: nothing else may go by these options%s",
             format_bytes(report.shortfall),
+            links,
+        )
+
+
+def warn_of_links(index: CacheIndex, blob_bytes: NDArray[np.int64]) -> None:
+    """Warns of blobs that take space beyond what the removal of them would free."""
+    linked = index.linked_blobs
+    if len(linked):
+        log.warning(
+            "%s other hard links: their %s are counted, and removing them frees nothing",
+            format_count(len(linked), "blob has", "blobs have"),
+            format_bytes(int(blob_bytes[linked].sum())),
         )
 
 

@@ -12,7 +12,8 @@ and a cumulative sum has the bytes for all k at once. No image is ever removed o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +33,34 @@ Ranks = NDArray[np.int32]
 class SizeTarget:
     """How a size target was met.
 
+    A file that has other names (hard links) makes the cache smaller when it goes, but frees
+    nothing: so the two are counted apart.
+
     Attributes:
-        need: Bytes that must come free.
-        frees: Bytes that do.
+        to_free: Bytes that must come free.
+        to_remove: Bytes of files that must go, so that the cache is small enough.
+        frees: Bytes that come free.
+        removes: Bytes of the files that go.
     """
 
-    need: int
-    frees: int
+    to_free: int
+    to_remove: int
+    frees: int = 0
+    removes: int = 0
 
-    def shortfall(self, freed: int) -> int:
-        """How many bytes are missing if so many come free."""
-        return max(0, self.need - freed)
+    @property
+    def need(self) -> int:
+        """The larger need."""
+        return max(self.to_free, self.to_remove)
+
+    @property
+    def is_met(self) -> bool:
+        """Whether both needs are met."""
+        return not self.shortfall(self.frees, self.removes)
+
+    def shortfall(self, freed: int, removed: int) -> int:
+        """How many bytes are missing if so many come free, and the files that go have so many."""
+        return max(0, self.to_free - freed, self.to_remove - removed)
 
 
 def able_to_go(index: CacheIndex, selected: Mask, spared: Mask, *, allow_broken: bool) -> Mask:
@@ -94,18 +112,16 @@ def _levels(index: CacheIndex) -> NDArray[np.int32]:
     return levels
 
 
-def bytes_to_free(index: CacheIndex, max_bytes: int | None, free_bytes: int | None) -> int:
-    """How many bytes must come free; the larger need counts.
+def size_target(index: CacheIndex, max_bytes: int | None, free_bytes: int | None) -> SizeTarget:
+    """What must go; nothing does so far.
 
     Args:
         index: The cache.
         max_bytes: Bytes of manifests and blobs that may stay, by file and descriptor sizes.
         free_bytes: Bytes that must come free.
     """
-    need = 0 if free_bytes is None else free_bytes
-    if max_bytes is not None:
-        need = max(need, total_bytes(index) - max_bytes)
-    return need
+    excess = 0 if max_bytes is None else max(0, total_bytes(index) - max_bytes)
+    return SizeTarget(free_bytes or 0, excess)
 
 
 def total_bytes(index: CacheIndex) -> int:
@@ -120,19 +136,22 @@ def shortest_prefix(
     index: CacheIndex,
     images: Rows,
     spared: Mask,
-    need: int,
+    target: SizeTarget,
     *,
     allow_broken: bool,
     held_blobs: Rows | None = None,
     at_least: int = 0,
 ) -> tuple[Rows, SizeTarget]:
-    """The fewest of the first images that free enough bytes; all if that is never enough.
+    """The fewest of the first images that are enough.
+
+    If that is never enough, all of them. For bytes that must come free, those at the end
+    whose files all have other names are left out.
 
     Args:
         index: The cache.
         images: Rows, in the order in which they go.
         spared: bool (n,): the manifests that stay, whatever takes them along.
-        need: Bytes that must come free.
+        target: What must go.
         allow_broken: Whether lists that stay may lose what they refer to.
         held_blobs: Ids of blobs that stay in any case.
         at_least: So many images go, even if fewer would be enough.
@@ -140,10 +159,31 @@ def shortest_prefix(
     Returns:
         These images; what they come to, with what they take along and all orphans.
     """
-    freed = bytes_by_prefix(index, images, spared, allow_broken=allow_broken, held_blobs=held_blobs)
-    enough = np.flatnonzero(freed >= need)
-    count = max(at_least, int(enough[0]) if len(enough) else len(images))
-    return images[:count], SizeTarget(need, int(freed[count]))
+    by_prefix = partial(
+        bytes_by_prefix,
+        images=images,
+        spared=spared,
+        allow_broken=allow_broken,
+        held_blobs=held_blobs,
+    )
+    removed = by_prefix(index)
+    freed, of_use = removed, len(images)
+    if index.has_links:
+        freed = by_prefix(index.as_freed())
+        # The last images may free nothing any more, and would go in vain.
+        of_use = int(np.max(np.flatnonzero(np.diff(freed)) + 1, initial=0))
+    count = max(
+        at_least,
+        _enough(freed, target.to_free, of_use),
+        _enough(removed, target.to_remove, len(images)),
+    )
+    return images[:count], replace(target, frees=int(freed[count]), removes=int(removed[count]))
+
+
+def _enough(by_prefix: NDArray[np.int64], need: int, most: int) -> int:
+    """The first position with so many bytes; `most` if there is none."""
+    enough = np.flatnonzero(by_prefix >= need)
+    return int(enough[0]) if len(enough) else most
 
 
 def bytes_by_prefix(
@@ -154,7 +194,7 @@ def bytes_by_prefix(
     allow_broken: bool,
     held_blobs: Rows | None = None,
 ) -> NDArray[np.int64]:
-    """Bytes that come free if none, one, two ... of the images go, int64 (k + 1,).
+    """Bytes of the files that go if none, one, two ... of the images go, int64 (k + 1,).
 
     Args:
         index: The cache.

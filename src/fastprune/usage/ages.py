@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index import CacheIndex
+from fastprune.index import CacheIndex, Rows
 from fastprune.refcounts import Mask, references_of
 from fastprune.rules.ages import newest_pulls
 from fastprune.times import NO_TIME, Times
@@ -43,6 +43,7 @@ class Ages:
         manifest_bytes: uint32 (n,): the size of the file of each.
         image_pulls: int64 (u,): the pulls of the heads of the units. A unit goes when its
             head does; a child that another one keeps may be younger.
+        linked_blobs: Ids of blobs that have other names, so that they free nothing.
     """
 
     blob_pulls: Times
@@ -50,6 +51,7 @@ class Ages:
     manifest_pulls: Times
     manifest_bytes: NDArray[np.uint32]
     image_pulls: Times
+    linked_blobs: Rows
 
     def pulled_before(self, cutoff: int) -> tuple[int, int]:
         """Bytes and images that were last pulled before a time; orphans not counted.
@@ -61,6 +63,12 @@ class Ages:
         size = int(self.blob_bytes[needed].sum())
         size += int(self.manifest_bytes[self.manifest_pulls < cutoff].sum(dtype=np.int64))
         return size, int(np.count_nonzero(self.image_pulls < cutoff))
+
+    def linked_before(self, cutoff: int) -> int:
+        """Bytes of those files, and of the orphans, that have other names."""
+        pulls = self.blob_pulls[self.linked_blobs]
+        gone = self.linked_blobs[(pulls == _NEVER_NEEDED) | (pulls < cutoff)]
+        return int(self.blob_bytes[gone].sum())
 
     @property
     def known(self) -> tuple[int, int]:
@@ -129,4 +137,5 @@ def measure_ages(
         selected: bool (n,): the manifests that may go; None for all.
     """
     blob_pulls, pulls = file_pulls(index, selected)
-    return Ages(blob_pulls, blob_bytes, pulls, index.file_sizes, pulls[units.heads])
+    heads = pulls[units.heads]
+    return Ages(blob_pulls, blob_bytes, pulls, index.file_sizes, heads, index.linked_blobs)

@@ -122,8 +122,8 @@ def _goes(plan: PrunePlan | None) -> dict[str, int] | None:
 def _curve(ages: Ages, cutoffs: Cutoffs) -> list[dict[str, int]]:
     """The points of the curve, up to the first age at which everything stays."""
     points = [point._asdict() for point in what_ifs(ages, cutoffs)]
-    orphans = ages.orphan_bytes
-    flat = [at for at, point in enumerate(points) if point["bytes_freed"] == orphans]
+    most = ages.total - ages.orphan_bytes
+    flat = [at for at, point in enumerate(points) if point["bytes_left"] == most]
     return points[: max(2, flat[0] + 1 if flat else len(points))]
 
 

@@ -215,8 +215,9 @@ def what_ifs(ages: Ages, cutoffs: Cutoffs) -> Iterator[WhatIf]:
     total, orphans = ages.total, ages.orphan_bytes
     for days, cutoff in cutoffs.items():
         size, images = ages.pulled_before(cutoff)
-        freed = size + orphans
-        yield WhatIf(days, ages.images - images, total - freed, freed)
+        gone = size + orphans
+        freed = gone - ages.linked_before(cutoff)
+        yield WhatIf(days, ages.images - images, total - gone, freed)
 
 
 def json_lines(

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastprune.executors import Executor
+from fastprune.layouts import ociregistry
 from fastprune.policy import Policy
 from fastprune.progress import Progress
-from fastprune.scanner import ScanOptions, blob_file_sizes, scan_and_keep_executor
+from fastprune.scanner import ScanOptions, measure_files, scan_and_keep_executor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ class Survey:
     """A cache with the sizes of its files, for any questions about its usage.
 
     Attributes:
-        index: The cache.
+        index: The cache; which blobs have other names (hard links) is known.
         units: Its images, with what belongs to each.
         blob_bytes: int64: the size of the file of each present blob.
         unreadable_bytes: Bytes of the manifests that can't be read.
@@ -102,8 +103,8 @@ def survey_cache(
         root, open_executor, options, progress=progress, checkpoint=checkpoint
     )
     # A descriptor says what a blob should have; a pull that was cut off has less.
-    sizes = blob_file_sizes(root, index.present_digests, executor, progress)
-    return survey_of(index, policy, sizes)
+    files = measure_files(root, ociregistry.blob_folder, index.present_digests, executor, progress)
+    return survey_of(index.with_linked_blobs(files.linked), policy, files.sizes)
 
 
 def survey_of(index: CacheIndex, policy: Policy, blob_bytes: NDArray[np.int64]) -> Survey:

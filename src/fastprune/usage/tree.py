@@ -92,7 +92,10 @@ def level(
     if plan is not None:
         going = np.zeros_like(blob_bytes)
         going[plan.blobs] = blob_bytes[plan.blobs]
-        goes = places.sums(going, np.where(plan.removed, usage.index.file_sizes, 0))
+        manifests = np.where(plan.removed, usage.index.file_sizes, 0)
+        # What has other names does not come free.
+        going[plan.index.linked_blobs] = manifests[plan.index.linked_manifests] = 0
+        goes = places.sums(going, manifests)
     dated, moments = np.zeros((2, len(goes)))
     for rows, times, sizes in (
         (places.blobs, pulls[0], blob_bytes),
