@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -366,6 +367,14 @@ def test_bytes_are_added_up() -> None:
     assert (outcome.manifest_bytes, outcome.blob_bytes, outcome.total_bytes) == (3, 30, 33)
     assert (outcome.freed_manifest_bytes, outcome.freed_blob_bytes) == (2, 20)
     assert outcome.freed_bytes == 22
+
+
+def test_what_has_other_names_goes_and_frees_nothing() -> None:
+    cache = toy(image("img/a", "r/a:1", "pq"), image("img/b", "r/b:1", "q"), blobs="pqo")
+    cache = dataclasses.replace(cache, linked=frozenset({"img/a", "img/b", "blobs/p", "blobs/q"}))
+    outcome = expected(cache, patterns=["a:1"])
+    assert removed(outcome) == "blobs/o blobs/p img/a"
+    assert (outcome.freed_bytes, outcome.linked_bytes, outcome.removed_bytes) == (10, 11, 21)
 
 
 # Identity and fail closed.

@@ -103,3 +103,14 @@ def test_digest_urls(url: str, answer: bool) -> None:
 def test_real_times() -> None:
     assert [time for time in TIMES if not is_real_time(time)] == [""]
     assert [time for time in MALFORMED_TIMES if is_real_time(time)] == []
+
+
+def test_files_with_other_names_are_told(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    builder.image("r/a:1", layers=[builder.blob(10)])
+    path = min(files(builder.root))
+    other = builder.link(path)
+    assert load(builder.root).linked == {path}
+    assert other.samefile(builder.root / path)
+    other.unlink()
+    assert load(builder.root).linked == frozenset()

@@ -233,7 +233,7 @@ def _confirmed(session: Session, plan: PrunePlan, pruning: PruneOptions) -> bool
     remove, where = ("Move", "to the trash of") if pruning.trash else ("Remove", "from")
     return confirmed(
         f"{remove} {format_count(len(plan.manifests), 'manifest')} and "
-        f"{format_count(len(plan.blobs), 'blob')} ({format_bytes(plan.bytes_freed)}) "
+        f"{format_count(len(plan.blobs), 'blob')} ({format_bytes(plan.bytes_removed)}) "
         f"{where} {plan.index.root}?",
         stdin_taken=bool(session.inputs.stdin_taken_by),
     )
