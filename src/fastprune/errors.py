@@ -20,7 +20,7 @@ EXIT_CODES: dict[int, str] = {
     4: "refused as unsafe: unreadable manifests, a plan beyond the delete limits or for another "
     "cache, or manifests that appeared during the prune",
     10: "no cache at that path",
-    11: "locked by another fastprune, or a server runs on the cache",
+    11: "locked by another fastprune, or a server runs on the cache, or that can't be ruled out",
     130: "stopped by SIGINT between two batches; the report was written",
     143: "stopped by SIGTERM between two batches; the report was written",
 }
@@ -78,7 +78,7 @@ class LockedError(FastpruneError):
 
 
 class ServerRunningError(FastpruneError):
-    """A server seems to run on the cache."""
+    """A server seems to run on the cache, or that can't be ruled out."""
 
     exit_code = 11
     hint = (

@@ -64,7 +64,7 @@ async def carry_out(
     Nor does a folder that can't be opened, listed or made durable: it ends the run between
     two batches, before anything that relies on it, and the report says so.
     """
-    run = _Run(plan, deleter, Crew(limits or Limits(), look), progress or NoProgress(), journal)
+    run = _Run(plan, deleter, limits or Limits(), progress or NoProgress(), journal, look)
     return await run.carry_out()
 
 
@@ -115,9 +115,10 @@ class _Run:
         self,
         plan: PrunePlan,
         deleter: Deleter,
-        crew: Crew,
+        limits: Limits,
         progress: Progress,
         journal: Journal | None,
+        look: LookForServers | None = None,
     ) -> None:
         self._plan, self._deleter = plan, deleter
         self._progress, self._journal = progress, journal
@@ -125,7 +126,7 @@ class _Run:
         self._changed: list[str] = []
         self._appeared: tuple[str, ...] = ()
         self._looked_at: tuple[int, ...] = ()
-        self._crew = crew
+        self._crew = Crew(limits, look)
         self._batch_size = self._crew.batch_size(deleter.batch_size)
 
     async def carry_out(self) -> PruneReport:

@@ -129,8 +129,8 @@ def _pids(proc: str) -> list[str]:
 
 
 def _unreadable(proc: str, pid: str) -> bool:
-    # Who may open it is asked here; what is in it comes later.
-    return os.path.exists(f"{proc}/{pid}") and not os.access(f"{proc}/{pid}/cmdline", os.R_OK)
+    # In this order: one that has just ended is not unreadable.
+    return not os.access(f"{proc}/{pid}/cmdline", os.R_OK) and os.path.exists(f"{proc}/{pid}")
 
 
 class _LinuxProcess:

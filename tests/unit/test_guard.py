@@ -18,7 +18,6 @@ from tests.support.scanning import scanned
 
 from fastprune import FastpruneError, LockedError
 from fastprune.guard import cache_lock, new_manifests, young_blobs
-from fastprune.servers import find_servers
 
 
 @contextmanager
@@ -125,66 +124,6 @@ def test_a_file_system_that_can_t_lock_is_an_error(
     with pytest.raises(FastpruneError, match="can't be locked: Operation not supported"):
         with cache_lock(str(tmp_path)):
             pass
-
-
-# Servers.
-
-
-def found(root: Path, pid: int) -> bool:
-    return pid in {server.pid for server in find_servers(str(root))}
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["serve", "--image-path", "{root}"],
-        ["--image-path={root}", "serve"],
-        ["serve", "-image-path", "{root}/../cache"],
-        ["serve", "--image-path", "cache"],
-        ["serve", "--image-path", "./cache/"],
-        ["serve", "--config-file", "config.yaml"],
-        ["--config-file={parent}/config.yaml", "serve"],
-        ["serve", "--image-path", "/elsewhere", "--image-path", "{root}"],
-    ],
-)
-def test_a_server_on_this_cache_is_found(arguments: list[str], tmp_path: Path) -> None:
-    root = tmp_path / "cache"
-    CacheBuilder(root)
-    (tmp_path / "config.yaml").write_text(f"IMAGEPATH: {root}\nport: 8080\n")
-    filled = [one.format(root=root, parent=tmp_path) for one in arguments]
-    with other_process("pass", *filled, cwd=tmp_path) as pid:
-        assert found(root, pid)
-        (server,) = [one for one in find_servers(str(root)) if one.pid == pid]
-        assert "serve" in server.command
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["serve", "--image-path", "{parent}/other"],
-        ["serve"],
-        ["list", "--image-path", "{root}"],
-        ["serve", "--config-file", "missing.yaml"],
-        ["serve", "--config-file", "damaged.yaml"],
-        ["served", "--image-path", "{root}"],
-    ],
-)
-def test_other_processes_are_no_servers_on_this_cache(arguments: list[str], tmp_path: Path) -> None:
-    root = tmp_path / "cache"
-    CacheBuilder(root)
-    CacheBuilder(tmp_path / "other")
-    (tmp_path / "damaged.yaml").write_text("- not\n- a mapping\n")
-    filled = [one.format(root=root, parent=tmp_path) for one in arguments]
-    with other_process("pass", *filled, cwd=tmp_path) as pid:
-        assert not found(root, pid)
-
-
-def test_a_config_file_with_an_impossible_date_stops_nothing(tmp_path: Path) -> None:
-    """Other people's files: an error in one must not end a prune with a traceback."""
-    CacheBuilder(tmp_path)
-    (tmp_path / "config.yaml").write_text("imagePath: x\nsince: 2024-13-45\n")
-    with other_process("pass", "serve", "--config-file", "config.yaml", cwd=tmp_path) as pid:
-        assert not found(tmp_path, pid)
 
 
 # Blobs and manifests that came late.

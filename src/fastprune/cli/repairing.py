@@ -82,10 +82,6 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
             return audit.around_repair(plan, move, stopped)
 
         report, signal_code = run_until_signal(work)
-    if report.servers:
-        log.warning(
-            "stopped: %s; %s left to move", report.stopped, format_count(report.left, "file")
-        )
     report = dataclasses.replace(report, overridden=overridden)
     return findings, report, signal_code or audit.exit_code
 

@@ -56,7 +56,7 @@ async def carry_out(
         What was moved, and what was not and why. A folder that can't be opened or made
         durable ends the repair, before anything that relies on it.
     """
-    run = _Run(plan, mover, Crew(limits or Limits(), look), progress or NoProgress(), journal)
+    run = _Run(plan, mover, limits or Limits(), progress or NoProgress(), journal, look)
     return await run.carry_out()
 
 
@@ -67,13 +67,14 @@ class _Run:
         self,
         plan: RepairPlan,
         mover: Deleter,
-        crew: Crew,
+        limits: Limits,
         progress: Progress,
         journal: Journal | None,
+        look: LookForServers | None,
     ) -> None:
         self._plan, self._mover = plan, mover
         self._progress, self._journal = progress, journal
-        self._crew = crew
+        self._crew = Crew(limits, look)
         self._moved: list[tuple[RepairPart, Mask]] = []
         self._changed: list[str] = []
         self._failures: list[Failure] = []
