@@ -314,7 +314,7 @@ def test_the_rest_of_a_repair_is_counted_with_its_noun(count: int, tmp_path: Pat
         dry_run=False,
         moved=(),
         changed=("img/x",) * count,
-        failures=(Failure("img/x", "EIO", "Input/output error"),) * count,
+        failures=(Failure("img/x", 5, "Input/output error"),) * count,
         already_gone=count,
         spared=count,
     )
