@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -216,3 +217,12 @@ def test_wrong_options_are_usage_errors(options: tuple[str, ...], said: str) -> 
     result = run("du", *options, cache=Path("/nonexistent"))
     assert (result.code, result.out) == (2, "")
     assert said in " ".join(result.err.split())
+
+
+@pytest.mark.parametrize(("top", "noun"), [("1", "2 others"), ("2", "1 other")])
+def test_what_is_left_out_is_counted_with_its_noun(top: str, noun: str, tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    for number in range(3):
+        builder.image(f"r.example/a{number}:1", layers=[builder.blob(100)])
+    result = run("du", "--top", top, cache=builder.root)
+    assert re.search(rf"(?m)(^|\s){noun}(\s|$)", result.out), result.out

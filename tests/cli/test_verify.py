@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,18 @@ from tests.cli.program import Result, on_terminal, run
 from tests.cli.test_trash import serving
 from tests.hazards.trashing import entries, in_trash
 from tests.support.cachebuilder import CacheBuilder, digest_of, snapshot
-from tests.support.documents import Json
+from tests.support.documents import Descriptor, Json
 from tests.support.locking import locked
 from tests.support.oracle import load
 from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 from tests.support.verify_oracle import Found, found_in
+
+from fastprune import Findings, VerifyOptions
+from fastprune.executors.inline import InlineExecutor
+from fastprune.report import Failure
+from fastprune.verification.repair_plan import plan_repair
+from fastprune.verification.repair_report import RepairReport, text_lines
+from fastprune.verification.verifier import verify_cache
 
 NOTHING = Found(*[frozenset()] * 9)
 
@@ -64,6 +73,10 @@ def damaged(cache: Path) -> tuple[Path, Found]:
 def verify(*args: str, cache: Path) -> Result:
     # Workers would take longer to start than such a cache to read.
     return run_inside("verify", *args, "--jobs", "1", cache=cache)
+
+
+def verified(root: Path) -> Findings:
+    return verify_cache(str(root), lambda _: InlineExecutor(), VerifyOptions())
 
 
 def read(path: Path) -> bytes:
@@ -260,3 +273,51 @@ def test_it_asks_once_on_a_terminal(answer: str, code: int, damaged: tuple[Path,
         terminal.type(answer)
         assert terminal.wait() == code
     assert (entries(root) == before) == (code == 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "noun"), [(1, "1 descriptor that lies"), (3, "3 descriptors that lie")]
+)
+def test_descriptors_that_lie_are_counted_with_their_noun(
+    count: int, noun: str, tmp_path: Path
+) -> None:
+    builder = CacheBuilder(tmp_path)
+    layers = [Descriptor(builder.blob(10 + number), 5) for number in range(count)]
+    builder.image("a:1", layers=layers)
+    result = verify(cache=tmp_path)
+    assert result.code == 0
+    assert f"Notes: {noun}\n" in result.out
+    assert result.out.count("; a descriptor says 5 bytes; needed by a:1\n") == count
+
+
+@pytest.mark.parametrize(
+    ("images", "more"), [(1, ""), (2, " and 1 more image"), (4, " and 3 more images")]
+)
+def test_who_needs_a_bad_blob_is_counted_with_its_noun(
+    images: int, more: str, tmp_path: Path
+) -> None:
+    builder = CacheBuilder(tmp_path)
+    blob = builder.blob(100)
+    for number in range(images):
+        builder.image(f"a:{number}", layers=[blob])
+    os.truncate(tmp_path / "blobs" / blob, 10)
+    result = verify(cache=tmp_path)
+    assert re.search(rf"(?m): 10 bytes, not 100; needed by a:[0-9]{more}$", result.out)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_rest_of_a_repair_is_counted_with_its_noun(count: int, tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    builder.image("a:1", layers=[builder.blob(10)])
+    report = RepairReport(
+        plan=replace(plan_repair(verified(tmp_path)), left=("blobs/x",) * count),
+        dry_run=False,
+        moved=(),
+        changed=("img/x",) * count,
+        failures=(Failure("img/x", 5, "Input/output error"),) * count,
+        already_gone=count,
+        spared=count,
+    )
+    said = [line.partition(": ")[2] for line in text_lines(report, summary=True)][1:-1]
+    file, manifest = (("file", "manifest"), ("files", "manifests"))[count - 1]
+    assert said == [f"{count} {noun}" for noun in (file, file, manifest, file, file)]

@@ -26,7 +26,8 @@ _DEEP_JSON = "[" * 1_000 + "]" * 1_000
 KEYS = (
     *PART_NAMES,
     *("type", "digest", "imageUrl", "bytes", "created", "pulled", "manifests", "layers"),
-    *("config", "size", "mediaType", "platform", "annotations", "unknown"),
+    *("config", "size", "mediaType", "platform", "annotations", "unknown", "schemaVersion"),
+    *("Layers", "layer\u017f", "MANIFESTS", "Config"),
 )
 TEXTS = (
     *("", "x", "\0", "\n", " ", "\x1b[2J", "\ud800", "\U0001f40b", "a:1", "a@sha256:" + _HEX),
@@ -57,6 +58,7 @@ TOKENS = (
     *(b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\0", b"\xff", b"\xef\xbb\xbf", b"\n"),
     *(b"null", b"true", b"-", b"0", b"e9", b"\\u0000", b"\\ud800", b"[" * 100, b"]" * 100),
     *(b'"type":1,', b'"layers":[],', b'"layers":null,', b'"config":{},', b'"manifests":[],'),
+    *(b'"Layers":[],', b'"LAYERS":null,', b'"Manifests":[],', b'"manifests":null,'),
     *(b" " * 512, b" " * 4096, b'"size":0,', b'"sha256:' + _HEX.encode() + b'"'),
 )
 

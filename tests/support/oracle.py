@@ -10,6 +10,7 @@ with letters for digests.
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 import re
@@ -19,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
 from pathlib import Path
-from typing import Any, NoReturn, TypeGuard
+from typing import Any, NoReturn, TypeAlias, TypeGuard
 
 # google-re2 carries no types; Go's regexp and RE2 read a pattern in the same way.
 _re2: Any = importlib.import_module("re2")
@@ -31,6 +32,11 @@ _IMAGE_PARTS = {1: "v2.docker.manifest", 3: "v1.oci.manifest"}
 _HEX = re.compile(r"[0-9a-f]{64}")
 _ATTACHED = re.compile(r"sha(256|384|512)-([0-9a-f]{64,})(\.[A-Za-z0-9_.-]+)?")
 _TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})")
+# What a descriptor may say, if it is not sha256; of those that are known, with their lengths.
+_OTHER_DIGEST = re.compile(
+    r"sha512:[0-9a-f]{128}|sha384:[0-9a-f]{96}|blake3:[0-9a-f]{64}"
+    r"|(?!(?:sha(?:256|384|512)|blake3):)[a-z0-9]+(?:[+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+"
+)
 _LARGEST_SIZE = 2**63 - 1
 
 
@@ -46,7 +52,9 @@ class Manifest:
         pulled: The same.
         size: Bytes of the file.
         blobs: Of an image: digests of its layers and then its config, repeats included.
-        children: Of a list: digests of its children, repeats included.
+        children: Of a list: digests of its children, repeats included, as far as they are
+            sha256: nothing else can be in the cache.
+        sizes: Of an image: what the descriptors of its blobs say.
     """
 
     path: str
@@ -57,6 +65,7 @@ class Manifest:
     size: int = 0
     blobs: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -146,6 +155,10 @@ class Outcome:
         return self.freed_bytes + self.linked_bytes
 
 
+References: TypeAlias = "tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]"
+"""Digests of blobs, digests of children, sizes of the blobs."""
+
+
 class _CorruptError(Exception):
     """A manifest file that can't be understood; the message is the reason."""
 
@@ -185,28 +198,28 @@ def load(root: Path, *, max_manifest_bytes: int | None = None) -> Cache:
 def parse(path: str, content: bytes) -> Manifest:
     """Understands the content of one manifest file, or raises for a corrupt one."""
     holder = _object(_json(content), "the document")
-    kind, url = holder.get("type"), holder.get("imageUrl")
+    kind, url = _member(holder, "type"), _member(holder, "imageUrl")
     if type(kind) is not int or kind not in (0, 1, 2, 3):
         raise _CorruptError(f"type is {kind!r}")
-    if not isinstance(url, str):
+    if not isinstance(url, str) or not _is_text(url):
         raise _CorruptError("imageUrl is not a string")
-    children: tuple[str, ...] = ()
-    blobs: tuple[str, ...] = ()
-    if kind in _LIST_PARTS:
-        part = _object(holder.get(_LIST_PARTS[kind]), _LIST_PARTS[kind])
-        children = tuple(map(_digest, _array(part, "manifests")))
-    else:
-        part = _object(holder.get(_IMAGE_PARTS[kind]), _IMAGE_PARTS[kind])
-        blobs = tuple(map(_blob_digest, [*_array(part, "layers"), part.get("config")]))
+    part = _object(_member(holder, (_LIST_PARTS | _IMAGE_PARTS)[kind]), "the filled part")
+    said = _references(kind, part)
+    if _member(part, "layers" if kind in _IMAGE_PARTS else "manifests") is None:
+        # As in a part that was never filled: only the document itself can tell.
+        upstream = _bytes(holder)
+        if upstream is None or references(kind, upstream)[:2] != said[:2]:
+            raise _CorruptError("it may refer to something")
     return Manifest(
         path=path,
         is_list=kind in _LIST_PARTS,
         url=url,
-        created=_text(holder.get("created")),
-        pulled=_text(holder.get("pulled")),
+        created=_text(_member(holder, "created")),
+        pulled=_text(_member(holder, "pulled")),
         size=len(content),
-        blobs=blobs,
-        children=children,
+        blobs=said[0],
+        children=said[1],
+        sizes=said[2],
     )
 
 
@@ -251,6 +264,19 @@ def _repository(url: str) -> str:
     if name.startswith("docker.io/") and name.count("/") == 1:
         name = name.replace("docker.io/", "docker.io/library/")
     return name
+
+
+def references(kind: int, upstream: bytes) -> References:
+    """What an upstream document refers to: blobs, children, and sizes of the blobs."""
+    return _references(kind, _object(_json(upstream), "the document"))
+
+
+def upstream_in(content: bytes) -> tuple[int, bytes | None]:
+    """The type of the manifest file that a content is of, and the upstream document in it."""
+    holder = _object(_json(content), "the document")
+    kind = _member(holder, "type")
+    assert isinstance(kind, int)
+    return kind, _bytes(holder)
 
 
 def is_digest_url(url: str) -> bool:
@@ -380,56 +406,104 @@ def _entries(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.exists() else []
 
 
+class _Object(list[tuple[str, Any]]):
+    """A JSON object, member by member."""
+
+
 def _json(content: bytes) -> object:
+    """Reads JSON as Go does: any bytes and halves of surrogate pairs within strings."""
     try:
-        text = content.decode("utf-8")
-        value = json.loads(text, parse_constant=_no_constant)
-        # A lone surrogate, written as an escape, is no text: it can't be encoded again.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return json.loads(
+            content.decode("utf-8", "surrogateescape"),
+            parse_constant=_no_constant,
+            parse_int=lambda digits: int(digits) if len(digits) < 30 else 0.5,
+            object_pairs_hook=_Object,
+        )
     except RecursionError:
         raise _CorruptError("nested too deeply") from None
     except ValueError as error:
         raise _CorruptError(f"not JSON: {error}") from None
-    return value
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _object(value: object, name: str) -> dict[str, object]:
-    if not isinstance(value, dict):
+def _object(value: object, name: str) -> _Object:
+    if not isinstance(value, _Object):
         raise _CorruptError(f"{name} is not an object")
     return value
 
 
-def _array(part: dict[str, object], name: str) -> list[object]:
-    value = part.get(name)
-    if not isinstance(value, list):
+def _member(value: _Object, name: str) -> Any:
+    """A member as Go assigns it: in any letter case, and null assigns nothing."""
+    same = [key for key, _ in value if _folded(key) == _folded(name)]
+    if len(set(same)) > 1:
+        raise _CorruptError(f"{name} is there in two letter cases")
+    return next((item for key, item in reversed(value) if key in same), None)
+
+
+def _folded(name: str) -> str:
+    return name.replace("\u017f", "s").replace("\u212a", "k").lower()
+
+
+def _is_text(value: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _references(kind: int, part: _Object) -> References:
+    name = "layers" if kind in _IMAGE_PARTS else "manifests"
+    array = _member(part, name)
+    if array is not None and (not isinstance(array, list) or isinstance(array, _Object)):
         raise _CorruptError(f"{name} is not an array")
-    return value
+    others = {"layers", "config", "manifests"} - {name}
+    if kind in _IMAGE_PARTS:
+        if array is None and _member(part, "manifests") is not None:
+            raise _CorruptError("an image of manifests")
+        pairs = [_blob(one) for one in [*(array or []), _member(part, "config")]]
+        return tuple(one[0] for one in pairs), (), tuple(one[1] for one in pairs)
+    if array is None:
+        version = _member(part, "schemaVersion")
+        filled = type(version) is int and version != 0
+        if not filled or any(_member(part, other) is not None for other in others):
+            raise _CorruptError("a list without manifests")
+    digests = [_digest(one) for one in array or []]
+    return (), tuple(digest for digest in digests if digest), ()
+
+
+def _bytes(holder: _Object) -> bytes | None:
+    encoded = _member(holder, "bytes")
+    try:
+        lines = encoded.replace("\r", "").replace("\n", "")
+        return base64.b64decode(lines, validate=True)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def _digest(descriptor: object) -> str:
-    digest = _object(descriptor, "a descriptor").get("digest")
+    """The 64 hex digits, or nothing for a sound digest of another algorithm."""
+    digest = _member(_object(descriptor, "a descriptor"), "digest")
+    if isinstance(digest, str) and _OTHER_DIGEST.fullmatch(digest):
+        return ""
     if not isinstance(digest, str) or not is_digest(digest):
         raise _CorruptError(f"not a digest: {digest!r}")
     return digest[len("sha256:") :]
 
 
-def _blob_digest(descriptor: object) -> str:
+def _blob(descriptor: object) -> tuple[str, int]:
     digest = _digest(descriptor)
+    size = _member(_object(descriptor, "a descriptor"), "size")
     # The server itself leaves a size of zero out of a Docker descriptor.
-    size = _object(descriptor, "a descriptor").get("size", 0)
-    if type(size) is not int or not 0 <= size <= _LARGEST_SIZE:
-        raise _CorruptError(f"size is {size!r}")
-    return digest
+    size = 0 if size is None else size
+    if not digest or type(size) is not int or not 0 <= size <= _LARGEST_SIZE:
+        raise _CorruptError(f"digest of another algorithm, or size is {size!r}")
+    return digest, size
 
 
 def _text(value: object) -> str | None:
     if value is None:
         return ""
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and _is_text(value) else None
 
 
 # The steps of a prune.

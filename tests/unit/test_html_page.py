@@ -257,6 +257,11 @@ def test_what_is_too_much_to_show_is_summed(
     assert tree["b"] == whole["b"]
     assert sum(1 for _ in nodes(tree)) < 30
     assert "2 more registries" in [node["n"] for node in nodes(tree)]
+    monkeypatch.setattr(usage_tree, "MOST_REGISTRIES", 4)
+    monkeypatch.setattr(usage_tree, "MOST_IMAGES", 1)
+    names = [node["n"] for node in nodes(document_of(survey)["tree"])]
+    assert "1 more registry" in names
+    assert not [name for name in names if name.startswith("1 ") and name.endswith("s")]
 
 
 def test_a_namespace_is_a_step_where_it_holds_several_repositories(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 
+from fastprune import quantities
 from fastprune.errors import UsageError
 from fastprune.quantities import (
     format_bytes,
@@ -119,3 +123,23 @@ def test_spans_of_time_for_people(seconds: float, text: str) -> None:
 )
 def test_a_number_and_its_noun(count: int, plural: str, text: str) -> None:
     assert format_count(count, "blob", plural) == text
+
+
+def test_a_plural_is_all_of_the_noun() -> None:
+    """Not only what changes in it: that once printed "3 that lie"."""
+    root = Path(quantities.__file__).parent
+    calls = [
+        (f"{path.name}:{call.lineno}", [ast.literal_eval(arg) for arg in call.args[1:3]])
+        for path in root.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "format_count"
+        and len(call.args) == 3
+        and all(isinstance(arg, ast.Constant) for arg in call.args[1:])
+    ]
+    assert len(calls) > 5
+    for where, (singular, plural) in calls:
+        words = singular.split()
+        assert len(words) == len(plural.split()), where
+        assert plural.startswith(words[0][:-1]), where

@@ -22,20 +22,35 @@ from typing import Any
 
 import orjson
 
-from fastprune.errors import CutOffError, ManifestError
-from fastprune.layouts import ManifestRecord, shown
-from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
+from fastprune.errors import ManifestError
+from fastprune.layouts import ManifestRecord
+from fastprune.layouts.holders import (
+    IMAGE_TYPES,
+    LINE_CHARS,
+    PARTS,
+    decoded,
+    read_with_care,
+    upstream_references,
+)
 
 manifest_folders: tuple[str, ...] = ("img", "lts")
 blob_folder = "blobs"
 
-# Indexed by ManifestHolder.type.
-_PARTS = ("v2.docker.manifestList", "v2.docker.manifest", "v1.oci.index", "v1.oci.manifest")
-_IMAGE_TYPES = (1, 3)
+# A holder has ten members, so one more may be one of these in other letters, which the server
+# takes for the same. Likewise what else is in the part that is filled.
+_HOLDER_MEMBERS = 10
+_HOLDER = itemgetter("type", "imageUrl", "created", "pulled")
+_IMAGE = frozenset({"schemaVersion", "mediaType", "config", "layers", "annotations", "subject"})
+_LIST = frozenset(
+    {"schemaVersion", "mediaType", "manifests", "annotations", "subject", "artifactType"}
+)
+# No number below 0 finds one.
+_PART = dict(enumerate(PARTS))
 _DIGEST, _SIZE = itemgetter("digest"), itemgetter("size")
 _WRITTEN_DIGEST = re.compile(rb"sha256:([0-9a-f]{64})").findall
-_WRITTEN_BYTES = re.compile(rb'"bytes":"([A-Za-z0-9+/]+)').findall
-_LINE_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES + 1
+_WRITTEN_BYTES = re.compile(rb'(?i)"bytes"\s*:\s*"([a-z0-9+/]+)').findall
+# What reading in haste raises where care is needed.
+_CARE = (LookupError, TypeError, ValueError)
 
 
 def parse(content: bytes | bytearray | memoryview) -> ManifestRecord:
@@ -51,7 +66,10 @@ def parse(content: bytes | bytearray | memoryview) -> ManifestRecord:
         ManifestError: The content is not a ManifestHolder whose references are all
             known; the message says why. Nothing doubtful is read as "no references".
     """
-    return _record(_holder(content))
+    try:
+        return _record(orjson.loads(content))
+    except _CARE:
+        return read_with_care(content)[0]
 
 
 def parse_with_upstream(
@@ -68,14 +86,12 @@ def parse_with_upstream(
     Raises:
         ManifestError: As for `parse`.
     """
-    holder = _holder(content)
-    record, encoded = _record(holder), holder.get("bytes")
-    if type(encoded) is not str:
-        return record, None
     try:
-        return record, binascii.a2b_base64(encoded, strict_mode=True)
-    except ValueError:
-        return record, None
+        holder = orjson.loads(content)
+        record = _record(holder)
+    except _CARE:
+        return read_with_care(content)
+    return record, decoded(holder.get("bytes"))
 
 
 def disagreement(record: ManifestRecord, upstream: bytes | None, name: bytes) -> str:
@@ -96,16 +112,19 @@ def disagreement(record: ManifestRecord, upstream: bytes | None, name: bytes) ->
     digest = sha256(upstream)
     if digest.digest() != name:
         return f"its bytes have the sha256 {digest.hexdigest()}"
+    said = (record.digests, record.sizes)
     try:
-        digests, sizes = _references(record.kind, orjson.loads(upstream))
-    except (ManifestError, orjson.JSONDecodeError) as error:
-        return f"its bytes are no such manifest: {error}"
+        found = _REFERENCES[record.kind](orjson.loads(upstream))
+    except _CARE:
+        found = None
     # Two deeply nested values could not even be compared.
-    if any(type(size) is not int for size in sizes):
-        return "its bytes are no such manifest: a size is no whole number"
-    if (digests, sizes) != (record.digests, record.sizes):
-        return "it does not refer to what its bytes refer to"
-    return ""
+    if found is not None and set(map(type, found[1])) <= {int} and found == said:
+        return ""
+    try:
+        digests, sizes, _ = upstream_references(record.kind, upstream)
+    except ManifestError as error:
+        return f"its bytes are no such manifest: {error}"
+    return "" if (digests, sizes) == said else "it does not refer to what its bytes refer to"
 
 
 def digests_in(content: bytes) -> set[bytes]:
@@ -127,27 +146,15 @@ def digests_in(content: bytes) -> set[bytes]:
     return {binascii.unhexlify(digest) for digest in found}
 
 
-def _holder(content: bytes | bytearray | memoryview) -> dict[str, Any]:
-    if not content:
-        raise CutOffError("empty")
-    try:
-        holder = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise CutOffError(f"not valid JSON: {error}") from None
-    if type(holder) is not dict:
-        raise ManifestError("not a JSON object")
-    return holder
+def _record(holder: Any) -> ManifestRecord:
+    """Reads in haste what the server writes nowadays; of all else, something of `_CARE`.
 
-
-def _record(holder: dict[str, Any]) -> ManifestRecord:
-    kind = holder.get("type")
-    if type(kind) is not int or not 0 <= kind < len(_PARTS):
-        raise ManifestError(f"unknown manifest type {shown(kind)}")
-    url = holder.get("imageUrl")
-    if type(url) is not str:
-        raise ManifestError("imageUrl is not a string")
-    digests, sizes = _references(kind, holder.get(_PARTS[kind]))
-    created, pulled = holder.get("created"), holder.get("pulled")
+    This is most of the work of a scan, and must not slow down for what is rare.
+    """
+    kind, url, created, pulled = _HOLDER(holder)
+    if len(holder) != _HOLDER_MEMBERS or type(kind) is not int or type(url) is not str:
+        raise ValueError
+    digests, sizes = _REFERENCES[kind](holder[_PART[kind]])
     return ManifestRecord(
         kind,
         url,
@@ -158,44 +165,29 @@ def _record(holder: dict[str, Any]) -> ManifestRecord:
     )
 
 
-def _references(kind: int, part: object) -> tuple[str, list[int]]:
-    if type(part) is not dict:
-        raise ManifestError(f"{_PARTS[kind]} is not an object")
-    return _blobs(part) if kind in _IMAGE_TYPES else (_children(part), [])
+def _blobs(part: Any) -> tuple[str, list[int]]:
+    layers = part["layers"]
+    if type(layers) is not list or not _IMAGE.issuperset(part):
+        raise ValueError
+    descriptors = [*layers, part["config"]]
+    lines = "\n".join(map(_DIGEST, descriptors))
+    if len(lines) + 1 != len(descriptors) * LINE_CHARS:
+        raise ValueError
+    sizes = list(map(_SIZE, descriptors))
+    if None in sizes:
+        raise ValueError
+    return lines, sizes
 
 
-def _children(part: dict[str, Any]) -> str:
-    manifests = part.get("manifests")
-    if type(manifests) is not list:
-        raise ManifestError("a list without an array of manifests")
-    try:
-        return _lines(list(map(_DIGEST, manifests)))
-    except (KeyError, TypeError):
-        raise ManifestError("a descriptor in manifests has no digest") from None
+def _children(part: Any) -> tuple[str, list[int]]:
+    manifests = part["manifests"]
+    if type(manifests) is not list or not _LIST.issuperset(part):
+        raise ValueError
+    lines = "\n".join(map(_DIGEST, manifests))
+    # A digest of blake3 is as long as one of sha256, but begins with another letter.
+    if len(lines) + 1 != len(manifests) * LINE_CHARS or lines[::LINE_CHARS] != "s" * len(manifests):
+        raise ValueError
+    return lines, []
 
 
-def _blobs(part: dict[str, Any]) -> tuple[str, list[int]]:
-    layers, config = part.get("layers"), part.get("config")
-    if type(layers) is not list:
-        raise ManifestError("an image without an array of layers")
-    if type(config) is not dict:
-        raise ManifestError("an image without a config descriptor")
-    descriptors = [*layers, config]
-    try:
-        digests = _lines(list(map(_DIGEST, descriptors)))
-    except (KeyError, TypeError):
-        raise ManifestError("a layer or config descriptor has no digest") from None
-    try:
-        return digests, list(map(_SIZE, descriptors))
-    except KeyError:
-        # The server leaves a size of zero out of a Docker descriptor.
-        return digests, [descriptor.get("size", 0) for descriptor in descriptors]
-
-
-def _lines(digests: list[str]) -> str:
-    """Joins digests, making sure that as many can be told apart again."""
-    lines = "\n".join(digests)
-    if len(lines) != len(digests) * _LINE_CHARS - bool(digests):
-        odd = next(digest for digest in digests if len(digest) != _LINE_CHARS - 1)
-        raise ManifestError(f"not a sha256 digest: {odd[:80]!r}")
-    return lines
+_REFERENCES = {kind: _blobs if kind in IMAGE_TYPES else _children for kind in _PART}

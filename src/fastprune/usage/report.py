@@ -15,6 +15,7 @@ import numpy as np
 from fastprune import text
 from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX
+from fastprune.quantities import format_count
 from fastprune.times import BAD_TIME, Times, format_times
 from fastprune.usage.ages import Ages
 from fastprune.usage.placing import Extra
@@ -133,7 +134,7 @@ def usage_rows(usage: Usage, order: Rows, top: int | None) -> Iterator[UsageRow]
         times = [columns.oldest[rest], columns.newest[rest]]
         yield UsageRow(
             "others",
-            f"{len(rest):,} others",
+            format_count(len(rest), "other"),
             int(columns.unique[rest].sum()),
             None,
             int(columns.images[rest].sum()) if usage.by is not By.layer else 0,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fastprune.index import Rows
 from fastprune.model import DIGEST_PREFIX
+from fastprune.quantities import format_count
 from fastprune.text import printable
 from fastprune.times import BAD_TIME, Times
 from fastprune.usage.ages import UNKNOWN
@@ -125,7 +126,8 @@ def tree(registries: Level, namespaces: Level, repositories: Level, images: Leve
     children = list(nodes.values())
     hidden = np.setdiff1d(np.arange(len(registries.usage)), top)
     if len(hidden):
-        children.append(_rest(registries, hidden, f"{len(hidden):,} more registries"))
+        more = format_count(len(hidden), "more registry", "more registries")
+        children.append(_rest(registries, hidden, more))
     children += registries.besides(Extra.SHARED, "shared between registries")
     children += registries.besides(Extra.ORPHANS, "orphan blobs")
     children += registries.besides(Extra.UNREADABLE, "unreadable manifests")
@@ -252,9 +254,9 @@ def _with_rest(
     """The children of a node: those shown, all others in one, and what they share."""
     children = list(shown)
     if len(hidden):
-        noun = singular if len(hidden) == 1 else plural
         more = "more " if shown else ""
-        children.append(_rest(one, hidden, f"{len(hidden):,} {more}{noun}"))
+        rest = format_count(len(hidden), more + singular, more + plural)
+        children.append(_rest(one, hidden, rest))
     size = node["b"] - sum(child["b"] for child in children)
     if size:
         goes = node.get("g", 0) - sum(child.get("g", 0) for child in children)

@@ -105,13 +105,13 @@ def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
             "puts them back"
         )
     rest = {
-        "Already gone": report.already_gone,
-        "Changed since they were found, left alone": len(report.changed),
-        "Left alone with a bad blob that they need": report.spared,
-        "Could not be checked, left alone": len(report.plan.left),
-        "Failed": len(report.failures),
+        "Already gone": (report.already_gone, "file"),
+        "Changed since they were found, left alone": (len(report.changed), "file"),
+        "Left alone with a bad blob that they need": (report.spared, "manifest"),
+        "Could not be checked, left alone": (len(report.plan.left), "file"),
+        "Failed": (len(report.failures), "file"),
     }
-    yield from (f"{what}: {count}" for what, count in rest.items() if count)
+    yield from (f"{what}: {format_count(*of)}" for what, of in rest.items() if of[0])
     if report.overridden:
         yield f"Overridden by --force: {in_words(report.overridden, 'this cache')}"
     if report.stopped:

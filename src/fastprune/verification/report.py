@@ -88,7 +88,7 @@ def _misdeclared(findings: Findings) -> Iterator[str]:
     index = findings.index
     users = _Users(index, findings.misdeclared)
     for blob in findings.misdeclared.tolist():
-        sizes = f"{findings.sizes[blob]} bytes; a descriptor says {index.blob_sizes[blob]}"
+        sizes = f"{findings.sizes[blob]} bytes; a descriptor says {index.blob_sizes[blob]} bytes"
         yield f"{index.blob_name(blob)}: {sizes}; {users.text(blob)}"
 
 
@@ -158,7 +158,9 @@ def _notes(findings: Findings) -> Iterator[str]:
     if len(findings.dangling):
         yield format_count(len(findings.dangling), "dangling image")
     if len(findings.misdeclared):
-        yield format_count(len(findings.misdeclared), "descriptor that lies", "that lie")
+        yield format_count(
+            len(findings.misdeclared), "descriptor that lies", "descriptors that lie"
+        )
     if findings.foreign:
         yield format_count(
             len(findings.foreign), "foreign file or folder", "foreign files or folders"
@@ -286,7 +288,7 @@ class _Users:
         rows = self.rows(blob)
         if not rows:
             return "nothing needs it"
-        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        more = f" and {format_count(len(rows) - 1, 'more image')}" if len(rows) > 1 else ""
         return f"needed by {printable(self._index.url(rows[0]))}{more}"
 
 
