@@ -97,7 +97,7 @@ def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 READING = {
     "list": ("list", "--format", "json", "--pattern", "typha"),
-    "list of nothing": ("list", "--format", "json", "--pattern", "^$"),
+    "list of nothing": ("list", "--format", "json", "--pattern", "no-such-image"),
     "dry run": ("prune", "-n", "--format", "json", "--pattern", "typha|nginx:latest"),
     "summary": ("prune", "-n", "--format", "json", "--pattern", "typha", "--summary"),
     "rules": (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.property.indexing import cache_of, index_of
 from tests.property.profile import examples
 from tests.property.running import policy_of
-from tests.support.oracle import Cache, Manifest, is_digest_url
+from tests.support.oracle import Cache, Manifest, is_owned, is_part
 from tests.support.strategies import CacheSketch, Request, caches, requests
 
 from fastprune.errors import UnreadableManifestsError
@@ -79,17 +79,17 @@ def test_counts_are_those_of_a_counter(sketch: CacheSketch, drawn: set[int]) -> 
 
 @examples(80)
 @given(sketch=caches(), drawn=ROWS)
-def test_owned_children_have_a_digest_url_or_that_of_their_list(
+def test_owned_parts_have_a_digest_url_or_that_of_their_list_or_a_tag_that_belongs(
     sketch: CacheSketch, drawn: set[int]
 ) -> None:
     index, cache = index_of(sketch), cache_of(sketch)
-    parents = [row for row in some_rows(index, drawn) if index.is_list[row]]
+    parents = some_rows(index, drawn)
     children, owners = owned_children(index, np.array(parents, dtype=np.intp))
     edges = {
         (child.path, parent.path)
         for parent in manifests_of(index, cache, parents)
         for child in cache.manifests.values()
-        if child.digest in parent.children and (is_digest_url(child.url) or child.url == parent.url)
+        if is_owned(cache, child, parent)
     }
     assert paths(index, children) == {child for child, _ in edges}
     assert len(children) == len(set(children.tolist()))
@@ -107,8 +107,7 @@ def test_expansion_takes_owned_children_of_children_and_never_what_is_spared(
     removed, taken_by = expand(index, mask(index, chosen), mask(index, kept))
     expected = set(chosen) - set(kept)
     while True:
-        lists = [row for row in expected if index.is_list[row]]
-        children, _ = owned_children(index, np.array(sorted(lists), dtype=np.intp))
+        children, _ = owned_children(index, np.array(sorted(expected), dtype=np.intp))
         more = set(children.tolist()) - set(kept) - expected
         if not more:
             break
@@ -120,7 +119,7 @@ def test_expansion_takes_owned_children_of_children_and_never_what_is_spared(
         assert (taker != NOBODY) == taken
         if taken:
             assert removed[taker]
-            assert taker in index.child_parents[index.child_rows == row]
+            assert taker in index.part_parents[index.part_rows == row]
 
 
 @examples(80)
@@ -137,14 +136,17 @@ def test_protection_gives_back_the_least_that_lists_which_stay_need(
     has = {one.digest for one in staying}
     needed = {digest for one in staying for digest in one.children}
     assert needed & had <= has
-    # Nothing is given back that nobody needs, and who needs it is a list that stays.
+    for part in (one for one in cache.manifests.values() if one.digest not in has):
+        assert not any(is_part(part, one) for one in staying)
+    # Nothing is given back that nobody needs, and who needs it stays and has it as a part.
     for row in going:
         keeper = int(kept_by[row])
         assert (keeper != NOBODY) == (not removed[row])
         if keeper != NOBODY:
             assert not removed[keeper]
-            assert cache.manifests[index.path(row)].digest in needed
-            assert row in index.child_rows[index.child_parents == keeper]
+            wholes = (cache.manifests[index.path(row)], cache.manifests[index.path(keeper)])
+            assert is_part(*wholes)
+            assert row in index.part_rows[index.part_parents == keeper]
     assert not (kept_by[[row for row in range(len(index)) if row not in going]] != NOBODY).any()
 
 
