@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from tests.cli.program import Result, run
-from tests.support.cachebuilder import CacheBuilder
+from tests.support.cachebuilder import CacheBuilder, snapshot
 from tests.support.realcaches import unpack
 
 DEFAULT_PATH = Path("/var/lib/ociregistry")
@@ -144,3 +145,89 @@ def test_progress_without_a_terminal_is_a_line_on_stderr(tmp_path: Path) -> None
     result = run("list", "--format", "url", "--progress", cache=root)
     assert re.match(r"fastprune: scanning: 11 of 11 manifests, .* in ", result.err)
     assert len(result.out.splitlines()) == 11
+
+
+GONE = 'mkdir "$0"; cd "$0"; rmdir "$0"; exec "$@"'
+
+
+def run_in_a_deleted_folder(*args: str | Path, tmp_path: Path, **env: str) -> Result:
+    return run(*args, prefix=["sh", "-c", GONE, str(tmp_path / "gone")], env=env)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("list",),
+        ("prune", "--pattern", "a", "--format", "json"),
+        ("verify", "--format", "json"),
+        ("trash", "list"),
+        ("tune",),
+        ("explain", "a"),
+        ("du",),
+        ("apply", "/dev/null"),
+    ],
+    ids=" ".join,
+)
+def test_a_relative_path_of_the_cache_from_a_deleted_folder_says_so(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    result = run_in_a_deleted_folder(*command, "--image-path", "cache", tmp_path=tmp_path)
+    assert result.code == 10
+    reason = "no cache at cache: a relative path, but the folder that fastprune was started in was"
+    assert reason in result.err
+    assert "Traceback" not in result.err
+    if "json" in command:
+        document = json.loads(result.out)
+        assert (document["exit_code"], document["image_path"]) == (10, "cache")
+
+
+def test_so_do_the_variable_and_the_config_file(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("imagePath: cache\n")
+    by_variable = run_in_a_deleted_folder("list", tmp_path=tmp_path, FASTPRUNE_IMAGE_PATH="cache")
+    by_file = run_in_a_deleted_folder("list", "--config-file", config, tmp_path=tmp_path)
+    for result in (by_variable, by_file):
+        assert (result.code, result.out) == (10, "")
+        assert "was deleted" in result.err
+
+
+@pytest.mark.parametrize(
+    ("option", "command"),
+    [
+        ("--config-file", ("list",)),
+        ("--log-file", ("list",)),
+        ("--keep-from", ("list",)),
+        ("--policy", ("list",)),
+        ("--output", ("plan", "--pattern", "a")),
+        ("--html", ("du",)),
+        ("--audit-log", ("prune", "--pattern", "a")),
+        ("--metrics-file", ("prune", "--pattern", "a")),
+        ("FILE", ("apply",)),
+    ],
+)
+def test_a_relative_path_of_a_file_from_a_deleted_folder_says_so(
+    option: str, command: tuple[str, ...], caches: Mapping[str, Path], tmp_path: Path
+) -> None:
+    before = snapshot(caches["file"])
+    words = (*command, *([option] if option.startswith("-") else []), "near")
+    result = run_in_a_deleted_folder(*words, "--image-path", caches["file"], tmp_path=tmp_path)
+    assert (result.code, result.out) == (2, "")
+    assert f"{option} near: a relative path, but the folder" in result.err
+    assert snapshot(caches["file"]) == before
+
+
+def test_absolute_paths_do_from_a_deleted_folder(
+    caches: Mapping[str, Path], tmp_path: Path
+) -> None:
+    words = ("list", "--format", "url", "--image-path", caches["file"])
+    expected = run(*words)
+    assert expected.out
+    assert run_in_a_deleted_folder(*words, "--jobs", "2", tmp_path=tmp_path) == expected
+
+
+def test_a_dash_is_no_relative_path(caches: Mapping[str, Path], tmp_path: Path) -> None:
+    words = ("plan", "--pattern", "file", "-o", "-", "--allow-remove-all")
+    options = ("--image-path", caches["file"], "--quiet")
+    result = run_in_a_deleted_folder(*words, *options, tmp_path=tmp_path)
+    assert (result.code, result.err) == (0, "")
+    assert '"record":"plan"' in result.out

@@ -11,7 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.cli.program import Result, command, environment, finish, run, start, wait_until
+from tests.cli.program import (
+    Result,
+    command,
+    environment,
+    finish,
+    run,
+    start,
+    wait_until,
+    without_privileges,
+)
 from tests.support.cachebuilder import CacheBuilder, digest_of, snapshot
 from tests.support.locking import locked
 from tests.support.realcaches import unpack
@@ -230,6 +239,41 @@ def test_a_damaged_file_is_named_and_not_used(content: str, cache: Path, tmp_pat
     assert result.code == 0
     assert len(result.out.splitlines()) == 81
     assert f"fastprune: warning: {file} is damaged and not used" in result.err
+
+
+@pytest.mark.parametrize("closed", [".", "fastprune"], ids=["home", "folder of fastprune"])
+def test_a_folder_that_may_not_be_searched_is_no_reason_to_warn(
+    closed: str, cache: Path, tmp_path: Path
+) -> None:
+    """Whether there is such a file is not known; with HOME=/root there mostly is none."""
+    home = tmp_path / "home"
+    (home / "fastprune").mkdir(parents=True)
+    options = ("list", "--format", "url", "--limit", "1")
+    env, prefix = config_in(home), without_privileges()
+    (home / closed).chmod(0)
+    try:
+        result = run(*options, cache=cache, env=env, prefix=prefix)
+        told = run(*options, "--log-level", "debug", cache=cache, env=env, prefix=prefix)
+    finally:
+        (home / closed).chmod(0o700)
+    assert (result.code, result.err) == (0, "")
+    assert f"debug: {home}/fastprune/tuned.json can't be read" in told.err
+
+
+def test_a_file_that_is_there_and_may_not_be_read_is_warned_about(
+    cache: Path, tmp_path: Path
+) -> None:
+    write_saved(tmp_path, {})
+    (tmp_path / "fastprune" / "tuned.json").chmod(0)
+    result = run(
+        *("list", "--format", "url", "--limit", "1"),
+        cache=cache,
+        env=config_in(tmp_path),
+        prefix=without_privileges(),
+    )
+    assert result.code == 0
+    assert "warning: " in result.err
+    assert "tuned.json can't be read and is not used: Permission denied" in result.err
 
 
 def test_a_damaged_file_is_replaced_when_saving(cache: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -22,6 +23,8 @@ from fastprune.criteria import Criteria
 
 DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 IMAGE_PATH_VARIABLE = "FASTPRUNE_IMAGE_PATH"
+NOWHERE = "a relative path, but the folder that fastprune was started in was deleted"
+"""What is said of a path that `leads_nowhere`."""
 
 _SHORT_OPTIONS = frozenset(("-h", "-n", "-o", "-q", "-y"))
 
@@ -353,7 +356,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _check_texts(given: dict[str, Any], signature: inspect.Signature) -> None:
-    """Refuses what is no value: an option that was swallowed, and an empty text.
+    """Refuses what is no value: an option that was swallowed, an empty text, a file nowhere.
 
     `--log-file -n` must not prune for real into a file named -n, nor `--image-path "$CACHE"`
     another cache because the variable is not set.
@@ -366,8 +369,30 @@ def _check_texts(given: dict[str, Any], signature: inspect.Signature) -> None:
                     f"{text!r} looks like an option; the value of "
                     f"{_option(signature.parameters[name])} is missing"
                 )
+            if _is_file(signature, name, text) and leads_nowhere(text):
+                option = _option(signature.parameters[name])
+                raise typer.BadParameter(f"{option} {text}: {NOWHERE}; give an absolute path")
         if value == "" and isinstance(value, str):
             raise typer.BadParameter(f"the value of {_option(signature.parameters[name])} is empty")
+
+
+def leads_nowhere(path: str) -> bool:
+    """Whether a path is relative, and the working folder was deleted."""
+    if os.path.isabs(path):
+        return False
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _is_file(signature: inspect.Signature, name: str, value: Any) -> bool:
+    """Whether the value of a parameter is the path of a file; a dash is stdin or stdout."""
+    if not isinstance(value, str) or value == "-":
+        return False
+    (shown,) = signature.parameters[name].annotation.__metadata__
+    return "FILE" in (shown.metavar or "")
 
 
 def _option(parameter: inspect.Parameter) -> str:

@@ -11,6 +11,7 @@ Caches are known by their resolved paths.
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -132,12 +133,24 @@ def _read_caches(path: str) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        log.warning("%s can't be read and is not used: %s", path, error.strerror)
+        # Whoever may not even look for it is told of it only when everything is to be told:
+        # HOME is often that of root, and most machines have no such file.
+        level = logging.WARNING if _is_there(path) else logging.DEBUG
+        log.log(level, "%s can't be read and is not used: %s", path, error.strerror)
         return {}
     except ValueError as error:
         log.warning("%s is damaged and not used: %s", path, error)
         return {}
     return dict(document["caches"])
+
+
+def _is_there(path: str) -> bool:
+    """Whether a file is known to be there."""
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
 
 
 def _is_usable(document: Any) -> bool:

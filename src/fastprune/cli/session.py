@@ -14,15 +14,17 @@ from fastprune.cli.messages import set_up_messages
 from fastprune.cli.options import (
     DEFAULT_IMAGE_PATH,
     IMAGE_PATH_VARIABLE,
+    NOWHERE,
     Color,
     GlobalOptions,
     LogFormat,
+    leads_nowhere,
 )
 from fastprune.cli.running import end_if_told
 from fastprune.cli.saved import load_defaults
 from fastprune.cli.terminal import paint_for, wants_color
 from fastprune.cli.values import parse_number_or_auto
-from fastprune.errors import FastpruneError, UsageError
+from fastprune.errors import FastpruneError, NoCacheError, UsageError
 from fastprune.executors import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor, available_jobs
@@ -124,10 +126,13 @@ def open_session(options: GlobalOptions) -> Session:
 
     Raises:
         UsageError: One of them can't be used.
+        NoCacheError: The path of the cache is relative, and the working folder was deleted.
     """
     set_up_messages(options, image_path_of(options) if options.log_file else None)
     config = options.config_file.load() if options.config_file else ServerConfig()
     path, inputs = _path_of(options, config), Inputs()
+    if leads_nowhere(path):
+        raise NoCacheError(f"no cache at {path}: {NOWHERE}")
     if options.config_file and is_stdin(options.config_file.path):
         inputs.take_stdin("--config-file")
     show = sys.stderr.isatty() if options.progress is None else options.progress
