@@ -15,7 +15,6 @@ from tests.hazards.steps import carry_out_now, plan_for, scan_now
 from tests.support.cachebuilder import TIME, CacheBuilder, files, snapshot
 from tests.support.oracle import Cache, load
 
-from fastprune.batches import Crew
 from fastprune.deleter import Unlinker
 from fastprune.execution import _Run
 from fastprune.limits import Limits
@@ -165,7 +164,7 @@ def test_a_thread_that_looked_too_early_does_not_clear_what_another_has_seen(
     builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builder.image("a:1", layers=[builder.blob(10)])
-    begun = _Run(plan_for(builder.root, "a"), Unlinker(), Crew(Limits()), NoProgress(), None)
+    begun = _Run(plan_for(builder.root, "a"), Unlinker(), Limits(), NoProgress(), None)
     listed, seen, answers = threading.Event(), threading.Event(), dict[str, bool]()
 
     def look() -> None:
