@@ -72,12 +72,20 @@ class Cache:
         corrupt: Those not understood: reason by path.
         blobs: Size by digest.
         foreign: Paths of everything else directly in the three folders.
+        unknown: Those of `foreign` that may be manifests to the server: `corrupt`, too.
     """
 
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     corrupt: Mapping[str, str] = field(default_factory=dict)
     blobs: Mapping[str, int] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+
+    @property
+    def there(self) -> frozenset[str]:
+        """Digests of the blobs that are there, be it as a link or the like."""
+        links = (path for path in self.foreign if path.startswith("blobs/"))
+        return frozenset(self.blobs) | {path.removeprefix("blobs/") for path in links}
 
     @property
     def paths(self) -> frozenset[str]:
@@ -151,12 +159,17 @@ def load(root: Path, *, max_manifest_bytes: int | None = None) -> Cache:
     corrupt: dict[str, str] = {}
     blobs: dict[str, int] = {}
     foreign: set[str] = set()
+    unknown: set[str] = set()
     for folder in (*MANIFEST_FOLDERS, "blobs"):
         for file in _entries(root / folder):
             path = f"{folder}/{file.name}"
             status = file.lstat()
             if not (_HEX.fullmatch(file.name) and stat.S_ISREG(status.st_mode)):
                 foreign.add(path)
+                if folder != "blobs" and _HEX.fullmatch(file.name):
+                    # To the server it may be a manifest.
+                    corrupt[path] = "not a regular file"
+                    unknown.add(path)
             elif folder == "blobs":
                 blobs[file.name] = status.st_size
             elif max_manifest_bytes is not None and status.st_size > max_manifest_bytes:
@@ -166,7 +179,7 @@ def load(root: Path, *, max_manifest_bytes: int | None = None) -> Cache:
                     manifests[path] = parse(path, file.read_bytes())
                 except (_CorruptError, OSError) as error:
                     corrupt[path] = str(error)
-    return Cache(manifests, corrupt, blobs, frozenset(foreign))
+    return Cache(manifests, corrupt, blobs, frozenset(foreign), frozenset(unknown))
 
 
 def parse(path: str, content: bytes) -> Manifest:
@@ -271,7 +284,7 @@ def removal(
         skip_corrupt: See `expected`.
     """
     selected, kept = set(selected) - set(kept), set(kept)
-    if cache.corrupt and not skip_corrupt:
+    if cache.unknown or (cache.corrupt and not skip_corrupt):
         return _outcome(cache, refused=True, selected=(), going=set(), protected={})
     going = _with_children(cache, selected, kept)
     protected = {} if allow_broken else _protected(cache, going)
