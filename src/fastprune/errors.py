@@ -118,6 +118,13 @@ class CutOffError(ManifestError):
     """The content is empty or no whole JSON document: it may be being written."""
 
 
+_SKIP = "treat them as absent with --skip-corrupt"
+
+
+def _aside(or_else: str) -> str:
+    return f"aside with 'fastprune verify --repair', or {or_else}"
+
+
 class UnreadableManifestsError(FastpruneError):
     """Manifests with unknown references: a prune would not be safe.
 
@@ -130,17 +137,14 @@ class UnreadableManifestsError(FastpruneError):
     """
 
     exit_code = 4
-    hint = (
-        "nothing was deleted; move these files aside with 'fastprune verify --repair', "
-        "or treat them as absent with --skip-corrupt"
-    )
+    hint = f"nothing was deleted; move these files {_aside(_SKIP)}"
 
     def __init__(
         self,
         faults: Sequence[tuple[str, str]],
         unknown: Collection[str] = (),
         *,
-        or_else: str = "treat them as absent with --skip-corrupt",
+        or_else: str = _SKIP,
     ) -> None:
         """Names the files.
 
@@ -159,9 +163,8 @@ class UnreadableManifestsError(FastpruneError):
             f"{len(self.faults)} manifest {files} can't be {what}, "
             "so it is unknown which blobs they need"
         )
-        aside = f"aside with 'fastprune verify --repair', or {or_else}"
         if not self.unknown:
-            self.hint = f"nothing was deleted; move these files {aside}"
+            self.hint = f"nothing was deleted; move these files {_aside(or_else)}"
             return
         some = "they" if all_unknown else f"{len(self.unknown)} of them"
         self.hint = (
@@ -169,7 +172,7 @@ class UnreadableManifestsError(FastpruneError):
             "what is no regular file"
         )
         if not all_unknown:
-            self.hint += f"; move the files with broken content {aside}"
+            self.hint += f"; move the files with broken content {_aside(or_else)}"
 
     @property
     def items(self) -> list[dict[str, Any]]:
