@@ -9,8 +9,8 @@ The exit-code table of the documentation is generated from this module
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 EXIT_CODES: dict[int, str] = {
     0: "done (nothing to do included)",
@@ -118,26 +118,81 @@ class CutOffError(ManifestError):
     """The content is empty or no whole JSON document: it may be being written."""
 
 
+_SKIP = "treat them as absent with --skip-corrupt"
+
+
+def _aside(or_else: str) -> str:
+    return f"aside with 'fastprune verify --repair', or {or_else}"
+
+
 class UnreadableManifestsError(FastpruneError):
     """Manifests with unknown references: a prune would not be safe.
 
+    Those whose content is broken can be moved aside or skipped. Those that could not be
+    read, or are no regular files, may be sound: the hint never offers that for them.
+
     Attributes:
         faults: Pairs of path (relative to the cache) and reason.
+        unknown: The paths of those that could not be read.
     """
 
     exit_code = 4
-    hint = (
-        "nothing was deleted; move these files aside with 'fastprune verify --repair', "
-        "or treat them as absent with --skip-corrupt"
-    )
+    hint = f"nothing was deleted; move these files {_aside(_SKIP)}"
 
-    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        faults: Sequence[tuple[str, str]],
+        unknown: Collection[str] = (),
+        *,
+        or_else: str = _SKIP,
+    ) -> None:
+        """Names the files.
+
+        Args:
+            faults: See above.
+            unknown: Paths of files that could not be read; others than those of `faults`
+                do not count.
+            or_else: What else than a repair helps against broken content.
+        """
         self.faults = tuple(faults)
+        self.unknown = frozenset(path for path, _ in self.faults if path in unknown)
         files = "file" if len(self.faults) == 1 else "files"
+        all_unknown = len(self.unknown) == len(self.faults)
+        what = "read" if all_unknown else "read or understood"
         super().__init__(
-            f"{len(self.faults)} manifest {files} can't be read or understood, "
+            f"{len(self.faults)} manifest {files} can't be {what}, "
             "so it is unknown which blobs they need"
         )
+        if not self.unknown:
+            self.hint = f"nothing was deleted; move these files {_aside(or_else)}"
+            return
+        some = "they" if all_unknown else f"{len(self.unknown)} of them"
+        self.hint = (
+            f"nothing was deleted; {some} may be sound: let fastprune read them, and take away "
+            "what is no regular file"
+        )
+        if not all_unknown:
+            self.hint += f"; move the files with broken content {_aside(or_else)}"
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The files as JSON documents name them."""
+        return fault_items(self.faults, self.unknown)
+
+
+def fault_items(
+    faults: Iterable[tuple[str, str]], unknown: Collection[str]
+) -> list[dict[str, Any]]:
+    """Unreadable manifests as JSON documents name them.
+
+    Args:
+        faults: Pairs of path and reason.
+        unknown: The paths of those that could not be read, so that they may be sound.
+    """
+    return [
+        {"path": path, "reason": reason} | ({"unknown": True} if path in unknown else {})
+        for path, reason in faults
+    ]
 
 
 class Exceeded(NamedTuple):

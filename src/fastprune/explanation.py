@@ -100,7 +100,7 @@ class Explanation:
         unit: Rows of the manifests that go if it goes, itself included.
         own: Of the blobs that it and its children need, those that only the unit needs.
         shared: Those that others need, too.
-        missing: Those that are not there.
+        missing: Those that are not there. A link or the like is there, and never comes free.
         sharing: The images that share blobs, those that share most bytes first.
         frees: Bytes that come free if the unit goes, those of its manifests included.
         verdict: What a prune would do; None if nothing says what to prune.
@@ -142,7 +142,7 @@ def explain(
     gone = np.flatnonzero(unit)
     needed = np.unique(references_of(index, np.flatnonzero(whole))).astype(np.intp)
     left = drop_references(index, count_references(index), gone)
-    there = needed < index.blobs_present
+    there, missing = needed < index.blobs_present, np.intersect1d(needed, index.missing_blobs)
     own, shared = needed[there & (left[needed] == 0)], needed[there & (left[needed] > 0)]
     return Explanation(
         index=index,
@@ -155,7 +155,7 @@ def explain(
         unit=gone,
         own=Blobs(own, _size(index, own)),
         shared=Blobs(shared, _size(index, shared)),
-        missing=Blobs(needed[~there], _size(index, needed[~there])),
+        missing=Blobs(missing, _size(index, missing)),
         sharing=_sharing(index, shared, unit, row),
         frees=_size(index, own) + int(index.file_sizes[gone].sum(dtype=np.int64)),
         verdict=None if plan is None else _verdict(plan, row),

@@ -24,7 +24,7 @@ from fastprune.index import CacheIndex, Rows
 from fastprune.layouts import ociregistry
 from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.refcounts import Mask
-from fastprune.tasks import file_names, list_folder, opened_folder
+from fastprune.tasks import file_names, kind_of, list_folder, opened_folder
 
 _POLL_SECONDS = 0.2
 # To ask about a file costs as much as to list so many.
@@ -205,4 +205,6 @@ def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
             digests = as_digests(part.digests)
             unknown = digests[table.find(digests) < 0].tobytes()
             found += [f"{folder}/{name}" for name in file_names(unknown)]
+            # What is no regular file may be a manifest to the server, too.
+            found += [f"{folder}/{name}" for name in part.irregular if kind_of(f"{path}/{name}")]
     return tuple(sorted(set(found) - known_faults))

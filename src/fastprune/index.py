@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.digests import Digests
+from fastprune.errors import fault_items
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_PREFIX
 from fastprune.tasks import file_names
@@ -74,7 +76,12 @@ class CacheIndex:
             an orphan that of its file.
         faults: Manifest files that can't be read or understood: path and reason, sorted.
             They have no row.
-        foreign: Paths in the three folders that are not cached files, sorted.
+        unknown: The paths of those faults that could not be read, or are no regular files:
+            they may be sound. The content of the others is broken.
+        foreign: Paths in the three folders that are not cached files, sorted. Those in the
+            folders of manifests that are named as manifests are faults as well.
+        foreign_blobs: The ids of blobs that have no regular file, but a link or the like by
+            their name: they are foreign, and not missing. Ascending.
         vanished: How many manifest files were gone when they were to be read.
         mismatches: Rows whose files are not what their names stand for, and why; empty
             unless that was asked for.
@@ -119,6 +126,8 @@ class CacheIndex:
     mismatches: dict[int, str] = field(default_factory=dict)
     linked_manifests: Rows = field(default_factory=_no_rows)
     linked_blobs: Rows = field(default_factory=_no_rows)
+    unknown: frozenset[str] = frozenset()
+    foreign_blobs: Rows = field(default_factory=_no_rows)
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -169,6 +178,18 @@ class CacheIndex:
     def present_digests(self) -> Digests:
         """The names of the blobs that have a file: uint8 (`blobs_present`, 32), sorted."""
         return self.blob_digests[: self.blobs_present]
+
+    @property
+    def missing_blobs(self) -> Rows:
+        """Ids of the blobs that manifests refer to and that are not there in any form."""
+        return np.setdiff1d(
+            np.arange(self.blobs_present, len(self.blob_digests)), self.foreign_blobs
+        )
+
+    @property
+    def fault_items(self) -> list[dict[str, Any]]:
+        """The unreadable manifests as JSON documents name them."""
+        return fault_items(self.faults, self.unknown)
 
     def blob_name(self, blob: int) -> str:
         """The name of a blob's file: its digest in hex."""

@@ -20,9 +20,10 @@ from fastprune.arrays import begins_run, paired, starts_of, unpaired
 from fastprune.attached import with_attached
 from fastprune.digests import Digests, DigestTable, as_digests, repeated, sort_order
 from fastprune.index import UNKNOWN_SIZE, CacheIndex
-from fastprune.model import DIGEST_BYTES
+from fastprune.layouts import ociregistry
+from fastprune.model import DIGEST_BYTES, is_hex_name
 from fastprune.pools import Pool
-from fastprune.shards import ABSENT, TIME_CHARS, ShardIndex, UrlForm
+from fastprune.shards import ABSENT, TIME_CHARS, ShardIndex, UrlForm, rows_of_shard
 from fastprune.tasks import FileSizes
 from fastprune.times import BAD_TIME, parse_times
 
@@ -57,6 +58,7 @@ class IndexBuilder:
         self._pattern_sets, self._edges = pattern_sets, edges
         self._tables: list[DigestTable] = []
         self._positions: list[NDArray[np.int32]] = []
+        self._has_twice = False
         starts = list(accumulate((len(raw) // DIGEST_BYTES for raw in names), initial=0))
         self._starts = starts
         self._digests = np.empty((starts[-1], DIGEST_BYTES), dtype=np.uint8)
@@ -65,11 +67,13 @@ class IndexBuilder:
             order = sort_order(listed)
             np.take(listed, order, axis=0, out=self._digests[first:last])
             named = np.arange(first, last, dtype=np.int32)
-            # A folder that changes while it is listed may give a name twice. Each of both is
-            # read into the first row, and the other one stays absent: a file that had two rows
-            # could stay by one of them and go by the other.
+            # A folder that changes while it is listed may give a name twice, and some file
+            # systems that join others always do. Both are the first row, and the other row
+            # stays absent: a file that had two rows could stay by one of them and go by the
+            # other.
             for again in repeated(self._digests[first:last]).tolist():
                 named[again] = named[again - 1]
+                self._has_twice = True
             positions = np.empty(len(order), dtype=np.int32)
             positions[order] = named
             self._positions.append(positions)
@@ -131,6 +135,10 @@ class IndexBuilder:
             shard: What was read.
             rows: int32: the row of each of its files.
         """
+        if self._has_twice:
+            new = self._first_reads(rows)
+            if len(new) < len(rows):
+                shard, rows = rows_of_shard(shard, new.tolist()), rows[new]
         columns = self._columns
         lengths = np.frombuffer(shard.url_lengths, dtype=np.uint32)
         columns["kinds"][rows] = np.frombuffer(shard.kinds, dtype=np.uint8)
@@ -149,6 +157,14 @@ class IndexBuilder:
         self._mismatches |= {int(rows[row]): reason for row, reason in shard.mismatches}
         if self._edges:
             self._add_edges(shard, rows)
+
+    def _first_reads(self, rows: NDArray[np.int32]) -> NDArray[np.intp]:
+        """Positions of the rows that nothing was read of so far, each once.
+
+        A manifest that was merged twice would count its references twice.
+        """
+        _, first = np.unique(rows, return_index=True)
+        return np.sort(first[self._columns["kinds"][rows[first]] == ABSENT])
 
     def _add_times(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
         texts = (shard.created, shard.pulled)
@@ -216,7 +232,12 @@ class IndexBuilder:
             self._blob_sizes[unsized[first : first + len(sizes)]] = sizes
 
     def finish(
-        self, faults: Iterable[tuple[str, str]], foreign: Iterable[str], vanished: int
+        self,
+        faults: Iterable[tuple[str, str]],
+        foreign: Iterable[str],
+        vanished: int,
+        *,
+        unknown: Iterable[str] = (),
     ) -> CacheIndex:
         """Makes the index; the builder is of no use afterwards.
 
@@ -224,18 +245,23 @@ class IndexBuilder:
             faults: Path and reason of every file that can't be read or understood.
             foreign: Paths of what is no cached file.
             vanished: How many files were gone when they were to be read.
+            unknown: Paths of the faults that may be sound.
         """
         if self._blobs is None:
             self.set_blobs(DigestTable.from_unsorted(as_digests(b"")))
         assert self._blobs is not None
         blob_ids = self._blob_ids.array()
         blob_digests, blob_sizes = self._blobs.digests, self._blob_sizes
+        foreign = tuple(sorted(foreign))
+        foreign_blobs = np.empty(0, dtype=np.intp)
         if self._missing_at:
             table = DigestTable.from_unsorted(as_digests(self._missing))
             ids = table.find(as_digests(self._missing))
             missing_sizes = np.full(len(table), UNKNOWN_SIZE, dtype=np.int64)
             _raise_to(missing_sizes, ids, np.concatenate(self._missing_sizes))
             blob_ids[np.concatenate(self._missing_at)] = len(blob_digests) + ids
+            found = table.find(_blobs_among(foreign))
+            foreign_blobs = np.sort(found[found >= 0]).astype(np.intp) + len(self._blobs)
             blob_digests = np.concatenate([blob_digests, table.digests])
             blob_sizes = np.concatenate([blob_sizes, missing_sizes])
         parents, children = self._sorted_children()
@@ -281,7 +307,9 @@ class IndexBuilder:
             blobs_present=len(self._blobs),
             blob_sizes=blob_sizes,
             faults=tuple(sorted(faults)),
-            foreign=tuple(sorted(foreign)),
+            foreign=foreign,
+            foreign_blobs=foreign_blobs,
+            unknown=frozenset(unknown),
             vanished=vanished,
             mismatches=mismatches,
             **self._columns,
@@ -303,6 +331,13 @@ class IndexBuilder:
         twins[here + self._starts[1]] = found[here]
         twins[found[here]] = here + self._starts[1]
         return twins
+
+
+def _blobs_among(foreign: Iterable[str]) -> Digests:
+    """The names of blobs that have a link or the like instead of a file."""
+    split = (path.split("/", 1) for path in foreign)
+    names = [name for folder, name in split if folder == ociregistry.blob_folder]
+    return as_digests(b"".join(bytes.fromhex(name) for name in names if is_hex_name(name)))
 
 
 def _bits(pattern_sets: Sequence[object]) -> type[np.uint8 | np.uint32]:

@@ -122,8 +122,8 @@ def render(
             yield to_json(item).decode()
     else:
         head = {"version": JSON_VERSION, "command": "list", "image_path": index.root}
-        corrupt = [{"path": path, "reason": reason} for path, reason in index.faults]
-        yield from json_lines(head, "manifests", _items(index, rows), {"corrupt": corrupt})
+        tail = {"corrupt": index.fault_items}
+        yield from json_lines(head, "manifests", _items(index, rows), tail)
 
 
 def _blocks(rows: Rows) -> Iterator[Rows]:

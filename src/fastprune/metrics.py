@@ -233,7 +233,7 @@ def index_values(index: CacheIndex) -> dict[str, float]:
         "cache_manifests": len(index),
         "cache_blobs": present,
         "cache_bytes": float(size),
-        "cache_missing_blobs": len(index.blob_digests) - present,
+        "cache_missing_blobs": len(index.missing_blobs),
         "cache_corrupt_manifests": len(index.faults),
         "cache_foreign_files": len(index.foreign),
     }

@@ -49,7 +49,7 @@ class PlanOptions:
     Attributes:
         scan: How to scan; its patterns are replaced by those of the policy.
         allow_broken: Remove selected manifests although a list that stays needs them.
-        skip_corrupt: Treat manifests that can't be read as absent.
+        skip_corrupt: Treat manifests whose content is broken as absent.
         grace: Spare blobs that were written in the last so many seconds.
         deadline: When to give up, by `time.monotonic`; None for never.
     """

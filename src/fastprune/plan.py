@@ -282,20 +282,23 @@ def make_plan(
         index: The cache, scanned with edges.
         policy: What to select.
         allow_broken: Remove selected manifests although a list that stays refers to them.
-        skip_corrupt: Treat manifests that can't be read as absent, instead of refusing.
+        skip_corrupt: Treat manifests whose content is broken as absent, instead of refusing.
         held_blobs: Ids of blobs that are known to stay, because they are too young: a size
             target counts without them. `PrunePlan.sparing` takes them out of the plan.
 
     Raises:
         UsageError: The policy has no criterion, or the index was made without edges.
         UnreadableManifestsError: There are unreadable manifests, whose references are
-            unknown, and `skip_corrupt` is not set.
+            unknown, and `skip_corrupt` is not set; or some could not be read at all.
     """
     policy.check()
     if not index.has_edges:
         raise UsageError("this index was scanned without references; scan with edges=True")
-    if index.faults and not skip_corrupt:
-        raise UnreadableManifestsError(index.faults)
+    faults = index.faults
+    if skip_corrupt:
+        faults = tuple(fault for fault in faults if fault[0] in index.unknown)
+    if faults:
+        raise UnreadableManifestsError(faults, index.unknown)
     selection = select_by_policy(index, policy, allow_broken=allow_broken, held_blobs=held_blobs)
     removed, taken_by = expand(index, selection.selected, selection.spared)
     kept_by = np.full(len(index), NOBODY, dtype=np.int32)

@@ -1,14 +1,15 @@
 """Reads many small files of one folder: as fast warm as cold, and nothing but files.
 
 Stage: read. Input: an open folder and names. Output: contents. I/O: open, fstat, preadv,
-posix_fadvise, close.
+read, posix_fadvise, close.
 
 There are two passes. The first takes what lies in the page cache, with three calls a
 file and without waiting for anything: `RWF_NOWAIT`. What does not come at once, the
 kernel is asked to fetch. The second pass reads those files for good, when they have all
 been on their way for a while: so the depth of the disk's queue adapts itself, with one
 thread, one open file, and without a switch. The second pass also is the careful one:
-it looks at type and size, and reads to the end.
+it looks at type and size, and reads to the end. It asks the system for nothing but what
+every system grants: a filter of system calls may refuse all that makes the first fast.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from fastprune.shards import Fault
 
@@ -26,14 +28,25 @@ Content = tuple[int, memoryview]
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Never through a symbolic link, and never waiting for the other end of a FIFO."""
 
-LOST_CONTENT = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
-"""What the system says of a file whose content is lost, not of one that we may not read."""
+PASSING = frozenset(
+    {
+        *(errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT),
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    }
+)
+"""What may be over soon: a lease of another program, a file server in confusion, a shortage."""
+
+NOT_A_FILE = "not a regular file"
+"""The reason for a link, a FIFO, a folder or the like."""
 
 _BUFFER_BYTES = 256 * 1024
 # No page, and no block of a page, is smaller.
 _SECTOR_BYTES = 512
-_RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
-_UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0) if hasattr(os, "preadv") else 0
+# Filters of system calls answer with the last two.
+_UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM)
+# O_NOATIME is for the owner and for root only (EPERM), and some file systems don't know it.
+_NO_SUCH_FLAG = (*_UNSUPPORTED, errno.EACCES, errno.EROFS)
 
 
 class FileReader:
@@ -80,7 +93,7 @@ class FileReader:
                     self._nowait = 0
             whole = 0 < count < room and count % _SECTOR_BYTES
             if not whole:
-                _ask_for(descriptor)
+                advise(descriptor, "POSIX_FADV_WILLNEED")
                 suspects.append(row)
             os.close(descriptor)
             if whole:
@@ -107,16 +120,15 @@ class FileReader:
             except OSError as error:
                 faults.append(_fault(row, _asked_again(error, names[row], folder)))
             except _RefusedError as error:
-                faults.append(Fault(row, str(error), refused=error.is_foreign))
+                faults.append(Fault(row, str(error), unknown=error.is_foreign))
             else:
                 yield row, content
 
     def _open(self, name: str, folder: int) -> int:
         try:
             return os.open(name, self._flags, dir_fd=folder)
-        except PermissionError:
-            # O_NOATIME is for the owner and for root only.
-            if self._flags == OPEN_FLAGS:
+        except OSError as error:
+            if self._flags == OPEN_FLAGS or error.errno not in _NO_SUCH_FLAG:
                 raise
             descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
             self._flags = OPEN_FLAGS
@@ -125,19 +137,21 @@ class FileReader:
     def _read_whole(self, descriptor: int) -> memoryview:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise _RefusedError("not a regular file", is_foreign=True)
+            raise _RefusedError(NOT_A_FILE, is_foreign=True)
         if status.st_size > self._max_bytes:
             raise _RefusedError(
                 f"larger than the limit: {status.st_size} > {self._max_bytes} bytes"
             )
         if status.st_size >= len(self._buffer):
             self._buffer = memoryview(bytearray(status.st_size + 1))
-        count = 0
+        count, most = 0, status.st_size + 1
         while count < len(self._buffer):
-            got = os.preadv(descriptor, [self._buffer[count:]], count)
-            if not got:
+            # Not into the buffer at once: that takes calls which may be refused.
+            some = os.read(descriptor, min(most, len(self._buffer) - count))
+            if not some:
                 break
-            count += got
+            self._buffer[count : count + len(some)] = some
+            count += len(some)
         return self._buffer[:count]
 
 
@@ -167,8 +181,23 @@ def open_unseen(path: str, flags: int, within: int | None) -> int:
     """
     try:
         return os.open(path, flags | getattr(os, "O_NOATIME", 0), dir_fd=within)
-    except PermissionError:
+    except OSError as error:
+        if error.errno not in _NO_SUCH_FLAG:
+            raise
         return os.open(path, flags, dir_fd=within)
+
+
+def advise(descriptor: int, advice: str) -> None:
+    """Tells the system how a file will be read; no harm where it does not listen.
+
+    Args:
+        descriptor: The open file, or anything else.
+        advice: The name of a constant of `os`.
+    """
+    if hasattr(os, "posix_fadvise"):
+        # Of what is no regular file it says ESPIPE.
+        with suppress(OSError):
+            os.posix_fadvise(descriptor, 0, 0, getattr(os, advice))
 
 
 class _RefusedError(Exception):
@@ -177,15 +206,6 @@ class _RefusedError(Exception):
     def __init__(self, reason: str, *, is_foreign: bool = False) -> None:
         super().__init__(reason)
         self.is_foreign = is_foreign
-
-
-def _ask_for(descriptor: int) -> None:
-    if hasattr(os, "posix_fadvise"):
-        # Harmless on anything that is no regular file: it says ESPIPE.
-        try:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
-        except OSError:
-            return
 
 
 def _asked_again(error: OSError, name: str, folder: int) -> OSError:
@@ -206,6 +226,10 @@ def _fault(row: int, error: OSError) -> Fault:
     if error.errno == errno.ENOENT:
         return Fault(row, "vanished while the cache was read", vanished=True)
     if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-        return Fault(row, "not a regular file", refused=True)
-    reason = f"{errno.errorcode.get(error.errno or 0, 'error')}: {error.strerror}"
-    return Fault(row, reason, refused=error.errno not in LOST_CONTENT)
+        return Fault(row, NOT_A_FILE, unknown=True)
+    return Fault(row, reason_of(error), retry=error.errno in PASSING, unknown=True)
+
+
+def reason_of(error: OSError) -> str:
+    """Why the system refuses something, in words and with the name of the error."""
+    return f"{errno.errorcode.get(error.errno or 0, 'error')}: {error.strerror}"

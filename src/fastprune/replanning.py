@@ -38,11 +38,6 @@ PULLED = "pulled since the plan was made"
 PART_CHANGED = "an image of it changed or was pulled"
 NEEDED = "still needed"
 
-_HINT = (
-    "nothing was deleted; move these files aside with 'fastprune verify --repair', "
-    "or make a new plan"
-)
-
 
 def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
     """Finds out what of a saved plan still holds.
@@ -57,16 +52,14 @@ def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
     Raises:
         UsageError: The index was made without edges.
         UnreadableManifestsError: There are unreadable manifests that were not there, or
-            not skipped, when the plan was made.
+            not skipped, when the plan was made; or some could not be read at all.
     """
     if not index.has_edges:
         raise UsageError("this index was scanned without references; scan with edges=True")
     known = set(saved.header.corrupt)
-    faults = [fault for fault in index.faults if fault[0] not in known]
+    faults = [fault for fault in index.faults if fault[0] not in known - index.unknown]
     if faults:
-        error = UnreadableManifestsError(faults)
-        error.hint = _HINT
-        raise error
+        raise UnreadableManifestsError(faults, index.unknown, or_else="make a new plan")
     rows = _find(index, saved.manifests)
     changed, pulled = _compare(saved, index, rows)
     named = np.zeros(len(index), dtype=bool)

@@ -291,7 +291,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "cache": {
             "manifests": len(index),
             "blobs": index.blobs_present,
-            "missing_blobs": len(index.blob_digests) - index.blobs_present,
+            "missing_blobs": len(index.missing_blobs),
             "corrupt": len(index.faults),
             "foreign": len(index.foreign),
         },
@@ -306,7 +306,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "exceeded": exceeded_items(report.exceeded),
         "servers": [server.document for server in report.servers],
         "overridden": [server.document for server in report.overridden],
-        "corrupt": [{"path": path, "reason": reason} for path, reason in index.faults],
+        "corrupt": index.fault_items,
     }
     if report.plan.left_out is not None:
         document["left_out"] = [left._asdict() for left in report.plan.left_out]

@@ -33,12 +33,14 @@ from fastprune.model import DIGEST_BYTES
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
 from fastprune.shards import Fault, ShardIndex
 from fastprune.tasks import (
+    REGULAR,
     FileSizes,
     ListingPart,
     PatternSets,
     ReadTask,
     StatTask,
     in_chunks,
+    kind_of,
     list_folder,
     read_chunk,
     stat_files,
@@ -280,6 +282,8 @@ class _Run:
         self._chunks = self._to_read = 0
         self._blobs_listed = False
         self._unread: list[_Unread] = []
+        # What may be a manifest to the server, and is not read: path -> reason.
+        self._irregular: dict[str, str] = {}
 
     def scan(self, open_executor: Callable[[int], Executor]) -> tuple[CacheIndex, Executor]:
         """Walks, hands out, merges; see `scan_and_keep_executor`."""
@@ -315,13 +319,18 @@ class _Run:
                     time.sleep(delay)
                     self._read_again(builder, executor)
         self._measure(builder, executor)
+        return self._finish(builder), executor
+
+    def _finish(self, builder: IndexBuilder) -> CacheIndex:
         faults = [unread for unread in self._unread if not unread.fault.vanished]
-        index = builder.finish(
-            [(self._path(unread), unread.fault.reason) for unread in faults],
-            self._foreign,
-            len(self._unread) - len(faults),
+        unknown = {self._path(unread) for unread in faults if unread.fault.unknown}
+        reasons = {self._path(unread): unread.fault.reason for unread in faults}
+        return builder.finish(
+            (reasons | self._irregular).items(),
+            set(self._foreign),
+            len({self._path(unread) for unread in self._unread if unread.fault.vanished}),
+            unknown=unknown | self._irregular.keys(),
         )
-        return index, executor
 
     def _list_manifests(self) -> None:
         with under_way(WhenSlow(self._progress), "listing", None, "manifests") as slow:
@@ -334,8 +343,28 @@ class _Run:
             self._checkpoint()
             progress.advance(len(part.digests) // DIGEST_BYTES)
             digests += part.digests
-            self._foreign += [f"{folder}/{name}" for name in part.foreign]
+            foreign = set(part.foreign)
+            for name in part.irregular:
+                digests += self._look_at(f"{folder}/{name}", name)
+                if f"{folder}/{name}" not in self._irregular:
+                    foreign.discard(name)
+            self._foreign += [f"{folder}/{name}" for name in foreign]
         return bytes(digests)
+
+    def _look_at(self, path: str, name: str) -> bytes:
+        """Finds out about a name that was listed as no regular file.
+
+        Where a file system does not list kinds, one that was being replaced looks so, too.
+
+        Returns:
+            The raw digest if it is to be read, after all.
+        """
+        kind = kind_of(os.path.join(self._root, path))
+        if kind == REGULAR:
+            return bytes.fromhex(name)
+        if kind is not None:
+            self._irregular[path] = f"{kind}, and the server may read it as a manifest"
+        return b""
 
     def _tasks(self, total: int, jobs: int, listings: list[bytes]) -> Iterator[str | ReadTask]:
         if self._options.edges:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import binascii
 import re
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import chain
-from typing import NamedTuple, TypeAlias
+from itertools import accumulate, chain
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from fastprune.errors import ManifestError
 from fastprune.layouts import ManifestRecord, shown
@@ -29,6 +29,8 @@ EMPTY_TIME = b"\xff" * TIME_CHARS
 """Stands in the time columns for an empty or odd text: what no file can say, as it isn't ASCII."""
 
 UrlMatch: TypeAlias = "Callable[[Sequence[bytes]], array[int]]"
+
+Pool = TypeVar("Pool", bytes, "array[int]")
 
 _LINE_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES + 1
 _OWN_DIGEST_CHARS = len("@") + len(DIGEST_PREFIX) + 2 * DIGEST_BYTES
@@ -54,16 +56,18 @@ class Fault(NamedTuple):
     Attributes:
         row: Position of the file in its chunk.
         reason: Why, in words.
-        retry: Whether reading again may help: the server may have been writing it.
+        retry: Whether reading again may help: the server may have been writing it, or the
+            system was short of something.
         vanished: Whether the file was gone, which is no fault of the cache.
-        refused: Whether we may not read it, or it is no file: its content is unknown.
+        unknown: Whether it could not be read, or is no regular file: it may be sound. If not,
+            it was read, and its content is broken.
     """
 
     row: int
     reason: str
     retry: bool = False
     vanished: bool = False
-    refused: bool = False
+    unknown: bool = False
 
 
 class Mismatch(NamedTuple):
@@ -119,6 +123,61 @@ class ShardIndex:
     sizes: array[int]
     faults: tuple[Fault, ...]
     mismatches: tuple[Mismatch, ...] = ()
+
+
+def rows_of_shard(shard: ShardIndex, rows: Sequence[int]) -> ShardIndex:
+    """Some rows of a shard, as a shard.
+
+    Args:
+        shard: The whole.
+        rows: Which, ascending.
+    """
+    places = {row: place for place, row in enumerate(rows)}
+    counts = shard.digest_counts
+    # Only images give sizes.
+    sized = array("I", [count * (shard.kinds[row] & 1) for row, count in enumerate(counts)])
+
+    def times(column: bytes) -> bytes:
+        return b"".join(column[row * TIME_CHARS : (row + 1) * TIME_CHARS] for row in rows)
+
+    return ShardIndex(
+        chunk=shard.chunk,
+        kinds=bytes(shard.kinds[row] for row in rows),
+        url_forms=bytes(shard.url_forms[row] for row in rows),
+        url_bytes=b"".join(_cut(shard.url_bytes, shard.url_lengths, rows)),
+        url_lengths=_picked(shard.url_lengths, rows),
+        created=times(shard.created),
+        pulled=times(shard.pulled),
+        odd_times=tuple(
+            (places[row], column, text) for row, column, text in shard.odd_times if row in places
+        ),
+        url_matches=_picked(shard.url_matches, rows),
+        file_sizes=_picked(shard.file_sizes, rows),
+        declared=_picked(shard.declared, rows),
+        digest_counts=_picked(counts, rows),
+        digests=b"".join(_cut(shard.digests, counts, rows, width=DIGEST_BYTES)),
+        sizes=array("q", chain.from_iterable(_cut(shard.sizes, sized, rows))),
+        faults=tuple(
+            fault._replace(row=places[fault.row]) for fault in shard.faults if fault.row in places
+        ),
+        mismatches=tuple(
+            odd._replace(row=places[odd.row]) for odd in shard.mismatches if odd.row in places
+        ),
+    )
+
+
+def _picked(column: array[int], rows: Sequence[int]) -> array[int]:
+    """Some rows of a column; nothing of one that was not asked for."""
+    return array(column.typecode, [column[row] for row in rows] if column else [])
+
+
+def _cut(pool: Pool, lengths: array[int], rows: Sequence[int], *, width: int = 1) -> Iterator[Pool]:
+    """What belongs to some rows, each of which has so many things of some width in a pool."""
+    if not lengths:
+        return
+    ends = list(accumulate(lengths))
+    for row in rows:
+        yield pool[(ends[row] - lengths[row]) * width : ends[row] * width]
 
 
 class ChunkRecords:

@@ -11,6 +11,7 @@ import binascii
 import errno
 import functools
 import os
+import stat
 import threading
 from array import array
 from collections.abc import Callable, Iterator
@@ -29,6 +30,17 @@ _LISTING_PART = 4_096
 _HEX_CHARS = 2 * DIGEST_BYTES
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
+REGULAR = "a regular file"
+_KINDS = {
+    stat.S_IFREG: REGULAR,
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+
 PatternSets = tuple[tuple[str, ...], ...]
 
 Parsed = TypeVar("Parsed")
@@ -46,6 +58,11 @@ class ListingPart(NamedTuple):
     digests: bytes
     foreign: tuple[str, ...]
     last: bool = False
+
+    @property
+    def irregular(self) -> list[str]:
+        """The foreign names that are digests: of links, FIFOs, folders and the like."""
+        return [name for name in self.foreign if is_hex_name(name)]
 
 
 class ReadTask(NamedTuple):
@@ -150,13 +167,28 @@ def _listing_part(entries: list[os.DirEntry[str]]) -> ListingPart:
     names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     foreign: list[str] = []
     if len(names) != len(entries):
-        foreign = [entry.name for entry in entries if not entry.is_file(follow_symlinks=False)]
+        # Each is asked once: where the system has to look, a second answer may be another.
+        regular = set(names)
+        foreign = [entry.name for entry in entries if entry.name not in regular]
     try:
         digests = pack_names(names)
     except ValueError:
         foreign += [name for name in names if not is_hex_name(name)]
         digests = pack_names([name for name in names if is_hex_name(name)])
     return ListingPart(digests, tuple(foreign))
+
+
+def kind_of(path: str) -> str | None:
+    """Says what is at a path, not following a link there; None if nothing is.
+
+    Raises:
+        OSError: The system does not say.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return None
+    return _KINDS.get(stat.S_IFMT(mode), "not a regular file")
 
 
 def pack_names(names: list[str]) -> bytes:

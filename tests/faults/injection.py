@@ -24,7 +24,13 @@ CHANGES = ("unlink", "rmdir", "rename", "link", "mkdir", "fsync")
 """The calls that change something on a disk, or make it last."""
 
 CALLS = (*CHANGES, "open", "preadv", "read", "readdir", "fstat", "stat", "flock")
-"""All calls that can be struck."""
+"""All calls that can be struck, but for `CONVENIENCES`."""
+
+CONVENIENCES = ("noatime", "preadv", "fadvise")
+"""Calls that a system may refuse altogether, and without which all works as well.
+
+`noatime` are calls of open that ask for access times to be left alone.
+"""
 
 FOREVER = 1 << 30
 
@@ -35,7 +41,7 @@ class Fault(NamedTuple):
     """What happens at which calls.
 
     Attributes:
-        calls: The kinds of calls that are counted, of `CALLS`.
+        calls: The kinds of calls that are counted, of `CALLS` and `CONVENIENCES`.
         first: The number of the call at which it happens first, from 1; 0 for never.
         last: The number of the last such call; by default that one alone.
         error: The errno with which the call fails.

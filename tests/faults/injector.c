@@ -116,6 +116,12 @@ static int mode_of(int flags, va_list rest)
     return flags & (O_CREAT | __O_TMPFILE) ? va_arg(rest, int) : 0;
 }
 
+/* "noatime" are those calls that ask for access times to be left alone. */
+static int struck_open(int folder, const char *path, int flags)
+{
+    return struck("open", folder, path) || (flags & O_NOATIME && struck("noatime", folder, path));
+}
+
 #define OPEN(name) \
     int name(const char *path, int flags, ...) \
     { \
@@ -123,7 +129,7 @@ static int mode_of(int flags, va_list rest)
         va_start(rest, flags); \
         int mode = mode_of(flags, rest); \
         va_end(rest); \
-        return struck("open", AT_FDCWD, path) ? -1 : REAL(name)(path, flags, mode); \
+        return struck_open(AT_FDCWD, path, flags) ? -1 : REAL(name)(path, flags, mode); \
     }
 OPEN(open)
 OPEN(open64)
@@ -135,7 +141,7 @@ OPEN(open64)
         va_start(rest, flags); \
         int mode = mode_of(flags, rest); \
         va_end(rest); \
-        return struck("open", folder, path) ? -1 : REAL(name)(folder, path, flags, mode); \
+        return struck_open(folder, path, flags) ? -1 : REAL(name)(folder, path, flags, mode); \
     }
 OPENAT(openat)
 OPENAT(openat64)
@@ -160,6 +166,15 @@ PREADV2(preadv64v2, off64_t)
     }
 PREADV(preadv, off_t)
 PREADV(preadv64, off64_t)
+
+/* Unlike the others it gives the number of the error. */
+#define FADVISE(name, offset_type) \
+    int name(int file, offset_type at, offset_type size, int advice) \
+    { \
+        return struck("fadvise", file, NULL) ? errno : REAL(name)(file, at, size, advice); \
+    }
+FADVISE(posix_fadvise, off_t)
+FADVISE(posix_fadvise64, off64_t)
 
 #define READDIR(name, entry) \
     struct entry *name(DIR *folder) \

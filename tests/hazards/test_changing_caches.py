@@ -8,17 +8,22 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.program import run
 from tests.hazards.steps import carry_out_now, plan_for, scan_now
-from tests.support.cachebuilder import TIME, CacheBuilder, files, snapshot
+from tests.property.decoding import decoded
+from tests.support.cachebuilder import TIME, CacheBuilder, Corruption, files, snapshot
 from tests.support.oracle import Cache, load
+from tests.support.scanning import scanned
 
+from fastprune import CacheIndex
 from fastprune.deleter import Unlinker
 from fastprune.execution import _Run
 from fastprune.limits import Limits
 from fastprune.progress import NoProgress
+from fastprune.refcounts import count_references
 from fastprune.tasks import ListingPart, list_folder
 
 REWRITES_PER_SECOND = 200
@@ -155,9 +160,64 @@ def test_a_name_that_is_listed_twice_is_one_manifest(
     monkeypatch.setattr("fastprune.scanner.list_folder", twice)
     plan = plan_for(builder.root, "a")
     assert len(plan.index) == 3
+    assert_same_index(plan.index, builder)
     assert plan.images.tolist() == [row for row in range(3) if plan.index.url(row) == "a:2"]
     carry_out_now(plan)
     assert set(snapshot(builder.root / "img")) == {".", listed, child}
+
+
+def assert_same_index(index: CacheIndex, builder: CacheBuilder) -> None:
+    """What is listed twice is the same cache as what is listed once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastprune.scanner.list_folder", list_folder)
+        once = scan_now(builder.root)
+    assert count_references(index).tolist() == count_references(once).tolist()
+    assert decoded(index) == decoded(once)
+
+
+def listing_everything_twice(path: str) -> Iterator[ListingPart]:
+    """As a folder of mergerfs does, and in two chunks."""
+    *parts, last = list_folder(path)
+    yield from (*parts, *parts, last)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 1_000])
+@pytest.mark.parametrize("edges", [True, False])
+def test_a_folder_that_lists_all_twice_gives_the_same_index(
+    edges: bool, chunk: int, builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = builder.blob(10)
+    child = builder.image("a@sha256:" + "12" * 32, layers=[shared, shared])
+    builder.index("b:1", children=[child], created="yesterday")
+    builder.image("a:2", layers=[shared, builder.blob(20)], pulled="x" * 19)
+    builder.image("a:latest", layers=[shared], created="")
+    builder.corrupt(Corruption.ARRAY)
+    builder.symlink("img", "missing")
+    builder.symlink("blobs", "missing")
+    builder.raw("img", "README", b"")
+    options: dict[str, Any] = {"edges": edges, "chunk": chunk, "pattern_sets": (("a",), ("b",))}
+    once = scanned(builder.root, **options)
+    monkeypatch.setattr("fastprune.scanner.list_folder", listing_everything_twice)
+    twice = scanned(builder.root, **options)
+    assert decoded(twice) == decoded(once)
+    assert count_references(twice).tolist() == count_references(once).tolist()
+    assert (twice.faults, twice.foreign) == (once.faults, once.foreign)
+    assert len(set(twice.faults)) == len(twice.faults) == 2
+
+
+def test_the_blobs_of_what_is_listed_twice_go_in_the_same_run(
+    builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.image("a:1", layers=[builder.blob(10)])
+    kept = builder.image("b:1", layers=[builder.blob(20)])
+    monkeypatch.setattr("fastprune.scanner.list_folder", listing_everything_twice)
+    plan = plan_for(builder.root, "a")
+    assert len(plan.blobs) == 2
+    freed = sum(path.stat().st_size for path in (builder.root / "img").iterdir())
+    freed -= (builder.root / "img" / kept).stat().st_size
+    assert plan.bytes_freed == freed + int(plan.blob_bytes.sum())
+    carry_out_now(plan)
+    assert len(files(builder.root)) == 3
 
 
 def test_a_thread_that_looked_too_early_does_not_clear_what_another_has_seen(

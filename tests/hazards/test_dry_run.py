@@ -49,8 +49,8 @@ def changes(frozen: Mapping[Path, os.stat_result]) -> list[str]:
 def cache(tmp_path: Path) -> Path:
     root = unpack("pulled", tmp_path)
     builder = CacheBuilder(root)
-    builder.symlink("img", root / "blobs")
-    builder.fifo("lts")
+    builder.symlink("img", root / "blobs", "link")
+    builder.fifo("lts", "pipe")
     builder.directory("blobs")
     return root
 
@@ -66,6 +66,15 @@ def test_nothing_changes_when_a_prune_is_refused(cache: Path) -> None:
     CacheBuilder(cache).corrupt(Corruption.CUT)
     frozen = freeze(cache)
     assert run("prune", "--pattern", "nginx", cache=cache).code == 4
+    assert changes(frozen) == []
+
+
+@pytest.mark.parametrize("command", [("list",), ("verify",), ("prune", "--pattern", "nginx")])
+def test_nothing_changes_at_what_may_be_a_manifest(command: tuple[str, ...], cache: Path) -> None:
+    CacheBuilder(cache).symlink("img", cache / "blobs")
+    CacheBuilder(cache).fifo("lts")
+    frozen = freeze(cache)
+    assert run(*command, cache=cache).code == {"list": 0, "verify": 3, "prune": 4}[command[0]]
     assert changes(frozen) == []
 
 

@@ -64,13 +64,12 @@ def test_a_digest_name_makes_no_cached_file_of_it(
     hazard: str, tmp_path: Path, outside: Path
 ) -> None:
     builder = CacheBuilder(tmp_path / "cache")
-    names = {folder: digest_of(f"{hazard} in {folder}") for folder in FOLDERS}
-    # All that is pruned refers to them, as if they were its children and layers.
-    image = builder.image("a:1", layers=[names["blobs"]])
-    builder.index("a:2", children=[names["img"], names["lts"], image])
-    for folder, name in names.items():
-        add_hazard(builder, hazard, folder, name, outside)
-    foreign = {f"{folder}/{name}" for folder, name in names.items()}
+    name = digest_of(hazard)
+    # What is pruned refers to it, as if it were a layer.
+    image = builder.image("a:1", layers=[name])
+    builder.index("a:2", children=[image])
+    add_hazard(builder, hazard, "blobs", name, outside)
+    foreign = {f"blobs/{name}"}
     precious = ("outside", *(f"cache/{path}" for path in foreign))
 
     def stamps() -> dict[str, Stamp]:
@@ -83,6 +82,75 @@ def test_a_digest_name_makes_no_cached_file_of_it(
     assert all(path in result.err for path in foreign)
     assert files(builder.root) == foreign
     assert stamps() == before
+
+
+@pytest.mark.parametrize("skip", [(), ("--skip-corrupt",)], ids=["as it is", "skip corrupt"])
+@pytest.mark.parametrize("folder", ["img", "lts"])
+@pytest.mark.parametrize("hazard", HAZARDS)
+def test_what_may_be_a_manifest_to_the_server_refuses_a_prune(
+    hazard: str, folder: str, skip: tuple[str, ...], tmp_path: Path, outside: Path
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    builder.image("a:1", layers=[builder.blob(10)])
+    builder.blob(20)
+    name = digest_of(hazard)
+    add_hazard(builder, hazard, folder, name, outside)
+    before = snapshot(tmp_path)
+    result = run("prune", "--pattern", "a:", "--allow-remove-all", *skip, cache=builder.root)
+    assert (result.code, result.out) == (4, "")
+    assert f"  {folder}/{name}: a " in result.err
+    assert "take away what is no regular file" in result.err
+    assert "--skip-corrupt" not in result.err
+    assert "repair" not in result.err
+    assert snapshot(tmp_path) == before
+
+
+def test_blobs_of_a_manifest_that_is_a_link_stay(tmp_path: Path) -> None:
+    """The server follows it, so what it needs is needed."""
+    builder = CacheBuilder(tmp_path / "cache")
+    name = builder.image("a:1", layers=[builder.blob(10)])
+    (builder.root / "img" / name).rename(tmp_path / name)
+    builder.symlink("img", tmp_path / name, name)
+    before = snapshot(tmp_path)
+    for command in (
+        ["prune", "--orphans-only", "--skip-corrupt"],
+        ["plan", "-o", "-", "--orphans-only"],
+    ):
+        result = run(*command, cache=builder.root)
+        assert (result.code, result.out) == (4, "")
+        assert f"img/{name}: a symbolic link, and the server may read it" in result.err
+    repaired = run("verify", "--repair", "--yes", cache=builder.root)
+    assert repaired.code == 3
+    assert f"img/{name} could not be checked and was left alone" in repaired.err
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("hazard", HAZARDS)
+def test_a_blob_that_is_no_regular_file_is_foreign_and_not_missing(
+    hazard: str, tmp_path: Path, outside: Path
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    name = digest_of(hazard)
+    builder.image("a:1", layers=[name])
+    builder.image("b:1", layers=[digest_of("missing")])
+    add_hazard(builder, hazard, "blobs", name, outside)
+    listed = run("list", "--broken", "--format", "url", cache=builder.root)
+    assert (listed.code, listed.out) == (0, "b:1\n")
+    result = run("verify", "--repair", "--yes", "--format", "json", cache=builder.root)
+    found = json.loads(result.out)
+    assert [item["url"] for item in found["broken"]] == ["b:1"]
+    assert found["foreign"] == [f"blobs/{name}"]
+    assert run("list", "--format", "url", cache=builder.root).out == "a:1\n"
+    report = json.loads(
+        run(
+            *("prune", "--broken", "--dry-run", "--format", "json", "--allow-remove-all"),
+            cache=builder.root,
+        ).out
+    )
+    assert report["cache"]["missing_blobs"] == 0
+    assert report["totals"]["manifests"] == 0
+    explained = run("explain", "a:1", cache=builder.root)
+    assert "issing" not in explained.out
 
 
 def test_a_listing_names_them_and_does_not_hang(tmp_path: Path, outside: Path) -> None:

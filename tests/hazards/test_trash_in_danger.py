@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -486,6 +488,22 @@ def test_a_run_that_can_not_be_listed_is_not_taken_for_none(
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(TrashError, match=f"{RUN} can't be listed: {os.strerror(number)}"):
         list_trash(str(cache))
+
+
+def test_a_run_that_is_listed_twice_is_one(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a folder of mergerfs may do."""
+    prune_to_trash(cache, ALL)
+    real = os.scandir
+    once = list_trash(str(cache))
+
+    @contextmanager
+    def twice(folder: int) -> Iterator[list[os.DirEntry[str]]]:
+        with real(folder) as entries:
+            yield [*entries] * 2
+
+    monkeypatch.setattr(os, "scandir", twice)
+    assert list_trash(str(cache)) == once
+    assert len(once.runs) == 1
 
 
 def test_empty_deletes_images_before_their_blobs(cache: Path) -> None:

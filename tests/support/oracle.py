@@ -83,6 +83,7 @@ class Cache:
         blobs: Size by digest.
         foreign: Paths of everything else directly in the three folders.
         linked: Paths of manifests and blobs that have other names, which may be anywhere.
+        unknown: Those of `foreign` that may be manifests to the server: `corrupt`, too.
     """
 
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
@@ -90,6 +91,13 @@ class Cache:
     blobs: Mapping[str, int] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
     linked: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+
+    @property
+    def there(self) -> frozenset[str]:
+        """Digests of the blobs that are there, be it as a link or the like."""
+        links = (path for path in self.foreign if path.startswith("blobs/"))
+        return frozenset(self.blobs) | {path.removeprefix("blobs/") for path in links}
 
     @property
     def paths(self) -> frozenset[str]:
@@ -175,6 +183,7 @@ def load(root: Path, *, max_manifest_bytes: int | None = None) -> Cache:
     blobs: dict[str, int] = {}
     foreign: set[str] = set()
     linked: set[str] = set()
+    unknown: set[str] = set()
     for folder in (*MANIFEST_FOLDERS, "blobs"):
         for file in _entries(root / folder):
             path = f"{folder}/{file.name}"
@@ -183,6 +192,10 @@ def load(root: Path, *, max_manifest_bytes: int | None = None) -> Cache:
                 linked.add(path)
             if not (_HEX.fullmatch(file.name) and stat.S_ISREG(status.st_mode)):
                 foreign.add(path)
+                if folder != "blobs" and _HEX.fullmatch(file.name):
+                    # To the server it may be a manifest.
+                    corrupt[path] = "not a regular file"
+                    unknown.add(path)
             elif folder == "blobs":
                 blobs[file.name] = status.st_size
             elif max_manifest_bytes is not None and status.st_size > max_manifest_bytes:
@@ -192,7 +205,9 @@ def load(root: Path, *, max_manifest_bytes: int | None = None) -> Cache:
                     manifests[path] = parse(path, file.read_bytes())
                 except (_CorruptError, OSError) as error:
                     corrupt[path] = str(error)
-    return Cache(manifests, corrupt, blobs, frozenset(foreign), frozenset(linked))
+    return Cache(
+        manifests, corrupt, blobs, frozenset(foreign), frozenset(linked), frozenset(unknown)
+    )
 
 
 def parse(path: str, content: bytes) -> Manifest:
@@ -353,7 +368,7 @@ def removal(
         skip_corrupt: See `expected`.
     """
     selected, kept = set(selected) - set(kept), set(kept)
-    if cache.corrupt and not skip_corrupt:
+    if cache.unknown or (cache.corrupt and not skip_corrupt):
         return _outcome(cache, refused=True, selected=(), going=set(), protected={})
     going = _with_children(cache, selected, kept)
     protected = {} if allow_broken else _protected(cache, going)

@@ -277,7 +277,7 @@ def _means(reference: str, manifest: Manifest) -> bool:
 
 
 def _broken(cache: Cache) -> set[Manifest]:
-    lacking = {one for one in cache.manifests.values() if set(one.blobs) - set(cache.blobs)}
+    lacking = {one for one in cache.manifests.values() if set(one.blobs) - cache.there}
     while True:
         more = set()
         for one in cache.manifests.values():

@@ -333,6 +333,9 @@ def caches(
     drafts = draw(_several_drafts(max_manifests))
     blobs = draw(_BLOBS)
     strangers = draw(_FOREIGN) if foreign else []
+    if not corrupt or draw(st.integers(0, 3)):
+        # What may be a manifest to the server is refused, as what is corrupt.
+        strangers = [one for one in strangers if one.folder == "blobs" or one.hazard == "raw"]
     taken = {(one.folder, one.name) for one in drafts} | {("blobs", name) for name, _ in blobs}
     damaged = [one for one in drafts if corrupt and one.damage is not None]
     sound = {(str(one.folder), one.name) for one in drafts if one not in damaged}

@@ -92,7 +92,7 @@ def _key(cache: Cache, head: str, by: str, depth: int | None, referred: set[str]
 def _broken(cache: Cache) -> set[str]:
     """Images that lack blobs; and lists with cached children, all of which are broken."""
     every = cache.manifests.values()
-    found = {one.path for one in every if not set(one.blobs) <= set(cache.blobs)}
+    found = {one.path for one in every if not set(one.blobs) <= cache.there}
     below = {one.path: {two.path for two in every if two.digest in one.children} for one in every}
     while more := {path for path in below if below[path] and below[path] <= found} - found:
         found |= more

@@ -180,7 +180,11 @@ def test_hazards_are_what_they_say(tmp_path: Path) -> None:
     found = snapshot(tmp_path)
     assert {path: found[path].kind for path in made} == made
     assert files(tmp_path) == set(made)
-    assert load(tmp_path) == Cache(foreign=frozenset(made))
+    cache = load(tmp_path)
+    assert cache == Cache(
+        corrupt=cache.corrupt, foreign=frozenset(made), unknown=frozenset(cache.corrupt)
+    )
+    assert cache.unknown == {path for path in made if not path.startswith("blobs/")}
 
 
 def test_a_snapshot_sees_every_change(tmp_path: Path) -> None:

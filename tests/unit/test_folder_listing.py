@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import pytest
 from tests.support.cachebuilder import CacheBuilder, can_make_devices, digest_of
@@ -12,6 +14,11 @@ from tests.support.cachebuilder import CacheBuilder, can_make_devices, digest_of
 from fastprune import tasks
 from fastprune.tasks import FileSizes, ListingPart, StatTask, list_folder, open_folder, stat_files
 
+# What systems say of O_NOATIME: not for you, or not here.
+NO_SUCH_FLAG = (
+    *(errno.EPERM, errno.EACCES, errno.EINVAL, errno.EROFS, errno.EOPNOTSUPP),
+    errno.ENOSYS,
+)
 NAMES = [digest_of(str(number)) for number in range(10)]
 
 
@@ -36,6 +43,25 @@ def test_regular_files_named_by_a_digest_are_listed_and_nothing_else(tmp_path: P
     names, others = whole(list(list_folder(str(tmp_path / "img"))))
     assert names == sorted(NAMES)
     assert others == sorted(path.removeprefix("img/") for path in foreign)
+
+
+class Entry(NamedTuple):
+    """An entry of a folder that lists no kinds, so that each is asked for."""
+
+    name: str
+    answers: list[bool]
+
+    def is_file(self, *, follow_symlinks: bool) -> bool:
+        assert not follow_symlinks
+        return self.answers.pop(0)
+
+
+def test_where_kinds_are_not_listed_each_name_is_asked_for_once() -> None:
+    """A file that is being replaced may be no file now and one a moment later."""
+    entries = [Entry(NAMES[0], [True, False]), Entry(NAMES[1], [False, True])]
+    part = tasks._listing_part(cast("list[os.DirEntry[str]]", entries))
+    assert (part.digests.hex(), part.foreign) == (NAMES[0], (NAMES[1],))
+    assert part.irregular == [NAMES[1]]
 
 
 @pytest.mark.parametrize("size", [1, 3, 10, 11])
@@ -84,14 +110,15 @@ def test_listing_leaves_the_access_time_alone(tmp_path: Path) -> None:
     assert tmp_path.stat().st_atime_ns == 1
 
 
+@pytest.mark.parametrize("number", NO_SUCH_FLAG)
 def test_a_folder_of_another_owner_is_opened_without_the_flag_for_owners(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.open
 
     def refuse(path: str, flags: int, *, dir_fd: int | None = None) -> int:
         if flags & os.O_NOATIME:
-            raise PermissionError
+            raise OSError(number, os.strerror(number))
         return real(path, flags, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", refuse)

@@ -32,7 +32,9 @@ def test_a_sketch_is_read_back_from_disk_as_it_was(sketch: CacheSketch) -> None:
         cache = load(root)
         assert files(root) == cache.paths
     assert cache.blobs == dict(sketch.blobs)
-    assert set(cache.corrupt) == {f"{one.folder}/{one.name}" for one in sketch.corrupt}
+    corrupt = {f"{one.folder}/{one.name}" for one in sketch.corrupt}
+    assert set(cache.corrupt) - cache.unknown == corrupt
+    assert cache.unknown <= cache.foreign
     assert cache.foreign == {f"{one.folder}/{one.name}" for one in sketch.foreign}
     assert len(cache.manifests) == len(sketch.manifests)
     for one in sketch.manifests:

@@ -72,7 +72,8 @@ def list_manifests(
 
     Reads only. With a selection, or a policy file, what meets it: without the children that
     a prune would take along. A size is the sum of the blobs that an image names; a list has
-    none. Manifests that can't be read are warned about and left out.
+    none. Manifests that can't be read are warned about and left out; if nothing is left to
+    list, the exit code is 4.
     """
     from fastprune.cli.listing import print_list
 

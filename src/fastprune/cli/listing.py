@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from fastprune.cli.asking import what_is_meant
+from fastprune.cli.messages import facts, log
 from fastprune.cli.options import GlobalOptions, SelectionOptions
 from fastprune.cli.session import open_session, write
 from fastprune.cli.terminal import terminal_width
 from fastprune.cli.warnings import warn_about, warn_of_servers
-from fastprune.errors import UsageError
+from fastprune.errors import UnreadableManifestsError, UsageError
+from fastprune.quantities import format_count
+
+if TYPE_CHECKING:
+    from fastprune.index import CacheIndex
 
 
 def print_list(
@@ -55,7 +61,20 @@ def print_list(
             paint=session.paint,
         )
     )
-    return 0
+    return 0 if len(rows) else _nothing_listed(index)
+
+
+def _nothing_listed(index: CacheIndex) -> int:
+    """The exit code of an empty listing; says so if something may be missing in it."""
+    if not index.faults:
+        return 0
+    code = UnreadableManifestsError.exit_code
+    log.error(
+        "nothing is listed, but %s can't be read: what was asked for may be among them",
+        format_count(len(index.faults), "manifest"),
+        extra=facts(exit_code=code),
+    )
+    return code
 
 
 def _check(form: str | None, sort: str) -> None:

@@ -95,7 +95,7 @@ def say_error(error: FastpruneError) -> None:
     lines = [str(error)]
     if isinstance(error, UnreadableManifestsError):
         lines += [f"  {printable(path)}: {printable(reason)}" for path, reason in error.faults]
-        about["corrupt"] = [{"path": path, "reason": reason} for path, reason in error.faults]
+        about["corrupt"] = error.items
     log.error("\n".join(lines), extra=facts(**about, hint=error.hint or None))
 
 

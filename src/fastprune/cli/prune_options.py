@@ -44,7 +44,7 @@ class PlanningOptions:
         bool,
         typer.Option(
             "--skip-corrupt",
-            help="Treat manifests that can't be read as absent, instead of refusing.",
+            help="Treat manifests with broken content as absent, instead of refusing.",
             rich_help_panel=SAFETY,
         ),
     ] = False

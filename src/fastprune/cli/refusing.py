@@ -58,7 +58,7 @@ def _print_document(error: FastpruneError, options: GlobalOptions, command: str)
     """Prints the document of an error, before which nothing was printed."""
     from fastprune.report import exceeded_items
 
-    faults = error.faults if isinstance(error, UnreadableManifestsError) else ()
+    corrupt = error.items if isinstance(error, UnreadableManifestsError) else []
     exceeded = error.exceeded if isinstance(error, DeleteLimitError) else ()
     write_json(
         {
@@ -68,7 +68,7 @@ def _print_document(error: FastpruneError, options: GlobalOptions, command: str)
             "error": str(error),
             "hint": error.hint or None,
             "exit_code": error.exit_code,
-            "corrupt": [{"path": path, "reason": reason} for path, reason in faults],
+            "corrupt": corrupt,
             "exceeded": exceeded_items(exceeded),
         }
     )

@@ -24,12 +24,13 @@ def warn_about(index: CacheIndex) -> None:
 
     for path, reason in index.faults:
         log.warning("%s can't be read: %s", path, reason, extra=facts(path=path, reason=reason))
-    if index.foreign:
-        named = ", ".join(index.foreign[:_MOST_NAMED])
-        more = ", ..." if len(index.foreign) > _MOST_NAMED else ""
+    foreign = [path for path in index.foreign if path not in index.unknown]
+    if foreign:
+        named = ", ".join(foreign[:_MOST_NAMED])
+        more = ", ..." if len(foreign) > _MOST_NAMED else ""
         log.warning(
             "%s in the cache that do not belong to it, left alone: %s%s",
-            format_count(len(index.foreign), "file or folder", "files or folders"),
+            format_count(len(foreign), "file or folder", "files or folders"),
             named,
             more,
         )
@@ -39,7 +40,7 @@ def warn_about(index: CacheIndex) -> None:
             "%s a malformed created time; no date selects them",
             format_count(malformed, "manifest has", "manifests have"),
         )
-    missing = len(index.blob_digests) - index.blobs_present
+    missing = len(index.missing_blobs)
     if missing:
         log.warning(
             "%s by manifests but missing",

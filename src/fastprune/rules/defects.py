@@ -28,8 +28,8 @@ def broken(index: CacheIndex) -> Mask:
     A list that leads to a sound image as well is of use, so it is not broken; it keeps its
     broken children, unless lists may be broken.
     """
-    missing = np.ones(len(index.blob_digests), dtype=bool)
-    missing[: index.blobs_present] = False
+    missing = np.zeros(len(index.blob_digests), dtype=bool)
+    missing[index.missing_blobs] = True
     lacking = needing(index, missing)
     parents, children = index.child_parents, index.child_rows
     leads_somewhere = np.zeros(len(index), dtype=bool)

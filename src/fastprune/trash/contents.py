@@ -72,8 +72,10 @@ def _parts(index: CacheIndex, blob_sizes: NDArray[np.int64]) -> Iterator[RunPart
             here = rows[(first <= rows) & (rows < last)]
             sizes = index.file_sizes[here].astype(np.int64)
             yield RunPart(kind, folder, index.digests[here], sizes, level)
+    # What is no regular file was never moved there.
+    files = sorted({path for path, _ in index.faults} - set(index.foreign))
     for folder in ociregistry.manifest_folders:
-        names = [path.partition("/")[2] for path, _ in index.faults if path.startswith(folder)]
+        names = [path.partition("/")[2] for path in files if path.startswith(folder)]
         found = [_size(os.path.join(index.root, folder, name)) for name in names]
         digests = as_digests(bytes.fromhex("".join(names)))
         yield RunPart("unreadable", folder, digests, np.array(found, dtype=np.int64))

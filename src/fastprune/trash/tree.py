@@ -170,8 +170,9 @@ def _entries(root: str, *run: str) -> list[tuple[str, bool]]:
             for step in (*STEPS, *run):
                 at = open_step(step, at, opened)
             with os.scandir(at) as entries:
+                # A set: some folders list a name twice.
                 return sorted(
-                    (entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries
+                    {(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries}
                 )
         except OSError as error:
             # What is there must not be taken for empty: so it is asked once more.

@@ -248,7 +248,7 @@ def json_lines(
         },
         "ages": [row._asdict() for row in age_rows(ages, cutoffs)],
         "what_if": [row._asdict() for row in what_ifs(ages, cutoffs)],
-        "corrupt": [{"path": path, "reason": reason} for path, reason in index.faults],
+        "corrupt": index.fault_items,
     }
     return text.json_lines(head, "rows", map(_item, rows))
 

@@ -16,13 +16,15 @@ from typing import NamedTuple
 
 from fastprune.layouts import ociregistry
 from fastprune.model import DIGEST_BYTES
-from fastprune.reader import LOST_CONTENT, FileReader, open_file
+from fastprune.reader import NOT_A_FILE, FileReader, advise, open_file, reason_of
 from fastprune.tasks import StatTask, file_names, open_folder, statuses
 from fastprune.verification.verdicts import ABSENT_MARK, FileMark, OddFile, Verdict
 
 _BUFFER_BYTES = 1 << 20
 # How much is read between two words about it.
 _BYTES_PER_RESULT = 32 << 20
+# What the system says of a blob whose content is lost, not of one that we may not read.
+_LOST_CONTENT = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
 _LARGEST_INT64 = 2**63 - 1
 
 
@@ -125,12 +127,11 @@ def hash_files(task: HashTask) -> Iterator[HashedPart]:
         OSError: The folder can't be opened.
     """
     files, size, odd = 0, 0, list[OddFile]()
-    buffer = memoryview(bytearray(_BUFFER_BYTES))
     folder = open_folder(task.folder)
     try:
         for row, name in enumerate(file_names(task.digests)):
             raw = task.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
-            hashed = _HashedFile(name, raw, folder, buffer)
+            hashed = _HashedFile(name, raw, folder)
             for count in hashed.read():
                 size += count
                 if size >= _BYTES_PER_RESULT:
@@ -147,10 +148,10 @@ def hash_files(task: HashTask) -> Iterator[HashedPart]:
 class _HashedFile:
     """One file: what came of reading it."""
 
-    __slots__ = ("_buffer", "_digest", "_folder", "_name", "mark", "reason", "verdict")
+    __slots__ = ("_digest", "_folder", "_name", "mark", "reason", "verdict")
 
-    def __init__(self, name: str, digest: bytes, folder: int, buffer: memoryview) -> None:
-        self._name, self._digest, self._folder, self._buffer = name, digest, folder, buffer
+    def __init__(self, name: str, digest: bytes, folder: int) -> None:
+        self._name, self._digest, self._folder = name, digest, folder
         self.verdict: Verdict | None = None
         self.mark, self.reason = ABSENT_MARK, ""
 
@@ -171,37 +172,30 @@ class _HashedFile:
         status = os.fstat(descriptor)
         self.mark = mark_of(status)
         if self.mark == ABSENT_MARK:
-            self.verdict, self.reason = Verdict.REFUSED, "not a regular file"
+            self.verdict, self.reason = Verdict.REFUSED, NOT_A_FILE
             return
-        _will_read_on(descriptor)
-        digest, at = sha256(), 0
-        while count := os.preadv(descriptor, [self._buffer], at):
-            digest.update(self._buffer[:count])
-            at += count
-            yield count
+        advise(descriptor, "POSIX_FADV_SEQUENTIAL")
+        digest = sha256()
+        while some := os.read(descriptor, _BUFFER_BYTES):
+            digest.update(some)
+            yield len(some)
         if digest.digest() != self._digest:
             self.verdict = Verdict.ALTERED
 
     def _note(self, error: OSError) -> None:
         if error.errno == errno.ENOENT:
             self.verdict = Verdict.GONE
-        elif error.errno in LOST_CONTENT:
+        elif error.errno in _LOST_CONTENT:
             self.verdict = Verdict.UNREADABLE
             if self.mark == ABSENT_MARK:
                 # It could not even be opened.
                 self.mark = self._ask_for_mark()
         else:
             self.verdict = Verdict.REFUSED
-        code = errno.errorcode.get(error.errno or 0, "error")
-        self.reason = f"{code}: {error.strerror}"
+        self.reason = reason_of(error)
 
     def _ask_for_mark(self) -> FileMark:
         try:
             return mark_of(os.stat(self._name, dir_fd=self._folder, follow_symlinks=False))
         except OSError:
             return ABSENT_MARK
-
-
-def _will_read_on(descriptor: int) -> None:
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)

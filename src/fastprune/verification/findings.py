@@ -42,13 +42,13 @@ class UnreadableManifest(NamedTuple):
         path: Relative to the cache.
         reason: Why.
         mark: As it was before it was read last; `ABSENT_MARK` for what can't be asked about.
-        refused: Whether we may not read it: its content may be sound.
+        unknown: Whether it could not be read, or is no regular file: it may be sound.
     """
 
     path: str
     reason: str
     mark: FileMark
-    refused: bool
+    unknown: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -275,15 +275,15 @@ def find(
         content: How much was read.
         seconds: How long each step took.
     """
-    odd, present = evidence.odd, index.blobs_present
+    odd = evidence.odd
     stay = ~evidence.vanished
     mismatched = _mismatched(index, evidence)
     sound = stay.copy()
     sound[mismatched] = False
     counts = drop_references(index, count_references(index), np.flatnonzero(~sound))
     gone = odd.ids[odd.where(Verdict.GONE)]
-    is_missing = counts > 0
-    is_missing[:present] = False
+    is_missing = np.zeros(len(counts), dtype=bool)
+    is_missing[index.missing_blobs] = counts[index.missing_blobs] > 0
     is_missing[gone] = counts[gone] > 0
     is_missing[evidence.appeared] = False
     altered = odd.ids[odd.where(Verdict.ALTERED)]

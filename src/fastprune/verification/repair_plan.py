@@ -194,7 +194,7 @@ def _unreadable(findings: Findings) -> list[RepairPart]:
         some = sorted(
             one
             for one in findings.unreadable
-            if one.path.startswith(f"{folder}/") and not one.refused
+            if one.path.startswith(f"{folder}/") and not one.unknown
         )
         names = "".join(one.path.rpartition("/")[2] for one in some)
         reasons = np.full(len(some), RepairReason.UNREADABLE, dtype=np.uint8)
@@ -207,7 +207,7 @@ def _unreadable(findings: Findings) -> list[RepairPart]:
 def _left(findings: Findings) -> tuple[str, ...]:
     names = findings.index.blob_names(findings.refused)
     blobs = [f"{ociregistry.blob_folder}/{name}" for name in names]
-    return tuple(sorted([*blobs, *(one.path for one in findings.unreadable if one.refused)]))
+    return tuple(sorted([*blobs, *(one.path for one in findings.unreadable if one.unknown)]))
 
 
 def _as_marks(marks: list[FileMark]) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastprune.errors import fault_items
 from fastprune.index import CacheIndex, Rows
 from fastprune.model import DIGEST_PREFIX
 from fastprune.quantities import format_bytes, format_count, format_seconds
@@ -225,8 +226,11 @@ def _items(findings: Findings) -> dict[str, Iterator[Any] | None]:
     dangling = (_manifest(index, row) for row in findings.dangling.tolist())
     reasons = _reasons(findings)
     return {
-        "unreadable": (
-            {"path": path, "reason": reason} for path, reason, *_ in findings.unreadable
+        "unreadable": iter(
+            fault_items(
+                ((one.path, one.reason) for one in findings.unreadable),
+                {one.path for one in findings.unreadable if one.unknown},
+            )
         ),
         "mismatched": (
             _manifest(index, row) | {"reason": index.mismatches[row]}

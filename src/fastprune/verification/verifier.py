@@ -202,7 +202,8 @@ class _Run:
             mended += [int(row) for at, row in enumerate(doubtful) if at not in still]
             faults = list(self._unreadable(folder))
             unreadable += faults
-            names = [fault.path.rpartition("/")[2] for fault in faults]
+            files = [fault.path for fault in faults if fault.mark != ABSENT_MARK]
+            names = [path.rpartition("/")[2] for path in files]
             claimed += self._salvage(folder, digests + bytes.fromhex("".join(names)))
         vanished = evidence.vanished.copy()
         vanished[rows[marks[:, 0] == ABSENT_MARK.inode]] = True
@@ -220,18 +221,28 @@ class _Run:
         )
 
     def _unreadable(self, folder: str) -> Iterator[UnreadableManifest]:
+        import numpy as np
+
         from fastprune.digests import as_digests
         from fastprune.verification.findings import UnreadableManifest
 
         paths = [path for path, _ in self._index.faults if path.startswith(f"{folder}/")]
         names = [path.rpartition("/")[2] for path in paths]
         raw = bytes.fromhex("".join(names))
-        marks = self._marks(folder, as_digests(raw))
-        still = self._read_again(folder, raw)
+        digests = as_digests(raw)
+        marks = self._marks(folder, digests)
+        # What is no regular file is not even opened.
+        regular = np.flatnonzero(marks[:, 0] != ABSENT_MARK.inode)
+        read = self._read_again(folder, digests[regular].tobytes())
+        still = {at: read[place] for place, at in enumerate(regular.tolist()) if place in read}
+        reasons = dict(self._index.faults)
         for at, path in enumerate(paths):
+            is_file = marks[at, 0] != ABSENT_MARK.inode
             if fault := still.get(at):
                 mark = FileMark(*marks[at].tolist())
-                yield UnreadableManifest(path, fault.reason, mark, fault.refused)
+                yield UnreadableManifest(path, fault.reason, mark, fault.unknown)
+            elif not is_file and os.path.lexists(os.path.join(self._index.root, path)):
+                yield UnreadableManifest(path, reasons[path], ABSENT_MARK, unknown=True)
 
     def _salvage(self, folder: str, digests: bytes) -> bytes:
         """What manifests that can't be trusted seem to refer to, raw digests."""
