@@ -32,7 +32,7 @@ PURE = (
     *("named_rules", "policyfile", "policyfile.reading", "policyfile.checking"),
     *("usage.units", "usage.repositories", "usage.placing", "usage.rows", "usage.ages"),
     *("usage.report", "usage.table", "usage.tree", "usage.page"),
-    *("server_findings",),
+    *("server_findings", "server_yaml"),
 )
 # What leads out of a process, asks a clock, or needs an event loop.
 FORBIDDEN = {
