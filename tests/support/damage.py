@@ -188,6 +188,13 @@ def _other_size(holder: dict[str, object]) -> None:
             part["config"]["size"] = 12345
 
 
+def _other_letter_case(holder: dict[str, object]) -> None:
+    """No damage: as an earlier version of the server wrote it."""
+    for key in list(holder):
+        if key.startswith("v2.docker.m"):
+            holder[key.replace("docker.m", "docker.M")] = holder.pop(key)
+
+
 def _rename(path: Path) -> None:
     path.rename(path.parent / digest_of(f"renamed {path.name}"))
 
@@ -215,6 +222,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "manifest with odd bytes": (_edit(_no_base64), "img"),
     "manifest with another digest": (_edit(_other_digest), "img"),
     "latest manifest with another digest": (_edit(_other_digest), "lts"),
+    "manifest of an earlier version": (_edit(_other_letter_case), "img"),
     "manifest with another size": (_edit(_other_size), "img"),
 }
 """What may befall a file, and the folder of the files that it may befall."""

@@ -37,7 +37,8 @@ manifest_folders: tuple[str, ...] = ("img", "lts")
 blob_folder = "blobs"
 
 # A holder has ten members, so one more may be one of these in other letters, which the server
-# takes for the same. Likewise what else is in the part that is filled.
+# takes for the same. Likewise what else is in the part that is filled. Descriptors are not
+# looked at in this way: the server writes none with other members, and it would cost a tenth.
 _HOLDER_MEMBERS = 10
 _HOLDER = itemgetter("type", "imageUrl", "created", "pulled")
 _IMAGE = frozenset({"schemaVersion", "mediaType", "config", "layers", "annotations", "subject"})
