@@ -26,6 +26,9 @@ CHANGES = ("unlink", "rmdir", "rename", "link", "mkdir", "fsync")
 CALLS = (*CHANGES, "open", "preadv", "read", "readdir", "fstat", "stat", "flock")
 """All calls that can be struck."""
 
+STARTS = ("thread", "fork")
+"""The calls that start a thread or a process; they concern every cache."""
+
 FOREVER = 1 << 30
 
 _SOURCE = Path(__file__).with_name("injector.c")
@@ -35,7 +38,7 @@ class Fault(NamedTuple):
     """What happens at which calls.
 
     Attributes:
-        calls: The kinds of calls that are counted, of `CALLS`.
+        calls: The kinds of calls that are counted, of `CALLS` and `STARTS`.
         first: The number of the call at which it happens first, from 1; 0 for never.
         last: The number of the last such call; by default that one alone.
         error: The errno with which the call fails.

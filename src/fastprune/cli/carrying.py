@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fastprune.cli.config import prune_settings
+from fastprune.cli.locking import locked
 from fastprune.cli.messages import facts, log, notice, say_error
 from fastprune.cli.metering import Note, failures_metered, metered
 from fastprune.cli.options import GlobalOptions
@@ -152,12 +153,11 @@ def _carry_out(
         refuse_servers(session.image_path)
     check_root(session.image_path)
     from fastprune.cli.auditing import opened_audit
-    from fastprune.guard import cache_lock
 
     run = make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
     action = "trash" if pruning.trash else "delete"
     with (
-        cache_lock(session.image_path, wait),
+        locked(session.image_path, wait, no_lock=pruning.no_lock) as unlocked,
         opened_audit(pruning.audit_log, session.image_path, run, action) as audit,
     ):
         timed = plan()
@@ -183,7 +183,8 @@ def _carry_out(
             )
         )
     code = signal_code or report.exit_code or audit.exit_code
-    return dataclasses.replace(report, seconds=timed.seconds | report.seconds), code
+    seconds = timed.seconds | report.seconds
+    return dataclasses.replace(report, seconds=seconds, no_lock=unlocked), code
 
 
 def _rehearsed(timed: TimedPlan, pruning: PruneOptions, delete_limits: DeleteLimits) -> PruneReport:
@@ -239,9 +240,10 @@ def _confirmed(plan: PrunePlan, pruning: PruneOptions) -> bool:
 
 
 def _say_problems(report: PruneReport) -> None:
-    from fastprune.cli.warnings import warn_about, warn_of_shortfall
+    from fastprune.cli.warnings import warn_about, warn_of_shortfall, warn_of_undurable
 
     warn_about(report.plan.index)
+    warn_of_undurable(report.plan.index.root, report.not_durable)
     warn_of_shortfall(report)
     for row in report.plan.protected.tolist():
         index = report.plan.index

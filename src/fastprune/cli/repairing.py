@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from fastprune.cli.locking import locked
 from fastprune.cli.messages import log, notice
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import Session
 from fastprune.cli.terminal import confirmed
 from fastprune.cli.values import seconds_of
 from fastprune.cli.verify_command import RepairOptions
+from fastprune.cli.warnings import warn_of_undurable
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
 from fastprune.pipeline import refuse_servers
 from fastprune.quantities import format_bytes, format_count
@@ -53,11 +56,10 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
         refuse_servers(session.image_path)
     check_root(session.image_path)
     from fastprune.cli.auditing import opened_audit
-    from fastprune.guard import cache_lock
 
     run = make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
     with (
-        cache_lock(session.image_path, wait),
+        locked(session.image_path, wait, no_lock=repairing.no_lock) as unlocked,
         opened_audit(repairing.audit_log, session.image_path, run, "trash") as audit,
     ):
         findings = find()
@@ -83,6 +85,8 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
             return audit.around_repair(plan, move, stopped)
 
         report, signal_code = run_until_signal(work)
+    warn_of_undurable(session.image_path, report.not_durable)
+    report = dataclasses.replace(report, no_lock=unlocked)
     return findings, report, signal_code or audit.exit_code
 
 

@@ -55,4 +55,13 @@ LockWait = Annotated[
     typer.Option("--lock-wait", metavar="DUR", help="Wait so long for another fastprune to end."),
 ]
 
+NoLock = Annotated[
+    bool,
+    typer.Option(
+        "--no-lock",
+        help="Go on without a lock where the file system can't lock. What another fastprune "
+        "has locked stays refused.",
+    ),
+]
+
 TextOrJson = Annotated[str, typer.Option("--format", metavar="FORMAT", help="text or json.")]

@@ -9,7 +9,7 @@ import typer
 
 from fastprune.cli.app import add_group, command
 from fastprune.cli.options import GlobalOptions
-from fastprune.cli.shared_options import LockWait, TextOrJson, Yes
+from fastprune.cli.shared_options import LockWait, NoLock, TextOrJson, Yes
 
 trash = add_group(
     "trash",
@@ -37,6 +37,7 @@ class ChangeOptions:
         typer.Option("--concurrency", metavar="N|auto", help="Threads. Default: auto, 32."),
     ] = None
     lock_wait: LockWait = None
+    no_lock: NoLock = False
     form: TextOrJson = "text"
 
 

@@ -9,7 +9,14 @@ import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.options import GlobalOptions
-from fastprune.cli.shared_options import AuditLogFile, LockWait, MetricsFile, TextOrJson, Yes
+from fastprune.cli.shared_options import (
+    AuditLogFile,
+    LockWait,
+    MetricsFile,
+    NoLock,
+    TextOrJson,
+    Yes,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,7 @@ class RepairOptions:
         bool, typer.Option("--force", help="Repair although a server seems to run on this cache.")
     ] = False
     lock_wait: LockWait = None
+    no_lock: NoLock = False
     audit_log: AuditLogFile = None
 
 

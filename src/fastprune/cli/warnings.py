@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fastprune.cli.messages import facts, log
@@ -55,6 +56,18 @@ def warn_of_shortfall(report: PruneReport) -> None:
         log.warning(
             "the size target is missed by %s: nothing else may go by these options",
             format_bytes(report.shortfall),
+        )
+
+
+def warn_of_undurable(root: str, folders: Sequence[str]) -> None:
+    """Warns of folders whose file system can't make anything durable."""
+    if folders:
+        log.warning(
+            "the file system of %s can't make changes durable (fsync) in: %s; after a power cut, "
+            "run 'fastprune verify' on this cache",
+            root,
+            ", ".join(folders),
+            extra=facts(path=root, not_durable=list(folders)),
         )
 
 

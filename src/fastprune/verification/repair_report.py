@@ -14,7 +14,7 @@ import numpy as np
 from fastprune.model import DIGEST_PREFIX
 from fastprune.quantities import format_bytes, format_count, format_seconds
 from fastprune.refcounts import Mask
-from fastprune.report import Failure
+from fastprune.report import Failure, guard_document, guard_lines
 from fastprune.text import printable
 from fastprune.verification.repair_plan import RepairPart, RepairPlan
 
@@ -37,6 +37,8 @@ class RepairReport:
         stopped: Why it was stopped; empty if it wasn't.
         seconds: How long it took.
         trash_run: The run that the files are in; empty if nothing was moved.
+        not_durable: See `PruneReport.not_durable`.
+        no_lock: See `PruneReport.no_lock`.
     """
 
     plan: RepairPlan
@@ -50,6 +52,8 @@ class RepairReport:
     stopped: str = ""
     seconds: float = 0
     trash_run: str = ""
+    not_durable: tuple[str, ...] = ()
+    no_lock: str = ""
 
     def count(self, *kinds: str) -> int:
         """How many files of some kinds were moved."""
@@ -104,6 +108,7 @@ def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
         "Failed": len(report.failures),
     }
     yield from (f"{what}: {count}" for what, count in rest.items() if count)
+    yield from guard_lines(report.not_durable, report.no_lock)
     if report.stopped:
         yield f"Stopped: {report.stopped}; files left to move: {report.left}"
     if not report.dry_run:
@@ -135,6 +140,7 @@ def as_document(report: RepairReport, *, summary: bool) -> dict[str, Any]:
         "changed": list(report.changed),
         "unchecked": list(report.plan.left),
         "failed": [failure._asdict() for failure in report.failures],
+        **guard_document(report.not_durable, report.no_lock),
         "seconds": round(report.seconds, 6),
     }
     if not summary:
