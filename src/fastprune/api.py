@@ -23,19 +23,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
-import anyio.from_thread
-import anyio.to_thread
 
 from fastprune.delete_limits import DeleteLimits
 from fastprune.errors import DeleteLimitError
 from fastprune.executors import Executor
-from fastprune.executors.inline import InlineExecutor
-from fastprune.executors.processes import ProcessExecutor, available_jobs
+from fastprune.executors.processes import available_jobs, start_workers
 from fastprune.limits import Limits
 from fastprune.pipeline import PlanOptions, refuse_servers, work_out
 from fastprune.policy import Policy
 from fastprune.progress import Progress
 from fastprune.scanner import SMALL_CACHE, ScanOptions, check_root, scan_cache
+from fastprune.threads import check_cancelled, in_thread
 from fastprune.usage.surveying import Survey, survey_cache
 from fastprune.verification.verifier import VerifyOptions, verify_cache
 
@@ -78,13 +76,13 @@ async def scan(
         WorkerError: A worker died; nothing partial is ever returned.
     """
     with _Pool(executor, jobs) as pool:
-        return await anyio.to_thread.run_sync(
+        return await in_thread(
             lambda: scan_cache(
                 os.fspath(root),
                 pool.open,
                 options or ScanOptions(),
                 progress=progress,
-                checkpoint=anyio.from_thread.check_cancelled,
+                checkpoint=check_cancelled,
             )
         )
 
@@ -107,7 +105,7 @@ async def load_policy(path: Path, root: Path, *, zone: str | None = None) -> Pol
     from fastprune.policies import load_policy_file
 
     now = datetime.now(UTC)
-    return await anyio.to_thread.run_sync(
+    return await in_thread(
         lambda: load_policy_file(os.fspath(path), now, root=os.fspath(root), zone=zone)
     )
 
@@ -136,14 +134,14 @@ async def survey(
         WorkerError: A worker died; nothing partial is ever returned.
     """
     with _Pool(executor, jobs) as pool:
-        return await anyio.to_thread.run_sync(
+        return await in_thread(
             lambda: survey_cache(
                 os.fspath(root),
                 policy or Policy(),
                 pool.open,
                 options or ScanOptions(),
                 progress=progress,
-                checkpoint=anyio.from_thread.check_cancelled,
+                checkpoint=check_cancelled,
             )
         )
 
@@ -170,13 +168,13 @@ async def verify(
         WorkerError: A worker died.
     """
     with _Pool(executor, jobs) as pool:
-        return await anyio.to_thread.run_sync(
+        return await in_thread(
             lambda: verify_cache(
                 os.fspath(root),
                 pool.open,
                 options or VerifyOptions(),
                 progress=progress,
-                checkpoint=anyio.from_thread.check_cancelled,
+                checkpoint=check_cancelled,
             )
         )
 
@@ -284,12 +282,12 @@ async def _with_trash(root: str, run: str, work: Callable[[Deleter], Awaitable[T
     from fastprune.deleter import moving_to_trash
 
     moving = moving_to_trash(root, run)
-    mover = await anyio.to_thread.run_sync(moving.__enter__)
+    mover = await in_thread(moving.__enter__)
     try:
         return await work(mover)
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(moving.__exit__, None, None, None)
+            await in_thread(moving.__exit__, None, None, None)
 
 
 async def prune(
@@ -305,6 +303,7 @@ async def prune(
     limits: Limits | None = None,
     delete_limits: DeleteLimits | None = None,
     lock_wait: float = 0,
+    no_lock: bool = False,
     grace: float = 0,
     max_seconds: float | None = None,
     force: bool = False,
@@ -327,6 +326,7 @@ async def prune(
         limits: See `apply`.
         delete_limits: What may go at most. By default one manifest has to be left.
         lock_wait: Seconds to wait for another fastprune to end.
+        no_lock: Go on where the file system can't lock; see `cache_lock`.
         grace: Spare blobs that were written in the last so many seconds.
         max_seconds: End cleanly after this time, whatever is left.
         force: Go on although a server seems to run on the cache, or starts meanwhile; the
@@ -342,6 +342,7 @@ async def prune(
     Raises:
         NoCacheError: There is no cache at this path.
         LockedError: Another fastprune works on it.
+        CantLockError: The file system can't lock, and `no_lock` was not given.
         ServerRunningError: A server seems to run on it.
         DurationError: The time ran out before anything was removed.
         TrashError: The trash can't be made; nothing was moved.
@@ -353,16 +354,16 @@ async def prune(
     policy.check()
     allowed = delete_limits or DeleteLimits()
     allowed.check()
-    await anyio.to_thread.run_sync(check_root, folder)
+    await in_thread(check_root, folder)
     deadline = None if max_seconds is None else time.monotonic() + max_seconds
     plan_options = PlanOptions(
         options or ScanOptions(), allow_broken, skip_corrupt, grace, deadline
     )
-    checkpoint = anyio.from_thread.check_cancelled
+    checkpoint = check_cancelled
 
     async def work() -> PruneReport | None:
         with _Pool(executor, jobs) as pool:
-            timed = await anyio.to_thread.run_sync(
+            timed = await in_thread(
                 lambda: work_out(
                     folder,
                     policy,
@@ -397,13 +398,14 @@ async def prune(
     overridden: tuple[ServerFinding, ...] = ()
     if dry_run:
         return await work()
-    overridden = await anyio.to_thread.run_sync(partial(refuse_servers, folder, force=force))
+    overridden = await in_thread(partial(refuse_servers, folder, force=force))
     from fastprune.guard import cache_lock
 
-    lock = cache_lock(folder, lock_wait, checkpoint)
-    await anyio.to_thread.run_sync(lock.__enter__)
+    lock = cache_lock(folder, lock_wait, checkpoint, no_lock=no_lock)
+    unlocked = await in_thread(lock.__enter__)
     try:
-        return await work()
+        report = await work()
+        return report and replace(report, no_lock=unlocked)
     finally:
         lock.__exit__(None, None, None)
 
@@ -428,5 +430,5 @@ class _Pool:
             return self._given
         jobs = available_jobs() if self._jobs is None else self._jobs
         small = manifests <= SMALL_CACHE and self._jobs is None
-        self._own = InlineExecutor() if small or jobs == 1 else ProcessExecutor(jobs)
+        self._own = start_workers(1 if small else jobs)
         return self._own

@@ -18,21 +18,19 @@ from typing import Any
 
 import aiofiles
 import anyio
-import anyio.to_thread
 
+from fastprune.durable import sync_if_offered
 from fastprune.errors import JournalError, UsageError
 from fastprune.journal import JournalEntry
 from fastprune.plan import PrunePlan
 from fastprune.policy import Policy
 from fastprune.report import PruneReport
 from fastprune.text import to_json
+from fastprune.threads import OneThread, in_thread
 from fastprune.verification.repair_plan import RepairPlan
 from fastprune.verification.repair_report import RepairReport
 
 FORMAT_VERSION = 1
-
-# What is no regular file can't be made durable, and says so.
-_NOT_DURABLE = (errno.EINVAL, errno.ENOTSUP, errno.EROFS)
 
 
 class AuditLog:
@@ -68,8 +66,10 @@ class AuditLog:
         Raises:
             UsageError: It can't be written, so nothing may be removed.
         """
-        self._file = await aiofiles.open(self._descriptor, "ab", buffering=0, closefd=False)
-        if await anyio.to_thread.run_sync(_ends_within_a_line, self.path, self._descriptor):
+        self._file = await aiofiles.open(
+            self._descriptor, "ab", buffering=0, closefd=False, executor=OneThread()
+        )
+        if await in_thread(_ends_within_a_line, self.path, self._descriptor):
             self._pending += b"\n"
         self._add([{"event": "start", "format": FORMAT_VERSION, **facts, "action": self._action}])
         try:
@@ -91,7 +91,7 @@ class AuditLog:
         """See `Journal.settle`."""
         try:
             await self._flush()
-            await anyio.to_thread.run_sync(_sync, self._descriptor)
+            await in_thread(sync_if_offered, self._descriptor)
         except OSError as error:
             raise self._failure(error) from error
 
@@ -257,14 +257,6 @@ def _policy_facts(policy: Policy) -> dict[str, Any]:
 
 def _written(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _sync(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NOT_DURABLE:
-            raise
 
 
 def _ends_within_a_line(path: str, descriptor: int) -> bool:

@@ -11,15 +11,16 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import anyio
-import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.deleter import Batch, BatchResult
 from fastprune.digests import Digests
+from fastprune.durable import NotDurableError
 from fastprune.limits import Limits
 from fastprune.server_findings import LookForServers, ServerFinding
 from fastprune.tasks import file_names
+from fastprune.threads import Threads, in_thread
 
 _LONGEST_SLEEP = 0.2
 
@@ -42,6 +43,7 @@ class Crew:
     Attributes:
         stopped: Why the work was stopped; empty if it wasn't.
         servers: The servers that stopped it.
+        not_durable: The folders whose file system can't make anything durable.
     """
 
     def __init__(self, limits: Limits, look: LookForServers | None = None) -> None:
@@ -53,8 +55,9 @@ class Crew:
         """
         self.stopped = ""
         self.servers: tuple[ServerFinding, ...] = ()
+        self.not_durable: list[str] = []
         self._limits, self._look = limits, look
-        self._threads = anyio.CapacityLimiter(limits.concurrency)
+        self._threads = Threads(limits.concurrency)
         self._next_slot = 0.0
 
     def batch_size(self, most: int) -> int:
@@ -98,6 +101,35 @@ class Crew:
         except OSError as error:
             self.stop(f"{what}: {error.strerror}")
 
+    @contextmanager
+    def stopping_without_memory(self) -> Iterator[None]:
+        """No memory ends the run as well, between two batches, so that it can still report."""
+        try:
+            yield
+        except* MemoryError:
+            self.stop("memory ran out")
+
+    async def settle(self, name: str, settle: Callable[[int], None], folder: int) -> bool:
+        """Makes what was done in a folder durable; else the work ends, and gives False.
+
+        Where the file system does not offer that, nothing can be done about it: the folder is
+        noted in `not_durable`, and the work goes on.
+
+        Args:
+            name: The name of the folder.
+            settle: Makes it durable, on a thread.
+            folder: The open folder.
+        """
+        try:
+            await in_thread(settle, folder)
+        except NotDurableError:
+            if name not in self.not_durable:
+                self.not_durable.append(name)
+        except OSError as error:
+            self.stop(f"{name}/ can't be made durable: {error.strerror}")
+            return False
+        return True
+
     async def work_on(
         self,
         pieces: Iterator[Piece],
@@ -114,15 +146,16 @@ class Crew:
         """
 
         async def take_turns() -> None:
-            for piece in pieces:
-                await self._wait_for_slot(len(piece.batch.names))
-                if self.must_stop():
-                    return
-                result = await anyio.to_thread.run_sync(work, piece.batch, limiter=self._threads)
-                if result is None:
-                    return
-                with anyio.CancelScope(shield=True):
-                    await done(piece, result)
+            with self.stopping_without_memory():
+                for piece in pieces:
+                    await self._wait_for_slot(len(piece.batch.names))
+                    if self.must_stop():
+                        return
+                    result = await self._threads.run(work, piece.batch)
+                    if result is None:
+                        return
+                    with anyio.CancelScope(shield=True):
+                        await done(piece, result)
 
         async with anyio.create_task_group() as tasks:
             for _ in range(self._limits.concurrency):

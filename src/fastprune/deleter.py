@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
+from fastprune.durable import sync, sync_if_offered
 from fastprune.errors import ManifestError, TrashError
 from fastprune.layouts import ociregistry
 from fastprune.reader import OPEN_FLAGS
@@ -115,7 +116,12 @@ class Deleter(Protocol):
         ...
 
     def settle(self, folder: int) -> None:
-        """Makes what was removed from an open folder durable."""
+        """Makes what was removed from an open folder durable.
+
+        Raises:
+            NotDurableError: The file system does not offer it.
+            OSError: It failed.
+        """
         ...
 
 
@@ -139,7 +145,7 @@ class Unlinker:
 
     def settle(self, folder: int) -> None:
         """See `Deleter.settle`."""
-        os.fsync(folder)
+        sync(folder)
 
 
 def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> BatchResult:
@@ -164,6 +170,10 @@ def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> Batch
                     succeeded.append(position)
                 else:
                     outcomes[position] = Outcome.CHANGED
+            except MemoryError:
+                # What was done to the others must be told all the same.
+                outcomes[position] = Outcome.FAILED
+                errors[position] = errno.ENOMEM
             except OSError as error:
                 if error.errno == errno.ENOENT and _is_gone(names[position], folder):
                     outcomes[position] = Outcome.GONE
@@ -281,9 +291,7 @@ class Mover:
         folder: so even where a rename is not atomic in a power cut, they are somewhere.
         """
         trash = self._trash.get(_identity(folder))
-        if trash is not None:
-            os.fsync(trash)
-        os.fsync(folder)
+        sync(*(one for one in (trash, folder) if one is not None))
 
 
 def _all_failed(batch: Batch, number: int) -> BatchResult:
@@ -340,14 +348,14 @@ def _make_run(root: str, run: str) -> None:
         for step in STEPS:
             with suppress(FileExistsError):
                 os.mkdir(step, _TRASH_MODE, dir_fd=at)
-            os.fsync(at)
+            sync_if_offered(at)
             at = open_step(step, at, opened)
         os.mkdir(run, _TRASH_MODE, dir_fd=at)
-        os.fsync(at)
+        sync_if_offered(at)
         at = open_step(run, at, opened)
         for name in RUN_FOLDERS:
             os.mkdir(name, _TRASH_MODE, dir_fd=at)
-        os.fsync(at)
+        sync_if_offered(at)
 
 
 def _check_renaming(name: str, folder: int, trash: int, absent: str) -> None:
@@ -436,7 +444,7 @@ class Restorer:
 
     def settle(self, folder: int) -> None:
         """Makes what was put back durable."""
-        os.fsync(folder)
+        sync(folder)
 
     def forget(self, trash: int, batch: Batch) -> BatchResult:
         """Removes from the trash what was put back; called on several threads at once."""

@@ -20,7 +20,9 @@ EXIT_CODES: dict[int, str] = {
     4: "refused as unsafe: unreadable manifests, a plan beyond the delete limits or for another "
     "cache, or manifests that appeared during the prune",
     10: "no cache at that path",
-    11: "locked by another fastprune, or a server runs on the cache, or that can't be ruled out",
+    11: "locked by another fastprune, or can't be locked, or a server runs on the cache, or that "
+    "can't be ruled out",
+    129: "stopped by SIGHUP between two batches; the report was written",
     130: "stopped by SIGINT between two batches; the report was written",
     143: "stopped by SIGTERM between two batches; the report was written",
 }
@@ -77,6 +79,24 @@ class LockedError(FastpruneError):
     hint = "wait for it to end, or give --lock-wait"
 
 
+class CantLockError(FastpruneError):
+    """The file system can't lock, so whether another fastprune is at work can't be known.
+
+    Attributes:
+        reason: What the system says.
+    """
+
+    exit_code = 11
+    hint = (
+        "nothing was deleted; make sure that no other fastprune works on this cache, and give "
+        "--no-lock"
+    )
+
+    def __init__(self, root: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{root} can't be locked: {reason}")
+
+
 class ServerRunningError(FastpruneError):
     """A server seems to run on the cache, or that can't be ruled out."""
 
@@ -85,6 +105,12 @@ class ServerRunningError(FastpruneError):
         "stop the server first: it keeps its own picture of the cache in memory; "
         "if it does not serve this cache after all, give --force"
     )
+
+
+class NoMemoryError(FastpruneError):
+    """Memory ran out."""
+
+    hint = "use fewer workers with --jobs, or raise the limit on memory"
 
 
 class DurationError(FastpruneError):

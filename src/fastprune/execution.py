@@ -18,7 +18,6 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 
-import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +35,7 @@ from fastprune.refcounts import list_levels
 from fastprune.report import Failure, PruneReport
 from fastprune.server_findings import LookForServers
 from fastprune.tasks import file_names, open_folder
+from fastprune.threads import in_thread
 
 
 async def carry_out(
@@ -70,6 +70,7 @@ async def carry_out(
 
 _PENDING = 255
 _NOTHING = np.empty(0, dtype=np.intp)
+_NO_BYTES = np.empty(0, dtype=np.int64)
 
 
 class _Phase:
@@ -100,13 +101,6 @@ class _Phase:
         """Bytes of those of some items that went."""
         return int(self.freed[np.isin(self.items, items)].sum()) if len(items) else 0
 
-    @property
-    def removed(self) -> tuple[Rows, NDArray[np.int64]]:
-        """What went, ascending, and the bytes of each."""
-        gone = self.outcomes == Outcome.REMOVED
-        order = np.argsort(self.items[gone], kind="stable")
-        return self.items[gone][order], self.freed[gone][order]
-
 
 class _Run:
     """One plan being carried out."""
@@ -122,6 +116,7 @@ class _Run:
     ) -> None:
         self._plan, self._deleter = plan, deleter
         self._progress, self._journal = progress, journal
+        self._phases: list[_Phase] = []
         self._failures: list[Failure] = []
         self._changed: list[str] = []
         self._appeared: tuple[str, ...] = ()
@@ -135,30 +130,34 @@ class _Run:
         total = int(planned.removed.sum()) + len(planned.blobs)
         self._progress.start("removing", total, "files")
         try:
-            lists = [
-                await self._remove_manifests("list", level[self._plan.removed[level]])
-                for level in list_levels(planned.index, planned.lists)
-            ]
-            images = await self._remove_manifests("image", self._plan.images)
-            await self._look_for_new_manifests()
-            blobs = await self._remove_blobs(self._plan.blobs)
+            with self._crew.stopping_without_memory():
+                for level in list_levels(planned.index, planned.lists):
+                    await self._remove_manifests("list", level[self._plan.removed[level]])
+                await self._remove_manifests("image", self._plan.images)
+                await self._look_for_new_manifests()
+                await self._remove_blobs(self._plan.blobs)
         finally:
             self._progress.stop()
-        phases = (*lists, images, blobs)
-        index = self._plan.index
-        linked = sum(phase.bytes_of(index.linked_manifests) for phase in (*lists, images))
-        linked += blobs.bytes_of(index.linked_blobs)
-        blob_ids, blob_bytes = blobs.removed
+        return self._report(total, time.monotonic() - started)
+
+    def _report(self, total: int, seconds: float) -> PruneReport:
+        """What was done of so many files that were to go."""
+        index, phases = self._plan.index, self._phases
+        linked = {"blob": index.linked_blobs}
+        bytes_linked = sum(
+            phase.bytes_of(linked.get(phase.kind, index.linked_manifests)) for phase in phases
+        )
+        blob_ids, blob_bytes = self._removed("blob")
         tried = sum(len(phase.items) - phase.count(_PENDING) for phase in phases)
         return PruneReport(
             plan=self._plan,
             dry_run=False,
-            lists=np.sort(np.concatenate([*(level.removed[0] for level in lists), _NOTHING])),
-            images=images.removed[0],
+            lists=self._removed("list")[0],
+            images=self._removed("image")[0],
             blobs=blob_ids,
             blob_bytes=blob_bytes,
-            bytes_freed=sum(int(phase.freed.sum()) for phase in phases) - linked,
-            bytes_linked=linked,
+            bytes_freed=sum(int(phase.freed.sum()) for phase in phases) - bytes_linked,
+            bytes_linked=bytes_linked,
             already_gone=sum(phase.count(Outcome.GONE) for phase in phases),
             changed=tuple(sorted(self._changed)),
             failures=tuple(sorted(self._failures)),
@@ -166,13 +165,29 @@ class _Run:
             stopped=self._crew.stopped,
             appeared=self._appeared,
             servers=self._crew.servers,
-            seconds={"apply": time.monotonic() - started},
+            seconds={"apply": seconds},
+            not_durable=tuple(self._crew.not_durable),
         )
+
+    def _begin(self, kind: str, items: Rows) -> _Phase:
+        """A phase whose files are in the report, whatever becomes of the run."""
+        phase = _Phase(kind, items)
+        self._phases.append(phase)
+        return phase
+
+    def _removed(self, kind: str) -> tuple[Rows, NDArray[np.int64]]:
+        """What went of a kind, ascending, and the bytes of each."""
+        phases = [phase for phase in self._phases if phase.kind == kind]
+        gone = [phase.outcomes == Outcome.REMOVED for phase in phases]
+        items = [_NOTHING, *(phase.items[took] for phase, took in zip(phases, gone, strict=True))]
+        freed = [_NO_BYTES, *(phase.freed[took] for phase, took in zip(phases, gone, strict=True))]
+        order = np.argsort(np.concatenate(items), kind="stable")
+        return np.concatenate(items)[order], np.concatenate(freed)[order]
 
     async def _look_for_new_manifests(self) -> None:
         """The last moment before blobs go: whatever has come since may need them."""
         if len(self._plan.blobs) and not self._crew.must_stop():
-            await anyio.to_thread.run_sync(self._nothing_appeared)
+            await in_thread(self._nothing_appeared)
 
     def _nothing_appeared(self) -> bool:
         """Whether there are no new manifests; else the run ends. Blocking.
@@ -194,10 +209,10 @@ class _Run:
         """Removes a batch of blobs, unless a new manifest may need them. On a thread."""
         return self._deleter.remove(descriptor, batch) if self._nothing_appeared() else None
 
-    async def _remove_manifests(self, kind: str, rows: Rows) -> _Phase:
+    async def _remove_manifests(self, kind: str, rows: Rows) -> None:
         """Removes lists or images; what they leave behind narrows the rest of the plan."""
         index = self._plan.index
-        phase = _Phase(kind, rows)
+        phase = self._begin(kind, rows)
         if len(rows):
             await self._crew.may_begin()
         for folder, first, last in zip(
@@ -209,25 +224,24 @@ class _Run:
             begin, end = np.searchsorted(rows, (first, last)).tolist()
             await self._remove(folder, phase, self._manifest_pieces(phase, begin, end))
         self._plan = self._plan.without(phase.items_with(Outcome.CHANGED, Outcome.FAILED, _PENDING))
-        return phase
 
-    async def _remove_blobs(self, ids: Rows) -> _Phase:
+    async def _remove_blobs(self, ids: Rows) -> None:
         if not len(ids) or not await self._crew.may_begin():
-            return _Phase("blob", ids)
+            self._begin("blob", ids)
+            return
         replaced = np.zeros(len(ids), dtype=np.bool_)
         with self._crew.stopping("the blobs can't be looked at once more"):
-            replaced = await anyio.to_thread.run_sync(replaced_blobs, self._plan.index, ids)
+            replaced = await in_thread(replaced_blobs, self._plan.index, ids)
         # The largest first: a run that is stopped has freed the most that it could. What is
         # no file any more comes last, and is left alone.
         order = np.lexsort((-self._plan.blob_bytes, replaced))
-        phase = _Phase("blob", ids[order])
+        phase = self._begin("blob", ids[order])
         files = len(ids) - int(replaced.sum())
         pieces = self._blob_pieces(phase, files, self._plan.blob_bytes[order])
         await self._remove(ociregistry.blob_folder, phase, pieces)
         phase.outcomes[files:] = Outcome.CHANGED
         names = file_names(self._plan.index.blob_digests[phase.items[files:]].tobytes())
         self._changed += [f"{ociregistry.blob_folder}/{name}" for name in names]
-        return phase
 
     def _manifest_pieces(self, phase: _Phase, begin: int, end: int) -> Iterator[Piece]:
         for positions in slices(begin, end, self._batch_size):
@@ -261,8 +275,7 @@ class _Run:
             )
             if self._journal is not None:
                 await self._tell(self._journal.settle())
-            with self._crew.stopping(f"{folder}/ can't be made durable"):
-                await anyio.to_thread.run_sync(self._deleter.settle, descriptor)
+            await self._crew.settle(folder, self._deleter.settle, descriptor)
 
     async def _record(self, folder: str, phase: _Phase, piece: Piece, result: BatchResult) -> None:
         phase.outcomes[piece.positions] = np.frombuffer(result.outcomes, dtype=np.uint8)

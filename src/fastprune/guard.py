@@ -8,6 +8,7 @@ kernel frees it when the process ends, however it ends.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -19,7 +20,7 @@ from itertools import pairwise
 import numpy as np
 
 from fastprune.digests import DigestTable, as_digests
-from fastprune.errors import CacheReadError, FastpruneError, LockedError
+from fastprune.errors import CacheReadError, CantLockError, FastpruneError, LockedError
 from fastprune.index import CacheIndex, Rows
 from fastprune.layouts import ociregistry
 from fastprune.progress import Progress, WhenSlow, under_way
@@ -27,40 +28,62 @@ from fastprune.refcounts import Mask
 from fastprune.tasks import file_names, kind_of, list_folder, opened_folder
 
 _POLL_SECONDS = 0.2
+# What is said where there are no locks: a file system, a file server or a filter of calls.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
 # To ask about a file costs as much as to list so many.
 _ENTRIES_PER_STAT = 3
 
 
 @contextmanager
 def cache_lock(
-    root: str, wait: float = 0, checkpoint: Callable[[], None] = lambda: None
-) -> Iterator[None]:
+    root: str,
+    wait: float = 0,
+    checkpoint: Callable[[], None] = lambda: None,
+    *,
+    no_lock: bool = False,
+) -> Iterator[str]:
     """Holds the exclusive lock on a cache.
 
     Args:
         root: Path of the cache, which exists.
         wait: Seconds to wait for another process to end.
         checkpoint: Called while waiting; raises if the wait is to end.
+        no_lock: Go on without where the file system can't lock. What another process has
+            locked stays refused.
+
+    Yields:
+        Why the cache is not locked; empty if it is.
 
     Raises:
         LockedError: Another process holds it; the message says which.
-        FastpruneError: The folder can't be opened, or the file system can't lock.
+        CantLockError: The file system can't lock.
+        FastpruneError: The folder can't be opened, or locking failed.
     """
     try:
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise CacheReadError(f"{root} can't be opened: {error.strerror}") from error
     try:
-        deadline = time.monotonic() + wait
-        while not _try_lock(descriptor, root):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise LockedError(f"{root} is locked by {_holder(descriptor)}")
-            checkpoint()
-            time.sleep(min(_POLL_SECONDS, left))
-        yield
+        unlocked = ""
+        try:
+            _lock(descriptor, root, wait, checkpoint)
+        except CantLockError as error:
+            if not no_lock:
+                raise
+            unlocked = error.reason
+        yield unlocked
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, root: str, wait: float, checkpoint: Callable[[], None]) -> None:
+    deadline = time.monotonic() + wait
+    while not _try_lock(descriptor, root):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise LockedError(f"{root} is locked by {_holder(descriptor)}")
+        checkpoint()
+        time.sleep(min(_POLL_SECONDS, left))
 
 
 def _try_lock(descriptor: int, root: str) -> bool:
@@ -69,6 +92,8 @@ def _try_lock(descriptor: int, root: str) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise CantLockError(root, error.strerror or str(error)) from error
         raise FastpruneError(f"{root} can't be locked: {error.strerror}") from error
     return True
 

@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import aiofiles
-import anyio.to_thread
+import anyio
+from aiofiles.threadpool.binary import AsyncBufferedIOBase, AsyncBufferedReader
 
 import fastprune
+from fastprune.durable import sync_if_offered
 from fastprune.errors import FastpruneError, PlanFileError
 from fastprune.identity import identify
 from fastprune.plan import PrunePlan
 from fastprune.planfile import SavedPlan
 from fastprune.planfile.decoding import PlanDecoder
 from fastprune.planfile.encoding import encode
+from fastprune.threads import OneThread, in_thread
 from fastprune.wholefile import checked_target
+
+AsyncFile = TypeVar("AsyncFile", AsyncBufferedIOBase, AsyncBufferedReader)
 
 _PIECE = 1 << 20
 
@@ -39,23 +47,23 @@ async def save_plan(plan: PrunePlan, path: str | os.PathLike[str], *, grace: flo
         FastpruneError: The file can't be written.
     """
     root = plan.index.root
-    target = await anyio.to_thread.run_sync(checked_target, os.fspath(path), root)
-    cache = await anyio.to_thread.run_sync(identify, root)
+    target = await in_thread(checked_target, os.fspath(path), root)
+    cache = await in_thread(identify, root)
     folder, name = os.path.split(target)
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}")
     try:
         try:
-            async with aiofiles.open(temporary, "xb") as file:
+            async with _closing(aiofiles.open(temporary, "xb", executor=OneThread())) as file:
                 for block in encode(plan, cache, made_by=fastprune.__version__, grace=grace):
                     await file.write(block)
                 await file.flush()
-                await anyio.to_thread.run_sync(os.fsync, file.fileno())
-            await anyio.to_thread.run_sync(os.replace, temporary, target)
+                await in_thread(sync_if_offered, file.fileno())
+            await in_thread(os.replace, temporary, target)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(_remove, temporary)
+                await in_thread(_remove, temporary)
             raise
-        await anyio.to_thread.run_sync(_sync_folder, folder)
+        await in_thread(_sync_folder, folder)
     except OSError as error:
         raise FastpruneError(f"{target} can't be written: {error.strerror}") from error
 
@@ -76,7 +84,8 @@ async def load_plan(path: str | os.PathLike[str] | int) -> SavedPlan:
         name = os.fspath(path)
     decoder = PlanDecoder()
     try:
-        async with aiofiles.open(path, "rb", closefd=not isinstance(path, int)) as file:
+        opening = aiofiles.open(path, "rb", closefd=not isinstance(path, int), executor=OneThread())
+        async with _closing(opening) as file:
             while piece := await file.read(_PIECE):
                 decoder.feed(piece)
         return decoder.finish()
@@ -84,6 +93,17 @@ async def load_plan(path: str | os.PathLike[str] | int) -> SavedPlan:
         raise PlanFileError(f"{name} can't be read: {error.strerror}") from None
     except PlanFileError as error:
         raise PlanFileError(f"{name}: {error}") from None
+
+
+@asynccontextmanager
+async def _closing(opening: Awaitable[AsyncFile]) -> AsyncIterator[AsyncFile]:
+    """Opens a file, and closes it on its own thread: aiofiles would start another one."""
+    file = await opening
+    try:
+        yield file
+    finally:
+        with anyio.CancelScope(shield=True):
+            await file.close()
 
 
 def _remove(path: str) -> None:
@@ -96,6 +116,6 @@ def _remove(path: str) -> None:
 def _sync_folder(folder: str) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync_if_offered(descriptor)
     finally:
         os.close(descriptor)

@@ -5,7 +5,7 @@ Stage: report. Input: a `PruneReport`. Output: lines and documents. Pure, no I/O
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -66,6 +66,8 @@ class PruneReport:
         trash_run: The run that they are in; empty if nothing was moved.
         exceeded: Of a dry run: the delete limits that the plan goes beyond, so that it
             would be refused.
+        not_durable: Folders whose file system can't make anything durable.
+        no_lock: Why the cache was not locked; empty if it was, and in a dry run.
         estimate: Of a dry run: how long the real run will take; None if nobody asked.
         servers: Servers that were found during the prune and stopped it; of a dry run: that
             would make it refuse.
@@ -89,6 +91,8 @@ class PruneReport:
     trash: bool = False
     trash_run: str = ""
     exceeded: tuple[Exceeded, ...] = ()
+    not_durable: tuple[str, ...] = ()
+    no_lock: str = ""
     estimate: RunEstimate | None = None
     servers: tuple[ServerFinding, ...] = ()
     overridden: tuple[ServerFinding, ...] = ()
@@ -196,6 +200,9 @@ def _totals(report: PruneReport, paint: Paint) -> Iterator[str]:
         yield paint(Style.WARNING, f"Changed since the scan, left alone: {len(report.changed)}")
     if report.failures:
         yield paint(Style.ERROR, f"Failed: {len(report.failures)}")
+    yield from (
+        paint(Style.WARNING, line) for line in guard_lines(report.not_durable, report.no_lock)
+    )
     if report.stopped:
         stopped = f"Stopped: {report.stopped}; files left to remove: {report.left}"
         yield paint(Style.WARNING, stopped)
@@ -298,6 +305,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "trash": report.trash,
         "trash_run": report.trash_run or None,
         "stopped": report.stopped or None,
+        **guard_document(report.not_durable, report.no_lock),
         "seconds": {name: round(seconds, 6) for name, seconds in report.seconds.items()},
         "estimate": None if report.estimate is None else report.estimate.document,
         "failed": [failure._asdict() for failure in report.failures],
@@ -316,6 +324,24 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         document["protected"] = _protected_items(report)
         document["kept"] = _kept_items(report.plan)
     return document
+
+
+def guard_lines(not_durable: Sequence[str], no_lock: str) -> Iterator[str]:
+    """Lines about guards that the system did not offer.
+
+    Args:
+        not_durable: See `PruneReport`.
+        no_lock: See `PruneReport`.
+    """
+    if not_durable:
+        yield f"Not durable, as the file system can't make it so: {', '.join(not_durable)}"
+    if no_lock:
+        yield f"Not locked: {no_lock}"
+
+
+def guard_document(not_durable: Sequence[str], no_lock: str) -> dict[str, Any]:
+    """The same for a JSON document."""
+    return {"not_durable": list(not_durable), "no_lock": no_lock or None}
 
 
 def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from fastprune.errors import (
     CacheReadError,
     FastpruneError,
     NoCacheError,
+    NoMemoryError,
     UsageError,
     WorkerError,
 )
@@ -142,9 +143,12 @@ def reading(root: str) -> Iterator[None]:
 
     Raises:
         CacheReadError: Something could not be read.
+        NoMemoryError: Memory ran out.
     """
     try:
         yield
+    except MemoryError as error:
+        raise NoMemoryError(f"memory ran out while {root} was read; nothing was deleted") from error
     except OSError as error:
         # A name alone is relative to a folder of the cache, a number an open one.
         path = error.filename if os.path.isabs(str(error.filename)) else root

@@ -6,11 +6,16 @@ Stage: rim. Input: paths, bytes. Output: a file. I/O: never in a folder of the c
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 
+from fastprune.durable import sync_if_offered
 from fastprune.errors import UsageError
 from fastprune.layouts import ociregistry
+
+# What a file system without permissions says to who owns the file: vfat, some FUSE.
+_NO_MODES = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def checked_target(path: str, root: str) -> str:
@@ -90,13 +95,22 @@ def write_whole(path: str, content: bytes, *, mode: int = 0o600) -> None:
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+            _give_mode(file.fileno(), mode)
+            sync_if_offered(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _give_mode(descriptor: int, mode: int) -> None:
+    """Sets the permissions of a file of our own, where the file system knows of any."""
+    try:
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        if error.errno not in _NO_MODES:
+            raise
 
 
 def check_writable(path: str) -> None:

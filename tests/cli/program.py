@@ -196,6 +196,12 @@ class Terminal:
         """Ends the program as a crash does."""
         self._process.send_signal(signal.SIGKILL)
 
+    def hang_up(self) -> None:
+        """Closes the terminal, as a connection that is lost does."""
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, self._descriptor)
+        os.close(null)
+
     def wait_for(self, text: str) -> None:
         """Reads until the program has shown a text."""
         deadline = time.monotonic() + TIMEOUT

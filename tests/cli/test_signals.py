@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: it stops between two deletions and reports what it did."""
+"""SIGINT, SIGTERM and SIGHUP: it stops between two deletions and reports what it did."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from tests.support.cachebuilder import CacheBuilder, Corruption, digest_of, file
 
 ORPHANS = 2_000
 
-both_signals = pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+every_signal = pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
 )
 
 
-@both_signals
+@every_signal
 def test_during_the_scan_it_ends_and_nothing_is_removed(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
@@ -39,7 +41,7 @@ def test_during_the_scan_it_ends_and_nothing_is_removed(
     assert snapshot(builder.root) == before
 
 
-@both_signals
+@every_signal
 def test_a_signal_whose_exception_python_dropped_ends_it_all_the_same(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
@@ -77,7 +79,7 @@ STARTING = {
 }
 
 
-@both_signals
+@every_signal
 @pytest.mark.parametrize("moment", STARTING)
 def test_nothing_is_said_of_where_it_was(
     moment: str, number: signal.Signals, code: int, tmp_path: Path
@@ -101,7 +103,7 @@ def test_nothing_is_said_of_where_it_was(
     assert b"Traceback" not in done.stderr
 
 
-@both_signals
+@every_signal
 def test_during_the_deletion_it_stops_and_the_report_tells_the_truth(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ FORBIDDEN = {
 # The rim: the verbs, what carries them out, and the command line around them.
 MAY_BE_ASYNC = {
     *("api.py", "plans.py", "execution.py", "batches.py", "journal.py", "audit.py"),
+    "threads.py",
     *("trash/changing.py", "tuning/deleting.py", "verification/repairing.py"),
 }
 EVENT_LOOPS = {"anyio", "asyncio", "uvloop"}

@@ -24,13 +24,16 @@ CHANGES = ("unlink", "rmdir", "rename", "link", "mkdir", "fsync")
 """The calls that change something on a disk, or make it last."""
 
 CALLS = (*CHANGES, "open", "preadv", "read", "readdir", "fstat", "stat", "flock")
-"""All calls that can be struck, but for `CONVENIENCES`."""
+"""All calls that can be struck, but for `CONVENIENCES` and `STARTS`."""
 
 CONVENIENCES = ("noatime", "preadv", "fadvise")
 """Calls that a system may refuse altogether, and without which all works as well.
 
 `noatime` are calls of open that ask for access times to be left alone.
 """
+
+STARTS = ("thread", "fork")
+"""The calls that start a thread or a process; they concern every cache."""
 
 FOREVER = 1 << 30
 
@@ -41,7 +44,7 @@ class Fault(NamedTuple):
     """What happens at which calls.
 
     Attributes:
-        calls: The kinds of calls that are counted, of `CALLS` and `CONVENIENCES`.
+        calls: The kinds of calls that are counted, of `CALLS`, `CONVENIENCES` and `STARTS`.
         first: The number of the call at which it happens first, from 1; 0 for never.
         last: The number of the last such call; by default that one alone.
         error: The errno with which the call fails.

@@ -2,7 +2,7 @@
  *
  * Preloaded into a program (LD_PRELOAD), it stands between the program and the C library. It counts
  * the calls of some kinds that concern one folder and all below it, in all threads and forked
- * processes together; what happens at which of them is said by the environment:
+ * processes together, and those that start a thread or a process; what happens at which of them is said by the environment:
  *
  *   FAULTS_UNDER  the folder, as the kernel names it
  *   FAULTS_CALLS  names of calls with a comma before, between and after: ",unlinkat,fsync,"
@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -239,4 +240,20 @@ int fsync(int file)
 int flock(int file, int operation)
 {
     return struck("flock", file, NULL) ? -1 : REAL(flock)(file, operation);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*what)(void *), void *with)
+{
+    return struck("thread", AT_FDCWD, under) ? errno : REAL(pthread_create)(thread, how, what, with);
+}
+
+pid_t fork(void)
+{
+    return struck("fork", AT_FDCWD, under) ? -1 : REAL(fork)();
+}
+
+/* A function that returns can't call vfork for another one; fork does the same, slower. */
+pid_t vfork(void)
+{
+    return fork();
 }

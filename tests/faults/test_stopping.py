@@ -13,7 +13,15 @@ from typing import Any
 
 import anyio
 import pytest
-from tests.cli.program import finish, run, started, wait_until
+from tests.cli.program import (
+    command,
+    environment,
+    finish,
+    on_terminal,
+    run,
+    started,
+    wait_until,
+)
 from tests.hazards.steps import plan_for
 from tests.support.cachebuilder import CacheBuilder, files
 from tests.support.oracle import Cache, kept_images_lost_blobs, kept_lists_lost_children, load
@@ -25,7 +33,7 @@ from fastprune.execution import carry_out
 
 IMAGES = 200
 
-both_signals = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+every_signal = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 
 @pytest.fixture
@@ -53,7 +61,7 @@ def whole(before: Cache, root: Path) -> bool:
 PRUNE = ("prune", "--pattern", "^a", "--max-deletes-per-second", "200")
 
 
-@both_signals
+@every_signal
 @pytest.mark.parametrize("mode", ["delete", "trash"])
 def test_a_signal_stops_it_and_report_and_log_say_what_went(
     number: signal.Signals, mode: str, root: Path, tmp_path: Path
@@ -82,7 +90,7 @@ def test_a_signal_stops_it_and_report_and_log_say_what_went(
     }
 
 
-@both_signals
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_it_at_once_without_damage(
     number: signal.Signals, root: Path, tmp_path: Path
 ) -> None:
@@ -106,6 +114,63 @@ def test_a_second_signal_ends_it_at_once_without_damage(
     assert run("prune", "--pattern", "^a", "--summary", cache=root).code == 0
 
 
+@pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGTERM])
+def test_a_further_sighup_ends_nothing_that_is_being_finished(
+    first: signal.Signals, root: Path
+) -> None:
+    """A shell and the kernel both send one when a terminal goes; systemd, after SIGTERM."""
+    before = load(root)
+    options = (*PRUNE, "--format", "json")
+    with started(*options, cache=root) as process:
+        wait_until(lambda: len(files(root)) < len(before.paths) - 50)
+        process.send_signal(first)
+        wait_until(lambda: not pending(process, first))
+        process.send_signal(signal.SIGHUP)
+        result = finish(process)
+    assert result.code == 128 + first
+    assert json.loads(result.out)["stopped"] == first.name
+    assert whole(before, root)
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_was_ignored_at_the_start_stays_so(
+    ignored: signal.Signals, root: Path
+) -> None:
+    """As nohup does with SIGHUP, and a script's & with SIGINT."""
+    name = ignored.name.removeprefix("SIG")
+    prefix = ["sh", "-c", f'trap "" {name}; exec "$@"', "sh"]
+    before = load(root)
+    with subprocess.Popen(
+        [*prefix, *command(*PRUNE, "--format", "json", cache=root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:
+        wait_until(lambda: len(files(root)) < len(before.paths) - 50)
+        process.send_signal(ignored)
+        result = finish(process)
+    assert result.code == 0
+    report = json.loads(result.out)
+    assert (report["stopped"], report["totals"]["manifests"]) == (None, IMAGES)
+
+
+def test_when_its_terminal_goes_away_log_and_metrics_are_whole(root: Path, tmp_path: Path) -> None:
+    before, log, metrics = load(root), tmp_path / "log", tmp_path / "run.prom"
+    files_of_run = ("--yes", "--audit-log", log, "--metrics-file", metrics)
+    with on_terminal(*PRUNE, *files_of_run, cache=root) as terminal:
+        wait_until(lambda: len(files(root)) < len(before.paths) - 50)
+        terminal.hang_up()
+        assert terminal.wait() == 128 + signal.SIGHUP
+    gone = before.paths - files(root)
+    assert 50 < len(gone) < IMAGES
+    assert {one["name"] for one in lines(log) if one.get("outcome") == "removed"} == gone
+    end = lines(log)[-1]
+    assert (end["event"], end["stopped"], end["exit_code"]) == ("end", "SIGHUP", 129)
+    assert "exit_code" in metrics.read_text("utf-8")
+    assert " 129\n" in metrics.read_text("utf-8")
+    assert whole(before, root)
+
+
 def pending(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
     """Whether a signal has still to be taken (proc(5), SigPnd and ShdPnd)."""
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
@@ -113,7 +178,7 @@ def pending(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
     return any(int(mask, 16) & (1 << (number - 1)) for mask in masks)
 
 
-@both_signals
+@every_signal
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_signal_that_comes_when_all_is_done_does_not_cut_the_report_off(
     unbuffered: str, number: signal.Signals, root: Path, monkeypatch: pytest.MonkeyPatch

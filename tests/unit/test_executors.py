@@ -256,20 +256,75 @@ def test_no_process_and_no_descriptor_is_left_behind(pool: ProcessExecutor) -> N
         assert not Path(f"/proc/{worker}").exists()
 
 
-def test_workers_that_can_t_be_started_leave_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def most_forks(number: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lets so many workers be forked; gives their process ids."""
     started: list[int] = []
     fork = os.fork
 
-    def fork_once() -> int:
-        if started:
-            raise BlockingIOError(errno.EAGAIN, "too many processes")
+    def fork_some() -> int:
+        if len(started) == number:
+            raise error
         started.append(pid := fork())
         return pid
 
-    monkeypatch.setattr(os, "fork", fork_once)
-    with pytest.raises(WorkerError, match="can't be started: too many"):
-        start(3, "forked")
+    monkeypatch.setattr(os, "fork", fork_some)
+    return started
+
+
+def test_where_the_system_starts_fewer_workers_those_do_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = most_forks(1, BlockingIOError(errno.EAGAIN, "too many processes"), monkeypatch)
+    with closing(start(3, "forked")) as pool:
+        assert pool.jobs == 1
+        assert sorted(run(pool, echo, range(50))) == list(range(50))
+        assert set(run(pool, process_id, range(5))) == set(started)
     assert not Path(f"/proc/{started[0]}").exists()
+
+
+# Too many processes; a filter of system calls; no memory for one.
+NO_PROCESS = [
+    BlockingIOError(errno.EAGAIN, "too many processes"),
+    PermissionError(errno.EPERM, "not permitted"),
+    OSError(errno.ENOSYS, "not implemented"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", NO_PROCESS, ids=repr)
+def test_where_the_system_starts_none_all_is_done_in_this_process(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most_forks(0, error, monkeypatch)
+    with pytest.raises(WorkerError, match="can't be started: "):
+        start(3, "forked")
+    monkeypatch.setattr(processes, "_can_fork", lambda: True)
+    with closing(processes.start_workers(3)) as executor:
+        assert isinstance(executor, InlineExecutor)
+        assert run(executor, process_id, [1]) == [os.getpid()]
+
+
+@pytest.mark.parametrize("error", [PermissionError(), OSError(errno.ENOSYS, ""), AttributeError()])
+def test_who_may_not_ask_for_its_processors_has_all_of_them(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int) -> set[int]:
+        raise error
+
+    monkeypatch.setattr(os, "sched_getaffinity", refuse, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert processes.available_jobs(quota=100) == 5
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert processes.available_jobs(quota=100) == 1
+
+
+@pytest.mark.parametrize("how", STARTS)
+def test_a_terminal_that_goes_away_does_not_end_a_worker_before_us(how: str) -> None:
+    """SIGHUP reaches the whole process group, as Ctrl-C does."""
+    with closing(start(1, how)) as pool:
+        (worker,) = set(run(pool, process_id, [1]))
+        os.kill(worker, signal.SIGHUP)
+        assert run(pool, echo, [1, 2, 3]) == [1, 2, 3]
 
 
 def test_only_a_process_without_other_threads_forks(monkeypatch: pytest.MonkeyPatch) -> None:

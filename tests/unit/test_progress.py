@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -95,6 +97,46 @@ def test_the_bar_fits_every_terminal_and_always_has_rate_and_time_left(
     for part in ("removing", "20000/63801", "7,261/s", "00:"):
         assert part in line, line
     assert ("3.8 GB" in line) == (width >= 80)
+
+
+def test_a_bar_without_a_thread_is_drawn_when_something_is_done(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    progress = TerminalProgress(color=False)
+    for step in ("scanning", "removing"):
+        progress.start(step, 10, "files")
+        for _ in range(4):
+            clock.now += 1
+            progress.advance(1)
+        shown = capsys.readouterr().err
+        assert f"{step}" in shown
+        assert "4/10" in shown
+        progress.stop()
+
+
+def test_a_terminal_that_has_gone_away_stops_nothing(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "gone")
+
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setattr("sys.stderr", Gone())
+    progress = TerminalProgress(color=False)
+    progress._drawn = 0
+    progress.start("removing", 10, "files")
+    clock.now += 1
+    progress.advance(1)
+    progress.stop()
 
 
 def test_a_step_whose_end_is_not_known_has_no_time_left(

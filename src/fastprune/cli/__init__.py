@@ -15,6 +15,8 @@ import sys
 from types import FrameType
 from typing import cast
 
+from fastprune.signals import heeded
+
 
 def main() -> None:
     """The entry point of the program `fastprune`."""
@@ -47,13 +49,12 @@ def main() -> None:
 
 
 def end_at_once_on_signals() -> None:
-    """Lets SIGINT and SIGTERM end the process without a word: there is nothing to clean up.
+    """Lets a signal end the process without a word: there is nothing to clean up.
 
     Python would show where it was, in the middle of an import say.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end_at_once)
+    for number in heeded():
+        signal.signal(number, _end_at_once)
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:

@@ -18,7 +18,7 @@ from fastprune.cli.headings import GLOBAL
 from fastprune.cli.helping import HelpfulCommand, HelpfulGroup
 from fastprune.cli.options import GlobalOptions, merged, takes
 from fastprune.cli.running import end_on_signals
-from fastprune.errors import FastpruneError
+from fastprune.errors import FastpruneError, NoMemoryError
 from fastprune.text import printable
 
 PROGRAM = "fastprune"
@@ -87,7 +87,7 @@ def command(
             options = merged(context.obj, options)
             try:
                 code = function(options, *args, **own)
-            except (FastpruneError, OSError) as error:
+            except (FastpruneError, OSError, MemoryError, ImportError) as error:
                 from fastprune.cli.refusing import say_refusal, wants_json
 
                 name = _name(context) if wants_json(*args, **own) else None
@@ -132,10 +132,16 @@ def add_group(name: str, summary: str, *, examples: Sequence[str]) -> typer.Type
     return group
 
 
-def _known(error: FastpruneError | OSError) -> FastpruneError:
+def _known(error: FastpruneError | OSError | MemoryError | ImportError) -> FastpruneError:
     """An error of the library; what the system says becomes one."""
     if isinstance(error, FastpruneError):
         return error
+    if isinstance(error, MemoryError):
+        return NoMemoryError("memory ran out")
+    if isinstance(error, ImportError):
+        # Too little memory, most of the time: the last line says what the system said.
+        reason = str(error).strip().rpartition("\n")[2]
+        return NoMemoryError(f"a library can't be loaded: {printable(reason)}")
     path = f"{printable(str(error.filename))}: " if error.filename else ""
     return FastpruneError(f"{path}{error.strerror or error}")
 

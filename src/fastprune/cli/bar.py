@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 from fastprune.cli.messages import notice
 from fastprune.quantities import format_bytes, format_seconds
+from fastprune.threads import CANT_START
 
 LINE_SECONDS = 30
 """How often a line is written where there is no terminal."""
 
 
+_DRAWN_PER_SECOND = 8
 _WIDTH_OF_ALL = 76
 # Those of rich are too pale for a light background, or too dark for a dark one.
 _STYLES = {
@@ -25,7 +28,10 @@ _STYLES = {
 
 
 class TerminalProgress:
-    """A bar with count, rate, bytes and time left. Drawn by a thread of its own."""
+    """A bar with count, rate, bytes and time left. Drawn by a thread of its own, if it gets one.
+
+    A terminal that has gone away is no reason to stop.
+    """
 
     def __init__(self, *, color: bool) -> None:
         """Draws nothing yet.
@@ -59,15 +65,21 @@ class TerminalProgress:
             *(name, *between, left),
             console=console,
             transient=True,
-            refresh_per_second=8,
+            refresh_per_second=_DRAWN_PER_SECOND,
         )
         self._lock = threading.Lock()
+        self._drawn: float | None = None
 
     def start(self, step: str, total: int | None, unit: str) -> None:
         """See `Progress.start`."""
         self._done, self._bytes, self._began = 0, 0, time.monotonic()
         self._task = self._bar.add_task(step, total=total, unit=unit, rate="", bytes="")
-        self._bar.start()
+        try:
+            with suppress(OSError):
+                self._bar.start()
+        except CANT_START:
+            # Then it is drawn when something is done: see `advance`.
+            self._drawn = self._began
 
     def advance(self, count: int, size: int = 0) -> None:
         """See `Progress.advance`."""
@@ -82,10 +94,16 @@ class TerminalProgress:
                 rate=f"{rate:,.0f}/s",
                 bytes=_bytes_and_rate(self._bytes, passed),
             )
+            now = self._began + passed
+            if self._drawn is not None and now - self._drawn > 1 / _DRAWN_PER_SECOND:
+                self._drawn = now
+                with suppress(OSError):
+                    self._bar.refresh()
 
     def stop(self) -> None:
         """See `Progress.stop`."""
-        self._bar.stop()
+        with suppress(OSError):
+            self._bar.stop()
         self._bar.remove_task(self._task)
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fastprune.cli.config import prune_settings
+from fastprune.cli.locking import locked
 from fastprune.cli.messages import facts, log, notice, say_error
 from fastprune.cli.metering import Note, failures_metered, metered
 from fastprune.cli.options import GlobalOptions
@@ -149,12 +150,11 @@ def _carry_out(
         return report, report.exit_code
     overridden = refuse_or_override_servers(session.image_path, force=pruning.force)
     from fastprune.cli.auditing import opened_audit
-    from fastprune.guard import cache_lock
 
     run = make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
     action = "trash" if pruning.trash else "delete"
     with (
-        cache_lock(session.image_path, wait),
+        locked(session.image_path, wait, no_lock=pruning.no_lock) as unlocked,
         opened_audit(pruning.audit_log, session.image_path, run, action) as audit,
     ):
         timed = plan()
@@ -183,7 +183,8 @@ def _carry_out(
         )
     code = signal_code or report.exit_code or audit.exit_code
     seconds = timed.seconds | report.seconds
-    return dataclasses.replace(report, seconds=seconds, overridden=overridden), code
+    report = dataclasses.replace(report, seconds=seconds, overridden=overridden, no_lock=unlocked)
+    return report, code
 
 
 def _rehearsed(timed: TimedPlan, pruning: PruneOptions, delete_limits: DeleteLimits) -> PruneReport:
@@ -240,9 +241,10 @@ def _confirmed(session: Session, plan: PrunePlan, pruning: PruneOptions) -> bool
 
 
 def _say_problems(report: PruneReport) -> None:
-    from fastprune.cli.warnings import warn_about, warn_of_shortfall
+    from fastprune.cli.warnings import warn_about, warn_of_shortfall, warn_of_undurable
 
     warn_about(report.plan.index)
+    warn_of_undurable(report.plan.index.root, report.not_durable)
     warn_of_shortfall(report)
     for row in report.plan.protected.tolist():
         index = report.plan.index

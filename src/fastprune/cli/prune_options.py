@@ -13,6 +13,7 @@ from fastprune.cli.shared_options import (
     HtmlFile,
     LockWait,
     MetricsFile,
+    NoLock,
     PolicyFile,
     TextOrJson,
     Yes,
@@ -162,6 +163,7 @@ class PruneOptions:
         ),
     ] = None
     lock_wait: LockWait = None
+    no_lock: NoLock = False
     html: HtmlFile = None
     form: TextOrJson = "text"
     summary: Annotated[

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from fastprune.cli.locking import locked
 from fastprune.cli.messages import log, notice
 from fastprune.cli.running import run_until_signal
 from fastprune.cli.session import Session
 from fastprune.cli.terminal import confirmed
 from fastprune.cli.values import seconds_of
 from fastprune.cli.verify_command import RepairOptions
-from fastprune.cli.warnings import refuse_or_override_servers
+from fastprune.cli.warnings import refuse_or_override_servers, warn_of_undurable
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
 from fastprune.quantities import format_bytes, format_count
 from fastprune.runs import RUN_ID_RANDOM_BYTES, make_run_id
@@ -51,11 +52,10 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
         return findings, planned_report(plan_repair(findings)), 0
     overridden = refuse_or_override_servers(session.image_path, force=repairing.force)
     from fastprune.cli.auditing import opened_audit
-    from fastprune.guard import cache_lock
 
     run = make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
     with (
-        cache_lock(session.image_path, wait),
+        locked(session.image_path, wait, no_lock=repairing.no_lock) as unlocked,
         opened_audit(repairing.audit_log, session.image_path, run, "trash") as audit,
     ):
         findings = find()
@@ -82,7 +82,8 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
             return audit.around_repair(plan, move, stopped)
 
         report, signal_code = run_until_signal(work)
-    report = dataclasses.replace(report, overridden=overridden)
+    warn_of_undurable(session.image_path, report.not_durable)
+    report = dataclasses.replace(report, overridden=overridden, no_lock=unlocked)
     return findings, report, signal_code or audit.exit_code
 
 

@@ -2,9 +2,9 @@
 
 Before it, a signal simply ends the process, by an exception: nothing has been deleted. While the
 program starts, and when all is done, not even that is needed (`end_at_once_on_signals`). From here
-on, the first SIGINT or SIGTERM ends the work between two batches, or lets a report be finished
-that is being written; the second one ends the process at once. Nothing is lost either way: see
-the order of deletion in `fastprune.execution`.
+on, the first SIGINT, SIGTERM or SIGHUP ends the work between two batches, or lets a report be
+finished that is being written; a second SIGINT or SIGTERM ends the process at once. Nothing is
+lost either way: see the order of deletion in `fastprune.execution`.
 """
 
 from __future__ import annotations
@@ -12,34 +12,47 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.util import find_spec
 from types import FrameType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from fastprune.signals import heeded
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
 T = TypeVar("T")
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
 _ended_by: list[int] = []
 
 
 def end_on_signals() -> None:
-    """Lets SIGINT and SIGTERM end the process by an exception.
+    """Lets a signal end the process by an exception.
 
     So workers end, metrics are written, and a progress bar gives the cursor back.
     """
-    signal.signal(signal.SIGTERM, _end)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _end)
+    for number in heeded():
+        signal.signal(number, _end)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     del frame
     _ended_by.append(number)
+    if not _says_it_again(number, _ended_by[:-1]):
+        _raise(number)
+
+
+def _says_it_again(number: int, before: Sequence[int]) -> bool:
+    """Whether a signal adds nothing to those before.
+
+    When a terminal goes away, its shell and the kernel both send SIGHUP; and a service manager
+    may send it along with SIGTERM (systemd.kill(5), SendSIGHUP=). Nobody is impatient.
+    """
+    return number == signal.SIGHUP and bool(before)
+
+
+def _raise(number: int) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)
@@ -51,7 +64,7 @@ def end_if_told() -> None:
     Python drops what is raised while it forks a process or destroys an object.
     """
     if _ended_by:
-        _end(_ended_by[0], None)
+        _raise(_ended_by[0])
 
 
 def run_until_signal(
@@ -69,18 +82,21 @@ def run_until_signal(
 
     end_if_told()
 
+    numbers = heeded()
     arrived: list[signal.Signals] = []
 
     def stopped() -> str:
         return arrived[0].name if arrived else ""
 
     def arrive(number: int, _: FrameType | None = None) -> None:
+        if _says_it_again(number, arrived):
+            return
         if arrived:
             os._exit(128 + number)
         arrived.append(signal.Signals(number))
 
     async def watch(*, task_status: TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        with anyio.open_signal_receiver(*numbers) as signals:
             task_status.started()
             async for number in signals:
                 arrive(number)
@@ -94,17 +110,26 @@ def run_until_signal(
                 tasks.cancel_scope.cancel()
         finally:
             # The loop listens no more, and what was deleted is still to be reported.
-            for number in _SIGNALS:
+            for number in numbers:
                 signal.signal(number, arrive)
         return result
 
+    result = _in_event_loop(run)
+    return result, 128 + arrived[0] if arrived else None
+
+
+def _in_event_loop(run: Callable[[], Awaitable[T]]) -> T:
+    import anyio
+
     has_uvloop = find_spec("uvloop") is not None
     try:
-        result = anyio.run(run, backend_options={"use_uvloop": has_uvloop})
+        return anyio.run(run, backend_options={"use_uvloop": has_uvloop})
+    except LookupError as error:
+        # What anyio says if it can't load the event loop, as where memory is short.
+        raise error.__cause__ if isinstance(error.__cause__, ImportError) else error from None
     except BaseExceptionGroup as group:
         # A task group wraps what its body raises; there is only the one.
         raise _only(group) from None
-    return result, 128 + arrived[0] if arrived else None
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,8 +28,7 @@ from fastprune.cli.terminal import paint_for, wants_color
 from fastprune.cli.values import parse_number_or_auto
 from fastprune.errors import FastpruneError, NoCacheError, UsageError
 from fastprune.executors import Executor
-from fastprune.executors.inline import InlineExecutor
-from fastprune.executors.processes import ProcessExecutor, available_jobs
+from fastprune.executors.processes import available_jobs, start_workers
 from fastprune.outside import Inputs, is_stdin
 from fastprune.progress import NoProgress, Progress
 from fastprune.quantities import parse_size
@@ -75,7 +76,7 @@ class Session:
     @contextmanager
     def executor(self) -> Iterator[Executor]:
         """Starts the workers, and ends them. The earlier the better: see `ProcessExecutor`."""
-        executor = InlineExecutor() if self.jobs == 1 else ProcessExecutor(self.jobs)
+        executor = start_workers(self.jobs)
         _return_freed_memory()
         try:
             end_if_told()
@@ -198,9 +199,15 @@ def give_up_stdout(error: OSError) -> None:
         FastpruneError: It is one.
     """
     # The interpreter flushes stdout once more when it ends.
+    hung_up = error.errno == errno.EIO and _is_terminal(sys.stdout.fileno())
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if not isinstance(error, BrokenPipeError):
+    if not hung_up and not isinstance(error, BrokenPipeError):
         raise FastpruneError(f"the output can't be written: {error.strerror}") from None
+
+
+def _is_terminal(descriptor: int) -> bool:
+    """Whether it is one, or was one before it hung up: then isatty says no."""
+    return stat.S_ISCHR(os.fstat(descriptor).st_mode)
 
 
 def write_json(document: Mapping[str, object]) -> None:
@@ -218,7 +225,8 @@ def _return_freed_memory() -> None:
     this is a tenth of the peak.
     """
     if sys.platform.startswith("linux"):
-        import ctypes
+        # A Python without libffi has no ctypes.
+        with suppress(ImportError, AttributeError, OSError):
+            import ctypes
 
-        with suppress(AttributeError, OSError):
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)

@@ -71,6 +71,16 @@ LockWait = Annotated[
     ),
 ]
 
+NoLock = Annotated[
+    bool,
+    typer.Option(
+        "--no-lock",
+        help="Go on without a lock where the file system can't lock. What another fastprune "
+        "has locked stays refused.",
+        rich_help_panel=SAFETY,
+    ),
+]
+
 TextOrJson = Annotated[
     str, typer.Option("--format", metavar="FORMAT", help="text or json.", rich_help_panel=OUTPUT)
 ]

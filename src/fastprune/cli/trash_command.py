@@ -10,7 +10,7 @@ import typer
 from fastprune.cli.app import add_group, command
 from fastprune.cli.headings import PACE, SAFETY, SELECTION
 from fastprune.cli.options import GlobalOptions
-from fastprune.cli.shared_options import LockWait, TextOrJson, Yes
+from fastprune.cli.shared_options import LockWait, NoLock, TextOrJson, Yes
 
 trash = add_group(
     "trash",
@@ -49,6 +49,7 @@ class ChangeOptions:
         ),
     ] = None
     lock_wait: LockWait = None
+    no_lock: NoLock = False
     form: TextOrJson = "text"
 
 

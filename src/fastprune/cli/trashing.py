@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fastprune.cli.locking import locked
 from fastprune.cli.messages import log, notice
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.running import run_until_signal
@@ -16,7 +18,7 @@ from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.terminal import confirmed
 from fastprune.cli.trash_command import ChangeOptions, EmptyOptions, ListOptions, RestoreOptions
 from fastprune.cli.values import check_form, seconds_of
-from fastprune.cli.warnings import refuse_or_override_servers
+from fastprune.cli.warnings import refuse_or_override_servers, warn_of_undurable
 from fastprune.limits import DEFAULT_CONCURRENCY, Limits
 from fastprune.quantities import format_bytes, format_count
 from fastprune.runs import find_run, run_time
@@ -68,10 +70,9 @@ def restore_trash(
         report = planned_restore(root, contents[0], progress=session.progress())
         return _finish(_with_estimate(report, session, began), changing, None)
     overridden = refuse_or_override_servers(root, force=restoring.force)
-    from fastprune.guard import cache_lock
     from fastprune.servers import find_servers
 
-    with cache_lock(root, seconds_of(changing.lock_wait, "--lock-wait") or 0):
+    with _locked(root, changing) as unlocked:
         contents = _choose(session, [restoring.run])
         from fastprune.trash.changing import restore
 
@@ -85,7 +86,7 @@ def restore_trash(
             )
 
         report, signal_code = run_until_signal(work)
-    report = dataclasses.replace(report, overridden=overridden)
+    report = dataclasses.replace(report, overridden=overridden, no_lock=unlocked)
     return _finish(report, changing, signal_code)
 
 
@@ -108,9 +109,7 @@ def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: Change
 
         report = _with_estimate(planned_empty(root, contents), session, began)
         return _finish(report, changing, None)
-    from fastprune.guard import cache_lock
-
-    with cache_lock(root, seconds_of(changing.lock_wait, "--lock-wait") or 0):
+    with _locked(root, changing) as unlocked:
         contents = _choose(session, emptying.runs, now=now, age=age)
         if contents and not emptying.yes and not _confirmed(root, contents):
             notice("nothing was deleted")
@@ -123,6 +122,7 @@ def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: Change
             )
 
         report, signal_code = run_until_signal(work)
+    report = dataclasses.replace(report, no_lock=unlocked)
     return _finish(report, changing, signal_code)
 
 
@@ -131,6 +131,11 @@ def _open(options: GlobalOptions, form: str) -> Session:
     session = open_session(options)
     check_root(session.image_path)
     return session
+
+
+def _locked(root: str, changing: ChangeOptions) -> AbstractContextManager[str]:
+    wait = seconds_of(changing.lock_wait, "--lock-wait") or 0
+    return locked(root, wait, no_lock=changing.no_lock)
 
 
 def _limits(session: Session, changing: ChangeOptions) -> Limits:
@@ -210,6 +215,7 @@ def _with_estimate(report: TrashReport, session: Session, began: float) -> Trash
 
 def _finish(report: TrashReport, changing: ChangeOptions, signal_code: int | None) -> int:
     """Says what is amiss, prints the report, and gives the exit code."""
+    warn_of_undurable(report.root, report.not_durable)
     for path in report.kept[:_MOST_NAMED]:
         log.warning("%s stays in the trash: the cache has another file of that name", path)
     for failure in report.failures[:_MOST_NAMED]:

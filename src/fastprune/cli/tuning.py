@@ -25,6 +25,7 @@ from fastprune.cli.values import check_form, parse_number_or_auto
 from fastprune.errors import FastpruneError, UsageError
 from fastprune.executors.processes import available_jobs
 from fastprune.scanner import check_root
+from fastprune.signals import heeded
 from fastprune.text import printable
 from fastprune.tuning.figures import TuneReport, job_settings
 
@@ -90,11 +91,7 @@ def _signals_held_back() -> Iterator[Callable[[], str]]:
         del frame
         arrived.append(number)
 
-    before = {
-        number: signal.signal(number, note)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
+    before = {number: signal.signal(number, note) for number in heeded()}
     try:
         yield lambda: signal.Signals(arrived[0]).name if arrived else ""
     finally:

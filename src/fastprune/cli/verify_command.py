@@ -10,7 +10,14 @@ import typer
 from fastprune.cli.app import command
 from fastprune.cli.headings import CHECKS, OUTPUT, SAFETY
 from fastprune.cli.options import GlobalOptions
-from fastprune.cli.shared_options import AuditLogFile, LockWait, MetricsFile, TextOrJson, Yes
+from fastprune.cli.shared_options import (
+    AuditLogFile,
+    LockWait,
+    MetricsFile,
+    NoLock,
+    TextOrJson,
+    Yes,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +85,7 @@ class RepairOptions:
         ),
     ] = False
     lock_wait: LockWait = None
+    no_lock: NoLock = False
     audit_log: AuditLogFile = None
 
 

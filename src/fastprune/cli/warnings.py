@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fastprune.cli.messages import facts, log
@@ -72,6 +73,18 @@ def warn_of_links(index: CacheIndex, blob_bytes: NDArray[np.int64]) -> None:
             "%s other hard links: their %s are counted, and removing them frees nothing",
             format_count(len(linked), "blob has", "blobs have"),
             format_bytes(int(blob_bytes[linked].sum())),
+        )
+
+
+def warn_of_undurable(root: str, folders: Sequence[str]) -> None:
+    """Warns of folders whose file system can't make anything durable."""
+    if folders:
+        log.warning(
+            "the file system of %s can't make changes durable (fsync) in: %s; after a power cut, "
+            "run 'fastprune verify' on this cache",
+            root,
+            ", ".join(folders),
+            extra=facts(path=root, not_durable=list(folders)),
         )
 
 

@@ -23,7 +23,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from fastprune.errors import WorkerError
-from fastprune.executors import wire
+from fastprune.executors import Executor, wire
+from fastprune.executors.inline import InlineExecutor
+from fastprune.signals import ENDING
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,13 +39,13 @@ class ProcessExecutor:
     """A pool of worker processes. Start it early: a small process forks fast."""
 
     def __init__(self, jobs: int) -> None:
-        """Starts the workers.
+        """Starts the workers: fewer than asked for where the system starts no more.
 
         Args:
             jobs: How many, at least one.
 
         Raises:
-            WorkerError: The system does not start as many.
+            WorkerError: The system starts none.
         """
         self._workers: list[_Worker] = []
         self._busy = False
@@ -53,10 +55,13 @@ class ProcessExecutor:
                 for _ in range(jobs):
                     start = _Worker.fork if fork else _Worker.spawn
                     self._workers.append(start(self._workers))
-        except BaseException as error:
+        except (OSError, MemoryError) as error:
+            # A limit on processes, memory or open files, or a filter of system calls.
+            if not self._workers:
+                reason = getattr(error, "strerror", None) or "memory ran out"
+                raise WorkerError(f"a scan worker can't be started: {reason}") from error
+        except BaseException:
             self.close()
-            if isinstance(error, OSError):
-                raise WorkerError(f"a scan worker can't be started: {error.strerror}") from error
             raise
 
     @property
@@ -218,8 +223,8 @@ class _Worker:
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Lets SIGINT and SIGTERM wait: what they raise while Python forks gets lost in a traceback."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, wire.SIGNALS)
+    """Lets signals wait: what they raise while Python forks gets lost in a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -229,8 +234,24 @@ def _signals_held_back() -> Iterator[None]:
 def _connection() -> tuple[socket.socket, socket.socket]:
     """A pair of sockets; ours first. Results are large, so theirs holds as much as it may."""
     ours, theirs = socket.socketpair()
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+    with contextlib.suppress(OSError):
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
     return ours, theirs
+
+
+def start_workers(jobs: int) -> Executor:
+    """Gives what runs as many pieces of work at a time as the system lets it.
+
+    Args:
+        jobs: How many; with one, and where no worker can be started, all is done in this
+            process.
+    """
+    if jobs == 1:
+        return InlineExecutor()
+    try:
+        return ProcessExecutor(jobs)
+    except WorkerError:
+        return InlineExecutor()
 
 
 def available_jobs(
@@ -250,7 +271,7 @@ def available_jobs(
     if affinity is None:
         try:
             affinity = len(os.sched_getaffinity(0))
-        except AttributeError:
+        except (AttributeError, OSError):
             affinity = os.cpu_count() or 1
     if quota is None:
         from fastprune.executors.cgroup import cpu_quota

@@ -14,8 +14,7 @@ import socket
 import struct
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What waits in a worker until it knows what to do about them."""
+from fastprune.signals import ENDING
 
 _HEADER = struct.Struct("<Q")
 
@@ -44,10 +43,13 @@ def receive(connection: socket.socket) -> Any:
 
 def serve(connection: socket.socket) -> None:
     """The life of a worker: does what it is sent until the other side ends."""
-    # Ctrl-C reaches the whole process group; when to stop is the parent's decision.
+    # Ctrl-C and a terminal that goes away reach the whole process group; when to stop is the
+    # parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    # They waited until it was known what to do about them.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     # A worker makes no cycles, and looking for them costs a tenth of the time.
     gc.disable()
     with connection, contextlib.suppress(EOFError, ConnectionError):

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-import anyio.to_thread
 import numpy as np
 
 from fastprune.batches import Crew, Piece, in_pieces
@@ -38,6 +37,7 @@ from fastprune.refcounts import Mask
 from fastprune.report import Failure
 from fastprune.server_findings import LookForServers
 from fastprune.tasks import file_names
+from fastprune.threads import in_thread
 from fastprune.trash.model import KINDS, RunContents, RunPart
 from fastprune.trash.report import TrashReport
 from fastprune.trash.tree import opened_cache, opened_run
@@ -82,8 +82,8 @@ async def restore(
             await _put_back(work, parts, trash, cache, restorer)
             if work.failures:
                 work.crew.stop("files that could not be put back")
-    await anyio.to_thread.run_sync(remove_run, root, contents.run)
-    missing = await anyio.to_thread.run_sync(_missing_blobs, root, contents.needs)
+    await in_thread(remove_run, root, contents.run)
+    missing = await in_thread(_missing_blobs, root, contents.needs)
     return work.report((contents,), missing_blobs=missing)
 
 
@@ -102,7 +102,9 @@ async def _put_back(
         put = partial(restorer.put_back, trash[part.folder], cache[part.folder])
         back.append((part, await work.on_part(part, put)))
     for part, done in back:
-        if done.any() and not await work.settle(part.folder, cache[part.folder], restorer.settle):
+        if done.any() and not await work.crew.settle(
+            part.folder, restorer.settle, cache[part.folder]
+        ):
             # What may not last in the cache stays in the trash as well.
             return
     for part, done in back:
@@ -137,9 +139,9 @@ async def empty(
                 await _delete(work, contents)
             if work.crew.must_stop():
                 break
-            await anyio.to_thread.run_sync(remove_run, root, contents.run)
+            await in_thread(remove_run, root, contents.run)
         if not runs:
-            await anyio.to_thread.run_sync(remove_trash, root)
+            await in_thread(remove_trash, root)
     return work.report(runs)
 
 
@@ -152,7 +154,7 @@ async def _delete(work: _Work, contents: RunContents) -> None:
             for part in parts:
                 await work.on_part(part, partial(unlinker.remove, trash[part.folder]))
             for part in parts:
-                await work.settle(part.folder, trash[part.folder], unlinker.settle)
+                await work.crew.settle(part.folder, unlinker.settle, trash[part.folder])
             if len(work.failures) > failed:
                 # What could not be deleted can still be put back, and may need the rest.
                 return
@@ -201,15 +203,6 @@ class _Work:
         pieces = in_pieces(part.digests[done], part.sizes[done], Unlinker.batch_size)
         await Crew(Limits(self._limits.concurrency)).work_on(pieces, work, note)
 
-    async def settle(self, name: str, folder: int, settle: Callable[[int], None]) -> bool:
-        """Makes what was done in an open folder durable; else the work ends, and gives False."""
-        try:
-            await anyio.to_thread.run_sync(settle, folder)
-        except OSError as error:
-            self.crew.stop(f"{name}/ can't be made durable: {error.strerror}")
-            return False
-        return True
-
     def _note(self, part: RunPart, batch: Batch, result: BatchResult) -> None:
         self._tried += len(batch.names)
         self._counts[part.kind] += result.outcomes.count(Outcome.REMOVED)
@@ -248,6 +241,7 @@ class _Work:
             missing_blobs=missing_blobs,
             foreign=foreign_paths(runs),
             seconds=time.monotonic() - self._started,
+            not_durable=tuple(self.crew.not_durable),
         )
 
 

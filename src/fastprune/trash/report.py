@@ -13,7 +13,7 @@ from typing import Any
 from fastprune.errors import ServerRunningError
 from fastprune.estimates import RunEstimate
 from fastprune.quantities import bytes_cell, format_bytes, format_seconds
-from fastprune.report import Failure
+from fastprune.report import Failure, guard_document, guard_lines
 from fastprune.runs import run_time
 from fastprune.server_findings import ServerFinding, in_words
 from fastprune.style import Paint, Style, plain
@@ -45,6 +45,8 @@ class TrashReport:
             the cache nor in the run.
         foreign: Paths, relative to the trash, of what does not belong there and stays.
         seconds: How long it took.
+        not_durable: See `PruneReport.not_durable`.
+        no_lock: See `PruneReport.no_lock`.
         estimate: Of a dry run: how long the real run will take; None if nobody asked.
         servers: Servers that were found during the work and stopped it.
         overridden: Servers that were found before, and that --force has overridden.
@@ -63,6 +65,8 @@ class TrashReport:
     missing_blobs: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     seconds: float = 0
+    not_durable: tuple[str, ...] = ()
+    no_lock: str = ""
     estimate: RunEstimate | None = None
     servers: tuple[ServerFinding, ...] = ()
     overridden: tuple[ServerFinding, ...] = ()
@@ -97,6 +101,7 @@ def report_lines(report: TrashReport) -> Iterator[str]:
         yield f"Left, as files that failed may need them: {report.left}"
     if report.overridden:
         yield f"Overridden by --force: {in_words(report.overridden, 'this cache')}"
+    yield from guard_lines(report.not_durable, report.no_lock)
     if report.stopped:
         yield f"Stopped: {report.stopped}; files left: {report.left}"
     yield f"Time: {format_seconds(report.seconds)}"
@@ -127,6 +132,7 @@ def report_document(report: TrashReport) -> dict[str, Any]:
         "failed": [failure._asdict() for failure in report.failures],
         "missing_blobs": list(report.missing_blobs),
         "foreign": list(report.foreign),
+        **guard_document(report.not_durable, report.no_lock),
         "seconds": round(report.seconds, 6),
         "estimate": None if report.estimate is None else report.estimate.document,
     }

@@ -21,7 +21,6 @@ from functools import partial
 from importlib.util import find_spec
 
 import anyio
-import anyio.to_thread
 
 from fastprune.deleter import Unlinker
 from fastprune.digests import DigestTable, as_digests
@@ -34,6 +33,7 @@ from fastprune.plan import PrunePlan, make_plan
 from fastprune.policy import Policy
 from fastprune.progress import NoProgress, Progress, under_way
 from fastprune.tasks import FileSizes, opened_folder
+from fastprune.threads import Threads
 from fastprune.tuning.figures import (
     CONCURRENCY_SETTINGS,
     FILE_BYTES,
@@ -168,12 +168,10 @@ class DeleteMeter:
     async def _start_threads(self) -> None:
         """So that no measurement has to start them."""
         most = max(CONCURRENCY_SETTINGS)
-        limiter = anyio.CapacityLimiter(most)
+        threads = Threads(most)
         async with anyio.create_task_group() as tasks:
             for _ in range(most):
-                tasks.start_soon(
-                    partial(anyio.to_thread.run_sync, time.sleep, 0.002, limiter=limiter)
-                )
+                tasks.start_soon(partial(threads.run, time.sleep, 0.002))
 
     async def _delete(self, digests: Sequence[bytes], concurrency: int) -> float:
         """Seconds to delete files."""

@@ -18,6 +18,7 @@ from fastprune.deleter import Batch, Unlinker
 from fastprune.errors import FastpruneError
 from fastprune.layouts import ociregistry
 from fastprune.tasks import file_names, list_folder, opened_folder
+from fastprune.threads import CANT_START
 from fastprune.tuning.figures import FILE_BYTES
 
 SCRATCH_PREFIX = ".fastprune-tune-"
@@ -102,7 +103,12 @@ def _clear(path: str) -> None:
                     for first in range(0, len(names), Unlinker.batch_size)
                     if (some := names[first : first + Unlinker.batch_size])
                 ]
-                list(threads.map(partial(Unlinker().remove, folder), batches))
+                remove = partial(Unlinker().remove, folder)
+                try:
+                    list(threads.map(remove, batches))
+                except CANT_START:
+                    # What some thread has removed already is gone, and no error.
+                    list(map(remove, batches))
         os.rmdir(blobs)
         os.rmdir(path)
     except OSError as error:

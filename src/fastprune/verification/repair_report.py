@@ -15,7 +15,7 @@ from fastprune.errors import ServerRunningError
 from fastprune.model import DIGEST_PREFIX
 from fastprune.quantities import format_bytes, format_count, format_seconds
 from fastprune.refcounts import Mask
-from fastprune.report import Failure
+from fastprune.report import Failure, guard_document, guard_lines
 from fastprune.server_findings import ServerFinding, in_words
 from fastprune.text import printable
 from fastprune.verification.repair_plan import RepairPart, RepairPlan
@@ -41,6 +41,8 @@ class RepairReport:
         trash_run: The run that the files are in; empty if nothing was moved.
         servers: Servers that were found during the work and stopped it.
         overridden: Servers that were found before, and that --force has overridden.
+        not_durable: See `PruneReport.not_durable`.
+        no_lock: See `PruneReport.no_lock`.
     """
 
     plan: RepairPlan
@@ -56,6 +58,8 @@ class RepairReport:
     trash_run: str = ""
     servers: tuple[ServerFinding, ...] = ()
     overridden: tuple[ServerFinding, ...] = ()
+    not_durable: tuple[str, ...] = ()
+    no_lock: str = ""
 
     def count(self, *kinds: str) -> int:
         """How many files of some kinds were moved."""
@@ -114,6 +118,7 @@ def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
     yield from (f"{what}: {format_count(*of)}" for what, of in rest.items() if of[0])
     if report.overridden:
         yield f"Overridden by --force: {in_words(report.overridden, 'this cache')}"
+    yield from guard_lines(report.not_durable, report.no_lock)
     if report.stopped:
         yield f"Stopped: {report.stopped}; files left to move: {report.left}"
     if not report.dry_run:
@@ -147,6 +152,7 @@ def as_document(report: RepairReport, *, summary: bool) -> dict[str, Any]:
         "changed": list(report.changed),
         "unchecked": list(report.plan.left),
         "failed": [failure._asdict() for failure in report.failures],
+        **guard_document(report.not_durable, report.no_lock),
         "seconds": round(report.seconds, 6),
     }
     if not summary:

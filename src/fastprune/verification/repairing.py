@@ -15,7 +15,6 @@ from collections.abc import Awaitable
 from contextlib import ExitStack
 from functools import partial
 
-import anyio.to_thread
 import numpy as np
 
 from fastprune.batches import Crew, Piece, slices
@@ -84,12 +83,13 @@ class _Run:
         started = time.monotonic()
         with under_way(self._progress, "moving", self._plan.files, "files"):
             plan = self._plan
-            for part in plan.blobs:
-                stay = await self._move(part)
-                bad = plan.findings.bad_blobs
-                plan = plan.sparing(bad[stay])
-            for part in plan.manifests:
-                await self._move(part)
+            with self._crew.stopping_without_memory():
+                for part in plan.blobs:
+                    stay = await self._move(part)
+                    bad = plan.findings.bad_blobs
+                    plan = plan.sparing(bad[stay])
+                for part in plan.manifests:
+                    await self._move(part)
         files = self._plan.count("blob") + sum(len(part.digests) for part in plan.manifests)
         return RepairReport(
             plan=self._plan,
@@ -103,6 +103,7 @@ class _Run:
             stopped=self._crew.stopped,
             servers=self._crew.servers,
             seconds=time.monotonic() - started,
+            not_durable=tuple(self._crew.not_durable),
         )
 
     async def _move(self, part: RepairPart) -> Mask:
@@ -131,8 +132,7 @@ class _Run:
             await self._crew.work_on(pieces, partial(self._mover.remove, folder), note)
             if self._journal is not None:
                 await self._tell(self._journal.settle())
-            with self._crew.stopping(f"{part.folder}/ can't be made durable"):
-                await anyio.to_thread.run_sync(self._mover.settle, folder)
+            await self._crew.settle(part.folder, self._mover.settle, folder)
         return there
 
     async def _note(self, part: RepairPart, piece: Piece, result: BatchResult) -> None:
