@@ -27,6 +27,7 @@ _BEING_READ = object()
 _TAG = "tag:yaml.org,2002:"
 _NULL = f"{_TAG}null"
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 # Line breaks for YAML 1.1, but not for 1.2: a comment may end there, or not.
 _DOUBTFUL_BREAK = re.compile("[\u0085\u2028\u2029]")
 
@@ -139,6 +140,8 @@ class _Reader:
             except (ValueError, LookupError, ArithmeticError, AttributeError, TypeError):
                 shown = f"{node.value!r} is no {node.tag.removeprefix(_TAG)}"
                 raise ServerYamlError(f"line {line}: not valid YAML: {shown}") from None
+            if _HALF_PAIR.search(node.value):
+                raise ServerYamlError(f"line {line}: half a surrogate pair is no character")
             return node.value if node.tag == f"{_TAG}timestamp" else value
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
             return [self.value(one, depth + 1) for one in node.value]
@@ -191,9 +194,12 @@ def _fields(mapping: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
 
 def _check_text(key: str, node: yaml.Node) -> None:
     _check_tag(key, node)
+    line = node.start_mark.line + 1
     if node.tag.removeprefix(_TAG) in ("str", "null", "timestamp"):
+        if "\0" in node.value:
+            raise ServerYamlError(f"line {line}: {key} holds a NUL character")
         return
-    place = f"line {node.start_mark.line + 1}: {key} is not a string: "
+    place = f"line {line}: {key} is not a string: "
     if isinstance(node.value, str):
         raise ServerYamlError(f"{place}{node.value!r}; put it in quotes")
     raise ServerYamlError(f"{place}it holds other values")

@@ -97,6 +97,9 @@ def test_what_both_read_in_the_same_way(text: str, expected: dict[str, Any]) -> 
         ("pruneConfig: {count: 1:30}", "pruneConfig.count: '1:30'"),
         ("pruneConfig: {count: 0x10}", "pruneConfig.count: '0x10'"),
         ("pruneConfig: {count: 1_000}", "pruneConfig.count: '1_000'"),
+        # What the one parser refuses, or the system can't take as a path.
+        ('imagePath: "\\udc80"', "line 1: half a surrogate pair"),
+        ('imagePath: "/x\\0"', "line 1: imagePath holds a NUL"),
         ("imagePath: !!null /x", "line 1: imagePath has a tag"),
         ("imagePath: !!str 7", "line 1: imagePath has a tag"),
         ("pruneConfig: {dryRun: !!bool 'false'}", "pruneConfig.dryRun has a tag"),
