@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import fcntl
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,25 @@ def _as_text(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(_as_text, value))
     return value
+
+
+@pytest.fixture(autouse=True)
+def _in_turn(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Lets a test with the mark `alone` run beside no other one.
+
+    A process that looks like a server whose cache can't be told refuses every prune on the
+    machine, also that of a test that runs beside it.
+    """
+    alone = request.node.get_closest_marker("alone") is not None
+    folder = tmp_path_factory.getbasetemp().parent
+    with open(folder / "gate", "wb") as gate, open(folder / "turn", "wb") as turn:
+        # Who waits for its turn holds the gate, so that no other one goes first.
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture

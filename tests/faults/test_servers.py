@@ -16,6 +16,8 @@ from tests.faults.injection import tool
 from tests.faults.scenes import PATTERN, Scene
 from tests.support.cachebuilder import CacheBuilder, files, snapshot
 
+pytestmark = pytest.mark.alone
+
 PRUNE = ("prune", "--pattern", PATTERN)
 # Only `serve` and the path count: the name of the program varies.
 _SERVER = "print(flush=True); import time; time.sleep(120)"

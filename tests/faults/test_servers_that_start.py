@@ -272,6 +272,8 @@ def elsewhere(script: str) -> list[str]:
     return [*started, f'{script}\nexec "$@"', "sh"]
 
 
+pytestmark = pytest.mark.alone
+
 PRUNE = ("prune", "--pattern", PATTERN, "--jobs", "1")
 
 
