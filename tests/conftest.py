@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -61,3 +62,11 @@ def builder(tmp_path: Path) -> CacheBuilder:
 def read_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What can't be read is read again as often as ever, but at once: no server writes it."""
     monkeypatch.setattr(scanner, "_RETRY_DELAYS", (0.0,) * len(scanner._RETRY_DELAYS))
+
+
+@pytest.fixture
+def signals_arrive() -> Iterator[None]:
+    """A caller such as nohup ignores SIGHUP, and a child inherits that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -83,7 +83,7 @@ class Crew:
         if self.must_stop():
             return False
         if self._look is not None:
-            self.servers = await anyio.to_thread.run_sync(self._look)
+            self.servers = await in_thread(self._look)
         if self.servers:
             named = "; ".join(server.text for server in self.servers)
             self.stop(f"a server that may use the cache by now: {named}")
