@@ -286,6 +286,15 @@ def test_a_damaged_file_is_replaced_when_saving(cache: Path, tmp_path: Path) -> 
     assert set(json.loads(file.read_text())["caches"]) == {str(cache.resolve())}
 
 
+def test_a_file_that_can_not_be_read_is_not_replaced(cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "fastprune" / "tuned.json"
+    file.mkdir(parents=True)
+    result = tune("--save", cache=cache, home=tmp_path)
+    assert result.code == 1
+    assert f"fastprune: error: {file} can't be read, so it was not replaced" in result.err
+    assert file.is_dir()
+
+
 def test_what_cannot_be_saved_is_shown_all_the_same(cache: Path) -> None:
     result = tune("--save", cache=cache, home=Path("/dev/null/home"))
     assert result.code == 1

@@ -48,7 +48,14 @@ def load_defaults(image_path: str) -> SavedDefaults:
         image_path: The cache.
     """
     path = _file()
-    entry = _read_caches(path).get(_key(image_path))
+    try:
+        entry = _read_caches(path).get(_key(image_path))
+    except OSError as error:
+        # Whoever may not even look for it is told of it only when everything is to be told:
+        # HOME is often that of root, and most machines have no such file.
+        level = logging.WARNING if _is_there(path) else logging.DEBUG
+        log.log(level, "%s can't be read and is not used: %s", path, error.strerror)
+        return SavedDefaults()
     if entry is None:
         return SavedDefaults()
     if not isinstance(entry, dict):
@@ -75,12 +82,18 @@ def save_defaults(image_path: str, defaults: SavedDefaults) -> str:
         The path of the file.
 
     Raises:
-        FastpruneError: It can't be written.
+        FastpruneError: It can't be written, or is there and can't be read.
     """
     path = _file()
     if not path:
         raise FastpruneError("there is no home folder to save in: set XDG_CONFIG_HOME")
-    caches = _read_caches(path)
+    try:
+        caches = _read_caches(path)
+    except OSError as error:
+        # It may hold what was saved for other caches.
+        raise FastpruneError(
+            f"{path} can't be read, so it was not replaced: {error.strerror}"
+        ) from error
     caches[_key(image_path)] = {
         "jobs": defaults.jobs or "auto",
         "concurrency": defaults.concurrency or "auto",
@@ -119,7 +132,11 @@ def _file() -> str:
 
 
 def _read_caches(path: str) -> dict[str, Any]:
-    """The caches of the file; none, with a warning, if it can't be understood."""
+    """The caches of the file; none if there is none, or, with a warning, if it is damaged.
+
+    Raises:
+        OSError: It can't be read.
+    """
     if not path:
         return {}
     try:
@@ -131,12 +148,6 @@ def _read_caches(path: str) -> dict[str, Any]:
         if not _is_usable(document):
             raise ValueError(f'it is no object of version {VERSION} with an object "caches"')
     except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        # Whoever may not even look for it is told of it only when everything is to be told:
-        # HOME is often that of root, and most machines have no such file.
-        level = logging.WARNING if _is_there(path) else logging.DEBUG
-        log.log(level, "%s can't be read and is not used: %s", path, error.strerror)
         return {}
     except ValueError as error:
         log.warning("%s is damaged and not used: %s", path, error)
