@@ -12,6 +12,7 @@ import pytest
 from tests.support.cachebuilder import CacheBuilder
 
 from fastprune import scanner
+from fastprune.signals import ENDING
 
 
 @pytest.hookimpl(wrapper=True)
@@ -64,9 +65,13 @@ def read_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanner, "_RETRY_DELAYS", (0.0,) * len(scanner._RETRY_DELAYS))
 
 
-@pytest.fixture
-def signals_arrive() -> Iterator[None]:
-    """A caller such as nohup ignores SIGHUP, and a child inherits that."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+@pytest.fixture(autouse=True, scope="session")
+def _signals_arrive() -> Iterator[None]:
+    """Whoever starts the tests may ignore signals, as nohup does, and a child inherits that."""
+    ignored = [one for one in ENDING if signal.getsignal(one) is signal.SIG_IGN]
+    for number in ignored:
+        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, default)
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)

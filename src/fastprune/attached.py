@@ -38,22 +38,27 @@ def names_a_digest(tag: str) -> bool:
 def with_attached(index: CacheIndex) -> CacheIndex:
     """Finds the tags that belong to cached images.
 
-    A tag belongs to each file of the digest that it names, in either folder, whose URL is in
-    the same repository.
+    A tag belongs to the image whose digest it names if that is cached in the same repository.
+    It may be cached under another repository as well, in the other folder: that is the same
+    image, so the tag stays as long as either file does.
 
     Args:
         index: The cache, scanned with edges.
     """
     rows, repositories, digests = _named(index)
-    subjects, tags = [], []
+    copies: dict[int, list[int]] = {}
+    belonging: set[int] = set()
     for first, last in pairwise(index.folder_starts):
         found = DigestTable(index.digests[first:last]).find(as_digests(digests))
         at = np.flatnonzero(found >= 0)
         there = (found[at] + first).astype(np.intp)
         for place, row, url in zip(at.tolist(), there.tolist(), index.urls(there), strict=True):
-            if row != rows[place] and familiar_repository(_repository(url)) == repositories[place]:
-                subjects.append(row)
-                tags.append(rows[place])
+            if row != rows[place]:
+                copies.setdefault(place, []).append(row)
+                if familiar_repository(_repository(url)) == repositories[place]:
+                    belonging.add(place)
+    subjects = [row for place in belonging for row in copies[place]]
+    tags = [rows[place] for place in belonging for _ in copies[place]]
     if not tags:
         return index
     attached = np.zeros(len(index), dtype=bool)

@@ -13,8 +13,6 @@ import pytest
 from tests.cli.program import environment, finish, holds_open, run, started, wait_until
 from tests.support.cachebuilder import CacheBuilder, Corruption, digest_of, files, snapshot
 
-pytestmark = pytest.mark.usefixtures("signals_arrive")
-
 ORPHANS = 2_000
 
 every_signal = pytest.mark.parametrize(

@@ -385,7 +385,6 @@ def test_a_prune_runs_with_saved_values(tmp_path: Path) -> None:
 # How it ends
 
 
-@pytest.mark.usefixtures("signals_arrive")
 @pytest.mark.parametrize(
     ("numbers", "code"),
     [

@@ -10,7 +10,17 @@ import pytest
 from tests.conformance.source import ROOT, dotted, imported, modules
 
 PURE = (
-    *("model", "layouts", "layouts.ociregistry", "shards", "digests", "times", "wallclock"),
+    *(
+        "model",
+        "layouts",
+        "layouts.gojson",
+        "layouts.holders",
+        "layouts.ociregistry",
+        "shards",
+        "digests",
+        "times",
+        "wallclock",
+    ),
     *(
         "arrays",
         "attached",

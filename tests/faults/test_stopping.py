@@ -33,8 +33,6 @@ from fastprune.execution import carry_out
 
 IMAGES = 200
 
-pytestmark = pytest.mark.usefixtures("signals_arrive")
-
 every_signal = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 

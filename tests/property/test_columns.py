@@ -181,6 +181,9 @@ def test_one_wrong_digest_makes_a_fault_of_its_manifest_and_of_no_other(
         except ManifestError as error:
             records.faults.append(Fault(row, str(error)))
     shard = records.pack(edges=True, match=None)
+    if kind == 0:
+        # A child of another algorithm can't be cached: it is passed over.
+        images = [[one for one in digests if not oracle.is_other_digest(one)] for digests in images]
     sound = [all(_is_sound(digest) for digest in digests) for digests in images]
     assert sorted(fault.row for fault in shard.faults) == [
         row for row, good in enumerate(sound) if not good

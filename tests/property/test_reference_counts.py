@@ -137,7 +137,7 @@ def test_protection_gives_back_the_least_that_lists_which_stay_need(
     needed = {digest for one in staying for digest in one.children}
     assert needed & had <= has
     for part in (one for one in cache.manifests.values() if one.digest not in has):
-        assert not any(is_part(part, one) for one in staying)
+        assert not any(is_part(cache, part, one) for one in staying)
     # Nothing is given back that nobody needs, and who needs it stays and has it as a part.
     for row in going:
         keeper = int(kept_by[row])
@@ -145,7 +145,7 @@ def test_protection_gives_back_the_least_that_lists_which_stay_need(
         if keeper != NOBODY:
             assert not removed[keeper]
             wholes = (cache.manifests[index.path(row)], cache.manifests[index.path(keeper)])
-            assert is_part(*wholes)
+            assert is_part(cache, *wholes)
             assert row in index.part_rows[index.part_parents == keeper]
     assert not (kept_by[[row for row in range(len(index)) if row not in going]] != NOBODY).any()
 

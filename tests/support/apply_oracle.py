@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .oracle import Cache, Outcome, load
+from .oracle import Cache, Outcome, is_part, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,7 @@ def _lists_of_what_changed(
     changed = named - going
     while True:
         more = {
-            path
-            for path in named - changed
-            if {
-                f"{folder}/{digest}" for folder in ("img", "lts") for digest in _children(now, path)
-            }
-            & changed
+            path for path in named - changed if any(_is_part(now, part, path) for part in changed)
         }
         if not more:
             return changed
@@ -99,10 +94,10 @@ def _losses(seen: Seen, going: frozenset[str] | set[str]) -> list[tuple[str, str
         (path, child)
         for path in staying
         for child in going
-        if seen.cache.manifests[child].digest in _children(seen, path)
-        and seen.cache.manifests[child].digest not in served
+        if _is_part(seen, child, path) and seen.cache.manifests[child].digest not in served
     ]
 
 
-def _children(seen: Seen, path: str) -> tuple[str, ...]:
-    return seen.cache.manifests[path].children
+def _is_part(seen: Seen, part: str, whole: str) -> bool:
+    manifests = seen.cache.manifests
+    return is_part(seen.cache, manifests[part], manifests[whole])

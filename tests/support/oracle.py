@@ -238,6 +238,11 @@ def parse(path: str, content: bytes) -> Manifest:
     )
 
 
+def is_other_digest(digest: object) -> bool:
+    """Whether a descriptor names its content by another algorithm than sha256."""
+    return isinstance(digest, str) and _OTHER_DIGEST.fullmatch(digest) is not None
+
+
 def named_digest(url: str) -> str | None:
     """What a tag as signatures have it names: the digest; None for any other URL."""
     repository, _, tag = url.rpartition(":")
@@ -245,30 +250,39 @@ def named_digest(url: str) -> str | None:
     return found[2] if found and repository and "@" not in repository else None
 
 
-def belongs_to(one: Manifest, image: Manifest) -> bool:
-    """Whether a tag names an image of its own repository, as that of a signature does."""
+def belongs_to(cache: Cache, one: Manifest, image: Manifest) -> bool:
+    """Whether a tag names an image of its own repository, as that of a signature does.
+
+    Other files of that digest are the same image, whatever repository they were pulled from.
+    """
     named = named_digest(one.url)
     if named is None or named != image.digest or one == image:
         return False
-    if not one.url.rpartition(":")[2].startswith("sha256-"):
+    repository, _, tag = one.url.rpartition(":")
+    if not tag.startswith("sha256-"):
         return False
-    return _repository(one.url.rpartition(":")[0] + ":tag") == _repository(image.url)
+    return any(
+        copy.digest == named
+        and copy != one
+        and _repository(copy.url) == _repository(f"{repository}:x")
+        for copy in cache.manifests.values()
+    )
 
 
 def belongs(cache: Cache, one: Manifest) -> bool:
     """Whether its tag names any image of the cache."""
-    return any(belongs_to(one, image) for image in cache.manifests.values())
+    return any(belongs_to(cache, one, image) for image in cache.manifests.values())
 
 
-def is_part(part: Manifest, whole: Manifest) -> bool:
+def is_part(cache: Cache, part: Manifest, whole: Manifest) -> bool:
     """Whether a list refers to it, or its tag belongs to that manifest."""
-    return part.digest in whole.children or belongs_to(part, whole)
+    return part.digest in whole.children or belongs_to(cache, part, whole)
 
 
 def is_owned(cache: Cache, part: Manifest, whole: Manifest) -> bool:
     """Whether it goes with the whole: a part that carries no tag of its own."""
     of_its_own = not is_digest_url(part.url) and part.url != whole.url and not belongs(cache, part)
-    return is_part(part, whole) and not of_its_own
+    return is_part(cache, part, whole) and not of_its_own
 
 
 def _repository(url: str) -> str:
@@ -498,7 +512,7 @@ def _bytes(holder: _Object) -> bytes | None:
 def _digest(descriptor: object) -> str:
     """The 64 hex digits, or nothing for a sound digest of another algorithm."""
     digest = _member(_object(descriptor, "a descriptor"), "digest")
-    if isinstance(digest, str) and _OTHER_DIGEST.fullmatch(digest):
+    if is_other_digest(digest):
         return ""
     if not isinstance(digest, str) or not is_digest(digest):
         raise _CorruptError(f"not a digest: {digest!r}")
@@ -566,13 +580,14 @@ def _protected(cache: Cache, going: set[Manifest]) -> dict[Manifest, set[Manifes
         more = {
             manifest
             for manifest in going - back
-            if manifest.digest not in served and any(is_part(manifest, one) for one in staying)
+            if manifest.digest not in served
+            and any(is_part(cache, manifest, one) for one in staying)
         }
         if not more:
             break
         back |= more
     return {
-        manifest: {one for one in staying - {manifest} if is_part(manifest, one)}
+        manifest: {one for one in staying - {manifest} if is_part(cache, manifest, one)}
         for manifest in back
     }
 

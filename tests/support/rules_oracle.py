@@ -67,7 +67,7 @@ def newest_pulls(cache: Cache) -> dict[str, str]:
         (parent.path, child.path)
         for parent in cache.manifests.values()
         for child in cache.manifests.values()
-        if is_part(child, parent)
+        if is_part(cache, child, parent)
     ]
     for learner, teacher in ((0, 1), (1, 0)):
         for _ in cache.manifests:
@@ -165,7 +165,7 @@ def _levels(cache: Cache) -> dict[str, int]:
         before = dict(levels)
         for parent in cache.manifests.values():
             for child in cache.manifests.values():
-                if is_part(child, parent):
+                if is_part(cache, child, parent):
                     levels[child.path] = max(levels[child.path], before[parent.path] + 1)
     return levels
 
