@@ -25,15 +25,16 @@ from typing import Any
 import orjson
 
 from bench_plan import Cache, open_cache
-from fastprune.executors import Executor
+from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
-from fastprune.index import CacheIndex
+from fastprune.index.cache_index import CacheIndex
 from fastprune.layouts import ociregistry
-from fastprune.plan import make_plan
-from fastprune.policy import Policy
+from fastprune.plan.prune_plan import make_plan
+from fastprune.policy.policy import Policy
+from fastprune.reading.chunks import ReadTask, read_chunk
+from fastprune.reading.folders import ListingPart, list_folder
+from fastprune.reading.shards import ChunkRecords, ShardIndex
 from fastprune.scanner import ScanOptions, scan_cache
-from fastprune.shards import ChunkRecords, ShardIndex
-from fastprune.tasks import ListingPart, ReadTask, list_folder, read_chunk
 from floor import read_and_parse
 from measure import Command, MeasureError, describe_machine, run, save_json, show_machine, table
 

@@ -25,12 +25,12 @@ import numpy as np
 from bench_plan import Cache, add_cache_options, caches_of
 from fastprune import CacheIndex, Policy, ScanOptions
 from fastprune.executors.processes import ProcessExecutor, available_jobs
-from fastprune.plan import make_plan
-from fastprune.refcounts import expand, protect
-from fastprune.rules.ages import newest_pulls
-from fastprune.rules.sizing import oldest_first, total_bytes
+from fastprune.index.refcounts import expand, protect
+from fastprune.plan.prune_plan import make_plan
 from fastprune.scanner import scan_cache
-from fastprune.selection import select
+from fastprune.selection.rules.ages import newest_pulls
+from fastprune.selection.rules.sizing import oldest_first, total_bytes
+from fastprune.selection.selecting import select
 from measure import MeasureError, describe_machine, exit_code_of, save_json, show_machine, table
 
 TARGETS = (0.9, 0.5, 0.1)  # of the bytes of the cache

@@ -52,7 +52,8 @@ def revision_tools(source: Path) -> Tools:
     """The program as it is in a folder."""
     # Before all other paths, and without the current folder: that would be a third revision.
     code = (
-        f"import sys; sys.path.insert(0, {str(source)!r}); from fastprune.cli import main; main()"
+        f"import runpy, sys; sys.path.insert(0, {str(source)!r}); "
+        "runpy.run_module('fastprune', run_name='__main__')"
     )
     return Tools((sys.executable, "-P", "-c", code), None, None)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import BlockBuster
 from tests.support.cachebuilder import CacheBuilder
 
 from fastprune import scanner
-from fastprune.signals import ENDING
+from fastprune.executors.ending_signals import ENDING
 
 
 @pytest.hookimpl(wrapper=True)
@@ -75,3 +76,27 @@ def _signals_arrive() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+Backend = tuple[str, dict[str, Any]]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
+        pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"),
+    ]
+)
+def anyio_backend(request: pytest.FixtureRequest) -> Backend:
+    """Every asynchronous test runs on asyncio and on uvloop."""
+    backend: Backend = request.param
+    return backend
+
+
+@pytest.fixture
+def no_blocking() -> Iterator[None]:
+    """A call of the library that blocks the event loop raises."""
+    watch = BlockBuster("fastprune")
+    watch.activate()
+    yield
+    watch.deactivate()

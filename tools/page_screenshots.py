@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from fastprune.cli.picturing import write_page
+from fastprune.cli.html_page import write_page
 from fastprune.executors.inline import InlineExecutor
-from fastprune.plan import PrunePlan, make_plan
-from fastprune.policy import Policy
+from fastprune.plan.prune_plan import PrunePlan, make_plan
+from fastprune.policy.policy import Policy
 from fastprune.scanner import ScanOptions
 from fastprune.usage.surveying import Survey, survey_cache
 from tools.chromium import chromium, look, show

@@ -9,9 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fastprune.version import __version__
+
 if TYPE_CHECKING:
     from fastprune.api import apply, load_policy, prune, repair, scan, survey, verify
-    from fastprune.delete_limits import DeleteLimits
+    from fastprune.deletion.journal import Journal, JournalEntry
+    from fastprune.deletion.pace import Limits
     from fastprune.errors import (
         CantLockError,
         DeleteLimitError,
@@ -29,22 +32,21 @@ if TYPE_CHECKING:
         UsageError,
         WorkerError,
     )
-    from fastprune.guard import cache_lock
-    from fastprune.index import CacheIndex
-    from fastprune.journal import Journal, JournalEntry
-    from fastprune.limits import Limits
+    from fastprune.guard.lock import cache_lock
+    from fastprune.index.cache_index import CacheIndex
     from fastprune.model import Digest, ManifestKind, Reference
-    from fastprune.plan import PrunePlan, make_plan
-    from fastprune.planfile import SavedPlan
-    from fastprune.plans import load_plan, save_plan
-    from fastprune.policies import PolicyFile
-    from fastprune.policy import Policy, Rule
+    from fastprune.plan.files import load_plan, save_plan
+    from fastprune.plan.prune_plan import PrunePlan, make_plan
+    from fastprune.plan.replanning import replan
+    from fastprune.plan.saved_plan import SavedPlan
+    from fastprune.policy.delete_limits import DeleteLimits
+    from fastprune.policy.file_loading import PolicyFile
+    from fastprune.policy.policy import Policy, Rule
     from fastprune.progress import Progress
-    from fastprune.references import parse_references
-    from fastprune.replanning import replan
-    from fastprune.report import PruneReport
-    from fastprune.runs import make_run_id
+    from fastprune.report.prune_report import PruneReport
     from fastprune.scanner import ScanOptions
+    from fastprune.text.references import parse_references
+    from fastprune.trash.run_ids import make_run_id
     from fastprune.usage.ages import Ages
     from fastprune.usage.rows import By, Usage
     from fastprune.usage.surveying import Survey
@@ -52,13 +54,11 @@ if TYPE_CHECKING:
     from fastprune.verification.repair_report import RepairReport
     from fastprune.verification.verifier import VerifyOptions
 
-__version__ = "0.1.0"
 
 _HOMES = {
-    "usage.ages": ("Ages",),
     "api": ("apply", "load_policy", "prune", "repair", "scan", "survey", "verify"),
-    "limits": ("Limits",),
-    "delete_limits": ("DeleteLimits",),
+    "deletion.journal": ("Journal", "JournalEntry"),
+    "deletion.pace": ("Limits",),
     "errors": (
         "CantLockError",
         "DeleteLimitError",
@@ -76,25 +76,26 @@ _HOMES = {
         "UsageError",
         "WorkerError",
     ),
-    "guard": ("cache_lock",),
-    "index": ("CacheIndex",),
-    "journal": ("Journal", "JournalEntry"),
+    "guard.lock": ("cache_lock",),
+    "index.cache_index": ("CacheIndex",),
     "model": ("Digest", "ManifestKind", "Reference"),
-    "plan": ("PrunePlan", "make_plan"),
-    "planfile": ("SavedPlan",),
-    "plans": ("load_plan", "save_plan"),
-    "policies": ("PolicyFile",),
-    "policy": ("Policy", "Rule"),
+    "plan.files": ("load_plan", "save_plan"),
+    "plan.prune_plan": ("PrunePlan", "make_plan"),
+    "plan.replanning": ("replan",),
+    "plan.saved_plan": ("SavedPlan",),
+    "policy.delete_limits": ("DeleteLimits",),
+    "policy.file_loading": ("PolicyFile",),
+    "policy.policy": ("Policy", "Rule"),
     "progress": ("Progress",),
-    "references": ("parse_references",),
-    "replanning": ("replan",),
-    "verification.repair_report": ("RepairReport",),
-    "report": ("PruneReport",),
-    "runs": ("make_run_id",),
+    "report.prune_report": ("PruneReport",),
     "scanner": ("ScanOptions",),
-    "usage.surveying": ("Survey",),
+    "text.references": ("parse_references",),
+    "trash.run_ids": ("make_run_id",),
+    "usage.ages": ("Ages",),
     "usage.rows": ("By", "Usage"),
+    "usage.surveying": ("Survey",),
     "verification.findings": ("Findings",),
+    "verification.repair_report": ("RepairReport",),
     "verification.verifier": ("VerifyOptions",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastprune.cli import main
+from fastprune.cli.main import main
 
 if __name__ == "__main__":
     main()

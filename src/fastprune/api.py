@@ -24,27 +24,29 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
 
-from fastprune.delete_limits import DeleteLimits
+from fastprune.deletion.pace import Limits
 from fastprune.errors import DeleteLimitError
-from fastprune.executors import Executor
+from fastprune.executors.executor import Executor
 from fastprune.executors.processes import available_jobs, start_workers
-from fastprune.limits import Limits
-from fastprune.pipeline import PlanOptions, refuse_servers, work_out
-from fastprune.policy import Policy
+from fastprune.executors.threads import check_cancelled, in_thread
+from fastprune.guard.servers import refuse_servers
+from fastprune.pipeline import PlanOptions, work_out
+from fastprune.policy.delete_limits import DeleteLimits
+from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
-from fastprune.scanner import SMALL_CACHE, ScanOptions, check_root, scan_cache
-from fastprune.threads import check_cancelled, in_thread
+from fastprune.reading.folders import check_root
+from fastprune.scanner import SMALL_CACHE, ScanOptions, scan_cache
 from fastprune.usage.surveying import Survey, survey_cache
 from fastprune.verification.verifier import VerifyOptions, verify_cache
 
 if TYPE_CHECKING:
-    from fastprune.deleter import Deleter
-    from fastprune.index import CacheIndex
-    from fastprune.journal import Journal
-    from fastprune.plan import PrunePlan
-    from fastprune.policies import PolicyFile
-    from fastprune.report import PruneReport
-    from fastprune.server_findings import LookForServers, ServerFinding
+    from fastprune.deletion.deleter import Deleter
+    from fastprune.deletion.journal import Journal
+    from fastprune.guard.server_findings import LookForServers, ServerFinding
+    from fastprune.index.cache_index import CacheIndex
+    from fastprune.plan.prune_plan import PrunePlan
+    from fastprune.policy.file_loading import PolicyFile
+    from fastprune.report.prune_report import PruneReport
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_report import RepairReport
 
@@ -102,7 +104,7 @@ async def load_policy(path: Path, root: Path, *, zone: str | None = None) -> Pol
             wrong, with file, line and key.
         NoCacheError: There is no cache, and the file says how much space has to be free.
     """
-    from fastprune.policies import load_policy_file
+    from fastprune.policy.file_loading import load_policy_file
 
     now = datetime.now(UTC)
     return await in_thread(
@@ -209,11 +211,11 @@ async def apply(
         TrashError: The trash can't be made; nothing was moved.
     """
     if dry_run:
-        from fastprune.report import planned_report
+        from fastprune.report.prune_report import planned_report
 
         return planned_report(plan, trash=trash_run is not None)
-    from fastprune.deleter import Unlinker
-    from fastprune.execution import carry_out
+    from fastprune.deletion.deleter import Unlinker
+    from fastprune.deletion.pruning import carry_out
 
     look = _look(plan.index.root, force=force)
     work = partial(carry_out, plan, limits=limits, progress=progress, journal=journal, look=look)
@@ -260,7 +262,7 @@ async def repair(
         return planned_report(plan)
     if plan.is_empty:
         return replace(planned_report(plan), dry_run=False)
-    from fastprune.verification.repairing import carry_out
+    from fastprune.deletion.repairing import carry_out
 
     look = _look(findings.index.root, force=force)
     work = partial(carry_out, plan, limits=limits, progress=progress, journal=journal, look=look)
@@ -272,14 +274,14 @@ async def repair(
 
 def _look(root: str, *, force: bool) -> LookForServers | None:
     """What looks for servers before each phase; nothing does if they do not matter."""
-    from fastprune.servers import find_servers
+    from fastprune.guard.servers import find_servers
 
     return None if force else partial(find_servers, root)
 
 
 async def _with_trash(root: str, run: str, work: Callable[[Deleter], Awaitable[T]]) -> T:
     """Does work with what moves files to a new run in the trash."""
-    from fastprune.deleter import moving_to_trash
+    from fastprune.deletion.deleter import moving_to_trash
 
     moving = moving_to_trash(root, run)
     mover = await in_thread(moving.__enter__)
@@ -399,7 +401,7 @@ async def prune(
     if dry_run:
         return await work()
     overridden = await in_thread(partial(refuse_servers, folder, force=force))
-    from fastprune.guard import cache_lock
+    from fastprune.guard.lock import cache_lock
 
     lock = cache_lock(folder, lock_wait, checkpoint, no_lock=no_lock)
     unlocked = await in_thread(lock.__enter__)

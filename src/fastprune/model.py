@@ -9,6 +9,10 @@ grammar of the distribution project, as far as ociregistry writes them.
 
 from __future__ import annotations
 
+import binascii
+import calendar
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -108,3 +112,63 @@ class Reference:
     def tag_or_digest(self) -> str:
         """What follows the repository; `-` if nothing does."""
         return self.tag or self.digest or "-"
+
+
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", re.ASCII)
+
+
+def parse_time(text: str) -> int | None:
+    """Parses `YYYY-MM-DDTHH:MM:SS`.
+
+    Returns:
+        Seconds from 1970-01-01T00:00:00 on the same clock; None if it is written in any
+        other way, or no real date and time of day.
+    """
+    match = _TIME.fullmatch(text)
+    if not match:
+        return None
+    year, month, day, hour, minute, second = map(int, match.groups())
+    if year < 1 or not 1 <= month <= 12 or hour > 23 or minute > 59 or second > 59:
+        return None
+    if not 1 <= day <= calendar.monthrange(year, month)[1]:
+        return None
+    return calendar.timegm((year, month, day, hour, minute, second))
+
+
+_HEX_CHARS = 2 * DIGEST_BYTES
+
+
+def pack_names(names: list[str]) -> bytes:
+    """Turns file names into raw digests, all or nothing.
+
+    Raises:
+        ValueError: One is not 64 lower-case hex digits.
+    """
+    if not names:
+        return b""
+    joined = "".join(names)
+    # A byte that is no part of UTF-8 comes as a lone surrogate, which unhexlify refuses.
+    if set(map(len, names)) != {_HEX_CHARS} or joined != joined.lower():
+        raise ValueError("not the name of a cached file")
+    return binascii.unhexlify(joined)
+
+
+def file_names(digests: bytes) -> list[str]:
+    """The file names of raw digests, 32 bytes each."""
+    joined = digests.hex()
+    return [joined[at : at + _HEX_CHARS] for at in range(0, len(joined), _HEX_CHARS)]
+
+
+def in_chunks(digests: bytes, most: int) -> Iterator[tuple[int, bytes]]:
+    """Cuts raw digests into chunks.
+
+    Args:
+        digests: 32 bytes each.
+        most: How many digests there are in a chunk, at most.
+
+    Yields:
+        The position of the first digest of each chunk, and the digests in it.
+    """
+    step = most * DIGEST_BYTES
+    for at in range(0, len(digests), step):
+        yield at // DIGEST_BYTES, digests[at : at + step]

@@ -12,27 +12,21 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastprune.errors import DurationError, ServerRunningError
-from fastprune.executors import Executor
+from fastprune.errors import DurationError
+from fastprune.executors.executor import Executor
 from fastprune.layouts import ociregistry
-from fastprune.policy import Policy
+from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
-from fastprune.scanner import (
-    ScanOptions,
-    check_root,
-    measure_files,
-    reading,
-    scan_and_keep_executor,
-)
+from fastprune.reading.folders import check_root, reading
+from fastprune.scanner import ScanOptions, measure_files, scan_and_keep_executor
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastprune.index import CacheIndex, Rows
-    from fastprune.plan import PrunePlan
-    from fastprune.planfile import SavedPlan
-    from fastprune.server_findings import ServerFinding
+    from fastprune.index.cache_index import CacheIndex, Rows
+    from fastprune.plan.prune_plan import PrunePlan
+    from fastprune.plan.saved_plan import SavedPlan
 
     PlanFrom = Callable[[CacheIndex, Rows | None], PrunePlan]
     """Makes a plan of an index; it is told of blobs that stay in any case."""
@@ -99,7 +93,7 @@ def work_out(
 
     def plan_from(index: CacheIndex, held_blobs: Rows | None) -> PrunePlan:
         # numpy is there by now: it was imported while the workers read.
-        from fastprune.plan import make_plan
+        from fastprune.plan.prune_plan import make_plan
 
         return make_plan(
             index,
@@ -138,8 +132,8 @@ def work_out_again(
         DurationError: The deadline passed.
         WorkerError: A worker died.
     """
-    from fastprune.identity import check_same_cache
-    from fastprune.replanning import replan
+    from fastprune.plan.identity import check_same_cache
+    from fastprune.plan.replanning import replan
 
     check_root(root)
     check_same_cache(saved.header.cache, root)
@@ -197,7 +191,7 @@ def _measured(
     for _ in range(_MOST_ROUNDS):
         plan = plan_from(index, held)
         if grace > 0:
-            from fastprune.guard import young_blobs
+            from fastprune.guard.drift import young_blobs
 
             plan = plan.sparing(young_blobs(index, plan.blobs, grace, progress))
             held = plan.spared_blobs if held is None else np.union1d(held, plan.spared_blobs)
@@ -250,34 +244,3 @@ def _files_of(
         root, ociregistry.blob_folder, index.blob_digests[blobs], executor, progress
     )
     return _Files(found.sizes, np.concatenate(linked), blobs[found.linked])
-
-
-def refuse_servers(root: str, *, force: bool = False) -> tuple[ServerFinding, ...]:
-    """Makes sure that no server runs on a cache.
-
-    Args:
-        root: Path of the cache.
-        force: Go on in any case.
-
-    Returns:
-        What `force` overrides: servers that were found all the same.
-
-    Raises:
-        NoCacheError: There is no cache at this path.
-        ServerRunningError: One seems to run, or that can't be ruled out; the message says
-            which process, and what could not be known.
-    """
-    check_root(root)
-    from fastprune.server_findings import Verdict, in_words
-    from fastprune.servers import find_servers
-
-    found = find_servers(root)
-    if found and not force:
-        refusal = ServerRunningError(in_words(found, root))
-        if all(one.verdict is Verdict.CANT_TELL for one in found):
-            refusal.hint = (
-                "make sure that no server runs on this cache, and give --force; root may look "
-                "at all processes"
-            )
-        raise refusal
-    return found

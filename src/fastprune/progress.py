@@ -1,6 +1,6 @@
 """How far a long step is: the protocol, and the one that says nothing.
 
-Stage: all that do I/O. The terminal's own is `fastprune.cli.bar`.
+Stage: all that do I/O. The terminal's own is `fastprune.cli.progress_bar`.
 """
 
 from __future__ import annotations

@@ -10,50 +10,36 @@ whatever can't be read is in `faults`, and a worker that dies ends the scan.
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastprune.errors import (
-    CacheReadError,
-    FastpruneError,
-    NoCacheError,
-    NoMemoryError,
-    UsageError,
-    WorkerError,
-)
-from fastprune.executors import Executor
+from fastprune.errors import UsageError, WorkerError
+from fastprune.executors.executor import Executor
 from fastprune.layouts import ociregistry
-from fastprune.model import DIGEST_BYTES
+from fastprune.model import DIGEST_BYTES, in_chunks
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
-from fastprune.shards import Fault, ShardIndex
-from fastprune.tasks import (
-    REGULAR,
-    FileSizes,
+from fastprune.reading.chunks import REGULAR, PatternSets, ReadTask, kind_of, read_chunk
+from fastprune.reading.folders import (
     ListingPart,
-    PatternSets,
-    ReadTask,
     StatTask,
-    in_chunks,
-    kind_of,
-    list_folder,
-    read_chunk,
+    _list_if_there,
+    check_root,
+    reading,
     stat_files,
 )
+from fastprune.reading.shards import Fault, FileSizes, ShardIndex
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastprune.digests import Digests
-    from fastprune.index import CacheIndex
-    from fastprune.index_builder import IndexBuilder
+    from fastprune.index.builder import IndexBuilder
+    from fastprune.index.cache_index import CacheIndex
+    from fastprune.index.digests import Digests
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """Larger manifest files are refused: the most that registries accept is 4 MiB."""
@@ -132,68 +118,6 @@ def scan_and_keep_executor(
     run = _Run(root, options, progress or NoProgress(), checkpoint)
     with reading(root):
         return run.scan(open_executor)
-
-
-@contextmanager
-def reading(root: str) -> Iterator[None]:
-    """Makes what the system refuses while a cache is read an error that names the place.
-
-    Args:
-        root: Path of the cache.
-
-    Raises:
-        CacheReadError: Something could not be read.
-        NoMemoryError: Memory ran out.
-    """
-    try:
-        yield
-    except MemoryError as error:
-        raise NoMemoryError(f"memory ran out while {root} was read; nothing was deleted") from error
-    except OSError as error:
-        # A name alone is relative to a folder of the cache, a number an open one.
-        path = error.filename if os.path.isabs(str(error.filename)) else root
-        raise CacheReadError(f"{path} can't be read: {error.strerror}") from error
-
-
-def check_root(root: str) -> None:
-    """Checks that a path holds a cache: a folder with a folder img/ in it.
-
-    Raises:
-        NoCacheError: It does not. Nothing is created.
-        CacheReadError: The system does not say.
-    """
-    with reading(root):
-        try:
-            there = stat.S_ISDIR(os.stat(root).st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            there = False
-    if not there:
-        raise NoCacheError(f"no cache at {root}: no such folder")
-    manifests = os.path.join(root, ociregistry.manifest_folders[0])
-    with reading(root):
-        try:
-            there = stat.S_ISDIR(os.lstat(manifests).st_mode)
-        except FileNotFoundError:
-            there = False
-    if not there:
-        raise NoCacheError(
-            f"no cache at {root}: it has no folder {ociregistry.manifest_folders[0]}/"
-        )
-
-
-def _list_if_there(path: str) -> Iterator[ListingPart]:
-    """Lists a folder; one that does not exist is empty."""
-    try:
-        yield from list_folder(path)
-    except FileNotFoundError as error:
-        # Taken for empty, it would lose all that it refers to: so it is asked once more.
-        if os.path.lexists(path):
-            raise CacheReadError(f"{path} can't be listed: {error.strerror}") from error
-        yield ListingPart(b"", (), last=True)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise FastpruneError(f"{path} is not a folder (or is a symbolic link)") from None
-        raise CacheReadError(f"{path} can't be listed: {error.strerror}") from error
 
 
 def _run_task(work: str | ReadTask) -> Iterable[ListingPart | ShardIndex]:
@@ -306,7 +230,7 @@ class _Run:
             )
             # The workers are busy from here on; now is the time for heavy imports.
             first = list(islice(results, 1))
-            from fastprune.index_builder import IndexBuilder
+            from fastprune.index.builder import IndexBuilder
 
             builder = IndexBuilder(
                 self._root,
@@ -401,7 +325,7 @@ class _Run:
 
     def _merge(self, builder: IndexBuilder, results: Iterable[ListingPart | ShardIndex]) -> None:
         """Merges what comes back, in any order."""
-        from fastprune.digests import DigestSorter, as_digests
+        from fastprune.index.digests import DigestSorter, as_digests
 
         blobs = DigestSorter()
         listing = False

@@ -1,7 +1,7 @@
 """The HTML report in a real browser; `make browser-test` runs this, `make test` does not.
 
 A fresh machine would need a browser for it, which takes longer to install than all other
-tests take to run. What can be said of the page without one is in tests/unit/test_html_page.py.
+tests take to run. What can be said of the page without one is in tests/usage/test_html_page.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from tests.cli.program import run
 from tests.support.cachebuilder import CacheBuilder
 from tests.support.realcaches import unpack
-from tests.unit.test_html_page import HOSTILE
+from tests.usage.test_html_page import HOSTILE
 from tools.chromium import chromium, look, show
 
 THEMES = ("light", "dark")

@@ -18,15 +18,15 @@ from tests.cli.program import run
 from tests.support.cachebuilder import FOLDERS, CacheBuilder, Corruption, snapshot
 from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 
-from fastprune.cells import cells
 from fastprune.executors.inline import InlineExecutor
-from fastprune.policy import Policy
+from fastprune.model import parse_time
+from fastprune.policy.policy import Policy
 from fastprune.scanner import ScanOptions
+from fastprune.text.cells import cells
 from fastprune.usage.report import UsageSort, sorted_groups, usage_rows
 from fastprune.usage.rows import By
 from fastprune.usage.surveying import Survey, survey_cache
 from fastprune.usage.table import table_lines
-from fastprune.wallclock import parse_time
 
 CUTOFFS = {7: parse_time("2026-11-23T07:57:22") or 0, 30: parse_time("2026-11-23T07:57:20") or 0}
 GENERATOR = Path(__file__).resolve().parents[2] / "benchmarks" / "generate.py"

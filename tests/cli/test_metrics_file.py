@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from tests.cli.program import finish, holds_open, run, started, wait_until
+from tests.report.test_metrics import samples
 from tests.support.cachebuilder import CacheBuilder, Corruption, files, snapshot
 from tests.support.inprocess import invoke
 from tests.support.oracle import expected, load
 from tests.support.realcaches import unpack
-from tests.unit.test_metrics import samples
 
 
 @pytest.fixture

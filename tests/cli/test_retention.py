@@ -12,7 +12,7 @@ from tests.support.cachebuilder import snapshot
 from tests.support.documents import Json
 from tests.support.realcaches import unpack
 
-from fastprune.selection import Keep
+from fastprune.selection.selecting import Keep
 
 SOME = "calico/typha:v3.27.0\n"
 

@@ -52,7 +52,7 @@ def test_a_signal_whose_exception_python_dropped_ends_it_all_the_same(
     program = (
         "import os, signal, sys\n"
         "from fastprune import pipeline\n"
-        "from fastprune.cli import main\n"
+        "from fastprune.cli.main import main\n"
         "class Dropping:\n"
         f"    def __del__(self): os.kill(os.getpid(), {number:d})\n"
         "real = pipeline.work_out\n"
@@ -88,7 +88,7 @@ def test_nothing_is_said_of_where_it_was(
     builder.image("a:1")
     program = (
         "import atexit, importlib, os, signal, sys, types\n"
-        "from fastprune.cli import main\n"
+        "from fastprune.cli.main import main\n"
         f"def tell(*args, **options): os.kill(os.getpid(), {number:d})\n"
         "class Telling(types.ModuleType):\n"
         "    __getattr__ = tell\n"

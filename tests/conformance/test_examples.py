@@ -22,7 +22,7 @@ from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 from tools.command_tree import typer_program
 from tools.reference import ROOT
 
-from fastprune.cli.mistakes import say_mistake
+from fastprune.cli.refusals import say_mistake
 
 _BLOCK = re.compile(r"^<!-- cache: (\w+) -->\n\n?```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _PYTHON = re.compile(

@@ -12,17 +12,11 @@ from tests.support.cachebuilder import CacheBuilder, Corruption
 from tests.support.documents import Folder
 from tests.support.scanning import scanned
 
-from fastprune import (
-    CacheIndex,
-    FastpruneError,
-    Policy,
-    UnreadableManifestsError,
-    UsageError,
-)
-from fastprune.executors import Executor
-from fastprune.plan import make_plan
-from fastprune.shards import ShardIndex
-from fastprune.tasks import ListingPart
+from fastprune import CacheIndex, FastpruneError, Policy, UnreadableManifestsError, UsageError
+from fastprune.executors.executor import Executor
+from fastprune.plan.prune_plan import make_plan
+from fastprune.reading.folders import ListingPart
+from fastprune.reading.shards import ShardIndex
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -230,7 +230,7 @@ def test_all_that_verify_can_find(tmp_path: Path) -> None:
 
 
 def refuse_locked(root: Path) -> Output:
-    from fastprune.guard import cache_lock
+    from fastprune.guard.lock import cache_lock
 
     with cache_lock(str(root), 0):
         return invoke("prune", "--pattern", "a", "--format", "json", cache=root)

@@ -38,13 +38,13 @@ def imported_by(statement: str) -> set[str]:
         ("import fastprune", HEAVY),
         ("import fastprune.cli", HEAVY),
         ("from fastprune import Policy, ScanOptions, UsageError, Digest", HEAVY),
-        ("import fastprune.tasks", HEAVY),
+        ("import fastprune.reading.chunks", HEAVY),
         ("import fastprune.executors.worker", HEAVY),
         ("import fastprune.executors.processes", HEAVY),
         ("import fastprune.scanner", HEAVY),
         ("import fastprune.patterns", HEAVY - {"re2"}),
         ("import fastprune.api", {"numpy", "typer", "click", "rich", "re2", "yaml"}),
-        ("import fastprune.plan", HEAVY - {"numpy"}),
+        ("import fastprune.plan.prune_plan", HEAVY - {"numpy"}),
     ],
 )
 def test_an_import_brings_in_no_more_than_it_needs(statement: str, absent: set[str]) -> None:
@@ -56,7 +56,8 @@ def test_a_worker_that_reads_manifests_never_imports_numpy(tmp_path: Path) -> No
     name = builder.image("docker.io/library/a:1", layers=[builder.blob(1)])
     task = (str(tmp_path / "img"), 0, bytes.fromhex(name), 10_000, True, (("docker",),))
     statement = (
-        "from fastprune.tasks import ReadTask, list_folder, read_chunk; "
+        "from fastprune.reading.chunks import ReadTask, read_chunk; "
+        "from fastprune.reading.folders import list_folder; "
         f"(shard,) = read_chunk(ReadTask(*{task!r})); "
         f"parts = list(list_folder({task[0]!r})); "
         "assert not shard.faults and shard.kinds and parts"

@@ -1,6 +1,6 @@
 """Rule 1: one module deletes in a cache, and none writes to it.
 
-The source is read: whatever could change a file has to be in `deleter.py`, or to be named
+The source is read: whatever could change a file has to be in `deletion/deleter.py`, or to be named
 here with the reason why no cache can be harmed by it.
 """
 
@@ -36,25 +36,25 @@ MODULES_THAT_WRITE = {"tempfile", "mmap", "aiofiles", "ctypes", "fileinput", "sq
 
 # What may stay, and why.
 EXCEPTIONS = {
-    "deleter.py": {"os.unlink", "os.rename", "os.link", "os.mkdir", "os.rmdir"},
+    "deletion/deleter.py": {"os.unlink", "os.rename", "os.link", "os.mkdir", "os.rmdir"},
     # The audit log that --audit-log names, which can't lie in a folder of the cache.
-    "audit.py": {"aiofiles", "open('ab')"},
-    "auditfile.py": {"os.O_WRONLY", "os.O_CREAT", "os.O_APPEND"},
+    "audit/audit_log.py": {"aiofiles", "open('ab')"},
+    "audit/audit_file.py": {"os.O_WRONLY", "os.O_CREAT", "os.O_APPEND"},
     # /dev/null in place of standard streams that the caller closed.
-    "cli/__init__.py": {"open(mode)", "os.O_RDWR"},
+    "cli/main.py": {"open(mode)", "os.O_RDWR"},
     # The log file that --log-file names.
     "cli/messages.py": {"logging.FileHandler"},
     # /dev/null in place of a stdout that went away; and mallopt, which is about memory only.
     "cli/session.py": {"os.O_WRONLY", "ctypes"},
     # The folder of the user's own settings, in ~/.config.
-    "cli/saved.py": {"os.makedirs"},
+    "cli/tuned_defaults.py": {"os.makedirs"},
     # Settings and metrics, in files that are in no folder of the cache.
-    "wholefile.py": {
+    "whole_files.py": {
         *("tempfile", "tempfile.mkstemp", "open('wb')"),
         *("os.replace", "os.unlink", "os.fchmod"),
     },
     # The plan that a user asks for, in a file that is in no folder of the cache.
-    "plans.py": {"aiofiles", "open('xb')", "os.replace", "os.unlink"},
+    "plan/files.py": {"aiofiles", "open('xb')", "os.replace", "os.unlink"},
     # Files of its own, in a folder of its own, made to be deleted.
     "tuning/scratch.py": {
         "os.O_WRONLY",

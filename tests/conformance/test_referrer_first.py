@@ -16,9 +16,9 @@ from tests.support.oracle import kept_images_lost_blobs, load
 from tests.support.scanning import scanned
 
 from fastprune import Limits, Policy, PruneReport
-from fastprune.deleter import Batch, BatchResult, Unlinker
-from fastprune.execution import carry_out
-from fastprune.plan import PrunePlan, make_plan
+from fastprune.deletion.deleter import Batch, BatchResult, Unlinker
+from fastprune.deletion.pruning import carry_out
+from fastprune.plan.prune_plan import PrunePlan, make_plan
 
 EVERYTHING = Policy(patterns=(".",))
 

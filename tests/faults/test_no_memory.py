@@ -19,10 +19,11 @@ from tests.hazards.steps import plan_for
 from tests.support.cachebuilder import files, snapshot
 from tests.support.inprocess import invoke
 
-from fastprune import Limits, PruneReport, scanner
-from fastprune.deleter import Batch, BatchResult, Unlinker
-from fastprune.execution import carry_out
-from fastprune.plan import PrunePlan
+from fastprune import Limits, PruneReport
+from fastprune.deletion.deleter import Batch, BatchResult, Unlinker
+from fastprune.deletion.pruning import carry_out
+from fastprune.plan.prune_plan import PrunePlan
+from fastprune.reading import folders
 
 PRUNE = ("prune", "--pattern", PATTERN, "--summary")
 
@@ -42,7 +43,7 @@ def test_during_a_scan_it_is_an_error_and_nothing_is_deleted(
     command: tuple[str, ...], scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = snapshot(scene.root)
-    monkeypatch.setattr(scanner, "list_folder", out_of_memory)
+    monkeypatch.setattr(folders, "list_folder", out_of_memory)
     result = invoke(*command, "--jobs", "1", cache=scene.root)
     assert (result.code, result.out) == (1, "")
     assert f"memory ran out while {scene.root} was read; nothing was deleted" in result.err
@@ -153,7 +154,7 @@ def test_a_library_that_can_t_be_loaded_is_an_error_without_a_traceback(scene: S
         "    def find_spec(self, wanted, *_):\n"
         "        if wanted == name: raise ImportError('Many words.\\n\\nno memory\\n')\n"
         "sys.meta_path.insert(0, Refusing())\n"
-        "from fastprune.cli import main\n"
+        "from fastprune.cli.main import main\n"
         "main()\n"
     )
     for name in ("numpy", "anyio._backends._asyncio"):

@@ -24,8 +24,8 @@ from tests.support.schemas import errors
 
 import fastprune
 from fastprune import Limits, Policy, PrunePlan
-from fastprune.journal import JournalEntry
-from fastprune.server_findings import ServerFinding, Verdict
+from fastprune.deletion.journal import JournalEntry
+from fastprune.guard.server_findings import ServerFinding, Verdict
 
 SERVER = ServerFinding(7, "ociregistry serve", Verdict.SERVES_THIS_CACHE)
 PERHAPS = ServerFinding(8, "ociregistry load", Verdict.CANT_TELL, "its cache can't be told")
@@ -41,12 +41,12 @@ def it_starts_after(looks: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         looked.append(root)
         return (SERVER,) if len(looked) > looks else ()
 
-    monkeypatch.setattr("fastprune.servers.find_servers", look)
+    monkeypatch.setattr("fastprune.guard.servers.find_servers", look)
     return looked
 
 
 def there_are(servers: Sequence[ServerFinding], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastprune.servers.find_servers", lambda root: tuple(servers))
+    monkeypatch.setattr("fastprune.guard.servers.find_servers", lambda root: tuple(servers))
 
 
 @pytest.mark.parametrize("mode", MODES)

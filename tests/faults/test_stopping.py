@@ -27,9 +27,9 @@ from tests.support.cachebuilder import CacheBuilder, files
 from tests.support.oracle import Cache, kept_images_lost_blobs, kept_lists_lost_children, load
 
 from fastprune import Limits, PruneReport
-from fastprune.batches import Crew
-from fastprune.deleter import Batch, BatchResult, Unlinker
-from fastprune.execution import carry_out
+from fastprune.deletion.batches import Crew
+from fastprune.deletion.deleter import Batch, BatchResult, Unlinker
+from fastprune.deletion.pruning import carry_out
 
 IMAGES = 200
 

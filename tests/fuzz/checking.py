@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 from tests.support import oracle
 
-from fastprune import deleter, execution
-from fastprune.deleter import Expected
-from fastprune.digests import DigestTable, as_digests
+from fastprune.deletion import deleter, pruning
+from fastprune.deletion.deleter import Expected
 from fastprune.errors import CutOffError, ManifestError
-from fastprune.index import CacheIndex
-from fastprune.index_builder import IndexBuilder
-from fastprune.layouts import ManifestRecord, ociregistry
+from fastprune.index.builder import IndexBuilder
+from fastprune.index.cache_index import CacheIndex
+from fastprune.index.digests import DigestTable, as_digests
+from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import ManifestRecord
+from fastprune.reading.chunks import ReadTask, read_chunk
+from fastprune.reading.shards import ABSENT, ShardIndex, UrlForm, check_record
 from fastprune.scanner import MAX_MANIFEST_BYTES
-from fastprune.shards import ABSENT, ShardIndex, UrlForm, check_record
-from fastprune.tasks import ReadTask, read_chunk
 
 NAME = bytes(range(1, 33))
 # What Python's own json can't read although it is JSON: the oracle has no opinion then.
@@ -114,7 +115,7 @@ class Checker:
 
     def _check_that_it_can_be_removed(self, index: CacheIndex) -> None:
         """Read again, unchanged, it says what it said; else it could never be pruned."""
-        expected: list[Expected] = execution._expected(index, np.array([0]))
+        expected: list[Expected] = pruning._expected(index, np.array([0]))
         assert deleter._still_says(self._descriptor, NAME.hex(), expected[0])
 
 

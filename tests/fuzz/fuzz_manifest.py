@@ -27,7 +27,7 @@ if atheris is not None:
     # What is to be steered by has to be imported under its eyes, and first.
     with atheris.instrument_imports(include=["fastprune", "tests.support.oracle"]):
         import fastprune.layouts.ociregistry
-        import fastprune.tasks  # noqa: F401
+        import fastprune.reading.chunks  # noqa: F401
 
 from tests.fuzz.checking import Checker
 from tests.fuzz.mutations import mutated, seeds

@@ -11,8 +11,8 @@ import anyio
 
 import fastprune
 from fastprune import CacheIndex, Limits, Policy, PrunePlan, PruneReport, make_plan
-from fastprune.deleter import Batch, BatchResult, Deleter, Outcome, Unlinker
-from fastprune.execution import carry_out
+from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Outcome, Unlinker
+from fastprune.deletion.pruning import carry_out
 from fastprune.progress import Progress
 
 

@@ -15,7 +15,7 @@ from tests.hazards.test_changed_since_the_plan import apply, saved_by
 from tests.support.cachebuilder import CacheBuilder, files
 
 from fastprune import Policy, Rule, SavedPlan
-from fastprune.policies import load_policy_file
+from fastprune.policy.file_loading import load_policy_file
 
 LATER = "2025-01-01T00:00:00"
 SUMMER = "2024-06-01T00:00:00"

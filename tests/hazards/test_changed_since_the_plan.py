@@ -25,8 +25,8 @@ from fastprune import (
     replan,
 )
 from fastprune.executors.inline import InlineExecutor
-from fastprune.identity import check_same_cache
 from fastprune.pipeline import PlanOptions, work_out_again
+from fastprune.plan.identity import check_same_cache
 
 LATER = "2025-01-01T00:00:00"
 

@@ -19,12 +19,12 @@ from tests.support.oracle import Cache, load
 from tests.support.scanning import scanned
 
 from fastprune import CacheIndex
-from fastprune.deleter import Unlinker
-from fastprune.execution import _Run
-from fastprune.limits import Limits
+from fastprune.deletion.deleter import Unlinker
+from fastprune.deletion.pace import Limits
+from fastprune.deletion.pruning import _Run
+from fastprune.index.refcounts import count_references
 from fastprune.progress import NoProgress
-from fastprune.refcounts import count_references
-from fastprune.tasks import ListingPart, list_folder
+from fastprune.reading.folders import ListingPart, list_folder
 
 REWRITES_PER_SECOND = 200
 
@@ -157,7 +157,7 @@ def test_a_name_that_is_listed_twice_is_one_manifest(
         *parts, last = list_folder(path)
         yield from (*parts, *parts, *parts, last)
 
-    monkeypatch.setattr("fastprune.scanner.list_folder", twice)
+    monkeypatch.setattr("fastprune.reading.folders.list_folder", twice)
     plan = plan_for(builder.root, "a")
     assert len(plan.index) == 3
     assert_same_index(plan.index, builder)
@@ -169,7 +169,7 @@ def test_a_name_that_is_listed_twice_is_one_manifest(
 def assert_same_index(index: CacheIndex, builder: CacheBuilder) -> None:
     """What is listed twice is the same cache as what is listed once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastprune.scanner.list_folder", list_folder)
+        patch.setattr("fastprune.reading.folders.list_folder", list_folder)
         once = scan_now(builder.root)
     assert count_references(index).tolist() == count_references(once).tolist()
     assert decoded(index) == decoded(once)
@@ -197,7 +197,7 @@ def test_a_folder_that_lists_all_twice_gives_the_same_index(
     builder.raw("img", "README", b"")
     options: dict[str, Any] = {"edges": edges, "chunk": chunk, "pattern_sets": (("a",), ("b",))}
     once = scanned(builder.root, **options)
-    monkeypatch.setattr("fastprune.scanner.list_folder", listing_everything_twice)
+    monkeypatch.setattr("fastprune.reading.folders.list_folder", listing_everything_twice)
     twice = scanned(builder.root, **options)
     assert decoded(twice) == decoded(once)
     assert count_references(twice).tolist() == count_references(once).tolist()
@@ -210,7 +210,7 @@ def test_the_blobs_of_what_is_listed_twice_go_in_the_same_run(
 ) -> None:
     builder.image("a:1", layers=[builder.blob(10)])
     kept = builder.image("b:1", layers=[builder.blob(20)])
-    monkeypatch.setattr("fastprune.scanner.list_folder", listing_everything_twice)
+    monkeypatch.setattr("fastprune.reading.folders.list_folder", listing_everything_twice)
     plan = plan_for(builder.root, "a")
     assert len(plan.blobs) == 2
     freed = sum(path.stat().st_size for path in (builder.root / "img").iterdir())
@@ -246,7 +246,7 @@ def test_a_thread_that_looked_too_early_does_not_clear_what_another_has_seen(
             seen.set()
             early.join(10)
 
-    monkeypatch.setattr("fastprune.execution.new_manifests", listing)
+    monkeypatch.setattr("fastprune.deletion.pruning.new_manifests", listing)
     monkeypatch.setattr(begun._crew, "stopping", slowly)
     early.start()
     assert listed.wait(10)

@@ -17,7 +17,7 @@ from tests.support.oracle import (
     load,
 )
 
-from fastprune.deleter import Batch, BatchResult
+from fastprune.deletion.deleter import Batch, BatchResult
 
 IMAGES = 500
 

@@ -14,7 +14,7 @@ from tests.hazards.steps import Failing, OneByOne, carry_out_now, folder_name, p
 from tests.support.cachebuilder import CacheBuilder, files, snapshot
 from tests.support.oracle import kept_images_lost_blobs, kept_lists_lost_children, load
 
-from fastprune.deleter import Batch, BatchResult
+from fastprune.deletion.deleter import Batch, BatchResult
 
 
 @contextmanager

@@ -26,15 +26,15 @@ from tests.support.cachebuilder import (
 )
 
 from fastprune import Findings, RepairReport, VerifyOptions
-from fastprune.deleter import Batch, BatchResult, Deleter, moving_to_trash
+from fastprune.deletion.deleter import Batch, BatchResult, Deleter, moving_to_trash
+from fastprune.deletion.pace import Limits
+from fastprune.deletion.repairing import carry_out
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor
-from fastprune.limits import Limits
+from fastprune.reading import blob_contents
+from fastprune.reading.folders import StatTask
 from fastprune.scanner import ScanOptions
-from fastprune.tasks import StatTask
-from fastprune.verification import contents
 from fastprune.verification.repair_plan import plan_repair
-from fastprune.verification.repairing import carry_out
 from fastprune.verification.verifier import verify_cache
 
 BLOBS = 1_500
@@ -282,7 +282,7 @@ def test_manifests_that_a_server_rewrites_are_read_again(
     path = builder.root / "img" / builder.image("a:1")
     content = path.read_bytes()
     path.write_bytes(b"")
-    read = contents.mark_files
+    read = blob_contents.mark_files
 
     def write_first(task: StatTask) -> object:
         path.write_bytes(content)
@@ -300,9 +300,9 @@ def test_what_a_prune_removes_meanwhile_is_not_called_damaged(
     gone = builder.image("a:1", layers=[builder.blob(10)])
     builder.image("a:2", layers=["ab" * 32])
     removed = builder.blob(30)
-    read = contents.hash_files
+    read = blob_contents.hash_files
 
-    def remove_first(task: contents.HashTask) -> object:
+    def remove_first(task: blob_contents.HashTask) -> object:
         for path in (f"img/{gone}", f"blobs/{removed}"):
             (builder.root / path).unlink(missing_ok=True)
         (builder.root / "blobs" / ("ab" * 32)).write_bytes(b"pulled")
@@ -393,9 +393,9 @@ def test_a_blob_that_is_no_file_any_more_when_it_is_read_stays(
 ) -> None:
     name = builder.blob(9)
     builder.image("a:1", layers=[name])
-    read = contents.hash_files
+    read = blob_contents.hash_files
 
-    def replace_first(task: contents.HashTask) -> object:
+    def replace_first(task: blob_contents.HashTask) -> object:
         (builder.root / "blobs" / name).unlink()
         target = ["../outside"] if hazard == "symlink" else []
         getattr(builder, hazard)("blobs", *target, name=name)

@@ -27,7 +27,7 @@ from tests.support.oracle import load
 from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 
 from fastprune import Limits, Policy, TrashError
-from fastprune.deleter import Batch, BatchResult, Outcome, Restorer, moving_to_trash
+from fastprune.deletion.deleter import Batch, BatchResult, Outcome, Restorer, moving_to_trash
 from fastprune.trash.report import report_lines
 from fastprune.trash.tree import list_trash
 

@@ -15,7 +15,7 @@ from tests.hazards.test_corrupt_manifests import reasons_told
 from tests.support.cachebuilder import CacheBuilder, Corruption, files, snapshot
 
 from fastprune import UnreadableManifestsError, scanner
-from fastprune.reader import PASSING
+from fastprune.reading.reader import PASSING
 
 NAMES = ("EACCES", "EPERM", "ENOSYS", "EIO", "EBADMSG", "EUCLEAN", "ENODEV", "ENOMEDIUM")
 # Not every system has all of them.

@@ -10,9 +10,9 @@ from tests.support.cachebuilder import Stamp, snapshot
 
 import fastprune
 from fastprune import DeleteLimits, Limits, Policy, PruneReport
-from fastprune.deleter import Restorer
+from fastprune.deletion.deleter import Restorer
+from fastprune.deletion.trashing import empty, restore
 from fastprune.executors.inline import InlineExecutor
-from fastprune.trash.changing import empty, restore
 from fastprune.trash.contents import read_run
 from fastprune.trash.model import RunContents
 from fastprune.trash.report import TrashReport

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastprune.index import CacheIndex
+from fastprune.index.cache_index import CacheIndex
 
 
 def decoded(index: CacheIndex) -> dict[str, Any]:

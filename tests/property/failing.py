@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.cachebuilder import FOLDERS
 
-from fastprune.deleter import Batch, BatchResult, Outcome, Unlinker
+from fastprune.deletion.deleter import Batch, BatchResult, Outcome, Unlinker
 
 
 class FailingDeleter:

@@ -13,13 +13,12 @@ import numpy as np
 from tests.support.oracle import Cache, Manifest
 from tests.support.strategies import CacheSketch, ImageSketch, ListSketch
 
-from fastprune.digests import DigestTable, as_digests
-from fastprune.index import CacheIndex, Rows
-from fastprune.index_builder import IndexBuilder
-from fastprune.layouts import ManifestRecord
+from fastprune.index.builder import IndexBuilder
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.digests import DigestTable, as_digests
+from fastprune.layouts.layout import ManifestRecord
 from fastprune.patterns import UrlMatcher
-from fastprune.shards import ChunkRecords, ShardIndex
-from fastprune.tasks import FileSizes
+from fastprune.reading.shards import ChunkRecords, FileSizes, ShardIndex
 
 PatternSets = tuple[tuple[str, ...], ...]
 Shuffle = Callable[[list[tuple[int, list[int], ShardIndex]]], None]

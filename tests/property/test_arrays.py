@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.property.profile import examples
 
-from fastprune.arrays import begins_run, paired, positions_in, starts_of, unpaired
+from fastprune.index.arrays import begins_run, paired, positions_in, starts_of, unpaired
 
 LARGEST = 2**31 - 1
 numbers = st.integers(0, LARGEST)

@@ -16,9 +16,11 @@ from tests.support import oracle
 from tests.support.strategies import MALFORMED_TIMES, TIMES
 
 from fastprune.errors import ManifestError
-from fastprune.layouts import shown
+from fastprune.index.times import BAD_TIME, NO_TIME, format_times, parse_times
+from fastprune.layouts.layout import shown
 from fastprune.layouts.ociregistry import parse
-from fastprune.shards import (
+from fastprune.model import file_names, pack_names, parse_time
+from fastprune.reading.shards import (
     ABSENT,
     EMPTY_TIME,
     TIME_CHARS,
@@ -29,9 +31,6 @@ from fastprune.shards import (
     pack_digests,
     pack_sizes,
 )
-from fastprune.tasks import file_names, pack_names
-from fastprune.times import BAD_TIME, NO_TIME, format_times, parse_times
-from fastprune.wallclock import parse_time
 
 EPOCH = datetime(1970, 1, 1)
 MOMENTS = st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31, 23, 59, 59))

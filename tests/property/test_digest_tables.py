@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.property.profile import examples
 
-from fastprune.digests import DigestSorter, DigestTable, as_digests, sort_order
+from fastprune.index.digests import DigestSorter, DigestTable, as_digests, sort_order
 from fastprune.model import DIGEST_BYTES
 
 # The first eight bytes are what a table looks for first: few of them, and neighbours.

@@ -24,9 +24,9 @@ from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, ListSketch, Request, caches, on_disk, requests
 
 from fastprune import Limits, PruneReport
-from fastprune.execution import carry_out
+from fastprune.deletion.pruning import carry_out
 from fastprune.executors.inline import InlineExecutor
-from fastprune.plan import make_plan
+from fastprune.plan.prune_plan import make_plan
 from fastprune.scanner import blob_file_sizes
 
 # Which of the files that are to go can't be removed.

@@ -17,7 +17,7 @@ from tests.support.verify_oracle import expected_findings, found_in
 
 from fastprune import Findings
 from fastprune.executors.inline import InlineExecutor
-from fastprune.text import document_lines
+from fastprune.text.escaping import document_lines
 from fastprune.verification.report import as_document
 from fastprune.verification.verifier import VerifyOptions, verify_cache
 

@@ -15,9 +15,9 @@ from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, Request, caches, on_disk, requests
 
 from fastprune import JournalEntry, JournalError, Limits, PrunePlan, PruneReport
-from fastprune.execution import carry_out
+from fastprune.deletion.pruning import carry_out
 from fastprune.executors.inline import InlineExecutor
-from fastprune.plan import make_plan
+from fastprune.plan.prune_plan import make_plan
 from fastprune.scanner import blob_file_sizes
 
 FAILURES = st.lists(st.booleans(), min_size=1, max_size=20)

@@ -12,11 +12,11 @@ from tests.support.rules_oracle import newest_pulls as slow_newest_pulls
 from tests.support.strategies import CUTOFFS, PATTERNS, CacheSketch, caches
 
 from fastprune import Policy
-from fastprune.index import CacheIndex
-from fastprune.plan import make_plan
-from fastprune.rules.ages import newest_pulls
-from fastprune.selection import select
-from fastprune.times import NO_TIME, parse_times
+from fastprune.index.cache_index import CacheIndex
+from fastprune.index.times import NO_TIME, parse_times
+from fastprune.plan.prune_plan import make_plan
+from fastprune.selection.rules.ages import newest_pulls
+from fastprune.selection.selecting import select
 
 CUTOFF = st.sampled_from(CUTOFFS)
 

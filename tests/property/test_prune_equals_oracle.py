@@ -20,9 +20,9 @@ from tests.support.oracle import (
 from tests.support.strategies import CacheSketch, Request, caches, on_disk, requests
 
 from fastprune import PruneReport, UnreadableManifestsError
-from fastprune.plan import Reason
-from fastprune.report import as_document
-from fastprune.times import BAD_TIME
+from fastprune.index.times import BAD_TIME
+from fastprune.plan.prune_plan import Reason
+from fastprune.report.prune_report import as_document
 
 
 @examples(120)

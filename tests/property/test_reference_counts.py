@@ -16,10 +16,8 @@ from tests.support.oracle import Cache, Manifest, is_owned, is_part
 from tests.support.strategies import CacheSketch, Request, caches, requests
 
 from fastprune.errors import UnreadableManifestsError
-from fastprune.index import CacheIndex
-from fastprune.plan import PrunePlan, make_plan
-from fastprune.policy import Policy
-from fastprune.refcounts import (
+from fastprune.index.cache_index import CacheIndex
+from fastprune.index.refcounts import (
     NOBODY,
     count_references,
     drop_references,
@@ -29,6 +27,8 @@ from fastprune.refcounts import (
     references_of,
     unreferenced,
 )
+from fastprune.plan.prune_plan import PrunePlan, make_plan
+from fastprune.policy.policy import Policy
 
 ROWS = st.sets(st.integers(0, 11))
 

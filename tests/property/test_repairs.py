@@ -23,12 +23,12 @@ from tests.support.verify_oracle import Found, expected_findings
 
 import fastprune
 from fastprune import Limits, Policy, RepairReport, make_plan
-from fastprune.deleter import moving_to_trash
+from fastprune.deletion.deleter import moving_to_trash
+from fastprune.deletion.repairing import carry_out
 from fastprune.errors import UnreadableManifestsError
 from fastprune.trash.tree import list_trash
 from fastprune.verification.repair_plan import plan_repair
 from fastprune.verification.repair_report import as_document, planned_report
-from fastprune.verification.repairing import carry_out
 
 
 def repair(root: Path, trash_run: str = RUN, *, content: bool = True) -> RepairReport:

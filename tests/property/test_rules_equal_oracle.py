@@ -22,10 +22,10 @@ from tests.support.rules_oracle import (
 from tests.support.strategies import CUTOFFS, DIGESTS, PATTERNS, CacheSketch, caches
 
 from fastprune import Policy
-from fastprune.index import CacheIndex
-from fastprune.plan import make_plan
-from fastprune.references import parse_references
-from fastprune.selection import Keep, select
+from fastprune.index.cache_index import CacheIndex
+from fastprune.plan.prune_plan import make_plan
+from fastprune.selection.selecting import Keep, select
+from fastprune.text.references import parse_references
 
 CUTOFF = st.sampled_from(CUTOFFS)
 PATTERN = st.sampled_from(PATTERNS).map(lambda pattern: (pattern,))

@@ -18,10 +18,11 @@ from tests.support.oracle import is_digest_url, is_real_time, load
 from tests.support.scanning import scanned
 from tests.support.strategies import PATTERNS, CacheSketch, caches, on_disk
 
-from fastprune.executors import Executor, processes
+from fastprune.executors import processes
+from fastprune.executors.executor import Executor
 from fastprune.executors.processes import ProcessExecutor
+from fastprune.index.times import BAD_TIME, NO_TIME
 from fastprune.model import ManifestKind
-from fastprune.times import BAD_TIME, NO_TIME
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -20,9 +20,9 @@ from tests.support.strategies import CacheSketch, Request, build, caches, on_dis
 
 import fastprune
 from fastprune import PrunePlan, SavedPlan, make_plan, replan
-from fastprune.identity import identify
-from fastprune.planfile.decoding import PlanDecoder
-from fastprune.planfile.encoding import encode
+from fastprune.plan.decoding import PlanDecoder
+from fastprune.plan.encoding import encode
+from fastprune.plan.identity import identify
 
 PULLED = "2030-01-01T00:00:00"
 

@@ -20,10 +20,9 @@ from tests.support.rules_oracle import Rules
 from tests.support.strategies import CacheSketch, caches
 
 from fastprune import Policy, Rule
-from fastprune.named_rules import select_by_policy
-from fastprune.plan import make_plan
-from fastprune.policy import NO_NAME
-from fastprune.selection import Keep
+from fastprune.plan.prune_plan import make_plan
+from fastprune.policy.policy import NO_NAME
+from fastprune.selection.selecting import Keep, select_by_policy
 
 NAMES = ("ci-images", "old", "x")
 KEEPS = ("exclude", "keep_last", "keep_since", "references")

@@ -26,9 +26,9 @@ from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, Request, caches, on_disk, requests
 
 from fastprune import Limits, PruneReport
-from fastprune.deleter import Batch, BatchResult, Deleter, Restorer, moving_to_trash
-from fastprune.execution import carry_out
-from fastprune.plan import make_plan
+from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Restorer, moving_to_trash
+from fastprune.deletion.pruning import carry_out
+from fastprune.plan.prune_plan import make_plan
 
 STEPS = st.integers(min_value=0, max_value=25)
 
@@ -215,8 +215,8 @@ def test_what_is_left_of_a_run_that_was_emptied_in_part_can_still_be_put_back(
         limits = Limits(1, lambda: "enough" if next(asked) >= files_deleted else "", per_second=10)
         with pytest.MonkeyPatch.context() as patch:
             # A pace makes batches of one file; there is no need to wait for it.
-            patch.setattr("fastprune.batches._LONGEST_SLEEP", 0)
-            patch.setattr("fastprune.batches.Crew._wait_for_slot", _no_wait)
+            patch.setattr("fastprune.deletion.batches._LONGEST_SLEEP", 0)
+            patch.setattr("fastprune.deletion.batches.Crew._wait_for_slot", _no_wait)
             report = empty_now(root, limits=limits)
         if report.stopped:
             assert restore_now(root).exit_code == 0

@@ -14,14 +14,14 @@ from tests.support import usage_oracle
 from tests.support.oracle import Cache
 from tests.support.strategies import CUTOFFS, CacheSketch, Request, caches, requests
 
-from fastprune.index import CacheIndex
-from fastprune.plan import make_plan
-from fastprune.policy import Policy
-from fastprune.times import NO_TIME
+from fastprune.index.cache_index import CacheIndex
+from fastprune.index.times import NO_TIME
+from fastprune.model import parse_time
+from fastprune.plan.prune_plan import make_plan
+from fastprune.policy.policy import Policy
 from fastprune.usage.report import UsageSort, age_rows, sorted_groups, usage_rows, what_ifs
 from fastprune.usage.rows import By, Usage
 from fastprune.usage.surveying import Survey, survey_of
-from fastprune.wallclock import parse_time
 
 GROUPINGS = st.sampled_from(
     [(By.registry, None), (By.image, None), *((By.repository, depth) for depth in (None, 1, 2, 9))]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fastprune import CacheIndex, ScanOptions
-from fastprune.executors import Executor
+from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.scanner import scan_cache
 

@@ -1,103 +1,15 @@
-"""The command line: flags -> options -> the library -> a report -> an exit code.
+"""The command line: options to a call of the library, its report to lines and an exit code.
 
-One module per command; no logic of the library is in here, and the library never
-imports typer. `main` is light: what a command needs is imported when it runs.
+One file per command (`list`, `du`, `plan`, `prune`, `apply`, `verify`, `explain`, `trash`, `tune`)
+holds its options and what it does. Around them:
+
+- `main`: the entry point. `app`: registers commands, and turns errors into exit codes.
+  `commands`: their names and summaries. `help_text`, `headings`: what `--help` looks like.
+- `options`: the global options, and those that several commands have. `plan_options`: the options
+  of selecting, planning and pruning. `option_values`: what their values mean.
+- `session`: the global options, resolved; writes to stdout. `server_config`: the server's file.
+  `tuned_defaults`: what `tune --save` wrote. `request`: what all of them ask for.
+- `plan_run`: what `prune` and `apply` share. `signals`: runs what deletes, until a signal comes.
+- `messages`, `cache_warnings`, `refusals`: what is said on stderr. `terminal`, `progress_bar`: how.
+- `audit_log`, `metrics_file`, `html_page`: files that a command writes besides.
 """
-
-from __future__ import annotations
-
-import codecs
-import gc
-import io
-import os
-import signal
-import sys
-from types import FrameType
-from typing import cast
-
-from fastprune.signals import heeded
-
-
-def main() -> None:
-    """The entry point of the program `fastprune`."""
-    end_at_once_on_signals()
-    _open_closed_streams()
-    _buffer_stdout()
-    if sys.argv[1:] == ["--version"]:
-        # The question that scripts ask most; it needs no parser.
-        from fastprune import __version__
-
-        try:
-            print(f"fastprune {__version__}", flush=True)
-        except OSError as error:
-            from fastprune.cli.refusing import say_unwritten
-
-            sys.exit(say_unwritten(error))
-        return
-    # A character that the terminal does not know is no reason to stop.
-    codecs.register_error("fastprune", _escape)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="fastprune")  # type: ignore[union-attr]
-    # Few cycles are ever made here, and looking for them while a million names are listed
-    # takes longer than listing them.
-    gc.set_threshold(100_000, 50, 50)
-    # numpy's linear algebra is not used; its threads would only cost start-up and memory.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from fastprune.cli.app import run
-
-    run()
-
-
-def end_at_once_on_signals() -> None:
-    """Lets a signal end the process without a word: there is nothing to clean up.
-
-    Python would show where it was, in the middle of an import say.
-    """
-    for number in heeded():
-        signal.signal(number, _end_at_once)
-
-
-def _end_at_once(number: int, frame: FrameType | None) -> None:
-    del frame
-    os._exit(128 + number)
-
-
-def _escape(error: UnicodeError) -> tuple[str, int]:
-    """Writes what can't be encoded as JSON does, so that JSON stays the same document."""
-    assert isinstance(error, UnicodeEncodeError)
-    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
-    escapes = (f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
-    return "".join(escapes), error.end
-
-
-def _open_closed_streams() -> None:
-    """Makes sure that descriptors 0, 1 and 2 are taken, if only by /dev/null.
-
-    A caller may have closed them. Then the next file that is opened would get their
-    numbers, and what is printed would end up in it.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            mode = "r" if number == 0 else "w"
-            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
-            setattr(sys, name, stream)
-
-
-def _buffer_stdout() -> None:
-    """Makes sure that stdout has a buffer, whatever PYTHONUNBUFFERED says.
-
-    Without one, Python writes once: what a signal or a full disk cuts off is lost, and it
-    doesn't tell (docs.python.org, RawIOBase.write).
-    """
-    stream = cast(io.TextIOWrapper, sys.stdout)
-    if not isinstance(getattr(stream, "buffer", None), io.RawIOBase):
-        return
-    encoding, errors = stream.encoding, stream.errors
-    raw = cast(io.RawIOBase, stream.detach())
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding=encoding, errors=errors, line_buffering=raw.isatty()
-    )

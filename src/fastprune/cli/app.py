@@ -12,14 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
-from fastprune.cli import end_at_once_on_signals
 from fastprune.cli.commands import COMMANDS
 from fastprune.cli.headings import GLOBAL
-from fastprune.cli.helping import HelpfulCommand, HelpfulGroup
+from fastprune.cli.help_text import HelpfulCommand, HelpfulGroup
 from fastprune.cli.options import GlobalOptions, merged, takes
-from fastprune.cli.running import end_on_signals
+from fastprune.cli.signals import end_at_once_on_signals, end_on_signals
 from fastprune.errors import FastpruneError, NoMemoryError
-from fastprune.text import printable
+from fastprune.text.escaping import printable
 
 PROGRAM = "fastprune"
 
@@ -41,7 +40,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from fastprune import __version__
+        from fastprune.version import __version__
 
         typer.echo(f"fastprune {__version__}")
         raise typer.Exit
@@ -88,7 +87,7 @@ def command(
             try:
                 code = function(options, *args, **own)
             except (FastpruneError, OSError, MemoryError, ImportError) as error:
-                from fastprune.cli.refusing import say_refusal, wants_json
+                from fastprune.cli.refusals import say_refusal, wants_json
 
                 name = _name(context) if wants_json(*args, **own) else None
                 code = say_refusal(_known(error), options, command=name)
@@ -182,12 +181,12 @@ def run() -> None:
             # No command at all: the message is the help.
             error.show()
             sys.exit(error.exit_code)
-        from fastprune.cli.mistakes import say_mistake
+        from fastprune.cli.refusals import say_mistake
 
         code = say_mistake(error)
     except OSError as error:
         # What a command can't write it has said; this was help.
-        from fastprune.cli.refusing import say_unwritten
+        from fastprune.cli.refusals import say_unwritten
 
         code = say_unwritten(error)
     except KeyboardInterrupt:

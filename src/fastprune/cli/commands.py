@@ -22,34 +22,34 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "list": Entry("list_command", "List the manifests of the cache."),
+    "list": Entry("list", "List the manifests of the cache."),
     "du": Entry(
-        "du_command",
+        "du",
         "Show where the space goes, and how long ago it was pulled.",
     ),
-    "plan": Entry("plan_command", "Work out a prune and write it to a file for review and apply."),
+    "plan": Entry("plan", "Work out a prune and write it to a file for review and apply."),
     "prune": Entry(
-        "prune_command",
+        "prune",
         "Remove selected manifests, and blobs that nothing else needs.",
     ),
     "apply": Entry(
-        "apply_command",
+        "apply",
         "Carry out a saved plan, as far as it is still safe.",
     ),
     "verify": Entry(
-        "verify_command",
+        "verify",
         "Check the cache for damaged manifests and blobs, and orphans.",
     ),
     "explain": Entry(
-        "explain_command",
+        "explain",
         "Say why an image would go or stay, and what holds its blobs.",
     ),
     "trash": Entry(
-        "trash_command",
+        "trash",
         "Show, put back or delete for good what prune --trash moved.",
     ),
     "tune": Entry(
-        "tune_command",
+        "tune",
         "Measure this machine; recommend --jobs and --concurrency.",
     ),
 }

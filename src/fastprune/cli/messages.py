@@ -18,8 +18,8 @@ from typing import Any
 from fastprune.cli.options import Color, GlobalOptions, LogFormat, LogLevel
 from fastprune.cli.terminal import paint_for
 from fastprune.errors import FastpruneError, UnreadableManifestsError, UsageError
-from fastprune.style import Paint, Style
-from fastprune.text import printable
+from fastprune.text.escaping import printable
+from fastprune.text.style import Paint, Style
 
 log = logging.getLogger("fastprune")
 _notices = logging.getLogger("fastprune.notices")
@@ -64,7 +64,7 @@ def set_up_messages(options: GlobalOptions, cache: str | None = None) -> None:
 
 
 def _refuse_in_cache(path: str, cache: str) -> None:
-    from fastprune.wholefile import folder_of_cache
+    from fastprune.whole_files import folder_of_cache
 
     if found := folder_of_cache(path, cache):
         raise UsageError(

@@ -1,9 +1,4 @@
-"""The options that several commands share, and how a command gets them.
-
-A group of options is a frozen dataclass whose fields are annotated for typer.
-`takes(Group, ...)` puts their fields into the signature that typer sees and hands the
-command one value per group.
-"""
+"""The global options, options that several commands have, and groups of options."""
 
 from __future__ import annotations
 
@@ -17,9 +12,85 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from fastprune.cli.config import ConfigFile
-from fastprune.cli.headings import GLOBAL, HOW_MUCH, KEEP, SELECTION
-from fastprune.criteria import Criteria
+from fastprune.cli.headings import GLOBAL, OUTPUT, PACE, SAFETY, SELECTION
+from fastprune.cli.server_config import ConfigFile
+
+PolicyFile = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="Select and keep by the rules of this file, TOML or YAML. Options beside it can "
+        "only keep more.",
+        rich_help_panel=SELECTION,
+    ),
+]
+
+HtmlFile = Annotated[
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write a page to look at in a browser, with what would go marked; it loads "
+        "nothing from anywhere.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+MetricsFile = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics-file",
+        metavar="FILE",
+        help="Write metrics of the run to this file, for the node exporter of Prometheus "
+        "(textfile collector).",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        "-y",
+        help="Do not ask. Without a terminal nothing is ever asked.",
+        rich_help_panel=SAFETY,
+    ),
+]
+
+AuditLogFile = Annotated[
+    str | None,
+    typer.Option(
+        "--audit-log",
+        metavar="FILE",
+        help="Append a JSON line for every file that goes, with the reason, to this file.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+LockWait = Annotated[
+    str | None,
+    typer.Option(
+        "--lock-wait",
+        metavar="DUR",
+        help="Wait so long for another fastprune to end.",
+        rich_help_panel=PACE,
+    ),
+]
+
+NoLock = Annotated[
+    bool,
+    typer.Option(
+        "--no-lock",
+        help="Go on without a lock where the file system can't lock. What another fastprune "
+        "has locked stays refused.",
+        rich_help_panel=SAFETY,
+    ),
+]
+
+TextOrJson = Annotated[
+    str, typer.Option("--format", metavar="FORMAT", help="text or json.", rich_help_panel=OUTPUT)
+]
 
 DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 IMAGE_PATH_VARIABLE = "FASTPRUNE_IMAGE_PATH"
@@ -145,159 +216,6 @@ class GlobalOptions:
             help="Default: auto, on a terminal and unless $NO_COLOR is set; $FORCE_COLOR "
             "is for what only looks like no terminal.",
             rich_help_panel=GLOBAL,
-        ),
-    ] = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SelectionOptions(Criteria):
-    """Which manifests are meant."""
-
-    pattern: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--pattern",
-            metavar="P[,P...]",
-            help="The image URL matches any of these RE2 expressions. Repeatable.",
-            rich_help_panel=SELECTION,
-        ),
-    ] = None
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--exclude",
-            metavar="P[,P...]",
-            help="Keep what any of these matches, whatever else selects it. Repeatable.",
-            rich_help_panel=KEEP,
-        ),
-    ] = None
-    date: Annotated[
-        str | None,
-        typer.Option(
-            "--date",
-            "--prune-before",
-            "--created-before",
-            metavar="T",
-            help="Created before YYYY-MM-DDTHH:MM:SS or YYYY-MM-DD, local wall clock.",
-            rich_help_panel=SELECTION,
-        ),
-    ] = None
-    older_than: Annotated[
-        str | None,
-        typer.Option(
-            "--older-than",
-            metavar="DUR",
-            help="Created longer ago than this: 90m, 36h, 30d, 2w, 1y, 1d12h.",
-            rich_help_panel=SELECTION,
-        ),
-    ] = None
-    pulled_before: Annotated[
-        str | None,
-        typer.Option(
-            "--pulled-before",
-            metavar="T",
-            help="Last pulled before this time; a list and its children count as one.",
-            rich_help_panel=SELECTION,
-        ),
-    ] = None
-    not_pulled_for: Annotated[
-        str | None,
-        typer.Option(
-            "--not-pulled-for",
-            metavar="DUR",
-            help="Last pulled longer ago than this.",
-            rich_help_panel=SELECTION,
-        ),
-    ] = None
-    dangling: Annotated[
-        bool,
-        typer.Option(
-            "--dangling",
-            help="Untagged images that no list refers to.",
-            rich_help_panel=SELECTION,
-        ),
-    ] = False
-    broken: Annotated[
-        bool,
-        typer.Option(
-            "--broken",
-            help="Images with missing blobs, and lists that lead to no others.",
-            rich_help_panel=SELECTION,
-        ),
-    ] = False
-    keep_last: Annotated[
-        int | None,
-        typer.Option(
-            "--keep-last",
-            metavar="N",
-            help="Keep the N newest tags of each repository (of those that --pattern matches), by "
-            "creation, then last pull, then name. With no other criterion all other tags are "
-            "selected.",
-            rich_help_panel=KEEP,
-        ),
-    ] = None
-    keep_within: Annotated[
-        str | None,
-        typer.Option(
-            "--keep-within",
-            metavar="DUR",
-            help="Keep what was pulled or created within this time, or has no time at all.",
-            rich_help_panel=KEEP,
-        ),
-    ] = None
-    keep_from: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--keep-from",
-            metavar="FILE|-",
-            help="Keep the images that this file, or stdin, names: references as Kubernetes "
-            "prints them. Repeatable.",
-            rich_help_panel=KEEP,
-        ),
-    ] = None
-    max_size: Annotated[
-        str | None,
-        typer.Option(
-            "--max-size",
-            metavar="SIZE",
-            help="Those pulled longest ago, until the cache is no larger: 500GB, 1.5TiB.",
-            rich_help_panel=HOW_MUCH,
-        ),
-    ] = None
-    min_free_space: Annotated[
-        str | None,
-        typer.Option(
-            "--min-free-space",
-            metavar="SIZE|N%",
-            help="The same, until the file system has so much free space.",
-            rich_help_panel=HOW_MUCH,
-        ),
-    ] = None
-    free: Annotated[
-        str | None,
-        typer.Option(
-            "--free",
-            metavar="SIZE",
-            help="The same, until so many bytes come free. Of several targets the largest counts.",
-            rich_help_panel=HOW_MUCH,
-        ),
-    ] = None
-    zone: Annotated[
-        str | None,
-        typer.Option(
-            "--zone",
-            metavar="NAME",
-            help="The server's time zone, for ages, as in Europe/Berlin. Default: this machine's.",
-            rich_help_panel=SELECTION,
-        ),
-    ] = None
-    count: Annotated[
-        int | None,
-        typer.Option(
-            "--count",
-            metavar="N",
-            help="At most so many images, those pulled longest ago first.",
-            rich_help_panel=HOW_MUCH,
         ),
     ] = None
 

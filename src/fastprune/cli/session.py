@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastprune.cli.config import ServerConfig
 from fastprune.cli.messages import set_up_messages
+from fastprune.cli.option_values import parse_number_or_auto
 from fastprune.cli.options import (
     DEFAULT_IMAGE_PATH,
     IMAGE_PATH_VARIABLE,
@@ -22,21 +22,21 @@ from fastprune.cli.options import (
     LogFormat,
     leads_nowhere,
 )
-from fastprune.cli.running import end_if_told
-from fastprune.cli.saved import load_defaults
+from fastprune.cli.server_config import ServerConfig
+from fastprune.cli.signals import end_if_told
 from fastprune.cli.terminal import paint_for, wants_color
-from fastprune.cli.values import parse_number_or_auto
+from fastprune.cli.tuned_defaults import load_defaults
 from fastprune.errors import FastpruneError, NoCacheError, UsageError
-from fastprune.executors import Executor
+from fastprune.executors.executor import Executor
 from fastprune.executors.processes import available_jobs, start_workers
-from fastprune.outside import Inputs, is_stdin
+from fastprune.policy.criteria_io import Inputs, is_stdin
 from fastprune.progress import NoProgress, Progress
-from fastprune.quantities import parse_size
 from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
-from fastprune.style import Paint
+from fastprune.text.quantities import parse_size
+from fastprune.text.style import Paint
 
 if TYPE_CHECKING:
-    from fastprune.index import CacheIndex
+    from fastprune.index.cache_index import CacheIndex
 
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM_BYTES = 1 << 18
@@ -110,7 +110,7 @@ class Session:
         """What shows how far it is: a bar on a terminal, lines elsewhere, or nothing."""
         if not self.show_progress:
             return NoProgress()
-        from fastprune.cli.bar import LineProgress, TerminalProgress
+        from fastprune.cli.progress_bar import LineProgress, TerminalProgress
 
         if sys.stderr.isatty() and self.log_format is not LogFormat.json:
             return TerminalProgress(color=wants_color(self.color, sys.stderr))
@@ -211,8 +211,8 @@ def _is_terminal(descriptor: int) -> bool:
 
 
 def write_json(document: Mapping[str, object]) -> None:
-    """Writes one JSON document to stdout, indented; see `fastprune.text.document_lines`."""
-    from fastprune.text import document_lines
+    """Writes one JSON document to stdout, indented; see `document_lines`."""
+    from fastprune.text.escaping import document_lines
 
     write(document_lines(document))
 

@@ -1,7 +1,7 @@
 """What the terminal is like: how wide, whether it is to show colours, what it answers.
 
-What lines look like is not decided here: `fastprune.cells` measures and aligns,
-`fastprune.style` says what a colour means.
+What lines look like is not decided here: `fastprune.text.cells` measures and aligns,
+`fastprune.text.style` says what a colour means.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from fastprune.cli.options import Color
-from fastprune.style import Paint, colored, plain
+from fastprune.text.style import Paint, colored, plain
 
 _TERMINAL = "/dev/tty"
 

@@ -1,40 +1,8 @@
 """Where pieces of work run; knows nothing of manifests.
 
-An executor maps a function over items and gives back what it yields, in any order. The
-function and its arguments and results must be picklable, the function importable by
-name, so that every executor can run the same work: here, in worker processes, or one
-day on other machines.
+It takes a function and items, and gives what the function yields, in any order.
+
+- `executor`: what an executor is. `inline`: runs here. `processes`: runs in worker processes.
+- `worker`, `wire`: the other end, and what goes between. `cgroup`: how many processors we may use.
+- `threads`: blocking work on threads. `ending_signals`: the signals that ask the program to end.
 """
-
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-class Executor(Protocol):
-    """Runs a generator function over items."""
-
-    @property
-    def jobs(self) -> int:
-        """How many items can be worked on at the same time."""
-        ...
-
-    def map_unordered(
-        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
-    ) -> Iterator[R]:
-        """Yields everything that `function(item)` yields, for all items, in any order.
-
-        Items are drawn as workers become free, so `items` may be lazy.
-
-        Raises:
-            WorkerError: A worker died; the results so far are not the whole.
-        """
-        ...
-
-    def close(self) -> None:
-        """Ends the workers; safe to call twice."""
-        ...

@@ -23,9 +23,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from fastprune.errors import WorkerError
-from fastprune.executors import Executor, wire
+from fastprune.executors import wire
+from fastprune.executors.ending_signals import ENDING
+from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
-from fastprune.signals import ENDING
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -14,7 +14,7 @@ import socket
 import struct
 from typing import Any
 
-from fastprune.signals import ENDING
+from fastprune.executors.ending_signals import ENDING
 
 _HEADER = struct.Struct("<Q")
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from fastprune.errors import CutOffError, ManifestError
-from fastprune.layouts import ManifestRecord, shown
 from fastprune.layouts.gojson import folded, loads, members
+from fastprune.layouts.layout import ManifestRecord, shown
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
 
 PARTS = ("v2.docker.manifestList", "v2.docker.manifest", "v1.oci.index", "v1.oci.manifest")

@@ -23,7 +23,6 @@ from typing import Any
 import orjson
 
 from fastprune.errors import ManifestError
-from fastprune.layouts import ManifestRecord
 from fastprune.layouts.holders import (
     IMAGE_TYPES,
     LINE_CHARS,
@@ -32,6 +31,7 @@ from fastprune.layouts.holders import (
     read_with_care,
     upstream_references,
 )
+from fastprune.layouts.layout import ManifestRecord
 
 manifest_folders: tuple[str, ...] = ("img", "lts")
 blob_folder = "blobs"

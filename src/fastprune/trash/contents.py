@@ -13,12 +13,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.digests import as_digests
-from fastprune.executors import Executor
-from fastprune.index import CacheIndex
+from fastprune.executors.executor import Executor
+from fastprune.index.cache_index import CacheIndex
+from fastprune.index.digests import as_digests
+from fastprune.index.refcounts import list_levels
 from fastprune.layouts import ociregistry
 from fastprune.progress import Progress
-from fastprune.refcounts import list_levels
 from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, blob_file_sizes, scan_cache
 from fastprune.trash.model import RunContents, RunPart
 from fastprune.trash.tree import foreign_in_run, opened_run, trash_path

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.digests import Digests
+from fastprune.index.digests import Digests
 
 KINDS = ("blob", "image", "list", "unreadable")
 """What the files of a run are, in the order in which they are put back: what is needed

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastprune.errors import ServerRunningError
-from fastprune.estimates import RunEstimate
-from fastprune.quantities import bytes_cell, format_bytes, format_seconds
-from fastprune.report import Failure, guard_document, guard_lines
-from fastprune.runs import run_time
-from fastprune.server_findings import ServerFinding, in_words
-from fastprune.style import Paint, Style, plain
+from fastprune.guard.server_findings import ServerFinding, in_words
+from fastprune.report.estimates import RunEstimate
+from fastprune.report.prune_report import Failure, guard_document, guard_lines
+from fastprune.text.quantities import bytes_cell, format_bytes, format_seconds
+from fastprune.text.style import Paint, Style, plain
 from fastprune.trash.model import KINDS, RunContents
+from fastprune.trash.run_ids import run_time
 
 JSON_VERSION = 1
 

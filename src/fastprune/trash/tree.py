@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from fastprune.errors import TrashError
 from fastprune.layouts import ociregistry
-from fastprune.runs import run_time
-from fastprune.tasks import open_folder
+from fastprune.reading.folders import open_folder
+from fastprune.trash.run_ids import run_time
 
 STEPS = (".fastprune", "trash")
 """The way from the cache to its trash."""

@@ -22,18 +22,19 @@ from importlib.util import find_spec
 
 import anyio
 
-from fastprune.deleter import Unlinker
-from fastprune.digests import DigestTable, as_digests
+from fastprune.deletion.deleter import Unlinker
+from fastprune.deletion.pace import Limits
+from fastprune.deletion.pruning import carry_out
 from fastprune.errors import FastpruneError
-from fastprune.execution import carry_out
-from fastprune.index_builder import IndexBuilder
+from fastprune.executors.threads import Threads
+from fastprune.index.builder import IndexBuilder
+from fastprune.index.digests import DigestTable, as_digests
 from fastprune.layouts import ociregistry
-from fastprune.limits import Limits
-from fastprune.plan import PrunePlan, make_plan
-from fastprune.policy import Policy
+from fastprune.plan.prune_plan import PrunePlan, make_plan
+from fastprune.policy.policy import Policy
 from fastprune.progress import NoProgress, Progress, under_way
-from fastprune.tasks import FileSizes, opened_folder
-from fastprune.threads import Threads
+from fastprune.reading.folders import opened_folder
+from fastprune.reading.shards import FileSizes
 from fastprune.tuning.figures import (
     CONCURRENCY_SETTINGS,
     FILE_BYTES,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from fastprune.executors import Executor
+from fastprune.executors.executor import Executor
 from fastprune.progress import NoProgress, Progress
-from fastprune.scanner import check_root
+from fastprune.reading.folders import check_root
 from fastprune.tuning.deleting import DeleteMeter
 from fastprune.tuning.figures import TuneReport
 from fastprune.tuning.machine import describe

@@ -8,14 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fastprune.quantities import format_count, format_seconds
-from fastprune.text import printable
-from fastprune.tuning.figures import (
-    FILE_BYTES,
-    Measurement,
-    TuneReport,
-    best_rate,
-)
+from fastprune.text.escaping import printable
+from fastprune.text.quantities import format_count, format_seconds
+from fastprune.tuning.figures import FILE_BYTES, Measurement, TuneReport, best_rate
 
 JSON_VERSION = 1
 

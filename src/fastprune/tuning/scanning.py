@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from fastprune.errors import FastpruneError, NoCacheError
-from fastprune.executors import Executor
-from fastprune.index_builder import IndexBuilder
+from fastprune.executors.executor import Executor
+from fastprune.index.builder import IndexBuilder
 from fastprune.layouts import ociregistry
-from fastprune.model import DIGEST_BYTES
+from fastprune.model import DIGEST_BYTES, in_chunks
 from fastprune.progress import Progress, WhenSlow, under_way
+from fastprune.reading.chunks import ReadTask, read_chunk
+from fastprune.reading.folders import list_folder
+from fastprune.reading.shards import ShardIndex
 from fastprune.scanner import MAX_MANIFEST_BYTES, SMALL_CACHE
-from fastprune.shards import ShardIndex
-from fastprune.tasks import ReadTask, in_chunks, list_folder, read_chunk
 from fastprune.tuning.figures import Measurement, ScanFigures, evenly, in_turn, rounds_that_fit
 
 MOST_IN_SAMPLE = 20_000

@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-from fastprune.deleter import Batch, Unlinker
+from fastprune.deletion.deleter import Batch, Unlinker
 from fastprune.errors import FastpruneError
+from fastprune.executors.threads import CANT_START
 from fastprune.layouts import ociregistry
-from fastprune.tasks import file_names, list_folder, opened_folder
-from fastprune.threads import CANT_START
+from fastprune.model import file_names
+from fastprune.reading.folders import list_folder, opened_folder
 from fastprune.tuning.figures import FILE_BYTES
 
 SCRATCH_PREFIX = ".fastprune-tune-"

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index import CacheIndex, Rows
-from fastprune.refcounts import Mask, references_of
-from fastprune.rules.ages import newest_pulls
-from fastprune.times import NO_TIME, Times
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.refcounts import Mask, references_of
+from fastprune.index.times import NO_TIME, Times
+from fastprune.selection.rules.ages import newest_pulls
 from fastprune.usage.placing import Bytes
 from fastprune.usage.units import Units
 
@@ -57,7 +57,7 @@ class Ages:
         """Bytes and images that were last pulled before a time; orphans not counted.
 
         Args:
-            cutoff: Seconds on the server's clock, as of `fastprune.times`.
+            cutoff: Seconds on the server's clock, as of `fastprune.index.times`.
         """
         needed = (self.blob_pulls != _NEVER_NEEDED) & (self.blob_pulls < cutoff)
         size = int(self.blob_bytes[needed].sum())

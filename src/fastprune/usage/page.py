@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastprune.text import printable
+from fastprune.text.escaping import printable
 from fastprune.usage.ages import AGES, Ages, file_pulls
 from fastprune.usage.placing import Bytes, Extra
 from fastprune.usage.report import Cutoffs, age_rows, what_ifs
@@ -17,7 +17,7 @@ from fastprune.usage.rows import Usage
 from fastprune.usage.tree import Level, level, savings, tree
 
 if TYPE_CHECKING:
-    from fastprune.plan import PrunePlan
+    from fastprune.plan.prune_plan import PrunePlan
 
 JSON_VERSION = 1
 MOST_SAVINGS = 1_000
@@ -61,7 +61,7 @@ def page_document(
         cutoffs: When each of `PAGE_DAYS` began.
         blob_bytes: int64: the size of the file of each present blob.
         plan: What would go; None for nothing.
-        now: Seconds on the server's clock, as of `fastprune.times`.
+        now: Seconds on the server's clock, as of `fastprune.index.times`.
         scanned: When the cache was read, for people.
         command: The name of the command.
         version: That of fastprune.

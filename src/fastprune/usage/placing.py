@@ -13,9 +13,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.arrays import paired, unpaired
-from fastprune.index import CacheIndex, Rows
-from fastprune.refcounts import NOBODY, Mask, references_of
+from fastprune.index.arrays import paired, unpaired
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.refcounts import NOBODY, Mask, references_of
 from fastprune.usage.units import Units
 
 Bytes = NDArray[np.int64]

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastprune import text
-from fastprune.index import Rows
+from fastprune.index.cache_index import Rows
+from fastprune.index.times import BAD_TIME, Times, format_times
 from fastprune.model import DIGEST_PREFIX
-from fastprune.quantities import format_count
-from fastprune.times import BAD_TIME, Times, format_times
+from fastprune.text import escaping
+from fastprune.text.quantities import format_count
 from fastprune.usage.ages import Ages
 from fastprune.usage.placing import Extra
 from fastprune.usage.rows import By, Usage
@@ -24,7 +24,7 @@ from fastprune.usage.rows import By, Usage
 JSON_VERSION = 1
 
 Cutoffs = Mapping[int, int]
-"""Numbers of days, ascending, and when each began: seconds, as of `fastprune.times`."""
+"""Numbers of days, ascending, and when each began: seconds, as of `fastprune.index.times`."""
 
 _BLOCK = 10_000
 
@@ -250,7 +250,7 @@ def json_lines(
         "what_if": [row._asdict() for row in what_ifs(ages, cutoffs)],
         "corrupt": index.fault_items,
     }
-    return text.json_lines(head, "rows", map(_item, rows))
+    return escaping.json_lines(head, "rows", map(_item, rows))
 
 
 def _item(row: UsageRow) -> dict[str, Any]:
@@ -267,4 +267,4 @@ def csv_lines(rows: Iterator[UsageRow]) -> Iterator[str]:
         rows: What `usage_rows` gives.
     """
     cells = (["" if cell is None else str(cell) for cell in row] for row in rows)
-    return text.csv_lines(chain([UsageRow._fields], cells))
+    return escaping.csv_lines(chain([UsageRow._fields], cells))

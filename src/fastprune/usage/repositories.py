@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from fastprune.index import CacheIndex, Rows
+from fastprune.index.cache_index import CacheIndex, Rows
 
 _PIECE = 1 << 20
 _BEFORE_ALL, _BEHIND_ALL = -1, 2**62

@@ -16,11 +16,11 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.arrays import paired, unpaired
-from fastprune.index import CacheIndex, Rows
-from fastprune.refcounts import Mask, references_of
-from fastprune.rules.ages import newest_pulls
-from fastprune.times import NO_TIME, Times
+from fastprune.index.arrays import paired, unpaired
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.refcounts import Mask, references_of
+from fastprune.index.times import NO_TIME, Times
+from fastprune.selection.rules.ages import newest_pulls
 from fastprune.usage.placing import Bytes, Extra, Members, Places, members, place
 from fastprune.usage.repositories import cut_to_segments, number_names, repository_lengths
 from fastprune.usage.units import Units

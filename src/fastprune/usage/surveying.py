@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fastprune.executors import Executor
+from fastprune.executors.executor import Executor
 from fastprune.layouts import ociregistry
-from fastprune.policy import Policy
+from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
 from fastprune.scanner import ScanOptions, measure_files, scan_and_keep_executor
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastprune.index import CacheIndex
-    from fastprune.refcounts import Mask
+    from fastprune.index.cache_index import CacheIndex
+    from fastprune.index.refcounts import Mask
     from fastprune.usage.ages import Ages
     from fastprune.usage.rows import By, Usage
     from fastprune.usage.units import Units
@@ -115,8 +115,8 @@ def survey_of(index: CacheIndex, policy: Policy, blob_bytes: NDArray[np.int64]) 
         policy: Which manifests are asked for; without any criterion, all.
         blob_bytes: int64: the size of the file of each present blob.
     """
-    from fastprune.named_rules import select_by_policy
-    from fastprune.refcounts import expand, protect
+    from fastprune.index.refcounts import expand, protect
+    from fastprune.selection.selecting import select_by_policy
     from fastprune.usage.units import find_units
 
     selected = None

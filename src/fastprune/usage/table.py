@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from fastprune import cells
-from fastprune.cells import fitted, left, right
 from fastprune.model import DIGEST_PREFIX
-from fastprune.quantities import format_bytes, format_count
-from fastprune.style import Paint, Style, plain
-from fastprune.text import printable
+from fastprune.text import cells
+from fastprune.text.cells import fitted, left, right
+from fastprune.text.escaping import printable
+from fastprune.text.quantities import format_bytes, format_count
+from fastprune.text.style import Paint, Style, plain
 from fastprune.usage.ages import Ages
 from fastprune.usage.report import AgeRow, Cutoffs, UsageRow, age_rows, what_ifs
 from fastprune.usage.rows import By, Usage

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index import Rows
+from fastprune.index.cache_index import Rows
+from fastprune.index.times import BAD_TIME, Times
 from fastprune.model import DIGEST_PREFIX
-from fastprune.quantities import format_count
-from fastprune.text import printable
-from fastprune.times import BAD_TIME, Times
+from fastprune.text.escaping import printable
+from fastprune.text.quantities import format_count
 from fastprune.usage.ages import UNKNOWN
 from fastprune.usage.placing import Bytes, Extra
 from fastprune.usage.rows import Usage
 
 if TYPE_CHECKING:
-    from fastprune.plan import PrunePlan
+    from fastprune.plan.prune_plan import PrunePlan
 
 MOST_REGISTRIES = 60
 MOST_NAMESPACES = 300

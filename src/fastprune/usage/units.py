@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.arrays import begins_run, paired, positions_in, unpaired
-from fastprune.index import CacheIndex, Rows
-from fastprune.refcounts import Mask, owned_edges
-from fastprune.rules.defects import broken, dangling
+from fastprune.index.arrays import begins_run, paired, positions_in, unpaired
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.refcounts import Mask, owned_edges
+from fastprune.selection.rules.defects import broken, dangling
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,5 +1,7 @@
-"""What is damaged in a cache, and its repair: what `verify` finds and `--repair` moves.
+"""What is damaged in a cache, and what a repair moves to the trash.
 
-`verifier` looks, `findings` says what it means, `repair_plan` what goes to the trash and why,
-`repairing` moves it.
+It takes a cache, and gives findings and a repair plan.
+
+- `verifier`: scans, reads blobs, looks twice at what is odd. `findings`: what it means.
+- `repair_plan`: what goes to the trash, and why. `report`, `repair_report`: show it.
 """

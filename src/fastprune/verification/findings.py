@@ -19,17 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.digests import Digests, DigestTable
-from fastprune.index import CacheIndex, Rows
-from fastprune.refcounts import (
-    Mask,
-    count_references,
-    drop_references,
-    needing,
-    unreferenced,
-)
-from fastprune.rules.defects import dangling
-from fastprune.verification.verdicts import FileMark, OddFile, Verdict
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.digests import Digests, DigestTable
+from fastprune.index.refcounts import Mask, count_references, drop_references, needing, unreferenced
+from fastprune.reading.marks import FileMark, OddFile, Verdict
+from fastprune.selection.rules.defects import dangling
 
 _NONE = np.empty(0, dtype=np.intp)
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)

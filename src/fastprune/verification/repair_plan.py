@@ -24,12 +24,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.digests import Digests, as_digests
-from fastprune.index import Rows
+from fastprune.index.cache_index import Rows
+from fastprune.index.digests import Digests, as_digests
+from fastprune.index.refcounts import needing
 from fastprune.layouts import ociregistry
-from fastprune.refcounts import needing
+from fastprune.reading.marks import MARK_FIELDS, FileMark
 from fastprune.verification.findings import Findings
-from fastprune.verification.verdicts import MARK_FIELDS, FileMark
 
 _NONE = np.empty(0, dtype=np.intp)
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from fastprune.errors import ServerRunningError
+from fastprune.guard.server_findings import ServerFinding, in_words
+from fastprune.index.refcounts import Mask
 from fastprune.model import DIGEST_PREFIX
-from fastprune.quantities import format_bytes, format_count, format_seconds
-from fastprune.refcounts import Mask
-from fastprune.report import Failure, guard_document, guard_lines
-from fastprune.server_findings import ServerFinding, in_words
-from fastprune.text import printable
+from fastprune.report.prune_report import Failure, guard_document, guard_lines
+from fastprune.text.escaping import printable
+from fastprune.text.quantities import format_bytes, format_count, format_seconds
 from fastprune.verification.repair_plan import RepairPart, RepairPlan
 
 MANIFEST_KINDS = ("image", "list", "unreadable")

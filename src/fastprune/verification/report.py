@@ -5,17 +5,18 @@ Stage: report. Input: `Findings`. Output: lines and documents. Pure, no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Any
 
 import numpy as np
 
 from fastprune.errors import fault_items
-from fastprune.index import CacheIndex, Rows
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.refcounts import references_of, referrers
 from fastprune.model import DIGEST_PREFIX
-from fastprune.quantities import format_bytes, format_count, format_seconds
-from fastprune.refcounts import references_of, referrers
-from fastprune.text import printable
+from fastprune.report.metrics import index_values
+from fastprune.text.escaping import printable
+from fastprune.text.quantities import format_bytes, format_count, format_seconds
 from fastprune.verification.findings import ContentCheck, Findings
 
 JSON_VERSION = 1
@@ -327,3 +328,19 @@ def _digests(index: CacheIndex, blobs: Rows) -> Iterator[str]:
     for first in range(0, len(blobs), _NAMES_AT_ONCE):
         for name in index.blob_names(blobs[first : first + _NAMES_AT_ONCE]):
             yield DIGEST_PREFIX + name
+
+
+def findings_values(findings: Findings) -> dict[str, float | Mapping[str, float]]:
+    """What there is to say of what verify found."""
+    unreadable = len(findings.unreadable)
+    damaged = (findings.missing, findings.resized, findings.altered, findings.unreadable_blobs)
+    return {
+        **index_values(findings.index),
+        "cache_corrupt_manifests": unreadable,
+        "cache_damaged_manifests": unreadable + len(findings.mismatched) + len(findings.broken),
+        "cache_damaged_blobs": sum(map(len, damaged)),
+        "cache_orphan_blobs": len(findings.orphans),
+        "cache_dangling_images": len(findings.dangling),
+        "last_run_read_blobs": findings.content.blobs,
+        "last_run_step_duration_seconds": findings.seconds,
+    }

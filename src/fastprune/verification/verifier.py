@@ -17,27 +17,29 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fastprune.executors import Executor
+from fastprune.executors.executor import Executor
 from fastprune.layouts import ociregistry
+from fastprune.model import in_chunks
 from fastprune.progress import NoProgress, Progress, under_way
-from fastprune.scanner import ScanOptions, blob_file_sizes, reading, scan_and_keep_executor
-from fastprune.shards import Fault
-from fastprune.tasks import ReadTask, StatTask, in_chunks, read_chunk
-from fastprune.verification.contents import (
+from fastprune.reading.blob_contents import (
     HashTask,
     SalvageTask,
     hash_files,
     mark_files,
     salvage_digests,
 )
-from fastprune.verification.verdicts import ABSENT_MARK, MARK_FIELDS, FileMark, OddFile
+from fastprune.reading.chunks import ReadTask, read_chunk
+from fastprune.reading.folders import StatTask, reading
+from fastprune.reading.marks import ABSENT_MARK, MARK_FIELDS, FileMark, OddFile
+from fastprune.reading.shards import Fault
+from fastprune.scanner import ScanOptions, blob_file_sizes, scan_and_keep_executor
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastprune.digests import Digests
-    from fastprune.index import CacheIndex, Rows
+    from fastprune.index.cache_index import CacheIndex, Rows
+    from fastprune.index.digests import Digests
     from fastprune.verification.findings import ContentCheck, Evidence, Findings, UnreadableManifest
 
 _FILES_IN_TASK = 1_024
@@ -118,7 +120,7 @@ class _Run:
         """Finds out all that the index does not tell."""
         import numpy as np
 
-        from fastprune.digests import as_digests
+        from fastprune.index.digests import as_digests
         from fastprune.verification.findings import Evidence, find, odd_blobs
 
         index = self._index
@@ -183,7 +185,7 @@ class _Run:
         """Looks once more at what seems to be damaged: it may have been in the making."""
         import numpy as np
 
-        from fastprune.digests import as_digests
+        from fastprune.index.digests import as_digests
 
         index, rows = self._index, findings.damaged_rows
         marks = np.empty((len(rows), MARK_FIELDS), dtype=np.int64)
@@ -223,7 +225,7 @@ class _Run:
     def _unreadable(self, folder: str) -> Iterator[UnreadableManifest]:
         import numpy as np
 
-        from fastprune.digests import as_digests
+        from fastprune.index.digests import as_digests
         from fastprune.verification.findings import UnreadableManifest
 
         paths = [path for path, _ in self._index.faults if path.startswith(f"{folder}/")]

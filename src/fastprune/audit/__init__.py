@@ -1,0 +1,6 @@
+"""The audit log: a line of JSON for each file that went.
+
+It takes a plan, the entries of a journal and a report, and gives lines in a file.
+
+- `audit_log`: the lines. `audit_file`: the file that they go to.
+"""

@@ -1,0 +1,272 @@
+"""An audit log: what became of every file that a prune tried, as JSON lines in a file.
+
+Stage: apply. Input: `JournalEntry`s. Output: lines, described in docs/audit-log.md. I/O:
+appends to one file outside the folders of the cache, through aiofiles.
+
+A line that can't be written is kept. It ends the run, and is tried again when the run has
+ended: what was removed may have made room for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import aiofiles
+import anyio
+
+from fastprune.deletion.journal import JournalEntry
+from fastprune.errors import JournalError, UsageError
+from fastprune.executors.threads import OneThread, in_thread
+from fastprune.plan.prune_plan import PrunePlan
+from fastprune.policy.policy import Policy
+from fastprune.report.prune_report import PruneReport
+from fastprune.text.escaping import to_json
+from fastprune.verification.repair_plan import RepairPlan
+from fastprune.verification.repair_report import RepairReport
+from fastprune.whole_files import sync_if_offered
+
+FORMAT_VERSION = 1
+
+
+class AuditLog:
+    """The audit log of one run. A `Journal`.
+
+    Attributes:
+        path: The file, for messages.
+    """
+
+    def __init__(
+        self, path: str, descriptor: int, *, run: str, action: str, now: Callable[[], datetime]
+    ) -> None:
+        """Writes nothing yet.
+
+        Args:
+            path: The file, for messages.
+            descriptor: The file, open for appending; the caller closes it.
+            run: The run id.
+            action: What is done to files: delete or trash.
+            now: The clock, with a time zone.
+        """
+        self.path = path
+        self._descriptor, self._run, self._action, self._now = descriptor, run, action, now
+        self._pending = bytearray()
+        self._turn = anyio.Lock()
+
+    async def start(self, facts: Mapping[str, Any]) -> None:
+        """Writes the first line, after a line that an earlier run could not finish.
+
+        Args:
+            facts: What it says besides the usual; see `plan_facts`.
+
+        Raises:
+            UsageError: It can't be written, so nothing may be removed.
+        """
+        self._file = await aiofiles.open(
+            self._descriptor, "ab", buffering=0, closefd=False, executor=OneThread()
+        )
+        if await in_thread(_ends_within_a_line, self.path, self._descriptor):
+            self._pending += b"\n"
+        self._add([{"event": "start", "format": FORMAT_VERSION, **facts, "action": self._action}])
+        try:
+            await self._flush()
+        except OSError as error:
+            raise UsageError(
+                f"--audit-log {self.path}: can't be written: {error.strerror}; nothing was deleted"
+            ) from error
+
+    async def note(self, entries: Sequence[JournalEntry]) -> None:
+        """See `Journal.note`."""
+        self._add([self._line(entry) for entry in entries])
+        try:
+            await self._flush()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    async def settle(self) -> None:
+        """See `Journal.settle`."""
+        try:
+            await self._flush()
+            await in_thread(sync_if_offered, self._descriptor)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    async def end(self, facts: Mapping[str, Any]) -> None:
+        """Writes the last line, and all that could not be written before.
+
+        Args:
+            facts: What it says besides the usual; see `report_facts`.
+
+        Raises:
+            JournalError: It can't; the message says how many lines are missing.
+        """
+        self._add([{"event": "end", **facts}])
+        try:
+            await self.settle()
+        except JournalError as error:
+            missing = self._pending.count(b"\n")
+            raise JournalError(f"{error}; lines that are missing in it: {missing}") from error
+
+    def _line(self, entry: JournalEntry) -> dict[str, Any]:
+        line: dict[str, Any] = {
+            "event": "file",
+            "action": self._action,
+            "kind": entry.kind,
+            "name": entry.path,
+            "url": entry.url,
+            "reason": entry.reason,
+            "bytes": entry.size,
+            "outcome": entry.outcome,
+            "error": entry.error,
+        }
+        if entry.kind == "blob":
+            del line["url"]
+        if entry.rule is not None:
+            line["rule"] = entry.rule
+        return line
+
+    def _add(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Takes lines down, before anything is waited for: none is lost to whatever comes."""
+        shared = {"run": self._run, "time": _written(self._now())}
+        self._pending += b"".join(to_json(shared | line) + b"\n" for line in lines)
+
+    async def _flush(self) -> None:
+        async with self._turn:
+            while self._pending:
+                written = await self._file.write(bytes(self._pending))
+                if written is None:
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                del self._pending[:written]
+
+    def _failure(self, error: OSError) -> JournalError:
+        return JournalError(f"the audit log {self.path} can't be written: {error.strerror}")
+
+
+def plan_facts(plan: PrunePlan, version: str) -> dict[str, Any]:
+    """What the first line says of a plan.
+
+    Args:
+        plan: The plan that is to be carried out.
+        version: That of fastprune.
+    """
+    return {
+        "fastprune": version,
+        "image_path": os.path.abspath(plan.index.root),
+        "policy": _policy_facts(plan.policy) | {"allow_broken": plan.allow_broken},
+        "planned": {
+            "manifests": int(plan.removed.sum()),
+            "blobs": len(plan.blobs),
+            "bytes": plan.bytes_freed,
+        },
+    }
+
+
+def report_facts(report: PruneReport, exit_code: int) -> dict[str, Any]:
+    """What the last line says of a run that came to its end, or to a stop.
+
+    Args:
+        report: What was done.
+        exit_code: That of the program.
+    """
+    return {
+        "totals": {
+            "lists": len(report.lists),
+            "images": len(report.images),
+            "blobs": len(report.blobs),
+            "bytes": report.bytes_freed,
+            "already_gone": report.already_gone,
+            "changed": len(report.changed),
+            "failed": len(report.failures),
+            "left": report.left,
+        },
+        "stopped": report.stopped or None,
+        "error": None,
+        "exit_code": exit_code,
+    }
+
+
+def repair_facts(plan: RepairPlan, version: str) -> dict[str, Any]:
+    """What the first line says of a repair: the same as of a plan.
+
+    Args:
+        plan: The repair that is to be carried out.
+        version: That of fastprune.
+    """
+    return {
+        "fastprune": version,
+        "image_path": os.path.abspath(plan.findings.index.root),
+        "policy": {"repair": True},
+        "planned": {
+            "manifests": plan.files - plan.count("blob"),
+            "blobs": plan.count("blob"),
+            "bytes": plan.size,
+        },
+    }
+
+
+def repaired_facts(report: RepairReport, exit_code: int) -> dict[str, Any]:
+    """What the last line says of a repair that came to its end, or to a stop.
+
+    Args:
+        report: What was done.
+        exit_code: That of the program.
+    """
+    return {
+        "totals": {
+            "lists": report.count("list"),
+            "images": report.count("image"),
+            "unreadable": report.count("unreadable"),
+            "blobs": report.count("blob"),
+            "bytes": report.size,
+            "already_gone": report.already_gone,
+            "changed": len(report.changed),
+            "failed": len(report.failures),
+            "left": report.left,
+        },
+        "stopped": report.stopped or None,
+        "error": None,
+        "exit_code": exit_code,
+    }
+
+
+def error_facts(error: BaseException, exit_code: int) -> dict[str, Any]:
+    """What the last line says of a run that an error ended: the lines before it hold.
+
+    Args:
+        error: What ended it.
+        exit_code: That of the program.
+    """
+    return {"totals": None, "stopped": None, "error": str(error), "exit_code": exit_code}
+
+
+def _policy_facts(policy: Policy) -> dict[str, Any]:
+    """The criteria that were given, by the names of `Policy`'s attributes."""
+    facts = {
+        field.name: value
+        for field in dataclasses.fields(policy)
+        if (value := getattr(policy, field.name)) != field.default
+    }
+    if policy.rules:
+        facts["rules"] = [{"name": one.name} | _policy_facts(one.policy) for one in policy.rules]
+    return facts
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ends_within_a_line(path: str, descriptor: int) -> bool:
+    """Whether a regular file has an unfinished line at its end, as far as it can be read."""
+    size = os.fstat(descriptor).st_size
+    if not size or not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            file.seek(size - 1)
+            return file.read(1) not in (b"\n", b"")
+    except OSError:
+        return False

@@ -1,0 +1,113 @@
+"""`fastprune apply`: a saved plan, what still holds of it, a report."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastprune.cli.app import command
+from fastprune.cli.headings import KEEP
+from fastprune.cli.options import GlobalOptions
+from fastprune.cli.plan_options import DeleteLimitOptions, PruneOptions
+
+if TYPE_CHECKING:
+    from fastprune.cli.metrics_file import Note
+    from fastprune.cli.session import Session
+    from fastprune.executors.executor import Executor
+    from fastprune.pipeline import TimedPlan
+    from fastprune.plan.saved_plan import SavedPlan
+
+
+@command(
+    "apply",
+    DeleteLimitOptions,
+    PruneOptions,
+    examples=(
+        "fastprune apply prune.plan --dry-run",
+        "fastprune apply prune.plan --audit-log prunes.jsonl",
+    ),
+)
+def apply_plan(
+    options: GlobalOptions,
+    limits: DeleteLimitOptions,
+    pruning: PruneOptions,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What plan wrote; - for stdin.")],
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            "--grace",
+            metavar="DUR",
+            help="Spare blobs younger than this. Default: as the plan was made.",
+            rich_help_panel=KEEP,
+        ),
+    ] = None,
+) -> int:
+    """Carry out a saved plan, as far as it is still safe.
+
+    Scans the cache again. What changed, was pulled or is needed since the plan was made is
+    left, and named with the reason; the exit code is 3 then. A plan that was made for
+    another cache, or that removes more than it may, is refused with exit code 4, a file
+    that was altered with 2.
+    """
+    return apply(options, limits, pruning, file=file, grace=grace)
+
+
+_STDIN = 0
+
+
+def apply(
+    options: GlobalOptions,
+    limits: DeleteLimitOptions,
+    pruning: PruneOptions,
+    *,
+    file: str,
+    grace: str | None,
+) -> int:
+    """Carries out a saved plan, prints the report, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done; nothing was deleted.
+    """
+    from fastprune.cli.option_values import check_form, delete_limits_of, seconds_of
+    from fastprune.cli.plan_run import carry_out, run_metered
+    from fastprune.pipeline import PlanOptions, work_out_again
+    from fastprune.policy.criteria_io import is_stdin
+    from fastprune.reading.folders import check_root
+    from fastprune.scanner import ScanOptions
+
+    def work(session: Session, pruning: PruneOptions, note: Note) -> int:
+        check_form(pruning.form)
+        spared = seconds_of(grace, "--grace")
+        delete_limits = delete_limits_of(limits)
+        if is_stdin(file):
+            session.inputs.take_stdin("the plan")
+        check_root(session.image_path)
+        saved = _load(file)
+        plan_options = PlanOptions(
+            scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+            grace=saved.header.grace if spared is None else spared,
+        )
+
+        def plan(executor: Executor, deadline: float | None) -> TimedPlan:
+            return work_out_again(
+                session.image_path,
+                saved,
+                lambda _: executor,
+                dataclasses.replace(plan_options, deadline=deadline),
+                progress=session.progress(),
+            )
+
+        return carry_out(session, "apply", pruning, delete_limits, plan, note=note)
+
+    return run_metered("apply", options, pruning, work)
+
+
+def _load(file: str) -> SavedPlan:
+    import anyio
+
+    from fastprune.plan.files import load_plan
+    from fastprune.policy.criteria_io import is_stdin
+
+    return anyio.run(load_plan, _STDIN if is_stdin(file) else file)

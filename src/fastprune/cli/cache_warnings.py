@@ -1,0 +1,119 @@
+"""What a scan found that the user should know of, though it stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fastprune.cli.messages import facts, log
+from fastprune.text.quantities import format_bytes, format_count
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fastprune.guard.server_findings import ServerFinding
+    from fastprune.index.cache_index import CacheIndex
+    from fastprune.report.prune_report import PruneReport
+
+_MOST_NAMED = 5
+
+
+def warn_about(index: CacheIndex) -> None:
+    """Writes warnings about a scanned cache to the messages."""
+    from fastprune.index.times import BAD_TIME
+
+    for path, reason in index.faults:
+        log.warning("%s can't be read: %s", path, reason, extra=facts(path=path, reason=reason))
+    foreign = [path for path in index.foreign if path not in index.unknown]
+    if foreign:
+        named = ", ".join(foreign[:_MOST_NAMED])
+        more = ", ..." if len(foreign) > _MOST_NAMED else ""
+        log.warning(
+            "%s in the cache that do not belong to it, left alone: %s%s",
+            format_count(len(foreign), "file or folder", "files or folders"),
+            named,
+            more,
+        )
+    malformed = int((index.created == BAD_TIME).sum())
+    if malformed:
+        log.warning(
+            "%s a malformed created time; no date selects them",
+            format_count(malformed, "manifest has", "manifests have"),
+        )
+    missing = len(index.missing_blobs)
+    if missing:
+        log.warning(
+            "%s by manifests but missing",
+            format_count(missing, "blob is needed", "blobs are needed"),
+        )
+    if index.vanished:
+        log.warning(
+            "%s while the cache was read",
+            format_count(index.vanished, "manifest vanished", "manifests vanished"),
+        )
+
+
+def warn_of_shortfall(report: PruneReport) -> None:
+    """Warns of a size target that is missed although everything that may go went."""
+    if report.shortfall and not report.exit_code:
+        links = "; files with other hard links free nothing" if report.plan.index.has_links else ""
+        log.warning(
+            "the size target is missed by %s: nothing else may go by these options%s",
+            format_bytes(report.shortfall),
+            links,
+        )
+
+
+def warn_of_links(index: CacheIndex, blob_bytes: NDArray[np.int64]) -> None:
+    """Warns of blobs that take space beyond what the removal of them would free."""
+    linked = index.linked_blobs
+    if len(linked):
+        log.warning(
+            "%s other hard links: their %s are counted, and removing them frees nothing",
+            format_count(len(linked), "blob has", "blobs have"),
+            format_bytes(int(blob_bytes[linked].sum())),
+        )
+
+
+def warn_of_undurable(root: str, folders: Sequence[str]) -> None:
+    """Warns of folders whose file system can't make anything durable."""
+    if folders:
+        log.warning(
+            "the file system of %s can't make changes durable (fsync) in: %s; after a power cut, "
+            "run 'fastprune verify' on this cache",
+            root,
+            ", ".join(folders),
+            extra=facts(path=root, not_durable=list(folders)),
+        )
+
+
+def warn_of_servers(root: str) -> tuple[ServerFinding, ...]:
+    """Warns of servers that run on the cache: what was read may be old by now."""
+    from fastprune.guard.server_findings import in_words
+    from fastprune.guard.servers import find_servers
+
+    found = find_servers(root)
+    for server in found:
+        log.warning("%s", in_words([server], "this cache"))
+    return found
+
+
+def refuse_or_override_servers(root: str, *, force: bool) -> tuple[ServerFinding, ...]:
+    """Makes sure that no server runs on the cache, or says what --force overrides.
+
+    Args:
+        root: Path of the cache.
+        force: What --force says.
+
+    Raises:
+        NoCacheError: There is no cache at this path.
+        ServerRunningError: One seems to run on it.
+    """
+    from fastprune.guard.server_findings import in_words
+    from fastprune.guard.servers import refuse_servers
+
+    overridden = refuse_servers(root, force=force)
+    for server in overridden:
+        log.warning("--force goes on although %s", in_words([server], "this cache"))
+    return overridden

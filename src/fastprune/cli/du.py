@@ -1,0 +1,173 @@
+"""`fastprune du`: options to a survey, a usage, lines."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastprune.cli.app import command
+from fastprune.cli.headings import OUTPUT
+from fastprune.cli.options import GlobalOptions, HtmlFile, PolicyFile
+from fastprune.cli.plan_options import SelectionOptions
+from fastprune.errors import UsageError
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UsageOptions:
+    """What to show of the usage, and how."""
+
+    policy: PolicyFile = None
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            metavar="GROUP",
+            help="registry, repository, image or layer.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "repository"
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            "--depth",
+            metavar="N",
+            min=1,
+            help="Sum repositories up to N parts of their names; docker.io/library has 2.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            help="name, unique, shared, total, images, oldest or newest; -KEY for the other "
+            "way round.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "-unique"
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top",
+            metavar="N",
+            min=0,
+            help="Show so many, and the sum of the others; 0 for all. Default: 25, with json "
+            "and csv all.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    html: HtmlFile = None
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="FORMAT", help="text, json or csv.", rich_help_panel=OUTPUT
+        ),
+    ] = "text"
+
+
+@command(
+    "du",
+    SelectionOptions,
+    UsageOptions,
+    examples=(
+        "fastprune du --by registry",
+        "fastprune du --not-pulled-for 90d --html usage.html",
+    ),
+)
+def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: UsageOptions) -> int:
+    """Show where the space goes, and how long ago it was pulled.
+
+    Reads only. UNIQUE is what comes free if the row goes; what several rows need is a row
+    of its own, so that all rows add up to the bytes on disk. With a selection, nothing
+    that is not selected may need it either. Last, what pruning by age would leave.
+    """
+    return measure_usage(options, selection, wanted)
+
+
+_GROUPINGS = ("registry", "repository", "image", "layer")
+_KEYS = ("name", "unique", "shared", "total", "images", "oldest", "newest")
+_FORMATS = ("text", "json", "csv")
+_DEFAULT_TOP = 25
+
+
+def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: UsageOptions) -> int:
+    """Shows where the space goes, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    from fastprune.cli.cache_warnings import warn_about, warn_of_links, warn_of_servers
+    from fastprune.cli.html_page import checked_html, cutoffs, write_page
+    from fastprune.cli.request import what_is_meant
+    from fastprune.cli.session import open_session, write
+    from fastprune.cli.terminal import terminal_width
+    from fastprune.scanner import ScanOptions
+    from fastprune.usage.surveying import survey_cache
+
+    session = open_session(options)
+    now = datetime.now(UTC)
+    _check(wanted)
+    policy, zone = what_is_meant(session, selection, wanted.policy)
+    page = checked_html(wanted.html, session.image_path)
+    with session.executor() as executor:
+        survey = survey_cache(
+            session.image_path,
+            policy,
+            lambda _: executor,
+            ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+            progress=session.progress(),
+        )
+    # numpy is there by now: it was imported while the workers read.
+    from fastprune.usage.ages import AGES
+    from fastprune.usage.report import UsageSort, csv_lines, json_lines, sorted_groups, usage_rows
+    from fastprune.usage.rows import By
+    from fastprune.usage.table import table_lines
+
+    warn_about(survey.index)
+    warn_of_links(survey.index, survey.blob_bytes)
+    warn_of_servers(session.image_path)
+    if page is not None:
+        write_page(page, survey, None, "du", zone)
+    usage = survey.usage(By(wanted.by), depth=wanted.depth)
+    sort, reverse = UsageSort(wanted.sort.removeprefix("-")), wanted.sort.startswith("-")
+    top = wanted.top
+    if top is None:
+        top = _DEFAULT_TOP if wanted.form == "text" else 0
+    rows = usage_rows(usage, sorted_groups(usage, sort, reverse=reverse), top or None)
+    if wanted.form == "csv":
+        write(csv_lines(rows))
+        return 0
+    began = cutoffs(AGES, now, zone)
+    if wanted.form == "json":
+        write(json_lines(usage, rows, survey.ages(), began))
+    else:
+        write(
+            table_lines(
+                usage,
+                list(rows),
+                survey.ages(),
+                began,
+                width=terminal_width(),
+                paint=session.paint,
+            )
+        )
+    return 0
+
+
+def _check(wanted: UsageOptions) -> None:
+    for value, option, allowed in (
+        (wanted.by, "--by", _GROUPINGS),
+        (wanted.sort.removeprefix("-"), "--sort", _KEYS),
+        (wanted.form, "--format", _FORMATS),
+    ):
+        if value not in allowed:
+            raise UsageError(f"{option}: {value!r} is none of {', '.join(allowed)}")
+    if wanted.depth is not None and wanted.by != "repository":
+        raise UsageError(f"--depth cuts names of repositories, and --by says {wanted.by}")

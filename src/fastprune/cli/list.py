@@ -1,0 +1,168 @@
+"""`fastprune list`: options to a policy, a scan, lines."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastprune.cli.app import command
+from fastprune.cli.headings import OUTPUT
+from fastprune.cli.options import GlobalOptions, PolicyFile
+from fastprune.cli.plan_options import SelectionOptions
+from fastprune.errors import UnreadableManifestsError, UsageError
+from fastprune.text.quantities import format_count
+
+if TYPE_CHECKING:
+    from fastprune.index.cache_index import CacheIndex
+
+
+@command(
+    "list",
+    SelectionOptions,
+    examples=(
+        "fastprune list --pattern dashboard",
+        "fastprune list --not-pulled-for 30d --sort -size --limit 20",
+    ),
+)
+def list_manifests(
+    options: GlobalOptions,
+    selection: SelectionOptions,
+    policy: PolicyFile = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="table (default on a terminal), text (default otherwise: six columns as "
+            "ociregistry prints them), url, json, jsonl or csv.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header",
+            help="Begin with the names of the columns. Default: for table and csv.",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    short_digest: Annotated[
+        bool | None,
+        typer.Option(
+            "--short-digest/--full-digest",
+            help="Show 12 digits of a digest, 10 in text. Default: for table.",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            help="url, created, pulled or size; -KEY for the other way round.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "url",
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", min=0, help="Print at most so many.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+) -> int:
+    """List the manifests of the cache.
+
+    Reads only. With a selection, or a policy file, what meets it: without the children that
+    a prune would take along. A size is the sum of the blobs that an image names; a list has
+    none. Manifests that can't be read are warned about and left out; if nothing is left to
+    list, the exit code is 4.
+    """
+    return print_list(
+        options,
+        selection,
+        policy_file=policy,
+        form=form,
+        header=header,
+        short_digest=short_digest,
+        sort=sort,
+        limit=limit,
+    )
+
+
+def print_list(
+    options: GlobalOptions,
+    selection: SelectionOptions,
+    *,
+    policy_file: str | None,
+    form: str | None,
+    header: bool | None,
+    short_digest: bool | None,
+    sort: str,
+    limit: int | None,
+) -> int:
+    """Lists, and gives the exit code; see `list_command` for the options.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    from fastprune.cli.cache_warnings import warn_about, warn_of_servers
+    from fastprune.cli.request import what_is_meant
+    from fastprune.cli.session import open_session, write
+    from fastprune.cli.terminal import terminal_width
+
+    session = open_session(options)
+    policy, _ = what_is_meant(session, selection, policy_file)
+    _check(form, sort)
+    # The ages of an image count with those of its children: that needs the edges.
+    index = session.scan(edges=policy.needs_edges, pattern_sets=policy.pattern_sets)
+    # numpy is there by now: it was imported while the workers read.
+    from fastprune.report.listing import Format, SortKey, render, sorted_rows
+    from fastprune.selection.selecting import select_by_policy
+
+    warn_about(index)
+    warn_of_servers(session.image_path)
+    terminal = sys.stdout.isatty()
+    chosen = Format(form) if form else (Format.table if terminal else Format.text)
+    tabular = chosen in (Format.table, Format.csv)
+    rows = select_by_policy(index, policy).selected.nonzero()[0]
+    rows = sorted_rows(index, rows, SortKey(sort.lstrip("-")), reverse=sort.startswith("-"))
+    write(
+        render(
+            index,
+            rows[:limit],
+            chosen,
+            header=tabular if header is None else header,
+            short_digest=chosen is Format.table if short_digest is None else short_digest,
+            width=terminal_width(),
+            paint=session.paint,
+        )
+    )
+    return 0 if len(rows) else _nothing_listed(index)
+
+
+def _nothing_listed(index: CacheIndex) -> int:
+    """The exit code of an empty listing; says so if something may be missing in it."""
+    from fastprune.cli.messages import facts, log
+
+    if not index.faults:
+        return 0
+    code = UnreadableManifestsError.exit_code
+    log.error(
+        "nothing is listed, but %s can't be read: what was asked for may be among them",
+        format_count(len(index.faults), "manifest"),
+        extra=facts(exit_code=code),
+    )
+    return code
+
+
+def _check(form: str | None, sort: str) -> None:
+    formats = ("table", "text", "url", "json", "jsonl", "csv")
+    if form is not None and form not in formats:
+        raise UsageError(f"--format: {form!r} is none of {', '.join(formats)}")
+    keys = ("url", "created", "pulled", "size")
+    if sort.removeprefix("-") not in keys:
+        raise UsageError(f"--sort: {sort!r} is none of {', '.join(keys)}, with or without a minus")

@@ -1,0 +1,178 @@
+"""The metrics file of a command: checked before anything else, written whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+
+from fastprune.cli.messages import facts, log
+from fastprune.cli.options import DEFAULT_IMAGE_PATH, GlobalOptions
+from fastprune.cli.session import image_path_of
+from fastprune.errors import FastpruneError, UnreadableManifestsError, UsageError
+from fastprune.report.metrics import (
+    Labels,
+    RunFacts,
+    Values,
+    is_ours,
+    parse_image_path,
+    parse_kept,
+    render,
+)
+from fastprune.version import __version__
+from fastprune.whole_files import check_writable, checked_target, write_whole
+
+_MODE = 0o644
+_SUFFIX = ".prom"
+_MOST_READ = 1_000_000
+
+
+Note = Callable[[Values], None]
+"""Takes down what has become known of a run; see `fastprune.report.metrics`."""
+
+
+def metered(
+    path: str | None,
+    command: str,
+    root: str,
+    work: Callable[[Note], int],
+    *,
+    dry_run: bool = False,
+) -> int:
+    """Does the work of a command, and writes its metrics, if they were asked for.
+
+    Args:
+        path: What --metrics-file says.
+        command: The name of the command.
+        root: Path of the cache.
+        work: Does it, tells what becomes known, and gives the exit code.
+        dry_run: Whether the run is one.
+
+    Returns:
+        The exit code; 1 if all went well but for the metrics.
+
+    Raises:
+        UsageError: The file can't be written; the work was not begun.
+        FastpruneError: As the work does.
+    """
+    values: dict[str, float | Mapping[str, float]] = {}
+    if path is None:
+        return work(values.update)
+    target = _checked(path, root)
+    labels, began = Labels(command, os.path.abspath(root)), time.monotonic()
+
+    def written(exit_code: int) -> bool:
+        run = RunFacts(
+            labels=labels,
+            version=__version__,
+            dry_run=dry_run,
+            exit_code=exit_code,
+            ended=time.time(),
+            seconds=time.monotonic() - began,
+        )
+        return _write(path, target, run, values)
+
+    try:
+        code = work(values.update)
+    except BaseException as error:
+        if isinstance(error, UnreadableManifestsError):
+            values["cache_corrupt_manifests"] = len(error.faults)
+        written(_exit_code(error))
+        raise
+    return code if written(code) else code or FastpruneError.exit_code
+
+
+@contextmanager
+def failures_metered(
+    path: str | None, command: str, options: GlobalOptions, *, dry_run: bool = False
+) -> Iterator[None]:
+    """Counts what fails in its body, before `metered` could begin, as a run that failed.
+
+    Args:
+        path: See `metered`.
+        command: See `metered`.
+        options: The global options. If their configuration file alone could say which
+            cache is meant, and can't be read, it is the one of the run before.
+        dry_run: See `metered`.
+    """
+    try:
+        yield
+    except UsageError as error:
+        root = image_path_of(options) or _former_image_path(path, command) or DEFAULT_IMAGE_PATH
+        metered(path, command, root, partial(_fail, error), dry_run=dry_run)
+
+
+def _fail(error: UsageError, note: Note) -> int:
+    del note
+    raise error
+
+
+def _former_image_path(path: str | None, command: str) -> str | None:
+    with suppress(OSError):
+        return parse_image_path(_read(path), command) if path else None
+    return None
+
+
+def _exit_code(error: BaseException) -> int:
+    """That of the program, when this error ends it."""
+    match error:
+        case FastpruneError():
+            return error.exit_code
+        case KeyboardInterrupt():
+            return 128 + signal.SIGINT
+        case SystemExit(code=int(code)):
+            return code
+        case _:
+            return 1
+
+
+def _checked(path: str, root: str) -> str:
+    """The path with all links followed, if metrics can be written there."""
+    try:
+        target = checked_target(path, root)
+        former = _read(target)
+        check_writable(target)
+    except UsageError as error:
+        raise UsageError(f"--metrics-file {error}; nothing was deleted") from None
+    except OSError as error:
+        raise UsageError(
+            f"--metrics-file {path} can't be written: {error.strerror}; nothing was deleted"
+        ) from None
+    if not is_ours(former):
+        raise UsageError(
+            f"--metrics-file {path} holds something else than metrics of fastprune, and would be "
+            "replaced; nothing was deleted"
+        )
+    if not target.endswith(_SUFFIX):
+        log.warning(
+            "--metrics-file %s: the node exporter reads only files whose names end in %s",
+            path,
+            _SUFFIX,
+        )
+    return target
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(_MOST_READ)
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: str, target: str, run: RunFacts, values: Values) -> bool:
+    try:
+        text = render(run, values, parse_kept(_read(target), run.labels))
+        write_whole(target, text.encode(), mode=_MODE)
+    except OSError as error:
+        log.error(
+            "--metrics-file %s can't be written: %s; all else was done as the report says",
+            path,
+            error.strerror,
+            extra=facts(path=path),
+        )
+        return False
+    return True

@@ -1,0 +1,64 @@
+"""What the values of options mean, where several commands have the same option."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fastprune.errors import UsageError
+from fastprune.policy.delete_limits import DeleteLimits
+from fastprune.text.quantities import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from fastprune.cli.plan_options import DeleteLimitOptions
+
+_MOST_THREADS = 1024
+
+
+def check_form(form: str) -> None:
+    """Checks the value of --format.
+
+    Raises:
+        UsageError: It is neither text nor json.
+    """
+    if form not in ("text", "json"):
+        raise UsageError(f"--format: {form!r} is neither text nor json")
+
+
+def seconds_of(text: str | None, option: str) -> float | None:
+    """The seconds of an option's duration; None if it was not given.
+
+    Raises:
+        UsageError: It is no duration.
+    """
+    return parse_duration(text, option) if text is not None else None
+
+
+def parse_number_or_auto(text: str | None, option: str) -> int | None:
+    """Parses `N|auto`; None for auto.
+
+    Raises:
+        UsageError: It is neither auto nor a number from 1 to 1024.
+    """
+    if text is None or text == "auto":
+        return None
+    if re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= _MOST_THREADS:
+        return int(text)
+    raise UsageError(f"{option}: neither 'auto' nor a number from 1 to 1024: {text!r}")
+
+
+def delete_limits_of(options: DeleteLimitOptions) -> DeleteLimits:
+    """What may go at most, as the options say.
+
+    Raises:
+        UsageError: A value can't be used.
+    """
+    size = options.max_delete_size
+    limits = DeleteLimits(
+        count=options.max_delete_count,
+        size=None if size is None else parse_size(size, "--max-delete-size"),
+        percent=options.max_delete_percent,
+        allow_remove_all=options.allow_remove_all,
+    )
+    limits.check()
+    return limits

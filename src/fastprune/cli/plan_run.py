@@ -1,0 +1,296 @@
+"""What `prune` and `apply` share: a plan is worked out, carried out under the lock, reported."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fastprune.cli.cache_lock import locked
+from fastprune.cli.cache_warnings import refuse_or_override_servers, warn_of_servers
+from fastprune.cli.html_page import checked_html, write_plan_page
+from fastprune.cli.messages import facts, log, notice, say_error
+from fastprune.cli.metrics_file import Note, failures_metered, metered
+from fastprune.cli.option_values import check_form, seconds_of
+from fastprune.cli.options import GlobalOptions
+from fastprune.cli.plan_options import PruneOptions
+from fastprune.cli.server_config import prune_settings
+from fastprune.cli.session import Session, open_session, write, write_json
+from fastprune.cli.signals import run_until_signal
+from fastprune.cli.terminal import confirmed
+from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
+from fastprune.errors import DeleteLimitError, UsageError
+from fastprune.executors.executor import Executor
+from fastprune.pipeline import TimedPlan
+from fastprune.policy.delete_limits import DeleteLimits
+from fastprune.report.metrics import NOTHING_DONE, plan_values, report_values
+from fastprune.text.quantities import format_bytes, format_count
+from fastprune.text.style import Paint
+from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, make_run_id
+
+if TYPE_CHECKING:
+    from fastprune.plan.prune_plan import PrunePlan
+    from fastprune.report.prune_report import PruneReport
+
+_MOST_NAMED = 20
+
+WorkOut = Callable[[Executor, float | None], TimedPlan]
+"""Gets a plan, with an executor and a deadline by `time.monotonic`."""
+
+
+def run_metered(
+    command: str,
+    options: GlobalOptions,
+    pruning: PruneOptions,
+    work: Callable[[Session, PruneOptions, Note], int],
+) -> int:
+    """Opens the session of a command that carries a plan out, does its work, and writes metrics.
+
+    Args:
+        command: The name of the command.
+        options: The global options.
+        pruning: How to carry the plan out. Where it does not say whether this is a dry run,
+            the server's configuration file does.
+        work: Does it, with options that say so, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    asked = bool(pruning.dry_run)
+    with failures_metered(pruning.metrics_file, command, options, dry_run=asked):
+        session = open_session(options)
+        settings = prune_settings(session.config)
+    dry_run = bool(settings.dry_run if pruning.dry_run is None else pruning.dry_run)
+    pruning = dataclasses.replace(pruning, dry_run=dry_run)
+    return metered(
+        pruning.metrics_file,
+        command,
+        session.image_path,
+        partial(work, session, pruning),
+        dry_run=dry_run,
+    )
+
+
+def carry_out(
+    session: Session,
+    command: str,
+    pruning: PruneOptions,
+    delete_limits: DeleteLimits,
+    work_out: WorkOut,
+    *,
+    note: Note,
+    zone: str | None = None,
+) -> int:
+    """Gets a plan, carries it out, prints the report, and gives the exit code.
+
+    Args:
+        session: The global options.
+        command: The name of the command, for the report.
+        pruning: How to carry the plan out.
+        delete_limits: What it may come to at most.
+        work_out: Gets the plan, once the cache is locked.
+        note: Takes down what becomes known.
+        zone: What --zone says, for the ages of the page that --html writes.
+
+    Raises:
+        FastpruneError: It can't be done; nothing was deleted.
+    """
+    check_form(pruning.form)
+    if pruning.html is not None and not pruning.dry_run:
+        raise UsageError("--html shows what would go: give --dry-run as well")
+    page = checked_html(pruning.html, session.image_path)
+    note(NOTHING_DONE)
+
+    def noted(executor: Executor, deadline: float | None) -> TimedPlan:
+        timed = work_out(executor, deadline)
+        note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
+        return timed
+
+    outcome = _carry_out(session, pruning, delete_limits, noted)
+    if outcome is None:
+        notice("nothing was removed")
+        return 1
+    report, code = outcome
+    note(report_values(report))
+    _say_problems(report)
+    if report.dry_run:
+        report = dataclasses.replace(report, servers=warn_of_servers(session.image_path))
+    if page is not None:
+        write_plan_page(page, report.plan, command, zone, progress=session.progress())
+    print_report(report, command, form=pruning.form, summary=pruning.summary, paint=session.paint)
+    if report.exceeded:
+        say_error(DeleteLimitError(report.exceeded))
+    return code
+
+
+def _carry_out(
+    session: Session, pruning: PruneOptions, delete_limits: DeleteLimits, work_out: WorkOut
+) -> tuple[PruneReport, int] | None:
+    """Gives the report and the exit code; None for a no."""
+    concurrency = session.concurrency(pruning.concurrency)
+    pace = pruning.max_deletes_per_second
+    if pace is not None and not 0 < pace < math.inf:
+        raise UsageError(f"--max-deletes-per-second {pace}: must be a finite number above 0")
+    longest = seconds_of(pruning.max_duration, "--max-duration")
+    deadline = None if longest is None else time.monotonic() + longest
+    wait = seconds_of(pruning.lock_wait, "--lock-wait") or 0
+
+    def plan() -> TimedPlan:
+        with session.executor() as executor:
+            return work_out(executor, deadline)
+
+    if pruning.dry_run:
+        report = _rehearsed(plan(), pruning, delete_limits)
+        report = with_estimate(report, session, pace=pace, most_seconds=longest)
+        return report, report.exit_code
+    overridden = refuse_or_override_servers(session.image_path, force=pruning.force)
+    from fastprune.cli.audit_log import opened_audit
+
+    run = make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
+    action = "trash" if pruning.trash else "delete"
+    with (
+        locked(session.image_path, wait, no_lock=pruning.no_lock) as unlocked,
+        opened_audit(pruning.audit_log, session.image_path, run, action) as audit,
+    ):
+        timed = plan()
+        delete_limits.enforce(timed.plan)
+        asks = not timed.plan.is_empty and not pruning.yes
+        if asks and not _confirmed(session, timed.plan, pruning):
+            return None
+        limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace).until(
+            deadline, time.monotonic
+        )
+        from fastprune.api import apply
+
+        report, signal_code = run_until_signal(
+            lambda stopped: audit.around(
+                timed.plan,
+                lambda journal: apply(
+                    timed.plan,
+                    force=pruning.force,
+                    trash_run=run if pruning.trash else None,
+                    limits=limits.or_when(stopped),
+                    progress=session.progress(),
+                    journal=journal,
+                ),
+                stopped,
+            )
+        )
+    code = signal_code or report.exit_code or audit.exit_code
+    seconds = timed.seconds | report.seconds
+    report = dataclasses.replace(report, seconds=seconds, overridden=overridden, no_lock=unlocked)
+    return report, code
+
+
+def _rehearsed(timed: TimedPlan, pruning: PruneOptions, delete_limits: DeleteLimits) -> PruneReport:
+    """The report of a dry run."""
+    from fastprune.report.prune_report import planned_report
+
+    if pruning.audit_log:
+        log.warning("a dry run removes nothing, so nothing is written to the audit log")
+    return dataclasses.replace(
+        planned_report(timed.plan, trash=pruning.trash),
+        seconds=timed.seconds,
+        exceeded=delete_limits.exceeded_by(timed.plan),
+    )
+
+
+def with_estimate(
+    report: PruneReport,
+    session: Session,
+    *,
+    pace: float | None = None,
+    most_seconds: float | None = None,
+) -> PruneReport:
+    """The report of a dry run with an estimate of the real one.
+
+    Args:
+        report: The report.
+        session: Knows what tune saved.
+        pace: What --max-deletes-per-second says.
+        most_seconds: What --max-duration says.
+    """
+    from fastprune.report.estimates import estimate
+
+    return dataclasses.replace(
+        report,
+        estimate=estimate(
+            len(report.lists) + len(report.images) + len(report.blobs),
+            0 if report.trash else report.bytes_freed,
+            scan_seconds=sum(report.seconds.values()),
+            measured=session.saved_rate,
+            pace=pace,
+            most_seconds=most_seconds,
+        ),
+    )
+
+
+def _confirmed(session: Session, plan: PrunePlan, pruning: PruneOptions) -> bool:
+    remove, where = ("Move", "to the trash of") if pruning.trash else ("Remove", "from")
+    return confirmed(
+        f"{remove} {format_count(len(plan.manifests), 'manifest')} and "
+        f"{format_count(len(plan.blobs), 'blob')} ({format_bytes(plan.bytes_removed)}) "
+        f"{where} {plan.index.root}?",
+        stdin_taken=bool(session.inputs.stdin_taken_by),
+    )
+
+
+def _say_problems(report: PruneReport) -> None:
+    from fastprune.cli.cache_warnings import warn_about, warn_of_shortfall, warn_of_undurable
+
+    warn_about(report.plan.index)
+    warn_of_undurable(report.plan.index.root, report.not_durable)
+    warn_of_shortfall(report)
+    for row in report.plan.protected.tolist():
+        index = report.plan.index
+        keeper = index.url(int(report.plan.kept_by[row]))
+        what = "it belongs to %s" if index.attached[row] else "%s refers to it"
+        log.info("%s stays: " + what, index.url(row), keeper)
+    for path in report.appeared[:_MOST_NAMED]:
+        log.error(
+            "%s appeared during the prune: a server is at work, no %sblob was removed",
+            path,
+            "further " if len(report.blobs) else "",
+            extra=facts(path=path),
+        )
+    for path in report.changed[:_MOST_NAMED]:
+        log.warning("%s changed since the scan and was left alone", path, extra=facts(path=path))
+    for failure in report.failures[:_MOST_NAMED]:
+        log.error(
+            "%s can't be removed: %s",
+            failure.path,
+            failure.message,
+            extra=facts(path=failure.path, reason=failure.message),
+        )
+    unnamed = max(len(report.changed), len(report.failures)) - _MOST_NAMED
+    if unnamed > 0:
+        log.warning("and so on: --format json names all of them, and so does the audit log")
+    if report.stopped:
+        log.warning(
+            "stopped: %s; %s left to remove", report.stopped, format_count(report.left, "file")
+        )
+
+
+def print_report(
+    report: PruneReport, command: str, *, form: str, summary: bool, paint: Paint
+) -> None:
+    """Prints a report.
+
+    Args:
+        report: What was done.
+        command: The name of the command.
+        form: text or json.
+        summary: Leave out the line of each manifest and blob.
+        paint: Gives text its looks.
+    """
+    from fastprune.report.prune_report import as_document, text_lines
+
+    if form == "json":
+        write_json(as_document(report, summary=summary) | {"command": command})
+    else:
+        write(text_lines(report, summary=summary, paint=paint))

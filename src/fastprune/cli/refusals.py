@@ -1,0 +1,136 @@
+"""How a command refuses: what is said, and the JSON document of an error.
+
+Also what is said of a command line that can't be parsed, in the words of all other errors.
+The document is described in docs/schemas/refusal.schema.json.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from fastprune.cli.messages import facts, log, say_error, set_up_messages
+from fastprune.cli.options import Color, GlobalOptions, LogFormat
+from fastprune.cli.session import give_up_stdout, image_path_of, write_json
+from fastprune.errors import DeleteLimitError, FastpruneError, UnreadableManifestsError
+
+JSON_VERSION = 1
+
+
+def wants_json(*options: Any, **own: Any) -> bool:
+    """Whether `--format json` was given.
+
+    Args:
+        options: The groups of options of a command.
+        own: Its own options.
+    """
+    forms = [getattr(group, "form", None) for group in options]
+    # A plan that goes to stdout is the only thing that goes there.
+    return "json" in (*forms, own.get("form")) and own.get("output") != "-"
+
+
+def say_refusal(error: FastpruneError, options: GlobalOptions, *, command: str | None) -> int:
+    """Says what went wrong, and gives the exit code.
+
+    Args:
+        error: What went wrong.
+        options: The global options.
+        command: The name of the command, if it is to print a JSON document; None if not.
+    """
+    if command is not None:
+        try:
+            _print_document(error, options, command)
+        except FastpruneError as unwritten:
+            say_error(unwritten)
+    say_error(error)
+    return error.exit_code
+
+
+def say_unwritten(error: OSError) -> int:
+    """Says that stdout can't be written to, and gives the exit code."""
+    try:
+        give_up_stdout(error)
+    except FastpruneError as unwritten:
+        say_error(unwritten)
+        return unwritten.exit_code
+    return 0
+
+
+def _print_document(error: FastpruneError, options: GlobalOptions, command: str) -> None:
+    """Prints the document of an error, before which nothing was printed."""
+    from fastprune.report.prune_report import exceeded_items
+
+    corrupt = error.items if isinstance(error, UnreadableManifestsError) else []
+    exceeded = error.exceeded if isinstance(error, DeleteLimitError) else ()
+    write_json(
+        {
+            "version": JSON_VERSION,
+            "command": command,
+            "image_path": image_path_of(options),
+            "error": str(error),
+            "hint": error.hint or None,
+            "exit_code": error.exit_code,
+            "corrupt": corrupt,
+            "exceeded": exceeded_items(exceeded),
+        }
+    )
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+# What the parser calls types, and what people call them.
+_PARSER_WORDS = (
+    (re.compile(r"is not a valid int(eger)?( range)?"), "is not a whole number"),
+    (re.compile(r"is not a valid float( range)?"), "is not a number"),
+    (re.compile(r"is not in the range (\S+)<=x<=(\S+)"), r"is not from \1 to \2"),
+    (re.compile(r"is not in the range x>=(\S+)"), r"is less than \1"),
+    (
+        re.compile(r"unexpected extra argument(?:\(s\))? \((.*)\)"),
+        r"what does not belong there: \1",
+    ),
+)
+
+
+def say_mistake(error: Any) -> int:
+    """Says what is wrong with the command line, and gives the exit code.
+
+    Args:
+        error: What the parser raised: a usage error of click, or of typer's own copy of it.
+    """
+    # Nothing is known of the options, but what is said should look as it was asked for.
+    set_up_messages(
+        GlobalOptions(
+            log_format=_asked_for("--log-format", LogFormat, sys.argv),
+            color=_asked_for("--color", Color, sys.argv),
+        )
+    )
+    code = int(error.exit_code)
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "fastprune"
+    log.error(
+        "%s",
+        in_our_words(error.format_message()),
+        extra=facts(exit_code=code, hint=f"'{path} --help' shows what there is"),
+    )
+    return code
+
+
+def in_our_words(message: str) -> str:
+    """A message of the parser as the others are: no capital, no full stop, plain words."""
+    for pattern, words in _PARSER_WORDS:
+        message = pattern.sub(words, message)
+    return message[:1].lower() + message[1:].removesuffix(".")
+
+
+def _asked_for(option: str, choices: type[Choice], arguments: Sequence[str]) -> Choice | None:
+    """The last value that an option seems to be given."""
+    found = None
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        value = value if equals else following
+        if name == option and value in list(choices):
+            found = choices(value)
+    return found

@@ -1,0 +1,176 @@
+"""From options, a policy file and the server's configuration to what is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fastprune.cli.option_values import delete_limits_of, seconds_of
+from fastprune.cli.plan_options import DeleteLimitOptions, PlanningOptions, SelectionOptions
+from fastprune.cli.server_config import PruneSettings, prune_settings
+from fastprune.cli.session import Session
+from fastprune.errors import UsageError
+from fastprune.pipeline import PlanOptions
+from fastprune.policy.criteria import to_policy
+from fastprune.policy.delete_limits import DeleteLimits
+from fastprune.policy.policy import Policy
+from fastprune.scanner import ScanOptions
+
+if TYPE_CHECKING:
+    from fastprune.policy.file_loading import PolicyFile
+
+_KEEPING = ("exclude", "keep_last", "keep_within", "keep_from", "zone")
+"""What may be said beside a policy file: it only keeps more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        policy: What to select and what to keep.
+        options: How a plan is worked out.
+        delete_limits: What it may come to at most.
+        zone: The server's time zone; None for that of this machine.
+        min_free_space: Where --min-free-space was given, or its key; empty if it wasn't.
+    """
+
+    policy: Policy
+    options: PlanOptions
+    delete_limits: DeleteLimits
+    zone: str | None
+    min_free_space: str = ""
+
+
+def request_of(
+    session: Session,
+    selection: SelectionOptions,
+    planning: PlanningOptions,
+    limits: DeleteLimitOptions | None = None,
+) -> Request:
+    """What the options ask for, filled up from the policy file or the server's config file.
+
+    Raises:
+        UsageError: A value can't be used, or nothing says what to prune.
+        NoCacheError: There is no cache, and the free space of its file system is asked for.
+    """
+    settings = prune_settings(session.config)
+    delete_limits = delete_limits_of(limits or DeleteLimitOptions())
+    grace, zone = seconds_of(planning.grace, "--grace") or 0, selection.zone
+    space = "" if selection.min_free_space is None else "--min-free-space"
+    if planning.policy is None:
+        policy = _policy_of_options(session, selection, planning, settings)
+    else:
+        if planning.orphans_only:
+            raise _beside_a_file("--orphans-only")
+        found = _policy_of_file(session, planning.policy, selection)
+        policy, zone, space = found.policy, found.zone, found.min_free_space
+        delete_limits = delete_limits.or_stricter(found.delete_limits)
+        grace = max(grace, found.grace)
+    policy.check()
+    options = PlanOptions(
+        scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+        allow_broken=planning.allow_broken,
+        skip_corrupt=planning.skip_corrupt,
+        grace=grace,
+    )
+    return Request(policy, options, delete_limits, zone, space)
+
+
+def what_is_meant(
+    session: Session, selection: SelectionOptions, policy_file: str | None
+) -> tuple[Policy, str | None]:
+    """What `list` and `du` are asked for, and the server's time zone; without criteria, all.
+
+    Args:
+        session: The global options.
+        selection: The options.
+        policy_file: What --policy says.
+
+    Raises:
+        UsageError: A value can't be used.
+        NoCacheError: There is no cache, and the free space of its file system is asked for.
+    """
+    if policy_file is None:
+        policy = to_policy(
+            selection, datetime.now(UTC), root=session.image_path, inputs=session.inputs
+        )
+        return policy, selection.zone
+    found = _policy_of_file(session, policy_file, selection)
+    return found.policy, found.zone
+
+
+def asks(session: Session, selection: SelectionOptions, planning: PlanningOptions) -> bool:
+    """Whether the options or the server's config file say what to prune, or what to keep."""
+    settings = prune_settings(session.config)
+    given = (dataclasses.replace(selection, zone=None), dataclasses.replace(settings, dry_run=None))
+    values = [value for options in given for value in dataclasses.asdict(options).values()]
+    nothing = all(value is None or value is False or value == [] for value in values)
+    return not nothing or planning.orphans_only or planning.policy is not None
+
+
+def _policy_of_options(
+    session: Session,
+    selection: SelectionOptions,
+    planning: PlanningOptions,
+    settings: PruneSettings,
+) -> Policy:
+    if planning.orphans_only:
+        settings = dataclasses.replace(
+            settings, pattern=None, date=None, older_than=None, not_pulled_for=None, count=None
+        )
+    return to_policy(
+        overridden(selection, settings),
+        datetime.now(UTC),
+        root=session.image_path,
+        orphans_only=planning.orphans_only,
+        inputs=session.inputs,
+    )
+
+
+def _policy_of_file(session: Session, path: str, selection: SelectionOptions) -> PolicyFile:
+    """A policy file, with what the options beside it keep."""
+    from fastprune.policy.file_loading import load_policy_file
+
+    for field in dataclasses.fields(selection):
+        value = getattr(selection, field.name)
+        if field.name not in _KEEPING and value is not None and value is not False and value != []:
+            raise _beside_a_file("--" + field.name.replace("_", "-"))
+    now, root, inputs = datetime.now(UTC), session.image_path, session.inputs
+    found = load_policy_file(path, now, root=root, zone=selection.zone, inputs=inputs)
+    selection = dataclasses.replace(selection, zone=found.zone)
+    policy = _keeping_more(found.policy, to_policy(selection, now, root=root, inputs=inputs))
+    return dataclasses.replace(found, policy=policy)
+
+
+def _beside_a_file(option: str) -> UsageError:
+    return UsageError(
+        f"{option} can't be combined with --policy, which says what to select; beside it "
+        "there may be what keeps more, as --exclude, --keep-last, --keep-within or --keep-from"
+    )
+
+
+def _keeping_more(policy: Policy, keeps: Policy) -> Policy:
+    """A policy that keeps what another one keeps, too."""
+    last = [one.keep_last for one in (policy, keeps) if one.keep_last is not None]
+    since = [one.keep_since for one in (policy, keeps) if one.keep_since is not None]
+    return dataclasses.replace(
+        policy,
+        exclude=(*policy.exclude, *keeps.exclude),
+        keep_last=max(last, default=None),
+        # Fixed-width text sorts like time.
+        keep_since=min(since, default=None),
+        keep_references=tuple(sorted({*policy.keep_references, *keeps.keep_references})),
+    )
+
+
+def overridden(selection: SelectionOptions, settings: PruneSettings) -> SelectionOptions:
+    """Fills in from `pruneConfig` what the command line does not say, key by key."""
+    values = {
+        name: getattr(settings, name)
+        for name in ("pattern", "date", "older_than", "not_pulled_for", "count")
+        if getattr(selection, name) in (None, [])
+    }
+    return replace(selection, **values)

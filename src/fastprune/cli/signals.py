@@ -1,0 +1,156 @@
+"""Runs the part of a command that deletes: event loop, signals, exit code.
+
+Before it, a signal simply ends the process, by an exception: nothing has been deleted. While the
+program starts, and when all is done, not even that is needed (`end_at_once_on_signals`). From here
+on, the first SIGINT, SIGTERM or SIGHUP ends the work between two batches, or lets a report be
+finished that is being written; a second SIGINT or SIGTERM ends the process at once. Nothing is
+lost either way: see the order of deletion in `fastprune.deletion.pruning`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from fastprune.executors.ending_signals import heeded
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
+
+def end_at_once_on_signals() -> None:
+    """Lets a signal end the process without a word: there is nothing to clean up.
+
+    Python would show where it was, in the middle of an import say.
+    """
+    for number in heeded():
+        signal.signal(number, _end_at_once)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    del frame
+    os._exit(128 + number)
+
+
+T = TypeVar("T")
+
+_ended_by: list[int] = []
+
+
+def end_on_signals() -> None:
+    """Lets a signal end the process by an exception.
+
+    So workers end, metrics are written, and a progress bar gives the cursor back.
+    """
+    for number in heeded():
+        signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    del frame
+    _ended_by.append(number)
+    if not _says_it_again(number, _ended_by[:-1]):
+        _raise(number)
+
+
+def _says_it_again(number: int, before: Sequence[int]) -> bool:
+    """Whether a signal adds nothing to those before.
+
+    When a terminal goes away, its shell and the kernel both send SIGHUP; and a service manager
+    may send it along with SIGTERM (systemd.kill(5), SendSIGHUP=). Nobody is impatient.
+    """
+    return number == signal.SIGHUP and bool(before)
+
+
+def _raise(number: int) -> NoReturn:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
+
+
+def end_if_told() -> None:
+    """Ends the process if a signal came whose exception got lost.
+
+    Python drops what is raised while it forks a process or destroys an object.
+    """
+    if _ended_by:
+        _raise(_ended_by[0])
+
+
+def run_until_signal(
+    work: Callable[[Callable[[], str]], Awaitable[T]],
+) -> tuple[T, int | None]:
+    """Runs asynchronous work in an event loop (uvloop where there is one).
+
+    Args:
+        work: Gets a function that says why to stop, if a signal came.
+
+    Returns:
+        What the work gave, and 128 plus the number of the signal, or None.
+    """
+    import anyio
+
+    end_if_told()
+
+    numbers = heeded()
+    arrived: list[signal.Signals] = []
+
+    def stopped() -> str:
+        return arrived[0].name if arrived else ""
+
+    def arrive(number: int, _: FrameType | None = None) -> None:
+        if _says_it_again(number, arrived):
+            return
+        if arrived:
+            os._exit(128 + number)
+        arrived.append(signal.Signals(number))
+
+    async def watch(*, task_status: TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(*numbers) as signals:
+            task_status.started()
+            async for number in signals:
+                arrive(number)
+
+    async def run() -> T:
+        try:
+            async with anyio.create_task_group() as tasks:
+                # Nothing is deleted before somebody listens.
+                await tasks.start(watch)
+                result = await work(stopped)
+                tasks.cancel_scope.cancel()
+        finally:
+            # The loop listens no more, and what was deleted is still to be reported.
+            for number in numbers:
+                signal.signal(number, arrive)
+        return result
+
+    result = _in_event_loop(run)
+    return result, 128 + arrived[0] if arrived else None
+
+
+def _in_event_loop(run: Callable[[], Awaitable[T]]) -> T:
+    # Slow to import for what only says its version.
+    from importlib.util import find_spec
+
+    import anyio
+
+    has_uvloop = find_spec("uvloop") is not None
+    try:
+        return anyio.run(run, backend_options={"use_uvloop": has_uvloop})
+    except LookupError as error:
+        # What anyio says if it can't load the event loop, as where memory is short.
+        raise error.__cause__ if isinstance(error.__cause__, ImportError) else error from None
+    except BaseExceptionGroup as group:
+        # A task group wraps what its body raises; there is only the one.
+        raise _only(group) from None
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,373 @@
+"""`fastprune trash`: its commands; options to runs, a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastprune.cli.app import add_group, command
+from fastprune.cli.headings import PACE, SAFETY, SELECTION
+from fastprune.cli.options import GlobalOptions, LockWait, NoLock, TextOrJson, Yes
+from fastprune.cli.signals import run_until_signal
+from fastprune.text.quantities import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from fastprune.cli.session import Session
+    from fastprune.deletion.pace import Limits
+    from fastprune.trash.model import RunContents
+    from fastprune.trash.report import TrashReport
+    from fastprune.trash.tree import TrashListing
+
+trash = add_group(
+    "trash",
+    "Show, put back or delete for good what prune --trash moved.",
+    examples=("fastprune trash list", "fastprune trash empty --older-than 30d --dry-run"),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """How the trash is shown."""
+
+    form: TextOrJson = "text"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeOptions:
+    """How the trash is changed."""
+
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            "-n",
+            help="Show what would be done and change nothing at all.",
+            rich_help_panel=SAFETY,
+        ),
+    ] = False
+    concurrency: Annotated[
+        str | None,
+        typer.Option(
+            "--concurrency",
+            metavar="N|auto",
+            help="Threads. Default: auto, 32.",
+            rich_help_panel=PACE,
+        ),
+    ] = None
+    lock_wait: LockWait = None
+    no_lock: NoLock = False
+    form: TextOrJson = "text"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOptions:
+    """What is put back."""
+
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or enough of its beginning.")]
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Restore although a server seems to run on this cache.",
+            rich_help_panel=SAFETY,
+        ),
+    ] = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EmptyOptions:
+    """What is deleted for good."""
+
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...", help="Runs, or enough of their beginnings. Default: all."
+        ),
+    ] = None
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            "--older-than",
+            metavar="DUR",
+            help="Only runs longer ago than this: 36h, 30d, 2w.",
+            rich_help_panel=SELECTION,
+        ),
+    ] = None
+    yes: Yes = False
+
+
+@command("list", ListOptions, examples=("fastprune trash list --format json",), parent=trash)
+def show_trash(options: GlobalOptions, listing: ListOptions) -> int:
+    """List the runs in the trash: when they were, and what they hold."""
+    return print_trash(options, listing)
+
+
+@command(
+    "restore",
+    RestoreOptions,
+    ChangeOptions,
+    examples=("fastprune trash restore 20260101 --dry-run",),
+    parent=trash,
+)
+def restore_run(options: GlobalOptions, restoring: RestoreOptions, changing: ChangeOptions) -> int:
+    """Put a run back into the cache.
+
+    Blobs first, then images, then lists. Nothing in the cache is overwritten: what it has
+    another file of by now stays in the trash. Can be repeated, after a crash as well.
+    """
+    return restore_trash(options, restoring, changing)
+
+
+@command(
+    "empty",
+    EmptyOptions,
+    ChangeOptions,
+    examples=("fastprune trash empty --older-than 30d",),
+    parent=trash,
+)
+def empty_runs(options: GlobalOptions, emptying: EmptyOptions, changing: ChangeOptions) -> int:
+    """Delete runs in the trash for good, which frees their bytes."""
+    return empty_trash(options, emptying, changing)
+
+
+_MOST_NAMED = 20
+
+
+def print_trash(options: GlobalOptions, listing: ListOptions) -> int:
+    """Lists the trash, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    from fastprune.cli.session import write, write_json
+    from fastprune.trash.tree import list_trash
+
+    session = _open(options, listing.form)
+    found = list_trash(session.image_path)
+    runs = _read(session, found.runs)
+    from fastprune.trash.report import list_document, list_lines
+
+    _warn_of_foreign(found, runs)
+    if listing.form == "json":
+        write_json(list_document(session.image_path, runs, found.foreign))
+    else:
+        write(list_lines(runs, session.paint))
+    return 0
+
+
+def restore_trash(
+    options: GlobalOptions, restoring: RestoreOptions, changing: ChangeOptions
+) -> int:
+    """Puts a run back, prints the report, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    from fastprune.cli.cache_warnings import refuse_or_override_servers
+
+    session = _open(options, changing.form)
+    root = session.image_path
+    limits = _limits(session, changing)
+    if changing.dry_run:
+        began = time.monotonic()
+        contents = _choose(session, [restoring.run])
+        from fastprune.deletion.trashing import planned_restore
+
+        report = planned_restore(root, contents[0], progress=session.progress())
+        return _finish(_with_estimate(report, session, began), changing, None)
+    overridden = refuse_or_override_servers(root, force=restoring.force)
+    from fastprune.guard.servers import find_servers
+
+    with _locked(root, changing) as unlocked:
+        contents = _choose(session, [restoring.run])
+        from fastprune.deletion.trashing import restore
+
+        def work(stopped: Callable[[], str]) -> Awaitable[TrashReport]:
+            return restore(
+                root,
+                contents[0],
+                limits=limits.or_when(stopped),
+                progress=session.progress(),
+                look=None if restoring.force else partial(find_servers, root),
+            )
+
+        report, signal_code = run_until_signal(work)
+    report = dataclasses.replace(report, overridden=overridden, no_lock=unlocked)
+    return _finish(report, changing, signal_code)
+
+
+def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: ChangeOptions) -> int:
+    """Deletes runs for good, prints the report, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    from fastprune.cli.messages import notice
+    from fastprune.cli.option_values import seconds_of
+
+    session = _open(options, changing.form)
+    root = session.image_path
+    limits = _limits(session, changing)
+    seconds = seconds_of(emptying.older_than, "--older-than")
+    age = None if seconds is None else timedelta(seconds=seconds)
+    now = datetime.now(UTC)
+    if changing.dry_run:
+        began = time.monotonic()
+        contents = _choose(session, emptying.runs, now=now, age=age)
+        from fastprune.deletion.trashing import planned_empty
+
+        report = _with_estimate(planned_empty(root, contents), session, began)
+        return _finish(report, changing, None)
+    with _locked(root, changing) as unlocked:
+        contents = _choose(session, emptying.runs, now=now, age=age)
+        if contents and not emptying.yes and not _confirmed(root, contents):
+            notice("nothing was deleted")
+            return 1
+        from fastprune.deletion.trashing import empty
+
+        def work(stopped: Callable[[], str]) -> Awaitable[TrashReport]:
+            return empty(
+                root, contents, limits=limits.or_when(stopped), progress=session.progress()
+            )
+
+        report, signal_code = run_until_signal(work)
+    report = dataclasses.replace(report, no_lock=unlocked)
+    return _finish(report, changing, signal_code)
+
+
+def _open(options: GlobalOptions, form: str) -> Session:
+    from fastprune.cli.option_values import check_form
+    from fastprune.cli.session import open_session
+    from fastprune.reading.folders import check_root
+
+    check_form(form)
+    session = open_session(options)
+    check_root(session.image_path)
+    return session
+
+
+def _locked(root: str, changing: ChangeOptions) -> AbstractContextManager[str]:
+    from fastprune.cli.cache_lock import locked
+    from fastprune.cli.option_values import seconds_of
+
+    wait = seconds_of(changing.lock_wait, "--lock-wait") or 0
+    return locked(root, wait, no_lock=changing.no_lock)
+
+
+def _limits(session: Session, changing: ChangeOptions) -> Limits:
+    from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
+
+    return Limits(session.concurrency(changing.concurrency) or DEFAULT_CONCURRENCY)
+
+
+def _choose(
+    session: Session,
+    wanted: Sequence[str] | None,
+    *,
+    now: datetime | None = None,
+    age: timedelta | None = None,
+) -> list[RunContents]:
+    """Reads the runs that are meant: those that are named, or all; old ones only."""
+    from fastprune.trash.run_ids import find_run, run_time
+    from fastprune.trash.tree import list_trash
+
+    found = list_trash(session.image_path)
+    runs = list(found.runs)
+    if wanted:
+        runs = sorted({find_run(found.runs, prefix) for prefix in wanted})
+    if now is not None and age is not None:
+        runs = [run for run in runs if (at := run_time(run)) is not None and now - at > age]
+    contents = _read(session, runs)
+    _warn_of_foreign(found, contents)
+    return contents
+
+
+def _read(session: Session, runs: Sequence[str]) -> list[RunContents]:
+    if not runs:
+        return []
+    with session.executor() as executor:
+        # The workers are forked: now is the time for heavy imports.
+        from fastprune.trash.contents import read_run
+
+        return [
+            read_run(
+                session.image_path,
+                run,
+                executor,
+                max_manifest_bytes=session.max_manifest_bytes,
+                progress=session.progress(),
+            )
+            for run in runs
+        ]
+
+
+def _confirmed(root: str, runs: Sequence[RunContents]) -> bool:
+    from fastprune.cli.terminal import confirmed
+
+    files = sum(contents.files for contents in runs)
+    size = sum(contents.size for contents in runs)
+    return confirmed(
+        f"Delete {format_count(len(runs), 'run')} ({format_count(files, 'file')}, "
+        f"{format_bytes(size)}) in the trash of {root} for good?"
+    )
+
+
+def _warn_of_foreign(found: TrashListing, runs: Sequence[RunContents]) -> None:
+    from fastprune.cli.messages import log
+
+    paths = [*found.foreign, *(f"{one.run}/{path}" for one in runs for path in one.foreign)]
+    for path in paths[:_MOST_NAMED]:
+        log.warning("%s does not belong in the trash, and is left alone", path)
+
+
+def _with_estimate(report: TrashReport, session: Session, began: float) -> TrashReport:
+    """The report of a dry run with an estimate of the real one."""
+    from fastprune.report.estimates import estimate
+
+    restoring = report.command == "restore"
+    return dataclasses.replace(
+        report,
+        estimate=estimate(
+            sum(report.counts.values()),
+            0 if restoring else report.size,
+            scan_seconds=time.monotonic() - began,
+            # What is put back gets its old name, and then loses that in the trash.
+            operations=2 if restoring else 1,
+            measured=session.saved_rate,
+        ),
+    )
+
+
+def _finish(report: TrashReport, changing: ChangeOptions, signal_code: int | None) -> int:
+    """Says what is amiss, prints the report, and gives the exit code."""
+    from fastprune.cli.cache_warnings import warn_of_undurable
+    from fastprune.cli.messages import log
+    from fastprune.cli.session import write, write_json
+
+    warn_of_undurable(report.root, report.not_durable)
+    for path in report.kept[:_MOST_NAMED]:
+        log.warning("%s stays in the trash: the cache has another file of that name", path)
+    for failure in report.failures[:_MOST_NAMED]:
+        verb = "put back" if report.command == "restore" else "deleted"
+        log.error("%s can't be %s: %s", failure.path, verb, failure.message)
+    if report.missing_blobs:
+        log.warning(
+            "%s by images that were put back but missing: pull these images again",
+            format_count(len(report.missing_blobs), "blob is needed", "blobs are needed"),
+        )
+    if report.stopped:
+        log.warning("stopped by %s; %s left", report.stopped, format_count(report.left, "file"))
+    from fastprune.trash.report import report_document, report_lines
+
+    if changing.form == "json":
+        write_json(report_document(report))
+    else:
+        write(report_lines(report))
+    return signal_code or report.exit_code

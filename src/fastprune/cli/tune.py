@@ -1,0 +1,171 @@
+"""`fastprune tune`: options to measurements, a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastprune.cli.app import command
+from fastprune.cli.headings import MEASURING, OUTPUT
+from fastprune.cli.options import GlobalOptions, TextOrJson
+from fastprune.errors import FastpruneError, UsageError
+from fastprune.text.escaping import printable
+
+if TYPE_CHECKING:
+    from fastprune.cli.session import Session
+    from fastprune.tuning.figures import TuneReport
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TuneOptions:
+    """How to measure, and what becomes of the result."""
+
+    save: Annotated[
+        bool,
+        typer.Option(
+            "--save",
+            help="Make the recommendation the default for this cache, in "
+            "~/.config/fastprune/tuned.json ($XDG_CONFIG_HOME). An explicit --jobs or "
+            "--concurrency, auto included, beats it.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds",
+            metavar="S",
+            min=1,
+            max=3600,
+            help="How long to measure.",
+            rich_help_panel=MEASURING,
+        ),
+    ] = 5
+    files: Annotated[
+        int,
+        typer.Option(
+            "--files",
+            metavar="N",
+            min=100,
+            max=1_000_000,
+            help="Temporary files of 4 KiB to delete with each concurrency, at most.",
+            rich_help_panel=MEASURING,
+        ),
+    ] = 5_000
+    form: TextOrJson = "text"
+
+
+@command("tune", TuneOptions, examples=("fastprune tune --save",))
+def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
+    """Measure this machine; recommend --jobs and --concurrency.
+
+    Reads a sample of the cache. Deletes temporary files of its own, in a new folder beside
+    the image path (or in it) that is removed whatever happens; nothing else is changed.
+    Says how long a prune of everything takes. A number given with --jobs is tried besides
+    the usual ones.
+    """
+    return tune(options, tuning)
+
+
+def tune(options: GlobalOptions, tuning: TuneOptions) -> int:
+    """Measures, prints the report, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done; nothing was left behind.
+    """
+    from fastprune.cli.messages import log
+    from fastprune.cli.option_values import check_form, parse_number_or_auto
+    from fastprune.cli.session import open_session
+    from fastprune.cli.tuned_defaults import SavedDefaults, save_defaults
+    from fastprune.reading.folders import check_root
+
+    check_form(tuning.form)
+    if math.isnan(tuning.seconds):
+        # It is in any range, as it is never outside of it.
+        raise UsageError(f"--seconds {tuning.seconds}: not a number")
+    session = open_session(options)
+    check_root(session.image_path)
+    report = _measure(session, tuning, parse_number_or_auto(options.jobs, "--jobs"))
+    saved, code = None, 0
+    if tuning.save:
+        advice = report.recommendation
+        try:
+            defaults = SavedDefaults(advice.jobs, advice.concurrency, report.deletes_per_second)
+            saved = save_defaults(report.image_path, defaults)
+        except FastpruneError as error:
+            # What was measured is worth showing all the same.
+            log.error("%s", error)
+            code = error.exit_code
+    _print(report, saved, tuning.form)
+    return code
+
+
+def _measure(session: Session, tuning: TuneOptions, jobs: int | None) -> TuneReport:
+    from fastprune.executors.processes import available_jobs
+    from fastprune.tuning.figures import job_settings
+
+    with ExitStack() as stack:
+        # All workers are forked now, while this process is small and has no threads. The
+        # last ones end first: they have inherited the sockets of those before them.
+        executors = [
+            stack.enter_context(dataclasses.replace(session, jobs=number).executor())
+            for number in job_settings(available_jobs(), jobs)
+        ]
+        from fastprune.tuning import measuring
+
+        return measuring.tune(
+            session.image_path,
+            executors,
+            clock=time.perf_counter,
+            seconds=tuning.seconds,
+            files=tuning.files,
+            progress=session.progress(),
+            signals=_signals_held_back(),
+        )
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[Callable[[], str]]:
+    """Holds back what would end the process, until there is nothing left to clean up.
+
+    Yields:
+        A function that names the first signal that came, or gives an empty text.
+    """
+    from fastprune.executors.ending_signals import heeded
+
+    arrived: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        arrived.append(number)
+
+    before = {number: signal.signal(number, note) for number in heeded()}
+    try:
+        yield lambda: signal.Signals(arrived[0]).name if arrived else ""
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
+
+
+def _print(report: TuneReport, saved: str | None, form: str) -> None:
+    from fastprune.cli.session import write, write_json
+    from fastprune.cli.terminal import terminal_width
+    from fastprune.tuning.report import as_document, text_lines
+
+    if form == "json":
+        write_json(as_document(report, saved=saved))
+        return
+    lines = [*text_lines(report, width=terminal_width())]
+    if saved:
+        lines.append(f"Saved in {printable(saved)}: later runs on this cache use it.")
+    write(lines)

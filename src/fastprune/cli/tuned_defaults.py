@@ -1,0 +1,192 @@
+"""What `fastprune tune --save` wrote down: defaults for each cache.
+
+The file is `$XDG_CONFIG_HOME/fastprune/tuned.json`, else `~/.config/fastprune/tuned.json`:
+
+    {"version": 1, "caches": {"/var/lib/ociregistry":
+        {"jobs": 4, "concurrency": 16, "deletes_per_second": 21450.0}}}
+
+The first two are numbers or "auto"; the third is what the estimate of a dry run goes by.
+Caches are known by their resolved paths.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from fastprune.cli.messages import log
+from fastprune.errors import FastpruneError
+from fastprune.text.escaping import in_utf8
+
+VERSION = 1
+
+_MOST = 1024
+_FASTEST = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDefaults:
+    """What to use if the command line does not say; None means auto.
+
+    Attributes:
+        jobs: Number of scan workers.
+        concurrency: Number of threads that delete.
+        deletes_per_second: How fast files went at that concurrency; None if not known.
+    """
+
+    jobs: int | None = None
+    concurrency: int | None = None
+    deletes_per_second: float | None = None
+
+
+def load_defaults(image_path: str) -> SavedDefaults:
+    """What was saved for a cache. What can't be used is warned about and ignored.
+
+    Args:
+        image_path: The cache.
+    """
+    path = _file()
+    try:
+        entry = _read_caches(path).get(_key(image_path))
+    except OSError as error:
+        # Whoever may not even look for it is told of it only when everything is to be told:
+        # HOME is often that of root, and most machines have no such file.
+        level = logging.WARNING if _is_there(path) else logging.DEBUG
+        log.log(level, "%s can't be read and is not used: %s", path, error.strerror)
+        return SavedDefaults()
+    if entry is None:
+        return SavedDefaults()
+    if not isinstance(entry, dict):
+        log.warning("%s is damaged and not used: %s is not an object", path, image_path)
+        return SavedDefaults()
+    where = f"{path}: {image_path}"
+    defaults = SavedDefaults(
+        jobs=_number(entry, "jobs", where),
+        concurrency=_number(entry, "concurrency", where),
+        deletes_per_second=_rate(entry, where),
+    )
+    log.debug("%s: %s for %s", path, entry, image_path)
+    return defaults
+
+
+def save_defaults(image_path: str, defaults: SavedDefaults) -> str:
+    """Saves the defaults for a cache, beside those for others.
+
+    Args:
+        image_path: The cache.
+        defaults: What to use from now on.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        FastpruneError: It can't be written, or is there and can't be read.
+    """
+    path = _file()
+    if not path:
+        raise FastpruneError("there is no home folder to save in: set XDG_CONFIG_HOME")
+    try:
+        caches = _read_caches(path)
+    except OSError as error:
+        # It may hold what was saved for other caches.
+        raise FastpruneError(
+            f"{path} can't be read, so it was not replaced: {error.strerror}"
+        ) from error
+    caches[_key(image_path)] = {
+        "jobs": defaults.jobs or "auto",
+        "concurrency": defaults.concurrency or "auto",
+    }
+    if defaults.deletes_per_second is not None:
+        caches[_key(image_path)]["deletes_per_second"] = round(defaults.deletes_per_second, 1)
+    document = {"version": VERSION, "caches": caches}
+    import orjson
+
+    from fastprune.whole_files import write_whole
+
+    # A link may lead to where somebody keeps all configuration files.
+    target = os.path.realpath(path)
+    try:
+        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        write_whole(
+            target,
+            orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
+        )
+    except OSError as error:
+        raise FastpruneError(f"{path} can't be written: {error.strerror}") from error
+    return path
+
+
+def _key(image_path: str) -> str:
+    return in_utf8(os.path.realpath(image_path))
+
+
+def _file() -> str:
+    """The path of the file; empty if there is no home folder."""
+    folder = os.environ.get("XDG_CONFIG_HOME", "")
+    # The XDG base directory specification: what is not absolute is to be ignored.
+    if not os.path.isabs(folder):
+        folder = os.path.join(os.path.expanduser("~"), ".config")
+    return os.path.join(folder, "fastprune", "tuned.json") if os.path.isabs(folder) else ""
+
+
+def _read_caches(path: str) -> dict[str, Any]:
+    """The caches of the file; none if there is none, or, with a warning, if it is damaged.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    if not path:
+        return {}
+    try:
+        with open(path, "rb") as file:
+            # Most machines have no such file, and no command should wait for this then.
+            import orjson
+
+            document = orjson.loads(file.read())
+        if not _is_usable(document):
+            raise ValueError(f'it is no object of version {VERSION} with an object "caches"')
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except ValueError as error:
+        log.warning("%s is damaged and not used: %s", path, error)
+        return {}
+    return dict(document["caches"])
+
+
+def _is_there(path: str) -> bool:
+    """Whether a file is known to be there."""
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _is_usable(document: Any) -> bool:
+    return (
+        isinstance(document, dict)
+        and document.get("version") == VERSION
+        and isinstance(document.get("caches"), dict)
+    )
+
+
+def _number(entry: dict[str, Any], key: str, where: str) -> int | None:
+    value = entry.get(key, "auto")
+    if value == "auto":
+        return None
+    if type(value) is int and 1 <= value <= _MOST:
+        return value
+    log.warning("%s: %s is not used: neither auto nor a number from 1 to %d", where, key, _MOST)
+    return None
+
+
+def _rate(entry: dict[str, Any], where: str) -> float | None:
+    value = entry.get("deletes_per_second")
+    if value is None:
+        return None
+    if type(value) in (int, float) and 0 < value < _FASTEST:
+        return float(value)
+    log.warning("%s: deletes_per_second is not used: no number above 0", where)
+    return None

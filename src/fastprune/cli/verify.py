@@ -1,0 +1,375 @@
+"""`fastprune verify`: options to findings, a report; a repair, if asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastprune.cli.app import command
+from fastprune.cli.headings import CHECKS, OUTPUT, SAFETY
+from fastprune.cli.options import (
+    AuditLogFile,
+    GlobalOptions,
+    LockWait,
+    MetricsFile,
+    NoLock,
+    TextOrJson,
+    Yes,
+)
+from fastprune.cli.signals import run_until_signal
+from fastprune.errors import UsageError
+from fastprune.text.quantities import format_bytes, format_count, parse_percentage
+
+if TYPE_CHECKING:
+    from fastprune.cli.metrics_file import Note
+    from fastprune.cli.session import Session
+    from fastprune.deletion.journal import Journal
+    from fastprune.verification.findings import Findings
+    from fastprune.verification.repair_plan import RepairPlan
+    from fastprune.verification.repair_report import RepairReport
+    from fastprune.verification.verifier import VerifyOptions
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """What is checked."""
+
+    content: Annotated[
+        bool,
+        typer.Option(
+            "--content",
+            help="Read blobs too, and compare the sha256 with the name.",
+            rich_help_panel=CHECKS,
+        ),
+    ] = False
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            "--sample",
+            metavar="N%",
+            help="With --content: read only a random part of the blobs.",
+            rich_help_panel=CHECKS,
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            help="What chooses the sample. Default: random; the report says which.",
+            rich_help_panel=CHECKS,
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RepairOptions:
+    """Whether and how what is damaged is moved aside."""
+
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Move damaged manifests and bad blobs to the trash of the cache, so that the "
+            "server pulls them anew; fastprune trash restore puts them back.",
+            rich_help_panel=CHECKS,
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            "-n",
+            help="With --repair: show exactly what would be moved.",
+            rich_help_panel=SAFETY,
+        ),
+    ] = False
+    yes: Yes = False
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Repair although a server seems to run on this cache.",
+            rich_help_panel=SAFETY,
+        ),
+    ] = False
+    lock_wait: LockWait = None
+    no_lock: NoLock = False
+    audit_log: AuditLogFile = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """How findings are reported."""
+
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Exit code 3 for notes too: orphans, dangling, foreign.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    form: TextOrJson = "text"
+    summary: Annotated[
+        bool,
+        typer.Option(
+            "--summary", help="Leave out the line of each finding.", rich_help_panel=OUTPUT
+        ),
+    ] = False
+    metrics_file: MetricsFile = None
+
+
+@command(
+    "verify",
+    CheckOptions,
+    RepairOptions,
+    ReportOptions,
+    examples=(
+        "fastprune verify --content --sample 10%",
+        "fastprune verify --repair --dry-run",
+    ),
+)
+def check_cache(
+    options: GlobalOptions,
+    checks: CheckOptions,
+    repairing: RepairOptions,
+    reporting: ReportOptions,
+) -> int:
+    """Check the cache for damaged manifests and blobs, and orphans.
+
+    Damage is manifests that can't be read or that are not what their names stand for, and
+    blobs that are missing, cut off or altered: the exit code is 3 then. Orphans, dangling
+    images and foreign files are notes. Reads only, unless --repair is given: then what is
+    damaged goes to the trash, and the exit code is 0 if nothing damaged is left.
+    """
+    return verify(options, checks, repairing, reporting)
+
+
+_SEED_BYTES = 4
+_LARGEST_SEED = 2**64 - 1
+_MOST_NAMED = 20
+
+
+def verify(
+    options: GlobalOptions,
+    checks: CheckOptions,
+    repairing: RepairOptions,
+    reporting: ReportOptions,
+) -> int:
+    """Verifies, repairs if asked to, prints what was found and done, and gives the exit code.
+
+    Raises:
+        FastpruneError: It can't be done.
+    """
+    from fastprune.cli.metrics_file import failures_metered, metered
+    from fastprune.cli.session import open_session
+    from fastprune.executors.processes import available_jobs
+
+    metrics_file, dry_run = reporting.metrics_file, repairing.dry_run
+    with failures_metered(metrics_file, "verify", options, dry_run=dry_run):
+        session = open_session(options)
+    if checks.content and options.jobs is None:
+        # Reading blobs keeps more processors busy than merging a scan can feed.
+        session = dataclasses.replace(session, jobs=available_jobs(most=sys.maxsize))
+
+    def work(note: Note) -> int:
+        return _verify(session, checks, repairing, reporting, note)
+
+    return metered(metrics_file, "verify", session.image_path, work, dry_run=dry_run)
+
+
+def _verify(
+    session: Session,
+    checks: CheckOptions,
+    repairing: RepairOptions,
+    reporting: ReportOptions,
+    note: Note,
+) -> int:
+    from fastprune.cli.cache_warnings import warn_of_servers
+    from fastprune.cli.option_values import check_form
+    from fastprune.verification.report import findings_values
+    from fastprune.verification.verifier import verify_cache
+
+    check_form(reporting.form)
+    _check_repair_options(repairing)
+    verify_options = _verify_options(session, checks)
+
+    def find() -> Findings:
+        with session.executor() as executor:
+            return verify_cache(
+                session.image_path, lambda _: executor, verify_options, progress=session.progress()
+            )
+
+    if not repairing.repair:
+        findings, report, code = find(), None, 0
+    else:
+        findings, report, code = repair(session, repairing, find)
+    note(findings_values(findings))
+    if report is None or report.dry_run:
+        warn_of_servers(session.image_path)
+    if report is not None:
+        _say_problems(report)
+    _print(findings, report, reporting)
+    return code or _exit_code(findings, report, strict=reporting.strict)
+
+
+def _exit_code(findings: Findings, report: RepairReport | None, *, strict: bool) -> int:
+    code = findings.exit_code if report is None else report.exit_code
+    return 3 if strict and findings.notes else code
+
+
+def _check_repair_options(repairing: RepairOptions) -> None:
+    """Makes sure that nobody takes a mere check for a repair.
+
+    Raises:
+        UsageError: An option means something only with --repair.
+    """
+    given = dataclasses.asdict(repairing)
+    if given.pop("repair"):
+        return
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"--{name.replace('_', '-')} is about --repair: give both")
+
+
+def _verify_options(session: Session, checks: CheckOptions) -> VerifyOptions:
+    """How the options say to verify.
+
+    Raises:
+        UsageError: A value can't be used.
+    """
+    from fastprune.scanner import ScanOptions
+    from fastprune.verification.verifier import VerifyOptions
+
+    if checks.sample is not None and not checks.content:
+        raise UsageError("--sample is a part of what --content reads: give both")
+    if checks.seed is not None and checks.sample is None:
+        raise UsageError("--seed chooses a sample: give --sample as well")
+    if checks.seed is not None and checks.seed > _LARGEST_SEED:
+        raise UsageError(f"--seed {checks.seed}: at most {_LARGEST_SEED}")
+    seed = int.from_bytes(os.urandom(_SEED_BYTES)) if checks.seed is None else checks.seed
+    return VerifyOptions(
+        scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+        content=checks.content,
+        sample=parse_percentage(checks.sample, "--sample") if checks.sample else 1,
+        seed=seed,
+    )
+
+
+def _say_problems(report: RepairReport) -> None:
+    from fastprune.cli.messages import log
+
+    for path in report.changed[:_MOST_NAMED]:
+        log.warning("%s changed since it was found and was left alone", path)
+    for path in report.plan.left[:_MOST_NAMED]:
+        log.warning("%s could not be checked and was left alone", path)
+    for failure in report.failures[:_MOST_NAMED]:
+        log.error("%s can't be moved: %s", failure.path, failure.message)
+    if report.stopped:
+        log.warning(
+            "stopped by %s; %s left to move", report.stopped, format_count(report.left, "file")
+        )
+
+
+def _print(findings: Findings, report: RepairReport | None, reporting: ReportOptions) -> None:
+    from fastprune.cli.session import write, write_json
+    from fastprune.verification import repair_report
+    from fastprune.verification import report as verification_report
+
+    summary = reporting.summary
+    if reporting.form == "json":
+        document = verification_report.as_document(findings, summary=summary)
+        if report is not None:
+            document["repair"] = repair_report.as_document(report, summary=summary)
+        write_json(document)
+        return
+    write(verification_report.text_lines(findings, summary=summary))
+    if report is not None:
+        write(repair_report.text_lines(report, summary=summary))
+
+
+Repaired = tuple["Findings", "RepairReport | None", int]
+"""What was found; what was done about it, if anything; and an exit code, 0 if it is theirs."""
+
+
+def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findings]) -> Repaired:
+    """Verifies and repairs.
+
+    Args:
+        session: The global options.
+        repairing: How.
+        find: Verifies; called when the cache is locked, unless this is a dry run.
+
+    Raises:
+        FastpruneError: It can't be done; nothing was moved.
+    """
+    from fastprune.cli.cache_lock import locked
+    from fastprune.cli.cache_warnings import refuse_or_override_servers, warn_of_undurable
+    from fastprune.cli.messages import log, notice
+    from fastprune.cli.option_values import seconds_of
+    from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
+    from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, make_run_id
+
+    wait = seconds_of(repairing.lock_wait, "--lock-wait") or 0
+    if repairing.dry_run:
+        findings = find()
+        from fastprune.verification.repair_plan import plan_repair
+        from fastprune.verification.repair_report import planned_report
+
+        if repairing.audit_log:
+            log.warning("a dry run moves nothing, so nothing is written to the audit log")
+        return findings, planned_report(plan_repair(findings)), 0
+    overridden = refuse_or_override_servers(session.image_path, force=repairing.force)
+    from fastprune.cli.audit_log import opened_audit
+
+    run = make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
+    with (
+        locked(session.image_path, wait, no_lock=repairing.no_lock) as unlocked,
+        opened_audit(repairing.audit_log, session.image_path, run, "trash") as audit,
+    ):
+        findings = find()
+        from fastprune.api import repair as carry_out
+        from fastprune.verification.repair_plan import plan_repair
+
+        plan = plan_repair(findings)
+        if not plan.is_empty and not repairing.yes and not _confirmed_repair(plan):
+            notice("nothing was moved")
+            return findings, None, 1
+        limits = Limits(session.concurrency(None) or DEFAULT_CONCURRENCY)
+
+        def work(stopped: Callable[[], str]) -> Awaitable[RepairReport]:
+            def move(journal: Journal | None) -> Awaitable[RepairReport]:
+                return carry_out(
+                    findings,
+                    force=repairing.force,
+                    trash_run=run,
+                    limits=limits.or_when(stopped),
+                    progress=session.progress(),
+                    journal=journal,
+                )
+
+            return audit.around_repair(plan, move, stopped)
+
+        report, signal_code = run_until_signal(work)
+    warn_of_undurable(session.image_path, report.not_durable)
+    report = dataclasses.replace(report, overridden=overridden, no_lock=unlocked)
+    return findings, report, signal_code or audit.exit_code
+
+
+def _confirmed_repair(plan: RepairPlan) -> bool:
+    from fastprune.cli.terminal import confirmed
+
+    blobs = plan.count("blob")
+    manifests = plan.files - blobs
+    return confirmed(
+        f"Move {format_count(manifests, 'manifest')} and {format_count(blobs, 'blob')} "
+        f"({format_bytes(plan.size)}) to the trash of {plan.findings.index.root}?"
+    )

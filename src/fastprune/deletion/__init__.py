@@ -1,0 +1,10 @@
+"""Carries out what was decided: the only stage that changes a cache.
+
+It takes a plan, a repair or a run of the trash, and gives a report of what went.
+
+- `deleter`: the only module that deletes or moves files of a cache.
+- `pruning`, `repairing`, `trashing`: in which order a plan, a repair, and a run of the trash are
+  carried out, and when they end.
+- `batches`: pieces of work on threads. `pace`: how many threads, how fast, until when.
+- `journal`: who is told of each file that goes.
+"""

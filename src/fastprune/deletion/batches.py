@@ -1,0 +1,191 @@
+"""Runs batches on threads: so many at a time, at a pace, until it is time to stop.
+
+Stage: apply. Input: batches, and the function that works on one. Output: what it gave,
+batch by batch. I/O: none of its own; the function runs on threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import anyio
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.deletion.deleter import Batch, BatchResult
+from fastprune.deletion.pace import Limits
+from fastprune.executors.threads import Threads, in_thread
+from fastprune.guard.server_findings import LookForServers, ServerFinding
+from fastprune.index.digests import Digests
+from fastprune.model import file_names
+from fastprune.whole_files import NotDurableError
+
+_LONGEST_SLEEP = 0.2
+
+
+class Piece(NamedTuple):
+    """Some files of one folder, handed to one thread.
+
+    Attributes:
+        positions: Which ones, among all that go through the same step.
+        batch: The files.
+    """
+
+    positions: slice
+    batch: Batch
+
+
+class Crew:
+    """Threads that work on batches, within limits.
+
+    Attributes:
+        stopped: Why the work was stopped; empty if it wasn't.
+        servers: The servers that stopped it.
+        not_durable: The folders whose file system can't make anything durable.
+    """
+
+    def __init__(self, limits: Limits, look: LookForServers | None = None) -> None:
+        """Starts nothing yet.
+
+        Args:
+            limits: Pace and end.
+            look: Looks for servers before each phase; None if they do not matter.
+        """
+        self.stopped = ""
+        self.servers: tuple[ServerFinding, ...] = ()
+        self.not_durable: list[str] = []
+        self._limits, self._look = limits, look
+        self._threads = Threads(limits.concurrency)
+        self._next_slot = 0.0
+
+    def batch_size(self, most: int) -> int:
+        """Files in a batch: a slow pace is kept by small ones; a thread can't be slowed down.
+
+        Args:
+            most: As many as there may be.
+        """
+        pace = int((self._limits.per_second or most * 10) / 10)
+        return max(1, min(most, pace))
+
+    def stop(self, reason: str) -> None:
+        """Ends the work between two batches."""
+        self.stopped = self.stopped or reason
+
+    def must_stop(self) -> bool:
+        """Whether no further batch may begin."""
+        self.stopped = self.stopped or self._limits.stopped()
+        return bool(self.stopped)
+
+    async def may_begin(self) -> bool:
+        """Whether a phase may begin: a server that has started meanwhile ends the work."""
+        if self.must_stop():
+            return False
+        if self._look is not None:
+            self.servers = await in_thread(self._look)
+        if self.servers:
+            named = "; ".join(server.text for server in self.servers)
+            self.stop(f"a server that may use the cache by now: {named}")
+        return not self.stopped
+
+    @contextmanager
+    def stopping(self, what: str) -> Iterator[None]:
+        """What goes wrong with a whole folder ends the run: the rest would rely on it.
+
+        Args:
+            what: What it means, in words.
+        """
+        try:
+            yield
+        except OSError as error:
+            self.stop(f"{what}: {error.strerror}")
+
+    @contextmanager
+    def stopping_without_memory(self) -> Iterator[None]:
+        """No memory ends the run as well, between two batches, so that it can still report."""
+        try:
+            yield
+        except* MemoryError:
+            self.stop("memory ran out")
+
+    async def settle(self, name: str, settle: Callable[[int], None], folder: int) -> bool:
+        """Makes what was done in a folder durable; else the work ends, and gives False.
+
+        Where the file system does not offer that, nothing can be done about it: the folder is
+        noted in `not_durable`, and the work goes on.
+
+        Args:
+            name: The name of the folder.
+            settle: Makes it durable, on a thread.
+            folder: The open folder.
+        """
+        try:
+            await in_thread(settle, folder)
+        except NotDurableError:
+            if name not in self.not_durable:
+                self.not_durable.append(name)
+        except OSError as error:
+            self.stop(f"{name}/ can't be made durable: {error.strerror}")
+            return False
+        return True
+
+    async def work_on(
+        self,
+        pieces: Iterator[Piece],
+        work: Callable[[Batch], BatchResult | None],
+        done: Callable[[Piece, BatchResult], Awaitable[None]],
+    ) -> None:
+        """Works on pieces, several at a time, until all are done or it must stop.
+
+        Args:
+            pieces: What to work on; made while the work goes on.
+            work: Is called on a thread; gives None for what it did not begin.
+            done: Is called with each result, in the event loop. Not even an error
+                elsewhere keeps it from being told what a thread has done.
+        """
+
+        async def take_turns() -> None:
+            with self.stopping_without_memory():
+                for piece in pieces:
+                    await self._wait_for_slot(len(piece.batch.names))
+                    if self.must_stop():
+                        return
+                    result = await self._threads.run(work, piece.batch)
+                    if result is None:
+                        return
+                    with anyio.CancelScope(shield=True):
+                        await done(piece, result)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(self._limits.concurrency):
+                tasks.start_soon(take_turns)
+
+    async def _wait_for_slot(self, files: int) -> None:
+        """Keeps the pace: every file takes its share of a second, one after the other."""
+        if self._limits.per_second is None:
+            return
+        slot = max(anyio.current_time(), self._next_slot)
+        self._next_slot = slot + files / self._limits.per_second
+        # Nothing wakes it but time: whether to stop is asked for, not told.
+        while not self.must_stop() and (wait := slot - anyio.current_time()) > 0:  # noqa: ASYNC110
+            await anyio.sleep(min(wait, _LONGEST_SLEEP))
+
+
+def in_pieces(digests: Digests, sizes: NDArray[np.int64], size: int) -> Iterator[Piece]:
+    """Cuts files that are known by their names alone into pieces.
+
+    Args:
+        digests: uint8 (n, 32): the names.
+        sizes: int64 (n,): bytes of each file.
+        size: Files in a piece.
+    """
+    for positions in slices(0, len(digests), size):
+        names = file_names(digests[positions].tobytes())
+        yield Piece(positions, Batch(names, sizes[positions].tolist(), None))
+
+
+def slices(begin: int, end: int, size: int) -> Iterator[slice]:
+    """The slices of so many positions that make up a range."""
+    for first in range(begin, end, size):
+        yield slice(first, min(first + size, end))

@@ -1,0 +1,464 @@
+"""The only module that deletes or moves in a cache.
+
+Stage: apply. Input: open folders and batches of names. Output: what became of each
+file. I/O: open, read, unlink, rename, link, mkdir, rmdir and fsync, relative to
+descriptors of the folders.
+
+These are the leaves: blocking functions over a batch, called on threads. What goes when,
+and what comes before what, is decided in `fastprune.deletion.pruning`.
+
+A name is always 64 hex digits made from raw bytes of a directory listing, relative to a
+folder's descriptor: nothing that a manifest says can become a path.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+from fastprune.errors import ManifestError, TrashError
+from fastprune.layouts import ociregistry
+from fastprune.reading.blob_contents import mark_of
+from fastprune.reading.marks import FileMark
+from fastprune.reading.reader import OPEN_FLAGS
+from fastprune.reading.shards import ODD_TIME_CHARS, pack_digests
+from fastprune.trash.tree import RUN_FOLDERS, STEPS, open_root, open_step, opened_cache, opened_run
+from fastprune.whole_files import sync, sync_if_offered
+
+_TRASH_MODE = 0o755
+_LOOKING = threading.Lock()
+# What a system says that can't make hard links, or not for this user or to this file.
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+class Outcome(IntEnum):
+    """What became of one file."""
+
+    REMOVED = 0
+    GONE = 1
+    CHANGED = 2
+    FAILED = 3
+
+
+class Expected(NamedTuple):
+    """What a manifest file said when it was scanned.
+
+    Attributes:
+        kind: A value of `ManifestKind`.
+        url: The image URL.
+        created: As `CacheIndex.created_texts` gives it.
+        pulled: In the same way.
+        blobs: Of an image: the digests it refers to, raw; of a list: empty.
+    """
+
+    kind: int
+    url: str
+    created: str
+    pulled: str
+    blobs: bytes
+
+
+class Batch(NamedTuple):
+    """Some files of one folder that are to go.
+
+    Attributes:
+        names: The file names.
+        sizes: Bytes of each, as far as they are known from the scan.
+        expected: What each manifest must still say; None for blobs, which are known by
+            their names alone.
+        marks: What each file must still be, for those that are known by nothing else.
+    """
+
+    names: list[str]
+    sizes: list[int]
+    expected: list[Expected] | None
+    marks: list[FileMark] | None = None
+
+
+class BatchResult(NamedTuple):
+    """What became of a batch, file by file.
+
+    Attributes:
+        outcomes: Values of `Outcome`.
+        freed: Bytes of each file that was removed, else 0.
+        errors: The errno of each failed file, by position.
+    """
+
+    outcomes: bytearray
+    freed: list[int]
+    errors: dict[int, int]
+
+
+class Deleter(Protocol):
+    """Removes batches of files, in one way or another.
+
+    Attributes:
+        batch_size: How many names to hand it at once.
+    """
+
+    batch_size: int
+
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
+        """Removes a batch from an open folder; called on several threads at once."""
+        ...
+
+    def settle(self, folder: int) -> None:
+        """Makes what was removed from an open folder durable.
+
+        Raises:
+            NotDurableError: The file system does not offer it.
+            OSError: It failed.
+        """
+        ...
+
+
+class Unlinker:
+    """Deletes."""
+
+    batch_size = 256
+
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
+        """See `Deleter.remove`. What changed since the scan is left alone."""
+
+        def unlink(name: str) -> bool:
+            # Nothing is asked about a blob here (`guard.replaced_blobs` has, for all at
+            # once): every further call takes threads in turn, and costs more than the
+            # unlinking. What took its place since loses a name and no more: unlink follows
+            # no link and removes no folder.
+            os.unlink(name, dir_fd=folder)
+            return True
+
+        return _one_by_one(folder, batch, unlink)
+
+    def settle(self, folder: int) -> None:
+        """See `Deleter.settle`."""
+        sync(folder)
+
+
+def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> BatchResult:
+    """Takes files away that are still what they were, and notes what became of each.
+
+    Args:
+        folder: The open folder they are in.
+        batch: The files.
+        take: Takes one away, by its name; False if it is not what it was, after all.
+    """
+    names, expected, marks = batch.names, batch.expected, batch.marks
+    outcomes = bytearray(len(names))
+    freed = [0] * len(names)
+    errors: dict[int, int] = {}
+
+    def attempt(act: Callable[[int], bool], positions: Sequence[int]) -> list[int]:
+        """Does something with files; gives those it succeeds with, and notes the others."""
+        succeeded = []
+        for position in positions:
+            try:
+                if act(position):
+                    succeeded.append(position)
+                else:
+                    outcomes[position] = Outcome.CHANGED
+            except MemoryError:
+                # What was done to the others must be told all the same.
+                outcomes[position] = Outcome.FAILED
+                errors[position] = errno.ENOMEM
+            except OSError as error:
+                if error.errno == errno.ENOENT and _is_gone(names[position], folder):
+                    outcomes[position] = Outcome.GONE
+                    continue
+                outcomes[position] = Outcome.FAILED
+                errors[position] = error.errno or errno.EIO
+        return succeeded
+
+    going: Sequence[int] = range(len(names))
+    if expected is not None:
+        # To look takes many short calls, and after each a thread queues up to go on. One
+        # thread at a time looks at a batch in half the time that all of them would take.
+        with _LOOKING:
+            going = attempt(lambda at: _still_says(folder, names[at], expected[at]), going)
+    if marks is not None:
+        going = attempt(lambda at: mark_of(_status(names[at], folder)) == marks[at], going)
+    for position in attempt(lambda at: take(names[at]), going):
+        outcomes[position] = Outcome.REMOVED
+        freed[position] = batch.sizes[position]
+    return BatchResult(outcomes, freed, errors)
+
+
+def _is_gone(name: str, folder: int) -> bool:
+    """Whether a file that was not found is really not there.
+
+    What is taken for gone counts as removed, and what only it needed goes next. So it is
+    asked once more: the trash may have been gone, or a file server in confusion.
+    """
+    try:
+        _status(name, folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _still_says(folder: int, name: str, expected: Expected) -> bool:
+    """Whether a manifest file says what it said when it was scanned.
+
+    Its content is compared, not its times: a clock of a file server may differ from
+    ours, and a pull by a running server changes what counts, `pulled`.
+    """
+    try:
+        descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return False
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        content = _read(descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
+    try:
+        record = ociregistry.parse(content)
+        blobs = pack_digests([record.digests]) if record.sizes else b""
+    except ManifestError:
+        return False
+    created, pulled = record.created[:ODD_TIME_CHARS], record.pulled[:ODD_TIME_CHARS]
+    return Expected(record.kind, record.url, created, pulled, blobs) == expected
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """Reads a file to its end, in one call if it is as large as it says.
+
+    Threads take turns at each call, so a file object, which asks more, takes twice the time.
+    """
+    content = os.read(descriptor, size + 1)
+    while len(content) < size and (more := os.read(descriptor, size + 1 - len(content))):
+        content += more
+    return content
+
+
+class Mover:
+    """Moves into the trash, by renaming; made by `moving_to_trash`."""
+
+    batch_size = 256
+
+    def __init__(self, folders: Iterable[tuple[int, int]]) -> None:
+        """Moves nothing yet.
+
+        Args:
+            folders: Pairs of an open folder of the cache and that of the trash which its
+                files go to.
+        """
+        self._trash = {_identity(folder): trash for folder, trash in folders}
+
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
+        """See `Deleter.remove`. What changed since the scan is left alone."""
+        try:
+            trash = self._trash[_identity(folder)]
+        except OSError as error:
+            return _all_failed(batch, error.errno or errno.EIO)
+        except KeyError:
+            # Another folder has its name since the run began.
+            return _all_failed(batch, errno.ESTALE)
+        blobs = batch.expected is None
+
+        def move(name: str) -> bool:
+            # Unlike unlinking, renaming works on folders as well.
+            if blobs and not stat.S_ISREG(_status(name, folder).st_mode):
+                return False
+            os.rename(name, name, src_dir_fd=folder, dst_dir_fd=trash)
+            return True
+
+        return _one_by_one(folder, batch, move)
+
+    def settle(self, folder: int) -> None:
+        """See `Deleter.settle`.
+
+        That the files are in the trash is made durable before that they have left their
+        folder: so even where a rename is not atomic in a power cut, they are somewhere.
+        """
+        trash = self._trash.get(_identity(folder))
+        sync(*(one for one in (trash, folder) if one is not None))
+
+
+def _all_failed(batch: Batch, number: int) -> BatchResult:
+    """The result of a batch of which nothing was touched, for an errno."""
+    files = len(batch.names)
+    outcomes = bytearray([Outcome.FAILED]) * files
+    return BatchResult(outcomes, [0] * files, dict.fromkeys(range(files), number))
+
+
+def _identity(folder: int) -> tuple[int, int]:
+    status = os.fstat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _status(name: str, folder: int) -> os.stat_result:
+    return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+@contextmanager
+def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
+    """Makes the folders of a run in the trash, durably; removes those that stay empty.
+
+    Args:
+        root: Path of the cache, which the caller has locked.
+        run: The id of the run, which is new.
+
+    Yields:
+        What moves files there.
+
+    Raises:
+        TrashError: It can't be done; nothing was moved.
+    """
+    with ExitStack() as opened:
+        opened.callback(remove_run, root, run)
+        try:
+            _make_run(root, run)
+            trash = opened.enter_context(opened_run(root, run))
+            cache = opened.enter_context(opened_cache(root))
+            for name, folder in cache.items():
+                if name not in trash:
+                    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+                _check_renaming(name, folder, trash[name], run)
+        except OSError as error:
+            raise TrashError(
+                f"the trash can't be made in {root}: {error.strerror}; nothing was moved"
+            ) from error
+        yield Mover((folder, trash[name]) for name, folder in cache.items())
+
+
+def _make_run(root: str, run: str) -> None:
+    with ExitStack() as opened:
+        at = open_root(root)
+        opened.callback(os.close, at)
+        for step in STEPS:
+            with suppress(FileExistsError):
+                os.mkdir(step, _TRASH_MODE, dir_fd=at)
+            sync_if_offered(at)
+            at = open_step(step, at, opened)
+        os.mkdir(run, _TRASH_MODE, dir_fd=at)
+        sync_if_offered(at)
+        at = open_step(run, at, opened)
+        for name in RUN_FOLDERS:
+            os.mkdir(name, _TRASH_MODE, dir_fd=at)
+        sync_if_offered(at)
+
+
+def _check_renaming(name: str, folder: int, trash: int, absent: str) -> None:
+    """Makes sure that files can be renamed from a folder to another, by asking for one.
+
+    The system looks at the file systems, and at where they are mounted, before it looks
+    for the file, which isn't there.
+    """
+    try:
+        if os.fstat(folder).st_dev != os.fstat(trash).st_dev:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        os.rename(absent, absent, src_dir_fd=folder, dst_dir_fd=trash)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        raise TrashError(
+            f"{name}/ and {os.path.join(*STEPS)} are not on the same file system, "
+            "so files can't be moved there; nothing was moved"
+        ) from None
+
+
+def remove_run(root: str, run: str) -> None:
+    """Removes the folders of a run that are empty, and those of the trash if they are.
+
+    Args:
+        root: Path of the cache, which the caller has locked.
+        run: The id of the run.
+    """
+    # img/ goes last of its kind: without it, a run does not look like one.
+    _remove_empty(root, (*STEPS, run), RUN_FOLDERS)
+
+
+def remove_trash(root: str) -> None:
+    """Removes the folders of the trash if they are empty, as a crash may leave them.
+
+    Args:
+        root: Path of the cache, which the caller has locked.
+    """
+    _remove_empty(root, STEPS, ())
+
+
+def _remove_empty(root: str, steps: Iterable[str], within: Iterable[str]) -> None:
+    """Removes empty folders: those at the end of a way, then the way back.
+
+    It ends at the first folder that is not empty, or can't be removed.
+    """
+    way: list[tuple[int, str]] = []
+    with ExitStack() as opened, suppress(OSError):
+        at = open_root(root)
+        opened.callback(os.close, at)
+        with suppress(FileNotFoundError, TrashError):
+            for step in steps:
+                inner = open_step(step, at, opened)
+                way.append((at, step))
+                at = inner
+            way += [(at, name) for name in within]
+        for parent, name in reversed(way):
+            with suppress(FileNotFoundError):
+                os.rmdir(name, dir_fd=parent)
+
+
+class Restorer:
+    """Puts files of the trash back into the cache; never over what is there."""
+
+    batch_size = 256
+
+    def put_back(self, trash: int, folder: int, batch: Batch) -> BatchResult:
+        """Gives files their names in the cache again; called on several threads at once.
+
+        Those in the trash stay until `forget`, so that a crash in between loses nothing.
+
+        Args:
+            trash: The open folder of the run.
+            folder: The open folder of the cache.
+            batch: The files. What has another file of its name in the cache gets
+                `Outcome.CHANGED`.
+        """
+
+        def restore(name: str) -> bool:
+            status = _status(name, trash)
+            return stat.S_ISREG(status.st_mode) and _link_back(name, trash, folder, status)
+
+        return _one_by_one(trash, batch, restore)
+
+    def settle(self, folder: int) -> None:
+        """Makes what was put back durable."""
+        sync(folder)
+
+    def forget(self, trash: int, batch: Batch) -> BatchResult:
+        """Removes from the trash what was put back; called on several threads at once."""
+        return Unlinker().remove(trash, batch)
+
+
+def _link_back(name: str, trash: int, folder: int, status: os.stat_result) -> bool:
+    """Makes a name in the cache for a file of the trash; False if it has another file."""
+    try:
+        os.link(name, name, src_dir_fd=trash, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        there = _status(name, folder)
+        # The same file: an earlier restore was cut off before it removed the other name.
+        return (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # Without hard links there is no way but to look first. The lock keeps every other
+        # fastprune away; a server that comes in between writes the same blob or manifest.
+        with suppress(FileNotFoundError):
+            _status(name, folder)
+            return False
+        os.rename(name, name, src_dir_fd=trash, dst_dir_fd=folder)
+    return True

@@ -1,0 +1,118 @@
+"""Journal: who is told, file by file, what became of it.
+
+Stage: apply. Input: what was tried and the result. Output: `JournalEntry`, a file each.
+No I/O; what a journal does with its entries is its own affair (`fastprune.audit.audit_log`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from fastprune.deletion.deleter import Batch, BatchResult, Outcome
+from fastprune.index.cache_index import Rows
+from fastprune.plan.prune_plan import PrunePlan
+
+
+class JournalEntry(NamedTuple):
+    """One file that was tried.
+
+    Attributes:
+        kind: list, image or blob; of a repair also unreadable: a manifest.
+        path: Relative to the cache.
+        url: The image URL of a manifest; None for a blob.
+        reason: Why it was to go, as in `Reason.text`.
+        size: Bytes that went: 0 unless it was removed.
+        outcome: removed, gone (someone else had removed it), changed (since the scan, so
+            it was left alone) or failed.
+        error: What the system said to a failure; else None.
+        rule: The rule of the policy by which a manifest was to go, if it has rules.
+    """
+
+    kind: str
+    path: str
+    url: str | None
+    reason: str
+    size: int
+    outcome: str
+    error: str | None
+    rule: str | None = None
+
+
+class Journal(Protocol):
+    """Is told what became of every file that was tried."""
+
+    async def note(self, entries: Sequence[JournalEntry]) -> None:
+        """Takes down a batch, after it was worked on.
+
+        Raises:
+            JournalError: It can't. The run then ends, between two batches; those that
+                were under way meanwhile are noted as well.
+        """
+        ...
+
+    async def settle(self) -> None:
+        """Makes what was noted durable; called before a phase is made durable.
+
+        Raises:
+            JournalError: As for `note`.
+        """
+        ...
+
+
+def manifest_entries(
+    plan: PrunePlan, kind: str, folder: str, rows: Rows, batch: Batch, result: BatchResult
+) -> list[JournalEntry]:
+    """The entries of a batch of manifests.
+
+    Args:
+        plan: Knows their URLs and reasons.
+        kind: list or image.
+        folder: The folder they are in.
+        rows: Their rows, in the order of the batch.
+        batch: Their names.
+        result: What became of them.
+    """
+    urls = plan.index.urls(rows)
+    reasons = (plan.manifest_reason(row).text for row in rows.tolist())
+    entries = file_entries(kind, folder, zip(urls, reasons, strict=True), batch, result)
+    if plan.by_rule is None:
+        return entries
+    rules = plan.rules_of(rows)
+    return [entry._replace(rule=rule) for entry, rule in zip(entries, rules, strict=True)]
+
+
+def blob_entries(
+    plan: PrunePlan, folder: str, blobs: Rows, batch: Batch, result: BatchResult
+) -> list[JournalEntry]:
+    """The entries of a batch of blobs; the arguments are those of `manifest_entries`."""
+    facts = ((None, reason.text) for reason in plan.blob_reasons(blobs))
+    return file_entries("blob", folder, facts, batch, result)
+
+
+def file_entries(
+    kind: str,
+    folder: str,
+    facts: Iterable[tuple[str | None, str]],
+    batch: Batch,
+    result: BatchResult,
+) -> list[JournalEntry]:
+    """The entries of a batch of any files.
+
+    Args:
+        kind: What they are.
+        folder: The folder they are in.
+        facts: The URL of each, if it has one, and the reason why it was to go.
+        batch: Their names.
+        result: What became of them.
+    """
+    entries = []
+    rows = zip(batch.names, facts, result.freed, result.outcomes, strict=True)
+    for position, (name, (url, reason), freed, outcome) in enumerate(rows):
+        number = result.errors.get(position)
+        error = None if number is None else os.strerror(number)
+        path = f"{folder}/{name}"
+        became = Outcome(outcome).name.lower()
+        entries.append(JournalEntry(kind, path, url, reason, freed, became, error))
+    return entries

@@ -1,0 +1,115 @@
+"""Which manifest somebody means: a URL, a tag or a digest, whole or in part.
+
+Stage: select. Input: a `CacheIndex` and text. Output: rows. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.refcounts import edges_of
+from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX, Reference
+
+_LEAST_DIGITS = 4
+_HEX = frozenset("0123456789abcdef")
+_LATEST = ":latest"
+# As Docker completes a name.
+_DEFAULT_REGISTRIES = ("", "docker.io/", "docker.io/library/")
+_MOST_COMPARED = 5_000
+
+
+def find_manifests(index: CacheIndex, reference: str) -> Rows:
+    """Finds the manifests that a reference may mean.
+
+    The first of these that gives any: the path of a file (`img/<digest>`); the image URL as
+    it is or as Docker completes it (`nginx` is `docker.io/library/nginx:latest`); the
+    beginning of a digest, four digits at least; the end of a URL from a slash on, with
+    `:latest` if need be, or with an end of its digest left out; the beginning or end of a
+    URL.
+
+    Args:
+        index: The cache, scanned with edges.
+        reference: What is looked for.
+
+    Returns:
+        Rows, ascending; without those that only belong to a list among them.
+    """
+    if not reference:
+        return np.empty(0, dtype=np.intp)
+    urls = index.urls(np.arange(len(index)))
+    for rows in _attempts(index, urls, reference):
+        if len(rows):
+            return _outermost(index, rows)
+    return np.empty(0, dtype=np.intp)
+
+
+def _attempts(index: CacheIndex, urls: list[str], reference: str) -> Iterator[Rows]:
+    yield _with_path(index, reference)
+    for registry in _DEFAULT_REGISTRIES:
+        for tail in ("", _LATEST):
+            whole = registry + reference + tail
+            yield _rows(row for row, url in enumerate(urls) if url == whole)
+    yield _with_digest(index, reference)
+    for tail in ("", _LATEST):
+        end = f"/{reference}{tail}"
+        yield _rows(row for row, url in enumerate(urls) if url.endswith(end))
+    if "@" in reference:
+        # A name with the beginning of a digest.
+        yield _rows(row for row, url in enumerate(urls) if f"/{reference}" in f"/{url}")
+    yield _rows(
+        row for row, url in enumerate(urls) if url.startswith(reference) or url.endswith(reference)
+    )
+
+
+def _rows(rows: Iterable[int]) -> Rows:
+    return np.fromiter(rows, dtype=np.intp)
+
+
+def _with_path(index: CacheIndex, reference: str) -> Rows:
+    folder, slash, _ = reference.partition("/")
+    rows = _with_digest(index, reference.removeprefix(folder + slash))
+    return _rows(row for row in rows.tolist() if index.path(row) == reference)
+
+
+def _with_digest(index: CacheIndex, reference: str) -> Rows:
+    digits = reference.removeprefix(DIGEST_PREFIX)
+    if not _LEAST_DIGITS <= len(digits) <= 2 * DIGEST_BYTES or not _HEX.issuperset(digits):
+        return _rows(())
+    whole = np.frombuffer(bytes.fromhex(digits[: len(digits) & ~1]), dtype=np.uint8)
+    same = (index.digests[:, : len(whole)] == whole).all(axis=1)
+    if len(digits) % 2:
+        same &= index.digests[:, len(whole)] >> 4 == int(digits[-1], 16)
+    return np.flatnonzero(same)
+
+
+def _outermost(index: CacheIndex, rows: Rows) -> Rows:
+    """Leaves out the children of a list among the rows, as a tag may be on both."""
+    lists = rows[index.is_list[rows]]
+    children = index.child_rows[edges_of(index, lists)]
+    outer = rows[~np.isin(rows, children)]
+    return outer if len(outer) else rows
+
+
+def near_matches(index: CacheIndex, reference: str, most: int) -> list[str]:
+    """URLs that somebody may have meant by a reference that means none.
+
+    Args:
+        index: The cache.
+        reference: What was looked for.
+        most: How many to give.
+    """
+    urls = sorted(set(index.urls(np.arange(len(index)))))
+    name = Reference.parse(reference).repository.rpartition("/")[2]
+    by_digest = [url for url in urls if "@" in url]
+    tagged = [url for url in urls if "@" not in url]
+    holding = [url for url in (*tagged, *by_digest) if name and name in url]
+    if holding:
+        return holding[:most]
+    # Compared by their ends: nobody misspells the name of a registry that is not written.
+    tails = {"/".join(url.split("/")[-1 - reference.count("/") :]): url for url in tagged}
+    some = list(tails)[:_MOST_COMPARED]
+    return [tails[tail] for tail in difflib.get_close_matches(reference, some, n=most)]

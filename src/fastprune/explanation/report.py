@@ -1,0 +1,237 @@
+"""An `Explanation` as text and as JSON.
+
+Stage: report. Input: an `Explanation`. Output: lines and a document. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastprune.explanation.explaining import Blobs, Explanation, Verdict
+from fastprune.index.cache_index import CacheIndex
+from fastprune.index.refcounts import NOBODY
+from fastprune.index.times import BAD_TIME, format_times
+from fastprune.model import DIGEST_PREFIX, ManifestKind
+from fastprune.text.cells import fitted
+from fastprune.text.escaping import printable
+from fastprune.text.quantities import format_bytes, format_count, format_seconds
+from fastprune.text.style import Paint, Style, plain
+
+JSON_VERSION = 1
+
+_DAY = 86_400
+_INDENT = "  "
+_KINDS = {
+    ManifestKind.DOCKER_LIST: "Docker manifest list",
+    ManifestKind.DOCKER_IMAGE: "Docker image manifest",
+    ManifestKind.OCI_INDEX: "OCI image index",
+    ManifestKind.OCI_IMAGE: "OCI image manifest",
+}
+_VERDICTS = {
+    "selected": "it would go: it is selected",
+    "child-of-selected-list": "it would go: this list takes it along",
+    "belongs-to-removed-image": "it would go: it belongs to this image, which goes",
+    "belongs-to-kept-image": "it would stay: it belongs to this image, which stays",
+    "needed-by-list": "it would stay, though it was to go: this list still needs it",
+    "excluded": "it would stay: it is excluded",
+    "keep-from": "it would stay: --keep-from names it",
+    "keep-last": "it would stay: --keep-last keeps it",
+    "keep-within": "it would stay: --keep-within keeps it",
+    "older-ones-are-enough": "it would stay: it meets every criterion, but images that were "
+    "pulled longer ago are enough",
+    "criteria-not-met": "it would stay: it does not meet every criterion",
+}
+
+
+def text_lines(
+    explanation: Explanation, *, now: int, most: int, width: int = 80, paint: Paint = plain
+) -> Iterator[str]:
+    """The explanation as lines of text.
+
+    Args:
+        explanation: What to show.
+        now: Seconds on the server's clock, as of `fastprune.index.times`.
+        most: How many names of each sort to show.
+        width: Columns of the terminal.
+        paint: Gives the name, and whether it would go, their looks.
+    """
+
+    def named(lines: list[str]) -> Iterator[str]:
+        room = max(20, width - len(_INDENT))
+        yield from (_INDENT + fitted(line, room) for line in lines[:most])
+        if len(lines) > most:
+            yield f"{_INDENT}and {len(lines) - most:,} more"
+
+    index, row = explanation.index, explanation.row
+    rows = np.array([row])
+    yield paint(Style.HEADING, printable(index.url(row)))
+    yield f"Kind: {_KINDS[ManifestKind(int(index.kinds[row]))]}"
+    yield f"File: {index.path(row)}"
+    created, pulled = index.created_texts(rows)[0], index.pulled_texts(rows)[0]
+    yield f"Created: {_time(created, int(index.created[row]), now)}"
+    yield f"Pulled: {_time(pulled, int(index.pulled[row]), now)}"
+    last = format_times(np.array([explanation.last_pull]))[0]
+    yield f"Pulled, with its lists and children: {_time(last, explanation.last_pull, now)}"
+    yield f"Lists that refer to it: {_number(len(explanation.lists))}"
+    yield from named(_urls(index, explanation.lists.tolist()))
+    if index.is_list[row]:
+        yield f"Children: {_children(explanation)}"
+        stays = np.isin(explanation.children, explanation.unit, invert=True).tolist()
+        yield from named(
+            [
+                "(stays) " * stay + url
+                for stay, url in zip(
+                    stays, _urls(index, explanation.children.tolist()), strict=True
+                )
+            ]
+        )
+    if len(explanation.tags):
+        yield f"Tags that belong to it: {_number(len(explanation.tags))}"
+        yield from named(_urls(index, explanation.tags.tolist()))
+    yield from _blob_lines(explanation)
+    if explanation.sharing:
+        yield f"Shared with: {format_count(len(explanation.sharing), 'image')}"
+        yield from named(
+            [
+                f"{format_count(one.blobs, 'blob')} ({format_bytes(one.size)}) "
+                f"{printable(index.url(one.row if one.via == NOBODY else one.via))}"
+                for one in explanation.sharing
+            ]
+        )
+    yield (
+        f"Comes free if it goes: {format_bytes(explanation.frees)} "
+        f"({format_count(len(explanation.unit), 'manifest')}, "
+        f"{format_count(len(explanation.own.ids), 'blob')})"
+    )
+    if explanation.verdict is not None:
+        style = Style.GOES if explanation.verdict.goes else Style.STAYS
+        yield f"This prune: {paint(style, _verdict(explanation.verdict))}"
+        if explanation.verdict.because_of != NOBODY:
+            yield from named(_urls(index, [explanation.verdict.because_of]))
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count else "none"
+
+
+def _urls(index: CacheIndex, rows: list[int]) -> list[str]:
+    return [printable(index.url(row)) for row in rows]
+
+
+def _time(text: str, seconds: int, now: int) -> str:
+    if seconds <= BAD_TIME:
+        return f"{printable(text)} (not a time)" if text else "not known"
+    age = now - seconds
+    if age < 0:
+        return f"{text} (in the future)"
+    shown = format_count(age // _DAY, "day") if age >= 2 * _DAY else format_seconds(age)
+    return f"{text} ({shown} ago)"
+
+
+def _children(explanation: Explanation) -> str:
+    cached = f"{_number(len(explanation.children))} cached"
+    if explanation.uncached is None:
+        return cached
+    return f"{cached}, {_number(explanation.uncached)} not"
+
+
+def _blob_lines(explanation: Explanation) -> Iterator[str]:
+    own, shared, missing = explanation.own, explanation.shared, explanation.missing
+    count = len(own.ids) + len(shared.ids) + len(missing.ids)
+    size = own.size + shared.size + missing.size
+    yield f"Blobs that it needs: {_number(count)} ({format_bytes(size)})"
+    for blobs, name in ((own, "its own"), (shared, "shared"), (missing, "missing")):
+        if len(blobs.ids):
+            yield f"{_INDENT}{len(blobs.ids):,} {name} ({format_bytes(blobs.size)})"
+
+
+def _verdict(verdict: Verdict) -> str:
+    rule = f"rule {verdict.rule!r}" if verdict.rule else ""
+    text = _VERDICTS[verdict.reason]
+    if verdict.reason == "selected" and rule:
+        text, rule = f"{text} by {rule}", ""
+    details = ": ".join(filter(None, (rule, printable(verdict.details))))
+    return f"{text} ({details})" if details else text
+
+
+def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
+    """The explanation as a JSON document, described in docs/explain.md.
+
+    Args:
+        explanation: What to show.
+        most: How many names of each sort to give; their numbers are always there.
+    """
+    index, row = explanation.index, explanation.row
+    rows = np.array([row])
+    verdict = explanation.verdict
+    return {
+        "version": JSON_VERSION,
+        "command": "explain",
+        "image_path": index.root,
+        "manifest": {
+            "url": index.url(row),
+            "path": index.path(row),
+            "kind": ManifestKind(int(index.kinds[row])).label,
+            "type": int(index.kinds[row]),
+            "created": index.created_texts(rows)[0] or None,
+            "pulled": index.pulled_texts(rows)[0] or None,
+            "last_pull": format_times(np.array([explanation.last_pull]))[0] or None,
+            "bytes": int(index.file_sizes[row]),
+        },
+        "lists": _counted(index, explanation.lists.tolist(), most),
+        "tags": _counted(index, explanation.tags.tolist(), most),
+        "children": _counted(index, explanation.children.tolist(), most)
+        | {"not_cached": explanation.uncached},
+        "blobs": {
+            "own": _blobs(index, explanation.own, most),
+            "shared": _blobs(index, explanation.shared, most),
+            "missing": _blobs(index, explanation.missing, most),
+        },
+        "shared_with": {
+            "count": len(explanation.sharing),
+            "first": [
+                _manifest(index, one.row)
+                | {
+                    "via": None if one.via == NOBODY else _manifest(index, one.via),
+                    "blobs": one.blobs,
+                    "bytes": one.size,
+                }
+                for one in explanation.sharing[:most]
+            ],
+        },
+        "frees": {
+            "manifests": len(explanation.unit),
+            "blobs": len(explanation.own.ids),
+            "bytes": explanation.frees,
+        },
+        "verdict": None
+        if verdict is None
+        else {
+            "goes": verdict.goes,
+            "reason": verdict.reason,
+            "details": verdict.details or None,
+            "rule": verdict.rule or None,
+            "because_of": None
+            if verdict.because_of == NOBODY
+            else _manifest(index, verdict.because_of),
+        },
+    }
+
+
+def _manifest(index: CacheIndex, row: int) -> dict[str, Any]:
+    return {"url": index.url(row), "path": index.path(row)}
+
+
+def _counted(index: CacheIndex, rows: list[int], most: int) -> dict[str, Any]:
+    return {"count": len(rows), "first": [_manifest(index, row) for row in rows[:most]]}
+
+
+def _blobs(index: CacheIndex, blobs: Blobs, most: int) -> dict[str, Any]:
+    return {
+        "count": len(blobs.ids),
+        "bytes": blobs.size,
+        "first": [DIGEST_PREFIX + name for name in index.blob_names(blobs.ids[:most])],
+    }

@@ -1,0 +1,136 @@
+"""What changed in a cache since it was scanned: new manifests, young or replaced blobs.
+
+Stage: rim. Input: a `CacheIndex`. Output: masks, paths. I/O: lists folders, asks for times.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from itertools import pairwise
+
+import numpy as np
+
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.digests import DigestTable, as_digests
+from fastprune.index.refcounts import Mask
+from fastprune.layouts import ociregistry
+from fastprune.model import file_names
+from fastprune.progress import Progress, WhenSlow, under_way
+from fastprune.reading.chunks import kind_of
+from fastprune.reading.folders import list_folder, opened_folder
+
+# To ask about a file costs as much as to list so many.
+_ENTRIES_PER_STAT = 3
+
+
+def young_blobs(
+    index: CacheIndex, blobs: Rows, seconds: float, progress: Progress | None = None
+) -> Rows:
+    """Which of some blobs were written in the last so many seconds.
+
+    Args:
+        index: The cache.
+        blobs: Ids.
+        seconds: How young is too young.
+        progress: Is told how many were asked about.
+
+    Returns:
+        The ids of the young ones. A time in the future is young, too.
+    """
+    youngest = time.time() - seconds
+    young = np.zeros(len(blobs), dtype=bool)
+    with (
+        opened_folder(os.path.join(index.root, ociregistry.blob_folder)) as folder,
+        under_way(WhenSlow(progress), "checking ages", len(blobs), "blobs") as slow,
+    ):
+        for position, name in enumerate(index.blob_names(blobs)):
+            slow.advance(1)
+            try:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            young[position] = status.st_mtime > youngest
+    return blobs[young]
+
+
+def replaced_blobs(index: CacheIndex, blobs: Rows) -> Mask:
+    """Which of some blobs are no regular files any more.
+
+    Asks about each if they are few, and lists the folder if they are many: either costs
+    far less than a question before each deletion, on all threads at once, would.
+
+    Args:
+        index: The cache.
+        blobs: Ids.
+
+    Returns:
+        bool (n,): True where there is a link, a FIFO or the like. What is gone is not.
+    """
+    with opened_folder(os.path.join(index.root, ociregistry.blob_folder)) as folder:
+        if len(blobs) * _ENTRIES_PER_STAT < index.blobs_present:
+            odd = {name for name in index.blob_names(blobs) if _is_odd(name, folder)}
+        else:
+            with os.scandir(folder) as entries:
+                odd = {entry.name for entry in entries if not entry.is_file(follow_symlinks=False)}
+    is_odd = (name in odd for name in index.blob_names(blobs))
+    return np.fromiter(is_odd, dtype=np.bool_, count=len(blobs))
+
+
+def _is_odd(name: str, folder: int) -> bool:
+    try:
+        return not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def manifests_changed_at(root: str) -> tuple[int, ...]:
+    """When the folders of manifests last got or lost a file: nanoseconds; 0 for a missing one.
+
+    Args:
+        root: Path of the cache.
+
+    Raises:
+        OSError: The system does not say.
+    """
+    times = []
+    for folder in ociregistry.manifest_folders:
+        try:
+            times.append(os.lstat(os.path.join(root, folder)).st_mtime_ns)
+        except FileNotFoundError:
+            times.append(0)
+    return tuple(times)
+
+
+def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
+    """Manifest files that are there now and should not be.
+
+    Args:
+        index: What was there when the cache was scanned.
+        removed: bool (n,): the manifests that were removed since; one that is there
+            again was pulled again.
+
+    Returns:
+        Their paths, sorted.
+
+    Raises:
+        OSError: A folder can't be listed, or one that held manifests is gone.
+    """
+    known_faults = {path for path, _ in index.faults}
+    found = []
+    for folder, (first, last) in zip(
+        ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
+    ):
+        stay = ~removed[first:last]
+        table = DigestTable(index.digests[first:last][stay])
+        path = os.path.join(index.root, folder)
+        if first == last and not os.path.lexists(path):
+            continue
+        for part in list_folder(path):
+            digests = as_digests(part.digests)
+            unknown = digests[table.find(digests) < 0].tobytes()
+            found += [f"{folder}/{name}" for name in file_names(unknown)]
+            # What is no regular file may be a manifest to the server, too.
+            found += [f"{folder}/{name}" for name in part.irregular if kind_of(f"{path}/{name}")]
+    return tuple(sorted(set(found) - known_faults))

@@ -1,0 +1,178 @@
+"""Which servers run on a cache: processes that write into it behind our back.
+
+Stage: rim. Input: path of a cache. Output: `ServerFinding`s. I/O: reads what the system shows
+of processes, their configuration files and executables.
+
+A server holds no lock, no pid file and no open file in its cache. It is known by its command
+line: `serve`, or `load`, and an image path that leads to the cache, seen from its own working
+directory and, in a container, from its own root. Where something of this can't be known, the
+finding says what.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+from fastprune.errors import ServerRunningError
+from fastprune.guard.process_table import PROC, Process, UnknownError, processes, what_is_hidden
+from fastprune.guard.server_findings import ServerFinding, Verdict
+from fastprune.guard.server_program import CommandLine, Nature, nature_of, parsed
+from fastprune.reading.folders import check_root
+
+_DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
+_LARGEST_CONFIG = 4 << 20
+# The start of a process is known to a second or so only.
+_SURELY_LATER = 2.0
+
+
+def find_servers(root: str, proc: str = PROC) -> tuple[ServerFinding, ...]:
+    """Looks for servers that run on a cache. Cheap: only what serves is looked at closely.
+
+    Args:
+        root: Path of the cache.
+        proc: Where the kernel shows processes.
+
+    Returns:
+        Processes that serve this cache, and those of which that can't be ruled out. A process
+        that is surely another program, or surely serves another cache, is not among them.
+    """
+    findings = []
+    if hidden := what_is_hidden(proc):
+        findings.append(ServerFinding(None, "", Verdict.CANT_TELL, hidden))
+    for process in processes(proc):
+        line = parsed(process.arguments)
+        if line.writes and (finding := _judged(process, line, os.path.abspath(root))):
+            findings.append(finding)
+    return tuple(findings)
+
+
+class _Place(NamedTuple):
+    """Where a server may have its cache.
+
+    Attributes:
+        path: The image path, as the server sees it.
+        given: Whether it was given; else it is the default one.
+    """
+
+    path: str
+    given: bool
+
+
+_DEFAULT = _Place(_DEFAULT_IMAGE_PATH, given=False)
+
+
+def _judged(process: Process, line: CommandLine, root: str) -> ServerFinding | None:
+    unknown = ""
+    try:
+        places, doubt = _places(process, line)
+        here = [place for place in places if _leads_to(process, place.path, root)]
+        if not here and doubt:
+            raise UnknownError(doubt)
+        if not here:
+            return None
+        given = any(place.given for place in here)
+    except UnknownError as error:
+        if not process.is_there():
+            return None
+        unknown, given = f"its cache can't be told: {error}", False
+    nature = Nature.OCIREGISTRY if given else nature_of(process, line)
+    if nature is Nature.OTHER:
+        return None
+    if nature is Nature.UNKNOWN and not unknown:
+        unknown = "whether it is ociregistry can't be told; it would serve this cache"
+    verdict = Verdict.CANT_TELL if unknown else Verdict.SERVES_THIS_CACHE
+    return ServerFinding(process.pid, " ".join(process.arguments), verdict, unknown)
+
+
+def _leads_to(process: Process, path: str, root: str) -> bool:
+    try:
+        return os.path.samefile(process.seen(path), root)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise UnknownError(f"{path} can't be looked at: {error.strerror}") from None
+
+
+def _places(process: Process, line: CommandLine) -> tuple[list[_Place], str]:
+    """Where it may have its cache, and why it may be elsewhere after all, or an empty text.
+
+    Raises:
+        UnknownError: That can't be known.
+    """
+    if "image-path" in line.options:
+        # An empty path means the working directory.
+        return [_Place(line.options["image-path"] or ".", given=True)], ""
+    if "config-file" in line.options:
+        return _configured_places(process, line.options["config-file"])
+    return [_DEFAULT], ""
+
+
+def _configured_places(process: Process, path: str) -> tuple[list[_Place], str]:
+    from fastprune.guard.server_yaml import IMAGE_PATH, ServerYamlError, load
+
+    content, changed = _read(process, path)
+    try:
+        document = load(content)
+    except ServerYamlError as error:
+        raise UnknownError(f"its configuration file {path} can't be understood: {error}") from None
+    started = process.started
+    later = started is None or changed > started + _SURELY_LATER
+    doubt = f"its configuration file {path} may have changed since it started" if later else ""
+    places = []
+    for key, value in document.items():
+        if key.lower() == IMAGE_PATH.lower() and value:
+            places.append(_Place(str(value), given=True))
+    if not document.get(IMAGE_PATH):
+        # The server knows its keys in one spelling only.
+        places.append(_DEFAULT)
+    return places, doubt
+
+
+def _read(process: Process, path: str) -> tuple[bytes, float]:
+    """The content of a configuration file, and when it was last changed."""
+    try:
+        seen = process.seen(path)
+        if not stat.S_ISREG(os.stat(seen).st_mode):
+            raise UnknownError(f"its configuration file {path} is no regular file")
+        with open(os.open(seen, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            content = file.read(_LARGEST_CONFIG + 1)
+            changed = os.fstat(file.fileno()).st_ctime
+    except OSError as error:
+        raise UnknownError(
+            f"its configuration file {path} can't be read: {error.strerror}"
+        ) from None
+    if len(content) > _LARGEST_CONFIG:
+        raise UnknownError(f"its configuration file {path} is too large")
+    return content, changed
+
+
+def refuse_servers(root: str, *, force: bool = False) -> tuple[ServerFinding, ...]:
+    """Makes sure that no server runs on a cache.
+
+    Args:
+        root: Path of the cache.
+        force: Go on in any case.
+
+    Returns:
+        What `force` overrides: servers that were found all the same.
+
+    Raises:
+        NoCacheError: There is no cache at this path.
+        ServerRunningError: One seems to run, or that can't be ruled out; the message says
+            which process, and what could not be known.
+    """
+    check_root(root)
+    from fastprune.guard.server_findings import Verdict, in_words
+
+    found = find_servers(root)
+    if found and not force:
+        refusal = ServerRunningError(in_words(found, root))
+        if all(one.verdict is Verdict.CANT_TELL for one in found):
+            refusal.hint = (
+                "make sure that no server runs on this cache, and give --force; root may look "
+                "at all processes"
+            )
+        raise refusal
+    return found

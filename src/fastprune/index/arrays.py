@@ -1,0 +1,92 @@
+"""Steps on numpy arrays that have no name in numpy: pieces end to end, runs, pairs in one number.
+
+Stage: index, select, report. Input and output: arrays. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SHIFT = 32
+_LOW = (1 << _SHIFT) - 1
+
+
+def starts_of(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Where pieces of these lengths begin if they are laid end to end."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return ends - lengths
+
+
+def positions_in(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
+    """All positions in some pieces of an array, piece after piece.
+
+    Args:
+        starts: Where each piece begins.
+        lengths: How long it is.
+    """
+    lengths = lengths.astype(np.int64)
+    shifts = starts - starts_of(lengths)
+    positions: NDArray[np.int64] = np.arange(lengths.sum()) + np.repeat(shifts, lengths)
+    return positions
+
+
+def begins_run(values: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which values are not the same as the one before."""
+    begins = np.ones(len(values), dtype=bool)
+    begins[1:] = values[1:] != values[:-1]
+    return begins
+
+
+def paired(first: NDArray[np.integer], second: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Pairs of numbers from 0 to 2^31 - 1, in one number each, which sorts as the pair does."""
+    pairs: NDArray[np.int64] = first.astype(np.int64) << _SHIFT | second
+    return pairs
+
+
+def unpaired(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first and the second numbers of what `paired` gave."""
+    return pairs >> _SHIFT, pairs & _LOW
+
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class Pool(Generic[Scalar]):
+    """Collects pieces of one array, end to end.
+
+    Room is taken from the system in advance and costs no memory until it is filled. So
+    a good guess of the size means that nothing is ever copied, and a bad one that it is
+    copied once or twice.
+    """
+
+    __slots__ = ("_buffer", "_length")
+
+    def __init__(self, dtype: type[Scalar], expected: int) -> None:
+        """Makes an empty pool.
+
+        Args:
+            dtype: Type of the elements.
+            expected: How many there may be, rather too many than too few.
+        """
+        self._buffer: NDArray[Scalar] = np.empty(max(expected, 1024), dtype=dtype)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, piece: NDArray[Scalar]) -> None:
+        """Adds a piece at the end."""
+        end = self._length + len(piece)
+        if end > len(self._buffer):
+            larger: NDArray[Scalar] = np.empty(end + end // 2, dtype=self._buffer.dtype)
+            larger[: self._length] = self._buffer[: self._length]
+            self._buffer = larger
+        self._buffer[self._length : end] = piece
+        self._length = end
+
+    def array(self) -> NDArray[Scalar]:
+        """What was collected, as a view."""
+        return self._buffer[: self._length]

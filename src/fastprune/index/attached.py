@@ -1,0 +1,117 @@
+"""Tags that belong to an image: signatures, attestations, SBOMs and other referrers.
+
+Stage: index. Input: a `CacheIndex`. Output: the same with `part_parents`, `part_rows` and
+`attached`. Pure, no I/O.
+
+cosign tags what it says of an image `sha256-<hex>.sig`, `.att` or `.sbom`, in the repository of
+the image and with its digest. The referrers tag schema of the OCI distribution specification
+("Referrers Tag Schema"), which notation and others use, is `sha256-<hex>` alone. Such a tag is
+no version: it is a part of the image, as a child is a part of its list.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.index.arrays import paired, unpaired
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.digests import DigestTable, as_digests
+from fastprune.text.references import familiar_repository
+
+_TAG = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64,}(?:\.[A-Za-z0-9_.-]+)?")
+# What only sha256 can have in a cache: the image that is named.
+_BEFORE_HEX = b":sha256-"
+_NAMING = re.compile(_BEFORE_HEX + rb"[0-9a-f]{64}")
+_HEX_CHARS = 64
+
+
+def names_a_digest(tag: str) -> bool:
+    """Whether a tag is of the form that belongs to an image, cached or not."""
+    return _TAG.fullmatch(tag) is not None
+
+
+def with_attached(index: CacheIndex) -> CacheIndex:
+    """Finds the tags that belong to cached images.
+
+    A tag belongs to the image whose digest it names if that is cached in the same repository.
+    It may be cached under another repository as well, in the other folder: that is the same
+    image, so the tag stays as long as either file does.
+
+    Args:
+        index: The cache, scanned with edges.
+    """
+    rows, repositories, digests = _named(index)
+    copies: dict[int, list[int]] = {}
+    belonging: set[int] = set()
+    for first, last in pairwise(index.folder_starts):
+        found = DigestTable(index.digests[first:last]).find(as_digests(digests))
+        at = np.flatnonzero(found >= 0)
+        there = (found[at] + first).astype(np.intp)
+        for place, row, url in zip(at.tolist(), there.tolist(), index.urls(there), strict=True):
+            if row != rows[place]:
+                copies.setdefault(place, []).append(row)
+                if familiar_repository(_repository(url)) == repositories[place]:
+                    belonging.add(place)
+    subjects = [row for place in belonging for row in copies[place]]
+    tags = [rows[place] for place in belonging for _ in copies[place]]
+    if not tags:
+        return index
+    attached = np.zeros(len(index), dtype=bool)
+    attached[tags] = True
+    # A list may refer to what carries such a tag: once is enough.
+    pairs = np.unique(
+        np.concatenate(
+            [
+                paired(index.child_parents, index.child_rows),
+                paired(np.array(subjects, dtype=np.int32), np.array(tags, dtype=np.int32)),
+            ]
+        )
+    )
+    parents, parts = unpaired(pairs)
+    return replace(
+        index,
+        part_parents=parents.astype(np.int32),
+        part_rows=parts.astype(np.int32),
+        attached=attached,
+    )
+
+
+def _named(index: CacheIndex) -> tuple[list[int], list[str], bytes]:
+    """The manifests with such a tag: rows, repositories, and the raw digests that are named."""
+    places = np.array(
+        [one.start() for one in _NAMING.finditer(index.url_pool.data)], dtype=np.int64
+    )
+    rows: list[int] = []
+    repositories: list[str] = []
+    digests = bytearray()
+    carriers = _carriers(index, places)
+    for row, url in zip(carriers.tolist(), index.urls(carriers), strict=True):
+        repository, _, tag = url.rpartition(":")
+        if repository and "@" not in repository and names_a_digest(tag):
+            hex_digits = tag.partition("-")[2].partition(".")[0]
+            if len(hex_digits) == _HEX_CHARS:
+                rows.append(row)
+                repositories.append(familiar_repository(repository))
+                digests += bytes.fromhex(hex_digits)
+    return rows, repositories, bytes(digests)
+
+
+def _carriers(index: CacheIndex, places: NDArray[np.int64]) -> Rows:
+    """The rows in whose URLs some places of the pool are."""
+    if not len(places):
+        return np.empty(0, dtype=np.intp)
+    order = np.argsort(index.url_starts, kind="stable")
+    at = np.searchsorted(index.url_starts[order], places, side="right") - 1
+    return np.unique(order[at])
+
+
+def _repository(url: str) -> str:
+    name = url.partition("@")[0]
+    slash, colon = name.rfind("/"), name.rfind(":")
+    # A colon before the last slash belongs to a port.
+    return name[:colon] if colon > slash else name

@@ -1,0 +1,297 @@
+"""The array kernels: reference counts of blobs, children of lists, protection.
+
+Stage: select, plan. Input and output: a `CacheIndex` and arrays. Pure, no I/O.
+
+The collector is the classic one of a reference-counting store, whose roots are the
+manifests that stay: what they refer to stays, all else that has a count of zero goes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.index.arrays import positions_in, starts_of
+from fastprune.index.cache_index import CacheIndex, Rows
+
+Mask = NDArray[np.bool_]
+RefCounts = NDArray[np.uint32]
+"""How many references each blob has: uint32 (m,), by position in `blob_digests`."""
+
+NOBODY = -1
+
+MOST_LEVELS = 32
+"""Lists in lists are told apart to this depth: no honest digests make more, or a cycle."""
+
+_PIECE = 1 << 16
+
+
+def count_references(index: CacheIndex) -> RefCounts:
+    """Counts the references of all image manifests; a layer named twice counts twice.
+
+    Returns:
+        uint32 (m,).
+    """
+    counts = np.zeros(len(index.blob_digests), dtype=np.uint32)
+    # In pieces, because numpy counts with a copy of the ids as 64-bit numbers.
+    for first in range(0, len(index.blob_ids), _PIECE):
+        np.add.at(counts, index.blob_ids[first : first + _PIECE], np.uint32(1))
+    return counts
+
+
+def references_of(index: CacheIndex, rows: Rows) -> NDArray[np.uint32]:
+    """The blob ids that some image manifests refer to, with repetitions.
+
+    Args:
+        index: The cache.
+        rows: Rows of manifests; lists refer to no blobs.
+    """
+    return index.blob_ids[positions_in(index.blob_starts[rows], index.blob_counts[rows])]
+
+
+def drop_references(index: CacheIndex, counts: RefCounts, rows: Rows) -> RefCounts:
+    """Takes the references of some manifests away.
+
+    Args:
+        index: The cache.
+        counts: uint32 (m,): the counts before.
+        rows: The manifests that go; each once.
+
+    Returns:
+        uint32 (m,): the counts without them.
+    """
+    left = counts.copy()
+    for first in range(0, len(rows), _PIECE):
+        np.subtract.at(left, references_of(index, rows[first : first + _PIECE]), np.uint32(1))
+    return left
+
+
+def image_bytes(index: CacheIndex, rows: Rows) -> NDArray[np.int64]:
+    """Bytes of the blobs that manifests name, by their descriptors; 0 for lists.
+
+    Args:
+        index: The cache.
+        rows: Which manifests.
+
+    Returns:
+        int64, one a row; a layer named twice counts twice.
+    """
+    if not index.has_edges:
+        return index.declared[rows]
+    sizes = np.zeros(len(rows), dtype=np.int64)
+    counts = index.blob_counts[rows]
+    some = np.flatnonzero(counts)
+    if len(some):
+        named = index.known_sizes(references_of(index, rows[some]))
+        sizes[some] = np.add.reduceat(named, starts_of(counts[some]))
+    return sizes
+
+
+def unreferenced(index: CacheIndex, counts: RefCounts) -> Rows:
+    """The ids of the present blobs that nothing refers to."""
+    return np.flatnonzero(counts[: index.blobs_present] == 0)
+
+
+def owned_children(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
+    """The parts that go with what they are parts of.
+
+    A child is owned by a list that refers to it if its URL is a digest URL or equals
+    the list's own. A child with another tag was pulled for itself. What carries a tag that
+    belongs to a manifest is owned by that.
+
+    Args:
+        index: The cache.
+        parents: Rows of manifests.
+
+    Returns:
+        The parts, distinct, and for each the manifest that owns it.
+    """
+    heads, children = owned_edges(index, parents)
+    rows, first = np.unique(children, return_index=True)
+    return rows, heads[first]
+
+
+def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
+    """Manifests with the parts that go with them; see `owned_children`.
+
+    Args:
+        index: The cache.
+        parents: Rows of manifests.
+
+    Returns:
+        Rows of manifests and rows of parts, as pairs; a part may belong to several.
+    """
+    edges = _edges_from(index.part_parents, parents, len(index))
+    heads = index.part_parents[edges].astype(np.intp)
+    children = index.part_rows[edges].astype(np.intp)
+    owned = index.digest_urls[children] | index.attached[children]
+    # Of a cache that was loaded from a list of images, that is every child.
+    tagged = np.flatnonzero(~owned)
+    for first in range(0, len(tagged), _PIECE):
+        piece = tagged[first : first + _PIECE]
+        both = zip(index.urls(children[piece]), index.urls(heads[piece]), strict=True)
+        owned[piece] = [url == url_of_list for url, url_of_list in both]
+    return heads[owned], children[owned]
+
+
+def lost_edges(index: CacheIndex, removed: Mask) -> tuple[Rows, Rows]:
+    """What manifests that stay would lose: parts of which no file would be left.
+
+    Args:
+        index: The cache.
+        removed: bool (n,): the manifests that are to go.
+
+    Returns:
+        Rows of manifests that stay, and for each the row of a part that goes.
+    """
+    parents, children = index.part_parents, index.part_rows
+    edges = np.flatnonzero(removed[children] & ~removed[parents])
+    twins = index.twins[children[edges]]
+    edges = edges[(twins < 0) | removed[twins]]
+    return parents[edges].astype(np.intp), children[edges].astype(np.intp)
+
+
+def referrers(index: CacheIndex, blobs: Rows) -> tuple[Rows, Rows]:
+    """Which images refer to some blobs.
+
+    Args:
+        index: The cache.
+        blobs: Ids of blobs.
+
+    Returns:
+        Ids of these blobs and rows of images, as pairs, each once, ascending.
+    """
+    wanted = np.zeros(len(index.blob_digests), dtype=bool)
+    wanted[blobs] = True
+    hits = np.flatnonzero(wanted[index.blob_ids])
+    # References lie in the order in which shards arrived, not in that of the rows.
+    images = np.flatnonzero(index.blob_counts)
+    images = images[np.argsort(index.blob_starts[images], kind="stable")]
+    at = np.searchsorted(index.blob_starts[images], hits, side="right") - 1
+    pairs = np.unique(np.stack([index.blob_ids[hits].astype(np.intp), images[at]]), axis=1)
+    return pairs[0], pairs[1]
+
+
+def needing(index: CacheIndex, wanted: Mask) -> Mask:
+    """Which images refer to some blobs at all.
+
+    Args:
+        index: The cache.
+        wanted: bool (m,): the blobs.
+
+    Returns:
+        bool (n,).
+    """
+    need = np.zeros(len(index), dtype=bool)
+    if not wanted.any():
+        return need
+    images = np.flatnonzero(index.blob_counts)
+    for first in range(0, len(images), _PIECE):
+        rows = images[first : first + _PIECE]
+        hits = wanted[references_of(index, rows)]
+        need[rows] = np.logical_or.reduceat(hits, starts_of(index.blob_counts[rows]))
+    return need
+
+
+def expand(index: CacheIndex, selected: Mask, spared: Mask) -> tuple[Mask, NDArray[np.int32]]:
+    """Adds the owned parts of what is selected, and theirs, and so on.
+
+    Args:
+        index: The cache.
+        selected: bool (n,): the manifests that a policy selected.
+        spared: bool (n,): manifests that are kept, whatever refers to them.
+
+    Returns:
+        bool (n,): selected manifests and what goes with them; and int32 (n,): the manifest
+        that took one along, `NOBODY` for the others.
+    """
+    removed = selected & ~spared
+    taken_by = np.full(len(index), NOBODY, dtype=np.int32)
+    frontier = np.flatnonzero(removed)
+    while len(frontier):
+        children, owners = owned_children(index, frontier)
+        new = ~removed[children] & ~spared[children]
+        children, owners = children[new], owners[new]
+        removed[children] = True
+        taken_by[children] = owners
+        frontier = children
+    return removed, taken_by
+
+
+def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
+    """Gives back what a list that stays still refers to, and its tags: keep beats delete.
+
+    A referred digest needs one file. If one of its files stays anyway, the other may
+    go; if all were to be removed, all of them stay.
+
+    Args:
+        index: The cache.
+        removed: bool (n,): the manifests that are to go.
+
+    Returns:
+        bool (n,): the manifests that go after all; and int32 (n,): the manifest that keeps
+        one that was to go, `NOBODY` for the others.
+    """
+    removed = removed.copy()
+    kept_by = np.full(len(index), NOBODY, dtype=np.int32)
+    frontier = np.flatnonzero(~removed)
+    while len(frontier):
+        edges = _edges_from(index.part_parents, frontier, len(index))
+        # A digest with files in both folders gives two edges, one to each of them.
+        children, keepers = index.part_rows[edges], index.part_parents[edges]
+        twins = index.twins[children]
+        lost = removed[children] & ((twins < 0) | removed[twins])
+        rows, first = np.unique(children[lost], return_index=True)
+        removed[rows] = False
+        kept_by[rows] = keepers[lost][first]
+        frontier = rows.astype(np.intp)
+    return removed, kept_by
+
+
+def edges_of(index: CacheIndex, parents: Rows) -> NDArray[np.int64]:
+    """Positions in `child_parents` and `child_rows` of the edges of some lists.
+
+    Args:
+        index: The cache.
+        parents: Rows of lists.
+    """
+    return _edges_from(index.child_parents, parents, len(index))
+
+
+def _edges_from(
+    sorted_parents: NDArray[np.int32], parents: Rows, manifests: int
+) -> NDArray[np.int64]:
+    if len(parents) * 8 > manifests:
+        wanted = np.zeros(manifests, dtype=bool)
+        wanted[parents] = True
+        return np.flatnonzero(wanted[sorted_parents])
+    first = np.searchsorted(sorted_parents, parents, side="left")
+    counts = np.searchsorted(sorted_parents, parents, side="right") - first
+    return positions_in(first, counts)
+
+
+def list_levels(index: CacheIndex, lists: Rows) -> list[Rows]:
+    """Cuts lists into levels, outer before inner: a list comes before those it holds.
+
+    Nearly always there is one level: lists that hold lists are rare. A chain deeper than
+    `MOST_LEVELS`, or a cycle, which no honest digests can make, goes as one.
+
+    Args:
+        index: The cache.
+        lists: Rows of lists.
+
+    Returns:
+        The rows of each level, ascending.
+    """
+    levels: list[Rows] = []
+    pending = np.zeros(len(index), dtype=bool)
+    pending[lists] = True
+    while pending.any():
+        inner = pending[index.child_parents] & pending[index.child_rows]
+        outermost = pending.copy()
+        outermost[index.child_rows[inner]] = False
+        if len(levels) == MOST_LEVELS or not outermost.any():
+            outermost = pending
+        levels.append(np.flatnonzero(outermost))
+        pending = pending & ~outermost
+    return levels

@@ -1,0 +1,322 @@
+"""The lines of a plan's file to a `SavedPlan`, strictly.
+
+Stage: plan. Input: bytes. Output: `SavedPlan`. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import orjson
+
+from fastprune.errors import PlanFileError, UsageError
+from fastprune.index.digests import as_digests
+from fastprune.layouts import ociregistry
+from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX, ManifestKind, is_hex_name
+from fastprune.plan.manifest_states import State
+from fastprune.plan.saved_plan import (
+    NO_FOLDER,
+    VERSION,
+    CacheIdentity,
+    Named,
+    PlanHeader,
+    SavedPlan,
+    last_line,
+)
+from fastprune.policy.policy import NO_NAME, Policy, Rule
+
+_MOST_LINE_BYTES = 64 * 1024 * 1024
+_LARGEST = 2**63 - 1
+
+
+class PlanDecoder:
+    """Reads a plan piece by piece, strictly: what it does not know, it refuses."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._line = 0
+        self._checksum = hashlib.sha256()
+        self._header: PlanHeader | None = None
+        self._ended = False
+        self._last: tuple[int, bytes] = (0, b"")
+        self._manifests, self._owners, self._broken_by = _Names(), _Names(), _Names()
+        self._said, self._pulls, self._blobs = bytearray(), bytearray(), bytearray()
+        self._broken: list[int] = []
+        self._by_rule = array("h")
+        self._version = VERSION
+        self._rules: dict[str, int] = {}
+
+    def feed(self, piece: bytes) -> None:
+        """Takes the next bytes of the file.
+
+        Raises:
+            PlanFileError: They can't be part of a plan; the message names the line.
+        """
+        lines = (self._rest + piece).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            self._line += 1
+            self._take(line)
+        if len(self._rest) > _MOST_LINE_BYTES:
+            raise PlanFileError(f"line {self._line + 1}: too long")
+
+    def finish(self) -> SavedPlan:
+        """Gives the plan, once all bytes were fed.
+
+        Raises:
+            PlanFileError: The file is not whole.
+        """
+        if self._header is None or not self._ended or self._rest:
+            raise PlanFileError(
+                f"line {self._line + 1}: the plan is not whole: its last line is missing"
+            )
+        return SavedPlan(
+            header=self._header,
+            manifests=self._manifests.columns(),
+            said=as_digests(self._said),
+            pulls=as_digests(self._pulls),
+            owners=self._owners.columns(),
+            broken=np.array(self._broken, dtype=np.intp),
+            broken_by=self._broken_by.columns(),
+            by_rule=np.array(self._by_rule, dtype=np.int16) if self._rules else None,
+            blobs=as_digests(self._blobs),
+        )
+
+    def _take(self, line: bytes) -> None:
+        if self._ended:
+            raise PlanFileError(f"line {self._line}: there is more after the last line")
+        try:
+            document = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise PlanFileError(f"line {self._line}: not valid JSON: {error}") from None
+        try:
+            self._take_document(document, line)
+        except _WrongError as wrong:
+            raise PlanFileError(f"line {self._line}: {wrong}") from None
+        self._checksum.update(line + b"\n")
+
+    def _take_document(self, document: Any, line: bytes) -> None:
+        record = document.get("record") if type(document) is dict else None
+        if self._header is None:
+            if record != "plan":
+                raise _WrongError("this is no plan of fastprune")
+            self._header = _header(document)
+            self._version = document["version"]
+            self._rules = {name: n for n, name in enumerate(self._header.policy.rule_names)}
+        elif record == "manifest":
+            self._take_manifest(document)
+        elif record == "blob":
+            self._take_blob(document)
+        elif record == "end":
+            if line != last_line(self._checksum.hexdigest()):
+                raise _WrongError("the checksum is wrong: the file was altered")
+            self._ended = True
+        else:
+            raise _WrongError(f"unknown record {record!r:.40}")
+
+    def _take_manifest(self, document: Any) -> None:
+        rule = _take_field(document, "rule") if self._version > 1 else None
+        fields = _fields(document, **_MANIFEST_FIELDS)
+        _, path, url, label, kind, created, pulled, _, _, owner, breaks, references = fields
+        if kind not in iter(ManifestKind) or ManifestKind(kind).label != label:
+            raise _WrongError("type and kind don't fit")
+        folder, digest = _split(path)
+        if self._blobs or (folder, digest) <= self._last:
+            raise _WrongError("manifests must come by path, each once, before the blobs")
+        self._last = folder, digest
+        state = State(kind, url, created, pulled, _raw(references))
+        self._manifests.append(path)
+        self._said += state.said()
+        self._pulls += state.pull()
+        self._owners.append(owner)
+        self._by_rule.append(self._rule(rule))
+        for parent in breaks:
+            self._broken.append(len(self._manifests) - 1)
+            self._broken_by.append(parent)
+
+    def _rule(self, name: Any) -> int:
+        if name is None:
+            return NO_NAME
+        if type(name) is not str or name not in self._rules:
+            raise _WrongError(f"rule: the policy has none of this name: {name!r:.80}")
+        return self._rules[name]
+
+    def _take_blob(self, document: Any) -> None:
+        _, digest, _, _ = _fields(document, record=str, digest=str, bytes=int, reason=str)
+        if not digest.startswith(DIGEST_PREFIX):
+            raise _WrongError(f"not a digest: {digest!r:.80}")
+        raw = _raw(digest.removeprefix(DIGEST_PREFIX))
+        if raw <= self._blobs[-DIGEST_BYTES:] and self._blobs:
+            raise _WrongError("blobs must come by digest, each once")
+        self._blobs += raw
+
+
+class _WrongError(Exception):
+    """What is wrong in a line."""
+
+
+class _Names:
+    """Collects `Named` manifests."""
+
+    def __init__(self) -> None:
+        self._folders, self._digests = bytearray(), bytearray()
+
+    def __len__(self) -> int:
+        return len(self._folders)
+
+    def append(self, path: str | None) -> None:
+        folder, digest = (NO_FOLDER, bytes(DIGEST_BYTES)) if path is None else _split(path)
+        self._folders.append(folder)
+        self._digests += digest
+
+    def columns(self) -> Named:
+        return Named(np.frombuffer(self._folders, dtype=np.uint8), as_digests(self._digests))
+
+
+_MANIFEST_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "record": str,
+    "path": str,
+    "url": str,
+    "kind": str,
+    "type": int,
+    "created": str,
+    "pulled": str,
+    "bytes": int,
+    "reason": str,
+    "taken_by": (str, type(None)),
+    "breaks": list,
+    "references": str,
+}
+
+
+def _fields(document: Any, /, **types: type | tuple[type, ...]) -> list[Any]:
+    """The values of an object that has exactly these fields."""
+    if type(document) is not dict:
+        raise _WrongError("not an object")
+    odd = sorted(document.keys() ^ types.keys())
+    if odd:
+        has = "unknown" if odd[0] in document else "missing"
+        raise _WrongError(f"{has} field {odd[0]!r:.40}")
+    for name, expected in types.items():
+        value = document[name]
+        kinds = expected if isinstance(expected, tuple) else (expected,)
+        if type(value) not in kinds or (type(value) is int and value < 0):
+            raise _WrongError(f"{name}: not what it should be: {value!r:.80}")
+        if type(value) is list and not all(type(one) is str for one in value):
+            raise _WrongError(f"{name}: not an array of texts")
+    return [document[name] for name in types]
+
+
+def _take_field(document: dict[str, Any], name: str) -> Any:
+    """Takes a field out of an object that must have it."""
+    if name not in document:
+        raise _WrongError(f"missing field {name!r}")
+    return document.pop(name)
+
+
+def _header(document: dict[str, Any]) -> PlanHeader:
+    version = document.get("version")
+    if type(version) is int and version > VERSION:
+        raise _WrongError(
+            f"format version {version}, and this fastprune knows none after {VERSION}: "
+            "use the fastprune that wrote it"
+        )
+    if type(version) is not int or version < 1:
+        raise _WrongError(f"version: not what it should be: {version!r:.80}")
+    fields = _fields(document, **_HEADER_FIELDS)
+    _, _, made_by, scanned_at, cache, policy, allow_broken, grace, corrupt, totals = fields
+    _fields(totals, **dict.fromkeys(totals, int))
+    return PlanHeader(
+        made_by=made_by,
+        scanned_at=scanned_at,
+        cache=CacheIdentity(*_fields(cache, path=str, inode=int, file_system=str)),
+        policy=_policy(policy, version),
+        allow_broken=allow_broken,
+        grace=_seconds(grace),
+        corrupt=tuple(corrupt),
+        totals=totals,
+    )
+
+
+_HEADER_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "record": str,
+    "version": int,
+    "fastprune": str,
+    "scanned_at": str,
+    "cache": dict,
+    "policy": dict,
+    "allow_broken": bool,
+    "grace": (float, int),
+    "corrupt": list,
+    "totals": dict,
+}
+
+
+def _seconds(value: float) -> float:
+    if not 0 <= value <= _LARGEST:
+        raise _WrongError(f"grace: not what it should be: {value!r:.80}")
+    return float(value)
+
+
+_POLICY_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "patterns": list,
+    "exclude": list,
+    "created_before": (str, type(None)),
+    "pulled_before": (str, type(None)),
+    "count": (int, type(None)),
+    "orphans_only": bool,
+}
+_POLICY_FIELDS_OF_VERSION_2: dict[str, type | tuple[type, ...]] = {
+    "dangling": bool,
+    "broken": bool,
+    "keep_last": (int, type(None)),
+    "keep_since": (str, type(None)),
+    "keep_references": list,
+    "max_bytes": (int, type(None)),
+    "free_bytes": (int, type(None)),
+}
+
+
+def _policy(document: dict[str, Any], version: int) -> Policy:
+    rules = _take_field(document, "rules") if version > 1 else []
+    if type(rules) is not list:
+        raise _WrongError(f"rules: not an array: {rules!r:.80}")
+    policy = replace(_criteria(document, version), rules=tuple(map(_rule, rules)))
+    try:
+        policy.check()
+    except UsageError as error:
+        raise _WrongError(f"policy: {error}") from None
+    return policy
+
+
+def _rule(document: Any) -> Rule:
+    name, policy = _fields(document, name=str, policy=dict)
+    if _take_field(policy, "rules") != []:
+        raise _WrongError(f"rule {name!r:.80}: has rules of its own")
+    return Rule(name, _criteria(policy, VERSION))
+
+
+def _criteria(document: dict[str, Any], version: int) -> Policy:
+    names = _POLICY_FIELDS | (_POLICY_FIELDS_OF_VERSION_2 if version > 1 else {})
+    values: dict[str, Any] = dict(zip(names, _fields(document, **names), strict=True))
+    for name, value in values.items():
+        values[name] = tuple(value) if type(value) is list else value
+    return Policy(**values)
+
+
+def _split(path: str) -> tuple[int, bytes]:
+    """The folder, by number, and the raw digest that a path names."""
+    folder, _, name = path.partition("/")
+    if folder not in ociregistry.manifest_folders or not is_hex_name(name):
+        raise _WrongError(f"not the path of a manifest: {path!r:.80}")
+    return ociregistry.manifest_folders.index(folder), bytes.fromhex(name)
+
+
+def _raw(name: str) -> bytes:
+    if not is_hex_name(name):
+        raise _WrongError(f"not a digest: {name!r:.80}")
+    return bytes.fromhex(name)

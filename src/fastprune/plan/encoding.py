@@ -1,0 +1,122 @@
+"""A plan to the lines of its file.
+
+Stage: plan. Input: a `PrunePlan`. Output: lines. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from fastprune.index.refcounts import NOBODY, lost_edges
+from fastprune.model import DIGEST_PREFIX, ManifestKind
+from fastprune.plan.manifest_states import states
+from fastprune.plan.prune_plan import PrunePlan
+from fastprune.plan.saved_plan import VERSION, CacheIdentity, last_line
+from fastprune.text.escaping import to_json
+
+_BLOCK = 10_000
+
+
+def encode(
+    plan: PrunePlan, cache: CacheIdentity, *, made_by: str, grace: float = 0
+) -> Iterator[bytes]:
+    """Writes a plan down.
+
+    Args:
+        plan: The plan, just made.
+        cache: Which cache it speaks of.
+        made_by: The version of this program.
+        grace: Blobs younger than so many seconds were spared.
+
+    Yields:
+        Blocks of whole lines.
+    """
+    checksum = hashlib.sha256()
+    for block in _batched(_documents(plan, cache, made_by, grace)):
+        checksum.update(block)
+        yield block
+    yield last_line(checksum.hexdigest()) + b"\n"
+
+
+def _documents(
+    plan: PrunePlan, cache: CacheIdentity, made_by: str, grace: float
+) -> Iterator[dict[str, Any]]:
+    index = plan.index
+    yield {
+        "record": "plan",
+        "version": VERSION,
+        "fastprune": made_by,
+        "scanned_at": datetime.fromtimestamp(int(index.scanned_at), UTC).isoformat(),
+        "cache": cache._asdict(),
+        "policy": asdict(plan.policy),
+        "allow_broken": plan.allow_broken,
+        "grace": float(grace),
+        "corrupt": [path for path, _ in index.faults],
+        "totals": {
+            "manifests": len(plan.manifests),
+            "lists": len(plan.lists),
+            "images": len(plan.images),
+            "blobs": len(plan.blobs),
+            "bytes": plan.bytes_freed,
+            "protected": len(plan.protected),
+            "spared_blobs": len(plan.spared_blobs),
+            "kept": len(plan.withheld),
+        },
+    }
+    yield from _manifests(plan)
+    reasons = plan.blob_reasons(plan.blobs)
+    for name, size, reason in zip(
+        index.blob_names(plan.blobs), plan.blob_bytes.tolist(), reasons, strict=True
+    ):
+        yield {
+            "record": "blob",
+            "digest": DIGEST_PREFIX + name,
+            "bytes": size,
+            "reason": reason.text,
+        }
+
+
+def _manifests(plan: PrunePlan) -> Iterator[dict[str, Any]]:
+    index = plan.index
+    rows = plan.manifests
+    broken: dict[int, list[str]] = {}
+    for parent, child in zip(*map(np.ndarray.tolist, lost_edges(index, plan.removed)), strict=True):
+        broken.setdefault(child, []).append(index.path(parent))
+    rules = plan.rules_of(rows)
+    for row, state, rule in zip(rows.tolist(), states(index, rows), rules, strict=True):
+        owner = int(plan.taken_by[row])
+        yield {
+            "record": "manifest",
+            "path": index.path(row),
+            "url": state.url,
+            "kind": ManifestKind(state.kind).label,
+            "type": state.kind,
+            "created": state.created,
+            "pulled": state.pulled,
+            "bytes": int(index.file_sizes[row]),
+            "reason": plan.manifest_reason(row).text,
+            "rule": rule,
+            "taken_by": None if owner == NOBODY else index.path(owner),
+            "breaks": broken.get(row, []),
+            "references": state.references.hex(),
+        }
+
+
+def _batched(documents: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    lines: list[bytes] = []
+    for document in documents:
+        lines.append(_line(document))
+        if len(lines) == _BLOCK:
+            yield b"".join(lines)
+            lines.clear()
+    yield b"".join(lines)
+
+
+def _line(document: dict[str, Any]) -> bytes:
+    return to_json(document) + b"\n"

@@ -1,0 +1,197 @@
+"""What of a saved plan still holds: the cache may have changed since.
+
+Stage: plan. Input: a `SavedPlan` and a fresh `CacheIndex`. Output: `PrunePlan`. Pure, no I/O.
+
+Never more than the saved plan names. A manifest goes if it is where it was and says what it
+said; a list and the images that it takes along go together or not at all. A blob goes if
+nothing that stays refers to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.errors import UnreadableManifestsError, UsageError
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.digests import Digests, DigestTable, as_digests
+from fastprune.index.refcounts import (
+    NOBODY,
+    Mask,
+    count_references,
+    lost_edges,
+    protect,
+    referrers,
+    unreferenced,
+)
+from fastprune.layouts import ociregistry
+from fastprune.plan.manifest_states import states
+from fastprune.plan.prune_plan import LeftOut, PrunePlan, freed
+from fastprune.plan.saved_plan import Named, SavedPlan
+from fastprune.policy.policy import NO_NAME
+
+CHANGED = "changed since the plan was made"
+PULLED = "pulled since the plan was made"
+PART_CHANGED = "an image of it changed or was pulled"
+NEEDED = "still needed"
+
+
+def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
+    """Finds out what of a saved plan still holds.
+
+    Args:
+        saved: The plan.
+        index: The cache as it is now, scanned with edges.
+
+    Returns:
+        A plan that removes nothing that the saved one does not name.
+
+    Raises:
+        UsageError: The index was made without edges.
+        UnreadableManifestsError: There are unreadable manifests that were not there, or
+            not skipped, when the plan was made; or some could not be read at all.
+    """
+    if not index.has_edges:
+        raise UsageError("this index was scanned without references; scan with edges=True")
+    known = set(saved.header.corrupt)
+    faults = [fault for fault in index.faults if fault[0] not in known - index.unknown]
+    if faults:
+        raise UnreadableManifestsError(faults, index.unknown, or_else="make a new plan")
+    rows = _find(index, saved.manifests)
+    changed, pulled = _compare(saved, index, rows)
+    named = np.zeros(len(index), dtype=bool)
+    named[rows[rows >= 0]] = True
+    removed = named & ~changed & ~pulled
+    held_by = _hold_together(index, removed, changed | pulled)
+    removed &= held_by == NOBODY
+    if saved.header.allow_broken:
+        removed, kept_by = _protect_unbroken(saved, index, rows, removed)
+    else:
+        removed, kept_by = protect(index, removed)
+    blobs = DigestTable(index.present_digests).find(saved.blobs)
+    gone = int((rows < 0).sum() + (blobs < 0).sum())
+    blobs = blobs[blobs >= 0].astype(np.intp)
+    go = np.isin(blobs, freed(index, removed), assume_unique=True)
+    left_out = (
+        *_left_manifests(index, np.flatnonzero(changed), CHANGED),
+        *_left_manifests(index, np.flatnonzero(pulled), PULLED),
+        *_left_manifests(index, np.flatnonzero(held_by != NOBODY), PART_CHANGED, held_by),
+        *_left_manifests(index, np.flatnonzero(kept_by != NOBODY), NEEDED, kept_by),
+        *_left_blobs(index, blobs[~go], removed),
+    )
+    return PrunePlan(
+        index=index,
+        policy=saved.header.policy,
+        allow_broken=saved.header.allow_broken,
+        removed=removed,
+        taken_by=_owners(saved, index, rows),
+        kept_by=kept_by,
+        blobs=blobs[go],
+        blob_bytes=index.known_sizes(blobs[go]),
+        orphans=unreferenced(index, count_references(index)),
+        spared_blobs=np.empty(0, dtype=np.intp),
+        by_rule=_by_rule(saved, index, rows),
+        left_out=left_out,
+        gone=gone,
+    )
+
+
+def _find(index: CacheIndex, named: Named) -> Rows:
+    """The row of each manifest; -1 for one that is not there, or is none."""
+    rows = np.full(len(named.folders), -1, dtype=np.intp)
+    for folder, (first, last) in enumerate(pairwise(index.folder_starts)):
+        here = np.flatnonzero(named.folders == folder)
+        found = DigestTable(index.digests[first:last]).find(named.digests[here])
+        rows[here] = np.where(found >= 0, found + first, -1)
+    return rows
+
+
+def _compare(saved: SavedPlan, index: CacheIndex, rows: Rows) -> tuple[Mask, Mask]:
+    """Which manifests say something else now, and which only that they were pulled; bool (n,)."""
+    there = np.flatnonzero(rows >= 0)
+    said, pulls = bytearray(), bytearray()
+    for state in states(index, rows[there]):
+        said += state.said()
+        pulls += state.pull()
+    differs = _differ(saved.said[there], said)
+    changed, pulled = np.zeros((2, len(index)), dtype=bool)
+    changed[rows[there[differs]]] = True
+    pulled[rows[there[~differs & _differ(saved.pulls[there], pulls)]]] = True
+    return changed, pulled
+
+
+def _differ(before: Digests, now: bytearray) -> NDArray[np.bool_]:
+    different: NDArray[np.bool_] = (before != as_digests(now)).any(axis=1)
+    return different
+
+
+def _hold_together(index: CacheIndex, removed: Mask, held: Mask) -> NDArray[np.int32]:
+    """Which lists that were to go stay, because a child that was to go with them does.
+
+    Returns:
+        int32 (n,): that child, `NOBODY` for all other manifests.
+    """
+    held, held_by = held.copy(), np.full(len(index), NOBODY, dtype=np.int32)
+    parents, children = index.part_parents, index.part_rows
+    while True:
+        edges = removed[parents] & ~held[parents] & held[children]
+        if not edges.any():
+            return held_by
+        held_by[parents[edges]] = children[edges]
+        held[parents[edges]] = True
+
+
+def _protect_unbroken(
+    saved: SavedPlan, index: CacheIndex, rows: Rows, removed: Mask
+) -> tuple[Mask, NDArray[np.int32]]:
+    """As `protect`, but for the lists that the plan may break, as it says: no others."""
+    lists = _find(index, saved.broken_by)
+    accepted = set(zip(lists.tolist(), rows[saved.broken].tolist(), strict=True))
+    removed, kept_by = removed.copy(), np.full(len(index), NOBODY, dtype=np.int32)
+    while True:
+        lost = [
+            edge
+            for edge in zip(*(side.tolist() for side in lost_edges(index, removed)), strict=True)
+            if edge not in accepted
+        ]
+        if not lost:
+            return removed, kept_by
+        for parent, child in lost:
+            removed[child] = False
+            kept_by[child] = parent
+
+
+def _by_rule(saved: SavedPlan, index: CacheIndex, rows: Rows) -> NDArray[np.int16] | None:
+    if saved.by_rule is None:
+        return None
+    by_rule = np.full(len(index), NO_NAME, dtype=np.int16)
+    there = rows >= 0
+    by_rule[rows[there]] = saved.by_rule[there]
+    return by_rule
+
+
+def _owners(saved: SavedPlan, index: CacheIndex, rows: Rows) -> NDArray[np.int32]:
+    taken_by = np.full(len(index), NOBODY, dtype=np.int32)
+    there = rows >= 0
+    taken_by[rows[there]] = _find(index, saved.owners)[there]
+    return taken_by
+
+
+def _left_manifests(
+    index: CacheIndex, rows: Rows, reason: str, because_of: NDArray[np.int32] | None = None
+) -> Iterator[LeftOut]:
+    for row in rows.tolist():
+        cause = "" if because_of is None else index.url(int(because_of[row]))
+        yield LeftOut(index.path(row), index.url(row), reason, cause)
+
+
+def _left_blobs(index: CacheIndex, blobs: Rows, removed: Mask) -> Iterator[LeftOut]:
+    ids, images = referrers(index, blobs)
+    stay = ~removed[images]
+    needed, first = np.unique(ids[stay], return_index=True)
+    for blob, row in zip(needed.tolist(), images[stay][first].tolist(), strict=True):
+        path = f"{ociregistry.blob_folder}/{index.blob_name(blob)}"
+        yield LeftOut(path, "", NEEDED, index.url(row))

@@ -1,0 +1,254 @@
+"""Criteria as people write them, and the `Policy` that they come to.
+
+Stage: rim. Input: texts and numbers, as options or a policy file give them. Output: `Policy`.
+I/O: reads the lists of --keep-from, and asks the file system for --min-free-space
+(`fastprune.policy.criteria_io`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
+
+from fastprune.errors import UsageError
+from fastprune.policy.policy import Policy
+from fastprune.text.quantities import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from fastprune.policy.criteria_io import Inputs
+
+_FORMAT = "%Y-%m-%dT%H:%M:%S"
+_EARLIEST = "0001-01-01T00:00:00"
+_HOUR, _SECOND = timedelta(hours=1), timedelta(seconds=1)
+# A place that changes the side of the date line puts its clock back by a day.
+_HOURS_PUT_BACK_AT_MOST = 25
+
+_ZONES_WITHOUT_DATA = ("UTC", "Etc/UTC")
+
+Named = Callable[[str], str]
+"""What to call an option in a message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criteria:
+    """Which manifests are meant: what the options of the same names say; None means not given.
+
+    The command line describes each (`fastprune.cli.plan_options.SelectionOptions`).
+    """
+
+    pattern: list[str] | None = None
+    exclude: list[str] | None = None
+    date: str | None = None
+    older_than: str | None = None
+    pulled_before: str | None = None
+    not_pulled_for: str | None = None
+    dangling: bool = False
+    broken: bool = False
+    keep_last: int | None = None
+    keep_within: str | None = None
+    keep_from: list[str] | None = None
+    max_size: str | None = None
+    min_free_space: str | None = None
+    free: str | None = None
+    zone: str | None = None
+    count: int | None = None
+
+
+def to_policy(
+    criteria: Criteria,
+    now: datetime,
+    *,
+    root: str,
+    orphans_only: bool = False,
+    named: Named = str,
+    inputs: Inputs | None = None,
+) -> Policy:
+    """Checks the criteria and makes the policy.
+
+    Args:
+        criteria: What is asked for.
+        now: The current time, with a zone.
+        root: Path of the cache; the file system of its blobs is asked for --min-free-space.
+        orphans_only: See `Policy`.
+        named: What to call each option in messages: itself, or where a file says it.
+        inputs: What this run reads from files and stdin; see `fastprune.policy.criteria_io`.
+
+    Raises:
+        UsageError: A value can't be used; the message names its option.
+        NoCacheError: There is no cache, and --min-free-space was given.
+    """
+    zone = parse_zone(criteria.zone)
+    created = []
+    if criteria.date is not None:
+        created.append(parse_cutoff(criteria.date, named("--date")))
+    if criteria.older_than is not None:
+        created.append(_ago(criteria.older_than, named("--older-than"), now, zone))
+    pulled = []
+    if criteria.pulled_before is not None:
+        pulled.append(parse_cutoff(criteria.pulled_before, named("--pulled-before")))
+    if criteria.not_pulled_for is not None:
+        pulled.append(_ago(criteria.not_pulled_for, named("--not-pulled-for"), now, zone))
+    recent, recently = criteria.keep_within, named("--keep-within")
+    policy = Policy(
+        patterns=_patterns(criteria.pattern, named("--pattern")),
+        exclude=_patterns(criteria.exclude, named("--exclude")),
+        # Fixed-width text sorts like time: both criteria hold before the earlier one.
+        created_before=min(created, default=None),
+        pulled_before=min(pulled, default=None),
+        count=criteria.count,
+        orphans_only=orphans_only,
+        dangling=criteria.dangling,
+        broken=criteria.broken,
+        keep_last=criteria.keep_last,
+        keep_since=None if recent is None else _ago(recent, recently, now, zone),
+        keep_references=_references(criteria.keep_from, named("--keep-from"), inputs),
+        max_bytes=_size(criteria.max_size, named("--max-size")),
+        free_bytes=_bytes_to_free(criteria, root, named),
+    )
+    policy.check_values()
+    return policy
+
+
+def _size(text: str | None, option: str) -> int | None:
+    return None if text is None else parse_size(text, option)
+
+
+def _bytes_to_free(criteria: Criteria, root: str, named: Named) -> int | None:
+    free, space = _size(criteria.free, named("--free")), criteria.min_free_space
+    if space is None:
+        return free
+    from fastprune.policy.criteria_io import space_to_free
+
+    return max(free or 0, space_to_free(space, named("--min-free-space"), root))
+
+
+def _references(paths: list[str] | None, option: str, inputs: Inputs | None) -> tuple[str, ...]:
+    if not paths:
+        return ()
+    from fastprune.policy.criteria_io import read_references
+
+    return read_references(paths, option, inputs)
+
+
+def _patterns(texts: list[str] | None, option: str) -> tuple[str, ...]:
+    if not texts:
+        return ()
+    from fastprune.patterns import split_patterns
+
+    return split_patterns(texts, option)
+
+
+def parse_cutoff(text: str, option: str) -> str:
+    """Parses a date and time, or a date alone.
+
+    Args:
+        text: What was given.
+        option: Where, for the message.
+
+    Returns:
+        `YYYY-MM-DDTHH:MM:SS`.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    for form in (_FORMAT, "%Y-%m-%d"):
+        try:
+            moment = datetime.strptime(text, form)
+        except ValueError:
+            continue
+        # strptime takes numbers of fewer digits, and digits of other scripts.
+        if text.isascii() and len(text) in (len("2024-03-01"), len("2024-03-01T22:17:31")):
+            return _written(moment)
+    raise UsageError(
+        f"{option}: not a date and time: {text!r}; write YYYY-MM-DDTHH:MM:SS or YYYY-MM-DD"
+    )
+
+
+def _ago(text: str, option: str, now: datetime, zone: tzinfo | None) -> str:
+    return cutoff_ago(parse_duration(text, option), now, zone)
+
+
+def cutoff_ago(seconds: float, now: datetime, zone: tzinfo | None) -> str:
+    """The time so many seconds ago, `YYYY-MM-DDTHH:MM:SS` on the server's clock.
+
+    When a clock is put back, an hour of it comes twice, and a time in it can mean two moments.
+    It then means the later one, which is the younger: a time before the cutoff is so long ago
+    whichever of the two it means.
+
+    Args:
+        seconds: How long ago.
+        now: The current time, with a zone.
+        zone: The server's; None for this machine's.
+    """
+    try:
+        # On the time line, not on the clock: a day with a clock change is 23 or 25 h.
+        moment = now.astimezone(UTC).replace(microsecond=0) - timedelta(seconds=seconds)
+        return _written(_earliest_clock_from(moment.replace(microsecond=0), zone))
+    except OverflowError:
+        return _EARLIEST
+
+
+def _earliest_clock_from(moment: datetime, zone: tzinfo | None) -> datetime:
+    """The least time that a clock shows at a moment or later.
+
+    That is what it shows at the moment, unless it is put back afterwards to a time before.
+    """
+    earliest = _on_the_clock(moment, zone)
+    for _ in range(_HOURS_PUT_BACK_AT_MOST):
+        later = moment + _HOUR
+        if _offset(later, zone) < _offset(moment, zone):
+            earliest = min(earliest, _on_the_clock(_put_back_by(moment, later, zone), zone))
+        moment = later
+    return earliest
+
+
+def _put_back_by(before: datetime, after: datetime, zone: tzinfo | None) -> datetime:
+    """The first second after a clock was put back, between two moments."""
+    while after - before > _SECOND:
+        middle = before + (after - before) // 2
+        middle = middle.replace(microsecond=0)
+        if _offset(middle, zone) < _offset(before, zone):
+            after = middle
+        else:
+            before = middle
+    return after
+
+
+def _on_the_clock(moment: datetime, zone: tzinfo | None) -> datetime:
+    return moment.astimezone(zone).replace(tzinfo=None)
+
+
+def _offset(moment: datetime, zone: tzinfo | None) -> timedelta:
+    return _on_the_clock(moment, zone) - moment.replace(tzinfo=None)
+
+
+def _written(moment: datetime) -> str:
+    # isoformat, because %Y does not pad years before 1000.
+    return moment.replace(microsecond=0, tzinfo=None).isoformat()
+
+
+def parse_zone(name: str | None, option: str = "--zone") -> tzinfo | None:
+    """The time zone of an option; None, this machine's, if it was not given.
+
+    Raises:
+        UsageError: There is no zone of that name, or no time zone data at all.
+    """
+    if name is None:
+        return None
+    from zoneinfo import ZoneInfo, available_timezones
+
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        if name in _ZONES_WITHOUT_DATA:
+            return UTC
+        if not available_timezones():
+            raise UsageError(
+                f"{option} {name}: this system has no time zone data; install its package tzdata, "
+                "or tzdata from PyPI beside fastprune"
+            ) from None
+        raise UsageError(
+            f"{option}: unknown time zone: {name!r}; write one of the IANA names, as Europe/Berlin"
+        ) from None

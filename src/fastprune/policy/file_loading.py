@@ -1,0 +1,188 @@
+"""A policy file to a policy, as the options of the same names would make it.
+
+Stage: rim. Input: the path of a file. Output: `PolicyFile`. I/O: reads it, and the files that it
+names; the checks of its keys are in `fastprune.policy.file_entries`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from fastprune.errors import UsageError
+from fastprune.policy.criteria import Criteria, Named, parse_zone, to_policy
+from fastprune.policy.criteria_io import STDIN, Inputs
+from fastprune.policy.delete_limits import DeleteLimits
+from fastprune.policy.file_checking import POLICY, check
+from fastprune.policy.file_entries import Entry, Setting, Settings
+from fastprune.policy.file_reading import read_toml, read_yaml
+from fastprune.policy.policy import Policy, Rule
+from fastprune.text.quantities import parse_duration, parse_size
+
+_MOST_BYTES = 1_000_000
+_READERS: dict[str, Callable[[str, str], Entry]] = {
+    ".toml": read_toml,
+    ".yaml": read_yaml,
+    ".yml": read_yaml,
+}
+_CRITERIA = {field.name for field in dataclasses.fields(Criteria)}
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """What a policy file comes to.
+
+    Attributes:
+        policy: What to select and what to keep.
+        grace: Spare blobs younger than so many seconds.
+        delete_limits: How much may go at most.
+        zone: The server's time zone, by the option or by the file.
+        min_free_space: Where it says min-free-space; empty if it doesn't.
+    """
+
+    policy: Policy
+    grace: float
+    delete_limits: DeleteLimits
+    zone: str | None
+    min_free_space: str = ""
+
+
+def load_policy_file(
+    path: str, now: datetime, *, root: str, zone: str | None, inputs: Inputs | None = None
+) -> PolicyFile:
+    """Reads a policy file.
+
+    Args:
+        path: The file: TOML or YAML, by its ending.
+        now: The current time, with a zone.
+        root: Path of the cache, whose file system is asked for min-free-space.
+        zone: What --zone says; it comes before what the file says.
+        inputs: What this run reads from files and stdin; see `fastprune.policy.criteria_io`.
+
+    Raises:
+        UsageError: It can't be read or used; the message has a line for each thing that is
+            wrong, with file, line and key.
+        NoCacheError: There is no cache, and the file says how much space must be free.
+    """
+    reader = _READERS.get(os.path.splitext(path)[1].lower())
+    if reader is None:
+        raise UsageError(f"--policy {path}: its name must end in {', '.join(_READERS)}")
+    text = check(reader(_read(path), path), path)
+    inputs = inputs or Inputs()
+    wrong: list[str] = []
+
+    def made(settings: Settings, place: str) -> Policy:
+        try:
+            return _policy_of(settings, now, path=path, root=root, zone=zone, inputs=inputs)
+        except UsageError as error:
+            wrong.append(_placed(error, path, place))
+            return Policy()
+
+    zone = _checked_zone(zone, text.whole.get("zone"), wrong)
+    whole = made(text.whole, path)
+    rules = []
+    for name, settings in text.rules.items():
+        rules.append(Rule(name, made(settings, text.places[name])))
+        try:
+            if not wrong:
+                rules[-1].check()
+        except UsageError as error:
+            what = str(error).removeprefix(f"rule {name!r}: ")
+            wrong.append(f"{text.places[name]}: {what}")
+    try:
+        grace, limits = _grace(text.whole), _delete_limits(text.whole)
+    except UsageError as error:
+        wrong.append(str(error))
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    if not rules and not whole.has_size_target:
+        raise UsageError(
+            f"{path}: nothing says what to prune: write a rule, as [rules.NAME], or a size "
+            f"target in [{POLICY}]"
+        )
+    policy = dataclasses.replace(whole, rules=tuple(rules))
+    policy.check()
+    space = text.whole.get("min-free-space")
+    return PolicyFile(policy, grace, limits, zone, "" if space is None else space.where)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"--policy {path}: can't be read: {error.strerror}") from None
+    if len(content) > _MOST_BYTES:
+        raise UsageError(f"--policy {path}: larger than {_MOST_BYTES} bytes")
+    try:
+        # Some editors begin a file with a mark of its encoding.
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path}, line {line}: not text in UTF-8") from None
+
+
+def _policy_of(
+    settings: Settings, now: datetime, *, path: str, root: str, zone: str | None, inputs: Inputs
+) -> Policy:
+    """The policy that options of the same names and values make."""
+    values = {key.replace("-", "_"): setting.value for key, setting in settings.items()}
+    values = {name: value for name, value in values.items() if name in _CRITERIA}
+    for name in ("pattern", "exclude", "keep_from"):
+        if isinstance(values.get(name), str):
+            values[name] = [values[name]]
+    if "keep_from" in values:
+        values["keep_from"] = [_beside(path, name) for name in values["keep_from"]]
+    criteria = Criteria(**values | {"zone": zone})
+    return to_policy(criteria, now, root=root, named=_named(settings), inputs=inputs)
+
+
+def _beside(path: str, name: str) -> str:
+    """A file that the policy file names: seen from the folder that this one is in."""
+    return name if name == STDIN else os.path.join(os.path.dirname(path), name)
+
+
+def _named(settings: Settings) -> Named:
+    """What to call an option in a message: where the file says it."""
+
+    def name(option: str) -> str:
+        setting = settings.get(option.removeprefix("--"))
+        return option if setting is None else setting.where
+
+    return name
+
+
+def _placed(error: UsageError, path: str, place: str) -> str:
+    """The message of an error, with its place unless it says that itself."""
+    text = str(error)
+    return text if text.startswith(f"{path}, line ") else f"{place}: {text}"
+
+
+def _checked_zone(option: str | None, setting: Setting | None, wrong: list[str]) -> str | None:
+    """The zone that counts: that of the option, or else of the file."""
+    if setting is None:
+        return option
+    try:
+        parse_zone(setting.value, setting.where)
+    except UsageError as error:
+        wrong.append(str(error))
+        return option
+    return setting.value if option is None else option
+
+
+def _grace(settings: Settings) -> float:
+    grace = settings.get("grace")
+    return 0 if grace is None else parse_duration(grace.value, grace.where)
+
+
+def _delete_limits(settings: Settings) -> DeleteLimits:
+    size = settings.get("max-delete-size")
+    count, percent = settings.get("max-delete-count"), settings.get("max-delete-percent")
+    return DeleteLimits(
+        count=None if count is None else count.value,
+        size=None if size is None else parse_size(size.value, size.where),
+        percent=None if percent is None else percent.value,
+    )

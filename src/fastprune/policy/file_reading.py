@@ -1,0 +1,174 @@
+"""TOML or YAML to entries, each with the line on which its key stands.
+
+Stage: rim. Input: text. Output: `Entry`s. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from fastprune.errors import UsageError
+from fastprune.policy.file_entries import Entry
+
+if TYPE_CHECKING:
+    import yaml
+
+Path = tuple[str, ...]
+
+_AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)")
+# What a bracket or the end of a line may be hidden in, and these themselves.
+_TOKEN = re.compile(
+    r'"""(?:[^\\]|\\.)*?"{3,5}'
+    r"|'''.*?'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'"
+    r"|#[^\n]*"
+    r"|[\[\]{}\n]",
+    re.DOTALL,
+)
+_AT_END = " (at end of document)"
+_YAML_TIME = "tag:yaml.org,2002:timestamp"
+
+
+def read_toml(text: str, source: str) -> Entry:
+    """Reads a TOML document (https://toml.io/en/v1.0.0).
+
+    Args:
+        text: The document.
+        source: The file, for messages.
+
+    Raises:
+        UsageError: It is not valid; the message names the line.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line, reason = _toml_place(text, str(error))
+        raise UsageError(f"{source}, line {line}: not valid TOML: {reason}") from None
+    except RecursionError:
+        raise UsageError(f"{source}: nested too deeply") from None
+    lines = lines_of_keys(text)
+
+    def entry(value: Any, path: Path) -> Entry:
+        if isinstance(value, dict):
+            value = {key: entry(inner, (*path, key)) for key, inner in value.items()}
+        elif hasattr(value, "isoformat"):
+            value = value.isoformat()
+        return Entry(value, lines.get(path, 1))
+
+    return entry(document, ())
+
+
+def _toml_place(text: str, message: str) -> tuple[int, str]:
+    at = _AT_LINE.search(message)
+    if at:
+        return int(at[1]), message.replace(at[0], f", column {at[2]}")
+    return text.rstrip("\n").count("\n") + 1, message.replace(_AT_END, ", at the end")
+
+
+def lines_of_keys(text: str) -> dict[Path, int]:
+    """The line on which each key of a valid TOML document first stands.
+
+    tomllib does not tell. But a statement begins on a line of its own, so each is read by itself,
+    below the header of its table.
+
+    Args:
+        text: A valid document.
+    """
+    found: dict[Path, int] = {}
+    header = ""
+    for begins, statement in _statements(text):
+        if statement.startswith("["):
+            document = header = statement
+        else:
+            document = header + statement
+        for path in _paths(tomllib.loads(document), ()):
+            found.setdefault(path, begins)
+    return found
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """The headers and the keys with values of a valid document, each with its first line."""
+    depth, line, begins, first = 0, 1, 1, 0
+    for token in _TOKEN.finditer(text + "\n"):
+        mark = token[0]
+        line += mark.count("\n")
+        if mark in ("[", "{"):
+            depth += 1
+        elif mark in ("]", "}"):
+            depth -= 1
+        elif mark == "\n" and not depth:
+            statement = text[first : token.end()].strip()
+            if statement and not statement.startswith("#"):
+                yield begins, statement + "\n"
+            begins, first = line, token.end()
+
+
+def _paths(table: dict[str, Any], above: Path) -> Iterator[Path]:
+    for key, value in table.items():
+        yield (*above, key)
+        if isinstance(value, dict):
+            yield from _paths(value, (*above, key))
+
+
+def read_yaml(text: str, source: str) -> Entry:
+    """Reads a YAML document (https://yaml.org/spec/1.1/, as PyYAML does, without tags).
+
+    Args:
+        text: The document.
+        source: The file, for messages.
+
+    Raises:
+        UsageError: It is not valid, or a key is there twice; the message names the line.
+    """
+    import yaml
+
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        return Entry({}, 1) if root is None else _yaml_entry(root, 1, source, 0)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{source}, line {mark.line + 1}" if mark else source
+        problem = ", ".join(filter(None, (error.context, error.problem)))
+        raise UsageError(f"{where}: not valid YAML: {problem}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        char = f"U+{error.character:04X}"
+        raise UsageError(
+            f"{source}, line {line}: not valid YAML: the character {char} is not allowed"
+        ) from None
+    except RecursionError:
+        raise UsageError(f"{source}: nested too deeply") from None
+
+
+_DEEPEST = 8
+
+
+def _yaml_entry(node: yaml.Node, line: int, source: str, depth: int) -> Entry:
+    import yaml
+
+    # An alias can lead back to what holds it.
+    if depth > _DEEPEST:
+        raise UsageError(f"{source}, line {line}: nested too deeply")
+    if isinstance(node, yaml.ScalarNode):
+        try:
+            value = yaml.constructor.SafeConstructor().construct_object(node)
+        except ValueError:
+            # It does not fit its tag; nor will it fit its key.
+            value = node.value
+        return Entry(node.value if node.tag == _YAML_TIME else value, line)
+    if isinstance(node, yaml.SequenceNode):
+        entries = (_yaml_entry(one, line, source, depth + 1) for one in node.value)
+        return Entry([entry.value for entry in entries], line)
+    table: dict[str, Entry] = {}
+    for key_node, value_node in node.value:
+        key, at = str(key_node.value), key_node.start_mark.line + 1
+        if key in table:
+            raise UsageError(
+                f"{source}, line {at}: {key!r} is there already, on line {table[key].line}"
+            )
+        table[key] = _yaml_entry(value_node, at, source, depth + 1)
+    return Entry(table, line)

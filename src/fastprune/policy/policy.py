@@ -1,0 +1,248 @@
+"""Policy: what a prune is asked to select and to keep, as plain values.
+
+Stage: select. Pure, no I/O; a policy holds absolute times and bytes, so that nothing that
+follows it asks a clock or a file system. Its evaluation is in `fastprune.selection.selecting`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fastprune.errors import UsageError
+from fastprune.model import DIGEST_PREFIX, parse_time
+
+SIZE_TARGET = "size-target"
+"""Stands for the name of a rule where a size target selected what the rules left."""
+
+NO_NAME = -1
+"""Stands for no position in `Policy.rule_names`."""
+
+MOST_PATTERN_SETS = 32
+"""How many sets of patterns a scan can match at once."""
+
+# A plan is a file of JSON, whose integers have 64 bits for whoever reads it.
+_MOST_NUMBER = 2**63 - 1
+
+_RULE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What to select and what to keep. Printable, comparable, and made of plain values only.
+
+    Attributes:
+        patterns: RE2 patterns; any of them must occur in the image URL.
+        exclude: RE2 patterns; what any of them matches is kept.
+        created_before: `YYYY-MM-DDTHH:MM:SS`: `created` must be strictly earlier. An
+            empty or malformed `created` never is.
+        pulled_before: The same for the newest pull of the image, see `newest_pulls`.
+        count: At most so many images, those pulled longest ago first.
+        orphans_only: Select no manifest: only blobs that nothing refers to go.
+        dangling: Only untagged images that no list refers to.
+        broken: Only images with missing blobs, and lists that lead to nothing else.
+        keep_last: Keep so many of the newest tags of each repository, of those that the
+            patterns match. If nothing else says what to select, all other tags are selected.
+        keep_since: `YYYY-MM-DDTHH:MM:SS`: keep what was pulled or created then or later, and
+            what has no time at all.
+        keep_references: Keep the images that these mean, as `parse_references` gives them.
+        max_bytes: Select images, those pulled longest ago first, until the manifests and
+            blobs that stay have no more bytes than this.
+        free_bytes: The same, until so many bytes come free. With both, more goes.
+        rules: Rules that select instead of criteria of its own, each by itself; see
+            `fastprune.selection.selecting`. What the policy keeps holds for all of them, and a size
+            target goes on where they end.
+    """
+
+    patterns: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    created_before: str | None = None
+    pulled_before: str | None = None
+    count: int | None = None
+    orphans_only: bool = False
+    dangling: bool = False
+    broken: bool = False
+    keep_last: int | None = None
+    keep_since: str | None = None
+    keep_references: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    free_bytes: int | None = None
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def has_size_target(self) -> bool:
+        """Whether it goes on until so many bytes are free or left."""
+        return self.max_bytes is not None or self.free_bytes is not None
+
+    @property
+    def narrows(self) -> bool:
+        """Whether any criterion says which manifests are meant, apart from `keep_last`."""
+        times = (self.created_before, self.pulled_before)
+        return (
+            bool(self.patterns)
+            or any(time is not None for time in times)
+            or self.dangling
+            or self.broken
+            or self.has_size_target
+            or bool(self.rules)
+        )
+
+    @property
+    def selects(self) -> bool:
+        """Whether there is any criterion that selects something."""
+        return self.narrows or self.count is not None or self.keep_last is not None
+
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """By what the selected are selected: names of criteria, all of which they meet."""
+        given = {
+            "pattern": bool(self.patterns),
+            "created-before": self.created_before is not None,
+            "pulled-before": self.pulled_before is not None,
+            "dangling": self.dangling,
+            "broken": self.broken,
+            "not-among-last": self.keep_last is not None and not self.narrows,
+            "max-size": self.max_bytes is not None,
+            "free": self.free_bytes is not None,
+            "count": self.count is not None,
+        }
+        return tuple(name for name, is_given in given.items() if is_given)
+
+    @property
+    def pattern_sets(self) -> tuple[tuple[str, ...], ...]:
+        """What a scan has to match URLs with for this policy; what is beyond the most, later."""
+        sets = [patterns for patterns in (self.patterns, self.exclude) if patterns]
+        for rule in self.rules:
+            sets += rule.policy.pattern_sets
+        return tuple(dict.fromkeys(sets))[:MOST_PATTERN_SETS]
+
+    @property
+    def rule_names(self) -> tuple[str, ...]:
+        """What may have selected something, by name: each rule, and the size target beside them."""
+        names = [rule.name for rule in self.rules]
+        return (*names, SIZE_TARGET) if self.rules and self.has_size_target else tuple(names)
+
+    @property
+    def needs_edges(self) -> bool:
+        """Whether only an index with the references of manifests can tell what it selects."""
+        times = (self.pulled_before, self.keep_since)
+        numbers = (self.count, self.keep_last)
+        return (
+            any(value is not None for value in (*times, *numbers))
+            or any(DIGEST_PREFIX in reference for reference in self.keep_references)
+            or self.dangling
+            or self.broken
+            or self.has_size_target
+            # What a rule keeps takes its children along.
+            or bool(self.rules)
+        )
+
+    def check(self) -> None:
+        """Checks that a prune may follow this policy.
+
+        Raises:
+            UsageError: It has no criterion, or one that can't be used.
+        """
+        if self.orphans_only and self.selects:
+            raise UsageError("--orphans-only can't be combined with other criteria")
+        if not self.orphans_only and not self.selects:
+            raise UsageError(self._nothing_selected())
+        self._check_rules()
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Checks each value by itself: a policy that selects nothing will do for a listing.
+
+        Raises:
+            UsageError: One can't be used.
+        """
+        self._check_numbers()
+        for text in (self.created_before, self.pulled_before, self.keep_since):
+            if text is not None and parse_time(text) is None:
+                raise UsageError(f"not a date and time: {text!r}; write YYYY-MM-DDTHH:MM:SS")
+        if self.keep_references:
+            self._check_references()
+
+    def _check_references(self) -> None:
+        from fastprune.text.references import parse_reference
+
+        for text in self.keep_references:
+            # A short name would match nothing, and so keep nothing.
+            if text not in parse_reference(text):
+                raise UsageError(
+                    f"not a reference in full: {text!r}; parse_references completes it"
+                )
+
+    def _nothing_selected(self) -> str:
+        if self.exclude or self.keep_since is not None or self.keep_references:
+            return (
+                "--exclude, --keep-within and --keep-from only say what to keep: give a "
+                "criterion as well, such as --older-than or --max-size, or --pattern '.' for "
+                "everything else"
+            )
+        return (
+            "nothing says what to prune: give --pattern, --date, --older-than, "
+            "--not-pulled-for or another criterion, or --orphans-only"
+        )
+
+    def _check_rules(self) -> None:
+        if self.rules and self != Policy(
+            rules=self.rules,
+            exclude=self.exclude,
+            keep_last=self.keep_last,
+            keep_since=self.keep_since,
+            keep_references=self.keep_references,
+            max_bytes=self.max_bytes,
+            free_bytes=self.free_bytes,
+        ):
+            raise UsageError("a policy of rules has no criteria of its own but size targets")
+        names = [rule.name for rule in self.rules]
+        for rule in self.rules:
+            rule.check()
+            if names.count(rule.name) > 1:
+                raise UsageError(f"there are several rules called {rule.name!r}")
+
+    def _check_numbers(self) -> None:
+        if self.count is not None and self.count < 0:
+            raise UsageError(f"--count {self.count}: can't be negative")
+        if self.keep_last is not None and self.keep_last < 1:
+            raise UsageError(f"--keep-last {self.keep_last}: must be at least 1")
+        for option, number in (("--count", self.count), ("--keep-last", self.keep_last)):
+            if number is not None and number > _MOST_NUMBER:
+                raise UsageError(f"{option} {number}: too large a number")
+        for option, size in (("--max-size", self.max_bytes), ("--free", self.free_bytes)):
+            if size is not None and size < 0:
+                raise UsageError(f"{option} {size}: can't be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One of several rules of a policy.
+
+    Attributes:
+        name: For reports: letters, digits, `.`, `_` and `-`, at most 64.
+        policy: What it selects and what it keeps, of that which its patterns match.
+    """
+
+    name: str
+    policy: Policy
+
+    def check(self) -> None:
+        """Checks that the rule can be one of several.
+
+        Raises:
+            UsageError: It can't.
+        """
+        if not _RULE_NAME.fullmatch(self.name) or self.name == SIZE_TARGET:
+            raise UsageError(
+                f"not the name of a rule: {self.name!r}; write up to 64 letters, digits, "
+                f"'.', '_' and '-', but not {SIZE_TARGET!r}"
+            )
+        if self.policy.rules or self.policy.has_size_target or self.policy.orphans_only:
+            raise UsageError(
+                f"rule {self.name!r}: rules, size targets and orphans are for the whole policy"
+            )
+        try:
+            self.policy.check()
+        except UsageError as error:
+            raise UsageError(f"rule {self.name!r}: {error}") from None

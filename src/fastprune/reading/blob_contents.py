@@ -1,0 +1,201 @@
+"""What a worker does for `verify`: reads blobs to the end, and marks files.
+
+Stage: walk, read. Input: a task. Output: what is odd, and how much was read. I/O: reads
+only. Top-level functions and picklable values, so that any executor can run them; no
+numpy, so that a worker starts fast.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from array import array
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fastprune.layouts import ociregistry
+from fastprune.model import DIGEST_BYTES, file_names
+from fastprune.reading.folders import StatTask, open_folder, statuses
+from fastprune.reading.marks import ABSENT_MARK, FileMark, OddFile, Verdict
+from fastprune.reading.reader import NOT_A_FILE, FileReader, advise, open_file, reason_of
+
+_BUFFER_BYTES = 1 << 20
+# How much is read between two words about it.
+_BYTES_PER_RESULT = 32 << 20
+# What the system says of a blob whose content is lost, not of one that we may not read.
+_LOST_CONTENT = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
+_LARGEST_INT64 = 2**63 - 1
+
+
+def mark_of(status: os.stat_result) -> FileMark:
+    """The mark of a file by what the system says of it."""
+    if not stat.S_ISREG(status.st_mode):
+        return ABSENT_MARK
+    return FileMark(status.st_ino & _LARGEST_INT64, status.st_size, status.st_mtime_ns)
+
+
+class FileMarks(NamedTuple):
+    """Marks of some files.
+
+    Attributes:
+        first: As it was asked for.
+        marks: int64, `MARK_FIELDS` a file; `ABSENT_MARK` where there is no regular file.
+    """
+
+    first: int
+    marks: array[int]
+
+
+def mark_files(task: StatTask) -> Iterator[FileMarks]:
+    """Asks the file system for marks.
+
+    Raises:
+        OSError: The folder can't be opened, or a file not be asked about.
+    """
+    marks = array("q")
+    for status in statuses(task):
+        marks.extend(ABSENT_MARK if status is None else mark_of(status))
+    yield FileMarks(task.first, marks)
+
+
+class SalvageTask(NamedTuple):
+    """Manifest files that can't be understood.
+
+    Attributes:
+        folder: Path of the folder.
+        digests: The names, 32 raw bytes each.
+        max_bytes: Larger files are not looked into.
+    """
+
+    folder: str
+    digests: bytes
+    max_bytes: int
+
+
+def salvage_digests(task: SalvageTask) -> Iterator[bytes]:
+    """Finds what is left of the digests that unreadable manifests refer to.
+
+    Yields:
+        32 raw bytes for each, for a file at a time.
+
+    Raises:
+        OSError: The folder can't be opened.
+    """
+    names = file_names(task.digests)
+    folder = open_folder(task.folder)
+    try:
+        reader = FileReader(task.max_bytes)
+        for _, content in reader.read_carefully(folder, names, range(len(names)), []):
+            yield b"".join(ociregistry.digests_in(bytes(content)))
+    finally:
+        os.close(folder)
+
+
+class HashTask(NamedTuple):
+    """Files whose content is to be compared with their names.
+
+    Attributes:
+        folder: Path of the folder.
+        first: Position of the first file among those that are asked for.
+        digests: The names, 32 raw bytes each.
+    """
+
+    folder: str
+    first: int
+    digests: bytes
+
+
+class HashedPart(NamedTuple):
+    """What was done of a task since the last part.
+
+    Attributes:
+        files: How many files were finished.
+        size: Bytes that were read.
+        odd: What is odd about these files.
+    """
+
+    files: int
+    size: int
+    odd: tuple[OddFile, ...]
+
+
+def hash_files(task: HashTask) -> Iterator[HashedPart]:
+    """Reads files to the end and compares the sha256 of each with its name.
+
+    Raises:
+        OSError: The folder can't be opened.
+    """
+    files, size, odd = 0, 0, list[OddFile]()
+    folder = open_folder(task.folder)
+    try:
+        for row, name in enumerate(file_names(task.digests)):
+            raw = task.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
+            hashed = _HashedFile(name, raw, folder)
+            for count in hashed.read():
+                size += count
+                if size >= _BYTES_PER_RESULT:
+                    yield HashedPart(files, size, tuple(odd))
+                    files, size, odd = 0, 0, []
+            files += 1
+            if hashed.verdict is not None:
+                odd.append(OddFile(task.first + row, hashed.verdict, hashed.mark, hashed.reason))
+    finally:
+        os.close(folder)
+    yield HashedPart(files, size, tuple(odd))
+
+
+class _HashedFile:
+    """One file: what came of reading it."""
+
+    __slots__ = ("_digest", "_folder", "_name", "mark", "reason", "verdict")
+
+    def __init__(self, name: str, digest: bytes, folder: int) -> None:
+        self._name, self._digest, self._folder = name, digest, folder
+        self.verdict: Verdict | None = None
+        self.mark, self.reason = ABSENT_MARK, ""
+
+    def read(self) -> Iterator[int]:
+        """Reads it; yields how many bytes came each time."""
+        try:
+            descriptor = open_file(self._name, self._folder)
+            try:
+                yield from self._hash(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self._note(error)
+
+    def _hash(self, descriptor: int) -> Iterator[int]:
+        from hashlib import sha256
+
+        status = os.fstat(descriptor)
+        self.mark = mark_of(status)
+        if self.mark == ABSENT_MARK:
+            self.verdict, self.reason = Verdict.REFUSED, NOT_A_FILE
+            return
+        advise(descriptor, "POSIX_FADV_SEQUENTIAL")
+        digest = sha256()
+        while some := os.read(descriptor, _BUFFER_BYTES):
+            digest.update(some)
+            yield len(some)
+        if digest.digest() != self._digest:
+            self.verdict = Verdict.ALTERED
+
+    def _note(self, error: OSError) -> None:
+        if error.errno == errno.ENOENT:
+            self.verdict = Verdict.GONE
+        elif error.errno in _LOST_CONTENT:
+            self.verdict = Verdict.UNREADABLE
+            if self.mark == ABSENT_MARK:
+                # It could not even be opened.
+                self.mark = self._ask_for_mark()
+        else:
+            self.verdict = Verdict.REFUSED
+        self.reason = reason_of(error)
+
+    def _ask_for_mark(self) -> FileMark:
+        try:
+            return mark_of(os.stat(self._name, dir_fd=self._folder, follow_symlinks=False))
+        except OSError:
+            return ABSENT_MARK

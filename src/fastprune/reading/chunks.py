@@ -1,0 +1,146 @@
+"""Reads a chunk of manifest files.
+
+Stage: read, parse. Input: a task. Output: a `ShardIndex`. I/O: reads only. Top-level functions
+and picklable values, so that any executor can run them; no numpy, so that a worker starts fast.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+from fastprune.errors import CutOffError, ManifestError
+from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import ManifestRecord
+from fastprune.model import DIGEST_BYTES, file_names
+from fastprune.reading.folders import opened_folder
+from fastprune.reading.reader import FileReader
+from fastprune.reading.shards import ChunkRecords, Fault, Mismatch, ShardIndex, UrlMatch
+
+REGULAR = "a regular file"
+_KINDS = {
+    stat.S_IFREG: REGULAR,
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+
+PatternSets = tuple[tuple[str, ...], ...]
+
+Parsed = TypeVar("Parsed")
+
+
+class ReadTask(NamedTuple):
+    """A chunk of manifest files to read.
+
+    Attributes:
+        folder: Path of the folder.
+        chunk: Number of the chunk, given back in the shard.
+        digests: The names, 32 raw bytes each.
+        max_bytes: Larger files are refused.
+        edges: Whether the digests that the manifests refer to are wanted.
+        pattern_sets: Patterns to match the URLs with, a bit per set.
+        check_names: Whether to find out if the manifests are what their names stand for.
+    """
+
+    folder: str
+    chunk: int
+    digests: bytes
+    max_bytes: int
+    edges: bool
+    pattern_sets: PatternSets
+    check_names: bool = False
+
+
+def kind_of(path: str) -> str | None:
+    """Says what is at a path, not following a link there; None if nothing is.
+
+    Raises:
+        OSError: The system does not say.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return None
+    return _KINDS.get(stat.S_IFMT(mode), "not a regular file")
+
+
+def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
+    """Reads a chunk of manifest files into one shard.
+
+    Raises:
+        OSError: The folder can't be opened.
+    """
+    records = ChunkRecords(task.chunk, file_names(task.digests))
+    if task.check_names:
+        _read_into(records, task, ociregistry.parse_with_upstream, _checking(records, task))
+    else:
+        _read_into(records, task, ociregistry.parse, records.put)
+    yield records.pack(edges=task.edges, match=_matcher(task.pattern_sets))
+
+
+def _read_into(
+    records: ChunkRecords,
+    task: ReadTask,
+    parse: Callable[[memoryview], Parsed],
+    put: Callable[[int, Parsed, int], None],
+) -> None:
+    names, reader = records.names, _reader(task.max_bytes)
+    suspects: list[int] = []
+    with opened_folder(task.folder) as folder:
+        # The loop that a whole scan waits for.
+        for row, view in reader.read_cached(folder, names, suspects):
+            try:
+                put(row, parse(view), len(view))
+            except ManifestError:
+                # Caught while the server wrote it, perhaps: look again, with care.
+                suspects.append(row)
+        for row, view in reader.read_carefully(folder, names, suspects, records.faults):
+            try:
+                put(row, parse(view), len(view))
+            except ManifestError as error:
+                # The server rewrites a manifest in place with every pull of it.
+                retry = isinstance(error, CutOffError)
+                records.faults.append(Fault(row, str(error), retry=retry))
+
+
+def _checking(
+    records: ChunkRecords, task: ReadTask
+) -> Callable[[int, tuple[ManifestRecord, bytes | None], int], None]:
+    """What puts records into a chunk, and notes which files are not what they should be."""
+
+    def put(row: int, parsed: tuple[ManifestRecord, bytes | None], size: int) -> None:
+        record, upstream = parsed
+        records.put(row, record, size)
+        name = task.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
+        if reason := ociregistry.disagreement(record, upstream, name):
+            records.mismatches.append(Mismatch(row, reason))
+
+    return put
+
+
+def _reader(max_bytes: int) -> FileReader:
+    """The reader of this thread: its buffer must not be another scan's as well."""
+    readers: dict[int, FileReader] = _of_thread.__dict__.setdefault("readers", {})
+    if max_bytes not in readers:
+        readers[max_bytes] = FileReader(max_bytes)
+    return readers[max_bytes]
+
+
+_of_thread = threading.local()
+
+
+@functools.cache
+def _matcher(pattern_sets: PatternSets) -> UrlMatch | None:
+    if not pattern_sets:
+        return None
+    from fastprune.patterns import UrlMatcher
+
+    return UrlMatcher(pattern_sets).match

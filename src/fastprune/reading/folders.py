@@ -1,0 +1,215 @@
+"""Folders of a cache: opened without following links, listed in parts, asked for sizes.
+
+Stage: walk. Input: a path, or a task. Output: parts of a listing, sizes. I/O: reads only.
+Top-level functions and picklable values, so that any executor can run them; no numpy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import NamedTuple
+
+from fastprune.errors import CacheReadError, FastpruneError, NoCacheError, NoMemoryError
+from fastprune.layouts import ociregistry
+from fastprune.model import file_names, is_hex_name, pack_names
+from fastprune.reading.reader import open_unseen
+from fastprune.reading.shards import FileSizes
+
+# Large enough to pay, small enough for the entries to stay in the processor's cache.
+_LISTING_PART = 4_096
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class ListingPart(NamedTuple):
+    """A part of the names in one folder.
+
+    Attributes:
+        digests: The names that are digests, 32 raw bytes each.
+        foreign: Names that are not cached files: not a digest, or not a regular file.
+        last: Whether it is the last part; there always is one.
+    """
+
+    digests: bytes
+    foreign: tuple[str, ...]
+    last: bool = False
+
+    @property
+    def irregular(self) -> list[str]:
+        """The foreign names that are digests: of links, FIFOs, folders and the like."""
+        return [name for name in self.foreign if is_hex_name(name)]
+
+
+class StatTask(NamedTuple):
+    """Files whose sizes are wanted.
+
+    Attributes:
+        folder: Path of the folder.
+        first: Given back with the sizes.
+        digests: The names, 32 raw bytes each.
+    """
+
+    folder: str
+    first: int
+    digests: bytes
+
+
+def open_folder(path: str, *, within: int | None = None) -> int:
+    """Opens a folder of the cache; it must be a real one, no symbolic link.
+
+    The access time is left alone where we may (owner or root).
+
+    Args:
+        path: The folder.
+        within: The open folder that the path is relative to.
+
+    Raises:
+        OSError: It can't be opened.
+    """
+    return open_unseen(path, _FOLDER_FLAGS, within)
+
+
+@contextmanager
+def opened_folder(path: str) -> Iterator[int]:
+    """Opens a folder as `open_folder` does, and closes it in the end."""
+    descriptor = open_folder(path)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def list_folder(path: str) -> Iterator[ListingPart]:
+    """Lists one folder in parts, so that a large one needs no large memory.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        OSError: It can't be listed to its end.
+    """
+    descriptor = open_folder(path)
+    try:
+        with os.scandir(descriptor) as entries:
+            while part := list(islice(entries, _LISTING_PART)):
+                yield _listing_part(part)
+    except FileNotFoundError:
+        # It was there when it was opened: what came so far is not all there is.
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path) from None
+    finally:
+        os.close(descriptor)
+    yield ListingPart(b"", (), last=True)
+
+
+def _listing_part(entries: list[os.DirEntry[str]]) -> ListingPart:
+    names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    foreign: list[str] = []
+    if len(names) != len(entries):
+        # Each is asked once: where the system has to look, a second answer may be another.
+        regular = set(names)
+        foreign = [entry.name for entry in entries if entry.name not in regular]
+    try:
+        digests = pack_names(names)
+    except ValueError:
+        foreign += [name for name in names if not is_hex_name(name)]
+        digests = pack_names([name for name in names if is_hex_name(name)])
+    return ListingPart(digests, tuple(foreign))
+
+
+def stat_files(task: StatTask) -> Iterator[FileSizes]:
+    """Asks the file system for sizes, and which files have other names.
+
+    Raises:
+        OSError: The folder can't be opened, or a file not be asked about.
+    """
+    sizes, linked = array("q"), []
+    for position, status in enumerate(statuses(task)):
+        sizes.append(0 if status is None else status.st_size)
+        if status is not None and status.st_nlink > 1:
+            linked.append(position)
+    yield FileSizes(task.first, sizes, tuple(linked))
+
+
+def statuses(task: StatTask) -> Iterator[os.stat_result | None]:
+    """Asks the file system about files, one after the other; None for one that is gone.
+
+    Raises:
+        OSError: The folder can't be opened, or a file not be asked about.
+    """
+    with opened_folder(task.folder) as folder:
+        for name in file_names(task.digests):
+            try:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                yield None
+            else:
+                yield status
+
+
+@contextmanager
+def reading(root: str) -> Iterator[None]:
+    """Makes what the system refuses while a cache is read an error that names the place.
+
+    Args:
+        root: Path of the cache.
+
+    Raises:
+        CacheReadError: Something could not be read.
+        NoMemoryError: Memory ran out.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise NoMemoryError(f"memory ran out while {root} was read; nothing was deleted") from error
+    except OSError as error:
+        # A name alone is relative to a folder of the cache, a number an open one.
+        path = error.filename if os.path.isabs(str(error.filename)) else root
+        raise CacheReadError(f"{path} can't be read: {error.strerror}") from error
+
+
+def check_root(root: str) -> None:
+    """Checks that a path holds a cache: a folder with a folder img/ in it.
+
+    Raises:
+        NoCacheError: It does not. Nothing is created.
+        CacheReadError: The system does not say.
+    """
+    with reading(root):
+        try:
+            there = stat.S_ISDIR(os.stat(root).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
+    if not there:
+        raise NoCacheError(f"no cache at {root}: no such folder")
+    manifests = os.path.join(root, ociregistry.manifest_folders[0])
+    with reading(root):
+        try:
+            there = stat.S_ISDIR(os.lstat(manifests).st_mode)
+        except FileNotFoundError:
+            there = False
+    if not there:
+        raise NoCacheError(
+            f"no cache at {root}: it has no folder {ociregistry.manifest_folders[0]}/"
+        )
+
+
+def _list_if_there(path: str) -> Iterator[ListingPart]:
+    """Lists a folder; one that does not exist is empty."""
+    try:
+        yield from list_folder(path)
+    except FileNotFoundError as error:
+        # Taken for empty, it would lose all that it refers to: so it is asked once more.
+        if os.path.lexists(path):
+            raise CacheReadError(f"{path} can't be listed: {error.strerror}") from error
+        yield ListingPart(b"", (), last=True)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise FastpruneError(f"{path} is not a folder (or is a symbolic link)") from None
+        raise CacheReadError(f"{path} can't be listed: {error.strerror}") from error

@@ -1,0 +1,405 @@
+"""Shards: what a worker read from a chunk of manifest files, as flat columns.
+
+Stage: parse. Input: `ManifestRecord`s. Output: `ShardIndex`, cheap to send between
+processes. Pure, no I/O, and no numpy: workers start without it.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import accumulate, chain
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from fastprune.errors import ManifestError
+from fastprune.layouts.layout import ManifestRecord, shown
+from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
+
+
+class FileSizes(NamedTuple):
+    """Sizes of files.
+
+    Attributes:
+        first: As it was asked for.
+        sizes: int64 each: bytes; 0 for a file that is gone.
+        linked: Which of them have other names (hard links) as well: positions in `sizes`.
+    """
+
+    first: int
+    sizes: array[int]
+    linked: tuple[int, ...] = ()
+
+
+ABSENT = 255
+"""The kind of a row whose file could not be read or understood."""
+
+TIME_CHARS = 19
+"""Characters of a time: YYYY-MM-DDTHH:MM:SS."""
+
+EMPTY_TIME = b"\xff" * TIME_CHARS
+"""Stands in the time columns for an empty or odd text: what no file can say, as it isn't ASCII."""
+
+UrlMatch: TypeAlias = "Callable[[Sequence[bytes]], array[int]]"
+
+Pool = TypeVar("Pool", bytes, "array[int]")
+
+_LINE_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES + 1
+_OWN_DIGEST_CHARS = len("@") + len(DIGEST_PREFIX) + 2 * DIGEST_BYTES
+_MAX_SIZE = 2**63 - 1
+ODD_TIME_CHARS = 64
+"""Characters that are kept of a time that is not `TIME_CHARS` long."""
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
+_ABSENT_RECORD = ManifestRecord(ABSENT, "", "", "", "", [])
+
+
+class UrlForm(IntEnum):
+    """What a URL ends with. Most digest URLs name the digest of their own file."""
+
+    TAG = 0
+    DIGEST = 1
+    OWN_DIGEST = 2
+
+
+class Fault(NamedTuple):
+    """A manifest file that could not be read or understood.
+
+    Attributes:
+        row: Position of the file in its chunk.
+        reason: Why, in words.
+        retry: Whether reading again may help: the server may have been writing it, or the
+            system was short of something.
+        vanished: Whether the file was gone, which is no fault of the cache.
+        unknown: Whether it could not be read, or is no regular file: it may be sound. If not,
+            it was read, and its content is broken.
+    """
+
+    row: int
+    reason: str
+    retry: bool = False
+    vanished: bool = False
+    unknown: bool = False
+
+
+class Mismatch(NamedTuple):
+    """A manifest file that is understood, but is not what its name stands for.
+
+    Attributes:
+        row: Position of the file in its chunk.
+        reason: Why, in words.
+    """
+
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardIndex:
+    """Flat columns of one chunk of manifest files, a row per file that was asked for.
+
+    Attributes:
+        chunk: The number of the chunk, as it was asked for.
+        kinds: uint8 a row; `ABSENT` where there is a fault.
+        url_forms: uint8 a row: values of `UrlForm`.
+        url_bytes: The URLs in UTF-8, one after the other; of those that end with their own
+            digest, which is known from the name of the file, what is before it.
+        url_lengths: uint32 a row: bytes of these.
+        created: `TIME_CHARS` ASCII characters a row, or `EMPTY_TIME`.
+        pulled: The same.
+        odd_times: Triples of row, column (0 created, 1 pulled) and the text that didn't fit.
+        url_matches: uint32 a row: bit k says that pattern set k matches the URL; empty
+            if no patterns were given.
+        file_sizes: uint32 a row: bytes of the file.
+        declared: int64 a row: sum of the sizes of an image's descriptors, else 0.
+        digest_counts: uint32 a row: how many digests it refers to; empty without edges.
+        digests: 32 raw bytes each, row after row: children of lists, blobs of images.
+        sizes: int64 each: the descriptor's size of every digest of an image.
+        faults: What could not be read.
+        mismatches: What is not what its name stands for, if that was asked for.
+    """
+
+    chunk: int
+    kinds: bytes
+    url_forms: bytes
+    url_bytes: bytes
+    url_lengths: array[int]
+    created: bytes
+    pulled: bytes
+    odd_times: tuple[tuple[int, int, str], ...]
+    url_matches: array[int]
+    file_sizes: array[int]
+    declared: array[int]
+    digest_counts: array[int]
+    digests: bytes
+    sizes: array[int]
+    faults: tuple[Fault, ...]
+    mismatches: tuple[Mismatch, ...] = ()
+
+
+def rows_of_shard(shard: ShardIndex, rows: Sequence[int]) -> ShardIndex:
+    """Some rows of a shard, as a shard.
+
+    Args:
+        shard: The whole.
+        rows: Which, ascending.
+    """
+    places = {row: place for place, row in enumerate(rows)}
+    counts = shard.digest_counts
+    # Only images give sizes.
+    sized = array("I", [count * (shard.kinds[row] & 1) for row, count in enumerate(counts)])
+
+    def times(column: bytes) -> bytes:
+        return b"".join(column[row * TIME_CHARS : (row + 1) * TIME_CHARS] for row in rows)
+
+    return ShardIndex(
+        chunk=shard.chunk,
+        kinds=bytes(shard.kinds[row] for row in rows),
+        url_forms=bytes(shard.url_forms[row] for row in rows),
+        url_bytes=b"".join(_cut(shard.url_bytes, shard.url_lengths, rows)),
+        url_lengths=_picked(shard.url_lengths, rows),
+        created=times(shard.created),
+        pulled=times(shard.pulled),
+        odd_times=tuple(
+            (places[row], column, text) for row, column, text in shard.odd_times if row in places
+        ),
+        url_matches=_picked(shard.url_matches, rows),
+        file_sizes=_picked(shard.file_sizes, rows),
+        declared=_picked(shard.declared, rows),
+        digest_counts=_picked(counts, rows),
+        digests=b"".join(_cut(shard.digests, counts, rows, width=DIGEST_BYTES)),
+        sizes=array("q", chain.from_iterable(_cut(shard.sizes, sized, rows))),
+        faults=tuple(
+            fault._replace(row=places[fault.row]) for fault in shard.faults if fault.row in places
+        ),
+        mismatches=tuple(
+            odd._replace(row=places[odd.row]) for odd in shard.mismatches if odd.row in places
+        ),
+    )
+
+
+def _picked(column: array[int], rows: Sequence[int]) -> array[int]:
+    """Some rows of a column; nothing of one that was not asked for."""
+    return array(column.typecode, [column[row] for row in rows] if column else [])
+
+
+def _cut(pool: Pool, lengths: array[int], rows: Sequence[int], *, width: int = 1) -> Iterator[Pool]:
+    """What belongs to some rows, each of which has so many things of some width in a pool."""
+    if not lengths:
+        return
+    ends = list(accumulate(lengths))
+    for row in rows:
+        yield pool[(ends[row] - lengths[row]) * width : ends[row] * width]
+
+
+class ChunkRecords:
+    """The records of one chunk while it is being read, a slot per file.
+
+    Slots that nothing was put into are absent in the shard that `pack` makes.
+
+    Attributes:
+        names: The file name of each slot.
+        faults: What could not be read or understood.
+        mismatches: Which files are not what their names say.
+    """
+
+    __slots__ = ("_chunk", "_records", "_sizes", "faults", "mismatches", "names")
+
+    def __init__(self, chunk: int, names: Sequence[str]) -> None:
+        self._chunk = chunk
+        self.names = names
+        self._records = [_ABSENT_RECORD] * len(names)
+        self._sizes = array("I", bytes(4 * len(names)))
+        self.faults: list[Fault] = []
+        self.mismatches: list[Mismatch] = []
+
+    def put(self, row: int, record: ManifestRecord, size: int) -> None:
+        """Stores what the file of a row says, and its size in bytes."""
+        self._records[row] = record
+        self._sizes[row] = size
+
+    def pack(self, *, edges: bool, match: UrlMatch | None) -> ShardIndex:
+        """Turns the records into columns; records that fail the checks become faults.
+
+        Args:
+            edges: Whether digests and their sizes are wanted. They are checked anyway.
+            match: Gives for URLs in UTF-8 the bits of the pattern sets that match; None if
+                no patterns were given.
+        """
+        try:
+            packed = _pack_edges(self._records)
+        except ManifestError:
+            self._drop_invalid()
+            packed = _pack_edges(self._records)
+        kinds, urls, created, pulled, _, _ = zip(*self._records, strict=True)
+        url_bytes = [url.encode() for url in urls]
+        forms = bytes(map(url_form, urls, self.names))
+        pooled = list(map(_without_own_digest, url_bytes, forms))
+        odd_times: list[tuple[int, int, str]] = []
+        return ShardIndex(
+            chunk=self._chunk,
+            kinds=bytes(kinds),
+            url_forms=forms,
+            url_bytes=b"".join(pooled),
+            url_lengths=array("I", map(len, pooled)),
+            created=_pack_times(created, 0, odd_times),
+            pulled=_pack_times(pulled, 1, odd_times),
+            odd_times=tuple(odd_times),
+            url_matches=match(url_bytes) if match else array("I"),
+            file_sizes=self._sizes,
+            declared=packed.declared,
+            digest_counts=packed.counts if edges else array("I"),
+            digests=packed.digests if edges else b"",
+            sizes=packed.sizes if edges else array("q"),
+            faults=tuple(self.faults),
+            mismatches=tuple(
+                mismatch for mismatch in self.mismatches if kinds[mismatch.row] != ABSENT
+            ),
+        )
+
+    def _drop_invalid(self) -> None:
+        for row, record in enumerate(self._records):
+            try:
+                check_record(record)
+            except ManifestError as error:
+                self.faults.append(Fault(row, str(error)))
+                self._records[row] = _ABSENT_RECORD
+
+
+class _Edges(NamedTuple):
+    digests: bytes
+    counts: array[int]
+    sizes: array[int]
+    declared: array[int]
+
+
+def _pack_edges(records: Sequence[ManifestRecord]) -> _Edges:
+    *_, digest_lines, size_lists = zip(*records, strict=True)
+    digests = pack_digests(digest_lines)
+    sizes = pack_sizes(list(chain.from_iterable(size_lists)))
+    try:
+        declared = array("q", map(sum, size_lists))
+    except OverflowError:
+        raise ManifestError("the sizes of an image add up to more than 2^63 bytes") from None
+    # Every line has been found to be as long as a digest.
+    counts = array("I", [-(-len(lines) // _LINE_CHARS) for lines in digest_lines])
+    return _Edges(digests, counts, sizes, declared)
+
+
+def check_record(record: ManifestRecord) -> None:
+    """Checks of one record what `ChunkRecords.pack` checks for a whole chunk at once.
+
+    Raises:
+        ManifestError: A digest or a size can't be used; the message says which.
+    """
+    _pack_edges([record])
+
+
+def pack_digests(lines: Sequence[str]) -> bytes:
+    """Turns digests into raw bytes, all or nothing.
+
+    The check is strict, and costs a fraction of checking each digest alone: they are laid
+    out as the lines of a grid, whose columns are checked and taken away until only hex
+    digits are left.
+
+    Args:
+        lines: Texts of any number of digests each, with a line feed between two; each
+            digest should be `sha256:` and 64 lower-case hex digits.
+
+    Returns:
+        32 bytes per digest.
+
+    Raises:
+        ManifestError: At least one is anything else.
+    """
+    text = "\n".join(filter(None, lines))
+    if not text:
+        return b""
+    try:
+        grid = bytearray(text + "\n", "ascii")
+        if len(grid) % _LINE_CHARS:
+            raise ValueError
+        width = _LINE_CHARS
+        for char in DIGEST_PREFIX:
+            _take_column(grid, 0, width, char)
+            width -= 1
+        # Lines of other lengths leave a line feed elsewhere, where it is no hex digit.
+        _take_column(grid, width - 1, width, "\n")
+        if grid != grid.lower():
+            raise ValueError
+        return binascii.unhexlify(grid)
+    except ValueError:
+        odd = next((line for line in text.split("\n") if not is_digest(line)), text)
+        raise ManifestError(f"not a sha256 digest: {odd[:80]!r}") from None
+
+
+def _take_column(grid: bytearray, column: int, width: int, char: str) -> None:
+    """Takes a column out of a grid; ValueError if it holds anything but this character."""
+    if grid[column::width] != char.encode() * (len(grid) // width):
+        raise ValueError
+    del grid[column::width]
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text is `sha256:` and 64 lower-case hex digits."""
+    return _DIGEST(text) is not None
+
+
+def is_digest_url(url: str) -> bool:
+    """Whether a URL is `repository@sha256:<64 lower-case hex digits>`."""
+    repository, _, digest = url.rpartition("@")
+    return repository != "" and _DIGEST(digest) is not None
+
+
+def url_form(url: str, name: str) -> UrlForm:
+    """What a URL ends with.
+
+    Args:
+        url: The image URL.
+        name: The name of its file, 64 lower-case hex digits.
+    """
+    if "@" not in url:
+        return UrlForm.TAG
+    if url.endswith(f"@{DIGEST_PREFIX}{name}") and len(url) > _OWN_DIGEST_CHARS:
+        return UrlForm.OWN_DIGEST
+    return UrlForm.DIGEST if is_digest_url(url) else UrlForm.TAG
+
+
+def _without_own_digest(url: bytes, form: int) -> bytes:
+    return url[:-_OWN_DIGEST_CHARS] if form == UrlForm.OWN_DIGEST else url
+
+
+def pack_sizes(sizes: Sequence[int]) -> array[int]:
+    """Turns descriptor sizes into an int64 array.
+
+    Raises:
+        ManifestError: One is not a whole number from 0 to 2^63 - 1.
+    """
+    try:
+        packed = array("q", sizes)
+    except (TypeError, OverflowError):
+        packed = None
+    if packed is None or set(map(type, sizes)) - {int} or (packed and min(packed) < 0):
+        odd: object = next((size for size in sizes if not _is_size(size)), sizes[0])
+        raise ManifestError(f"not a size: {shown(odd)}")
+    return packed
+
+
+def _is_size(size: object) -> bool:
+    return type(size) is int and 0 <= size <= _MAX_SIZE
+
+
+def _pack_times(texts: Sequence[str], column: int, odd_times: list[tuple[int, int, str]]) -> bytes:
+    joined = "".join(texts)
+    if joined.isascii() and set(map(len, texts)) == {TIME_CHARS}:
+        return joined.encode("ascii")
+    fitting = []
+    for row, text in enumerate(texts):
+        fits = len(text) == TIME_CHARS and text.isascii()
+        fitting.append(text.encode("ascii") if fits else EMPTY_TIME)
+        if text and not fits:
+            odd_times.append((row, column, text[:ODD_TIME_CHARS]))
+    return b"".join(fitting)

@@ -1,0 +1,264 @@
+"""The listing of manifests: rows in order, rendered in every format.
+
+Stage: report. Input: a `CacheIndex` and rows. Output: lines. Pure, no I/O.
+
+`text` is what `ociregistry list` prints, column for column: repository, tag or digest without
+`sha256:`, list or image, created, pulled, size; one blank between. It prints nothing for what is
+empty; here that is `-`, so that each line has six words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.refcounts import image_bytes
+from fastprune.model import DIGEST_PREFIX, ManifestKind, Reference
+from fastprune.text.cells import cells, fitted, left, right
+from fastprune.text.escaping import column, csv_lines, json_lines, printable, to_json
+from fastprune.text.quantities import bytes_cell
+from fastprune.text.style import Paint, Style, plain
+
+JSON_VERSION = 1
+HEADER = ("REPOSITORY", "TAG|DIGEST", "TYPE", "CREATED", "PULLED", "SIZE")
+TEXT_HEADER = ("IMAGE", "TAG/DIGEST", "TYPE", "CREATED", "PULLED", "SIZE(MB)")
+
+_SHORT_DIGEST = len(DIGEST_PREFIX) + 12
+_TEXT_SHORT_DIGEST = 10
+_BLOCK = 10_000
+_WIDE = 110
+_DATE_CHARS = len("2024-03-01")
+
+_REPOSITORY, _TAG, _KIND, _CREATED, _PULLED, _SIZE = range(len(HEADER))
+_NONE = -1
+# What is missed least goes first where it gets narrow.
+_DROPPED = (_CREATED, _KIND, _PULLED)
+_LEAST_REPOSITORY = 16
+_GAP = "  "
+
+
+class Format(StrEnum):
+    """How `list` prints."""
+
+    table = "table"
+    text = "text"
+    url = "url"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+class SortKey(StrEnum):
+    """What `list` orders by; a minus before it turns the order round."""
+
+    url = "url"
+    created = "created"
+    pulled = "pulled"
+    size = "size"
+
+
+def sorted_rows(index: CacheIndex, rows: Rows, key: SortKey, *, reverse: bool) -> Rows:
+    """Orders rows; ties go by URL, then path.
+
+    Args:
+        index: The cache.
+        rows: Which manifests.
+        key: What to order by.
+        reverse: Largest or latest first.
+    """
+    urls = index.urls(rows)
+    # Rows are in the order of their paths, and sorting is stable.
+    by_url = rows[sorted(range(len(rows)), key=urls.__getitem__)]
+    if key is SortKey.url:
+        return by_url[::-1] if reverse else by_url
+    if key is SortKey.size:
+        values = image_bytes(index, by_url)
+    else:
+        values = (index.created if key is SortKey.created else index.pulled)[by_url]
+    return by_url[np.argsort(-values if reverse else values, kind="stable")]
+
+
+def render(
+    index: CacheIndex,
+    rows: Rows,
+    form: Format,
+    *,
+    header: bool = False,
+    short_digest: bool = False,
+    width: int = 80,
+    paint: Paint = plain,
+) -> Iterator[str]:
+    """Renders rows, in their order, as lines.
+
+    Args:
+        index: The cache.
+        rows: Which manifests, in order.
+        form: How.
+        header: Begin with the names of the columns (table, text, csv).
+        short_digest: Cut digests down to 12 digits (table, csv), or 10 (text).
+        width: Columns of the terminal (table).
+        paint: Gives text its looks (table).
+    """
+    if form is Format.url:
+        yield from map(printable, index.urls(rows))
+    elif form is Format.text:
+        if header:
+            yield " ".join(TEXT_HEADER)
+        yield from _text_lines(index, rows, short=short_digest)
+    elif form is Format.table:
+        yield from _table_lines(
+            index, rows, header=header, short=short_digest, width=width, paint=paint
+        )
+    elif form is Format.csv:
+        names = [[name.lower().replace("|", "_or_") for name in HEADER]] if header else []
+        yield from csv_lines(chain(names, _csv_rows(index, rows, short=short_digest)))
+    elif form is Format.jsonl:
+        for item in _items(index, rows):
+            yield to_json(item).decode()
+    else:
+        head = {"version": JSON_VERSION, "command": "list", "image_path": index.root}
+        tail = {"corrupt": index.fault_items}
+        yield from json_lines(head, "manifests", _items(index, rows), tail)
+
+
+def _blocks(rows: Rows) -> Iterator[Rows]:
+    for first in range(0, len(rows), _BLOCK):
+        yield rows[first : first + _BLOCK]
+
+
+def _cells(index: CacheIndex, rows: Rows) -> Iterator[tuple[str, str, bool, str, str, int]]:
+    """Repository, tag or digest, is it a list, created, pulled, size in bytes."""
+    for block in _blocks(rows):
+        created, pulled = index.created_texts(block), index.pulled_texts(block)
+        kinds = ((index.kinds[block] & 1) == 0).tolist()
+        sizes = image_bytes(index, block).tolist()
+        for url, is_list, *times, size in zip(
+            index.urls(block), kinds, created, pulled, sizes, strict=True
+        ):
+            repository, tag = _split(url)
+            yield repository, tag, is_list, times[0], times[1], size
+
+
+def _split(url: str) -> tuple[str, str]:
+    reference = Reference.parse(url)
+    return reference.repository, reference.tag or reference.digest
+
+
+def _shorten(tag: str) -> str:
+    return tag[:_SHORT_DIGEST] if tag.startswith(DIGEST_PREFIX) else tag
+
+
+def _megabytes(size: int) -> str:
+    """A list has no size; an image without one looks the same in the original."""
+    return f"{size / 1e6:.1f}" if size else "n/a"
+
+
+def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
+    digits = _TEXT_SHORT_DIGEST if short else None
+    for repository, tag, is_list, created, pulled, size in _cells(index, rows):
+        by_digest = tag.startswith(DIGEST_PREFIX)
+        shown = tag.removeprefix(DIGEST_PREFIX)[:digits] if by_digest else tag
+        line = (
+            f"{repository or '-'} {shown or '-'} {'list' if is_list else 'image'} "
+            f"{created or '-'} {pulled or '-'} {_megabytes(size)}"
+        )
+        if line.isprintable() and line.count(" ") == len(TEXT_HEADER) - 1:
+            yield line
+        else:
+            yield " ".join(
+                [
+                    column(repository),
+                    column(shown),
+                    "list" if is_list else "image",
+                    column(created),
+                    column(pulled),
+                    _megabytes(size),
+                ]
+            )
+
+
+def _csv_rows(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[tuple[str, ...]]:
+    for repository, tag, is_list, created, pulled, size in _cells(index, rows):
+        shown = _shorten(tag) if short else tag
+        kind, bytes_shown = ("list", "") if is_list else ("image", str(size))
+        yield repository, shown, kind, created, pulled, bytes_shown
+
+
+def _table_lines(
+    index: CacheIndex, rows: Rows, *, header: bool, short: bool, width: int, paint: Paint
+) -> Iterator[str]:
+    """Columns as wide as they need; what does not fit is cut, or left out."""
+    lines = [HEADER] if header else []
+    chars = None if width >= _WIDE else _DATE_CHARS
+    for repository, tag, is_list, *times, size in _cells(index, rows):
+        created, pulled = (printable(time[:chars]) or "-" for time in times)
+        kind = "list" if is_list else "image"
+        shown = printable(_shorten(tag) if short else tag) or "-"
+        bytes_shown = "-" if is_list else bytes_cell(size)
+        lines.append((printable(repository), shown, kind, created, pulled, bytes_shown))
+    if not lines:
+        return
+    widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
+    columns = _fit(widths, width, least_tag=_SHORT_DIGEST if short else widths[_TAG])
+    for number, line in enumerate(lines):
+        parts = [_aligned(line[column], column, wide) for column, wide in columns.items()]
+        if header and not number:
+            yield paint(Style.HEADING, _GAP.join(parts))
+            continue
+        if line[_KIND] == "list" and _KIND in columns:
+            at = list(columns).index(_KIND)
+            parts[at] = parts[at].replace("list", paint(Style.LIST, "list"))
+        yield _GAP.join(parts)
+
+
+def _fit(widths: list[int], width: int, *, least_tag: int) -> dict[int, int]:
+    """Decides which columns there is room for, and how wide each is.
+
+    Args:
+        widths: How wide each would like to be.
+        width: Columns of the terminal.
+        least_tag: Rather than to cut tags shorter than this, a column is left out.
+
+    Returns:
+        Widths by the positions of the columns.
+    """
+    least = min(widths[_REPOSITORY], _LEAST_REPOSITORY)
+    columns = dict(enumerate(widths))
+    for dropped in (_NONE, *_DROPPED):
+        columns.pop(dropped, None)
+        others = sum(wide for column, wide in columns.items() if column > _TAG)
+        room = width - others - len(_GAP) * (len(columns) - 1)
+        if room >= least + min(widths[_TAG], least_tag):
+            break
+    columns[_TAG] = max(1, min(widths[_TAG], room - least))
+    columns[_REPOSITORY] = max(1, min(widths[_REPOSITORY], room - columns[_TAG]))
+    return columns
+
+
+def _aligned(text: str, column: int, width: int) -> str:
+    return right(text, width) if column == _SIZE else left(fitted(text, width), width)
+
+
+def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:
+    cells = _cells(index, rows)
+    for row, (repository, tag, is_list, created, pulled, size) in zip(
+        rows.tolist(), cells, strict=True
+    ):
+        by_digest = tag.startswith(DIGEST_PREFIX)
+        yield {
+            "url": index.url(row),
+            "repository": repository,
+            "tag": None if by_digest else tag or None,
+            "digest": DIGEST_PREFIX + index.digests[row].tobytes().hex(),
+            "kind": "list" if is_list else "image",
+            "type": int(ManifestKind(int(index.kinds[row]))),
+            "created": created or None,
+            "pulled": pulled or None,
+            "bytes": None if is_list else size,
+            "path": index.path(row),
+        }

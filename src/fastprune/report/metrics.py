@@ -1,0 +1,262 @@
+"""Metrics of a run, in the text format of Prometheus.
+
+Stage: report. Input: values by name. Output: text. Pure, no I/O.
+
+The format is that of https://prometheus.io/docs/instrumenting/exposition_formats/. A file
+holds the last run of one command on one cache. Counters and the time of the last success go
+on from what the file said before (`parse_kept`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from fastprune.text.escaping import in_utf8
+
+if TYPE_CHECKING:
+    from fastprune.index.cache_index import CacheIndex
+    from fastprune.plan.prune_plan import PrunePlan
+    from fastprune.report.prune_report import PruneReport
+
+PREFIX = "fastprune_"
+
+FAMILIES = {
+    "build_info": ("gauge", "The version of fastprune; always 1."),
+    "last_run_timestamp_seconds": ("gauge", "When the last run ended."),
+    "last_success_timestamp_seconds": (
+        "gauge",
+        "When a run last ended with exit code 0, dry runs of a prune not counted; 0 for never.",
+    ),
+    "last_run_exit_code": ("gauge", "Exit code of the last run."),
+    "last_run_dry_run": ("gauge", "Whether the last run was a dry run: 1 or 0."),
+    "last_run_duration_seconds": ("gauge", "How long the last run took."),
+    "last_run_step_duration_seconds": ("gauge", "How long a step of the last run took."),
+    "runs_total": ("counter", "Runs that have ended, refused ones included."),
+    "failed_runs_total": ("counter", "Runs that ended with another exit code than 0."),
+    "freed_bytes_total": ("counter", "Bytes that all runs have freed, or moved to the trash."),
+    "cache_manifests": ("gauge", "Manifests in the cache when the last run scanned it."),
+    "cache_blobs": ("gauge", "Blobs in the cache then."),
+    "cache_bytes": ("gauge", "Bytes of these, blobs by what descriptors say."),
+    "cache_missing_blobs": ("gauge", "Blobs that manifests need and that are not there."),
+    "cache_corrupt_manifests": ("gauge", "Manifests that can't be read."),
+    "cache_damaged_manifests": (
+        "gauge",
+        "Manifests that can't be read, are not what their names stand for, or lack a blob.",
+    ),
+    "cache_damaged_blobs": ("gauge", "Blobs that are missing, cut off, altered or unreadable."),
+    "cache_orphan_blobs": ("gauge", "Blobs that nothing refers to."),
+    "cache_dangling_images": ("gauge", "Untagged images that no list refers to."),
+    "last_run_read_blobs": ("gauge", "Blobs whose content the last run read."),
+    "cache_foreign_files": ("gauge", "What is in the cache and does not belong there."),
+    "last_run_planned_manifests": ("gauge", "Manifests that were to go in the last run."),
+    "last_run_planned_blobs": ("gauge", "Blobs that were to go."),
+    "last_run_planned_bytes": ("gauge", "Bytes that were to go."),
+    "last_run_protected_manifests": ("gauge", "Selected manifests that a list which stays needs."),
+    "last_run_removed_manifests": ("gauge", "Manifests that the last run removed."),
+    "last_run_removed_blobs": ("gauge", "Blobs that it removed."),
+    "last_run_freed_bytes": ("gauge", "Bytes that it freed, or moved to the trash."),
+    "last_run_failed_files": ("gauge", "Files that it could not remove."),
+    "last_run_changed_files": ("gauge", "Files that had changed and were left alone."),
+    "last_run_left_files": ("gauge", "Files that it did not get to, because it was stopped."),
+}
+"""Type and description of every metric, by its name without `PREFIX`, in the order of the
+file. The same name has the same description in every file, as the node exporter demands."""
+
+KEPT = ("last_success_timestamp_seconds", "runs_total", "failed_runs_total", "freed_bytes_total")
+"""Metrics that go on from what the file said before."""
+
+Values = Mapping[str, float | Mapping[str, float]]
+"""By name, as in `FAMILIES`; of `last_run_step_duration_seconds` by step."""
+
+_IMAGE_PATH = re.compile(r'image_path="((?:[^"\\\n]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+_SAMPLE = re.compile(rf"{PREFIX}(\w+)\{{([^\n]*)\}} (\S+)")
+
+
+class Labels(NamedTuple):
+    """What tells the metrics of one file from those of others.
+
+    Attributes:
+        command: prune, apply, plan, verify.
+        image_path: The cache.
+    """
+
+    command: str
+    image_path: str
+
+    def text(self, **more: str) -> str:
+        """The labels as they are written."""
+        labels = self._asdict() | more
+        return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What there is to say of any run.
+
+    Attributes:
+        labels: Of every metric.
+        version: That of fastprune.
+        dry_run: Whether it was one.
+        exit_code: That of the program.
+        ended: Seconds since the epoch.
+        seconds: How long it took.
+    """
+
+    labels: Labels
+    version: str
+    dry_run: bool
+    exit_code: int
+    ended: float
+    seconds: float
+
+
+def render(facts: RunFacts, values: Values, kept: Mapping[str, float]) -> str:
+    """The file of a run.
+
+    Args:
+        facts: What there is to say of any run.
+        values: What else there is to say of this one.
+        kept: What the file said before; see `parse_kept`.
+    """
+    succeeded = facts.exit_code == 0 and not facts.dry_run
+    freed = values.get("last_run_freed_bytes", 0)
+    assert isinstance(freed, float | int)
+    merged: dict[str, float | Mapping[str, float]] = {
+        **values,
+        "build_info": 1,
+        "last_run_timestamp_seconds": facts.ended,
+        "last_success_timestamp_seconds": (
+            facts.ended if succeeded else kept.get("last_success_timestamp_seconds", 0)
+        ),
+        "last_run_exit_code": facts.exit_code,
+        "last_run_dry_run": int(facts.dry_run),
+        "last_run_duration_seconds": facts.seconds,
+        "runs_total": kept.get("runs_total", 0) + 1,
+        "failed_runs_total": kept.get("failed_runs_total", 0) + (facts.exit_code != 0),
+        "freed_bytes_total": kept.get("freed_bytes_total", 0) + freed,
+    }
+    return "".join(
+        line
+        for name, (kind, text) in FAMILIES.items()
+        if name in merged
+        for line in _family(name, kind, text, merged[name], facts)
+    )
+
+
+def _family(
+    name: str, kind: str, text: str, value: float | Mapping[str, float], facts: RunFacts
+) -> Iterator[str]:
+    yield f"# HELP {PREFIX}{name} {text}\n"
+    yield f"# TYPE {PREFIX}{name} {kind}\n"
+    if isinstance(value, Mapping):
+        for step, seconds in value.items():
+            yield f"{PREFIX}{name}{{{facts.labels.text(step=step)}}} {_number(seconds)}\n"
+        return
+    more = {"version": facts.version} if name == "build_info" else {}
+    yield f"{PREFIX}{name}{{{facts.labels.text(**more)}}} {_number(value)}\n"
+
+
+def _number(value: float) -> str:
+    """A value that is read back as it is; a whole number without a fraction."""
+    return str(int(value)) if value == int(value) else repr(round(value, 6))
+
+
+def _escaped(value: str) -> str:
+    """A label's value: backslash, quote and line feed are escaped; it has to be UTF-8."""
+    return in_utf8(value).replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def is_ours(text: str) -> bool:
+    """Whether a file is empty, or begins as one of these does."""
+    return not text or text.startswith(f"# HELP {PREFIX}")
+
+
+def parse_kept(text: str, labels: Labels) -> dict[str, float]:
+    """What a new file goes on from.
+
+    Args:
+        text: What the file said before; what can't be understood counts as nothing.
+        labels: Whose metrics are wanted; those of others are not.
+    """
+    kept = {}
+    for line in text.split("\n"):
+        match = _SAMPLE.fullmatch(line)
+        if not match or match[1] not in KEPT or match[2] != labels.text():
+            continue
+        try:
+            value = float(match[3])
+        except ValueError:
+            continue
+        if 0 <= value < 2**63:
+            kept[match[1]] = value
+    return kept
+
+
+def parse_image_path(text: str, command: str) -> str | None:
+    """Which cache a file is about.
+
+    Args:
+        text: What the file says.
+        command: Whose metrics are wanted; those of others are not.
+    """
+    for line in text.split("\n"):
+        match = _SAMPLE.fullmatch(line)
+        path = match and _IMAGE_PATH.search(match[2])
+        if match and path and match[2].startswith(f'command="{command}",'):
+            return _ESCAPED.sub(lambda pair: "\n" if pair[1] == "n" else pair[1], path[1])
+    return None
+
+
+def plan_values(plan: PrunePlan) -> dict[str, float | Mapping[str, float]]:
+    """What there is to say of a plan, and of the cache that it was made for."""
+    return {
+        **index_values(plan.index),
+        "last_run_planned_manifests": len(plan.manifests),
+        "last_run_planned_blobs": len(plan.blobs),
+        "last_run_planned_bytes": plan.bytes_freed,
+        "last_run_protected_manifests": len(plan.protected),
+    }
+
+
+def index_values(index: CacheIndex) -> dict[str, float]:
+    """What there is to say of a cache."""
+    present = index.blobs_present
+    # As floats: what descriptors say is for whoever made the image to choose, and could
+    # overflow a sum of integers.
+    size = index.file_sizes.sum(dtype=float) + index.blob_sizes[:present].sum(dtype=float)
+    return {
+        "cache_manifests": len(index),
+        "cache_blobs": present,
+        "cache_bytes": float(size),
+        "cache_missing_blobs": len(index.missing_blobs),
+        "cache_corrupt_manifests": len(index.faults),
+        "cache_foreign_files": len(index.foreign),
+    }
+
+
+NOTHING_DONE: Values = dict.fromkeys(
+    (
+        *("last_run_removed_manifests", "last_run_removed_blobs", "last_run_freed_bytes"),
+        *("last_run_failed_files", "last_run_changed_files", "last_run_left_files"),
+    ),
+    0,
+)
+"""What there is to say of a prune that has not removed anything, as of one that is refused."""
+
+
+def report_values(report: PruneReport) -> dict[str, float | Mapping[str, float]]:
+    """What there is to say of what was done; of a dry run, that nothing was."""
+    done = not report.dry_run
+    return {
+        "last_run_removed_manifests": done * (len(report.lists) + len(report.images)),
+        "last_run_removed_blobs": done * len(report.blobs),
+        "last_run_freed_bytes": done * report.bytes_freed,
+        "last_run_failed_files": len(report.failures),
+        "last_run_changed_files": len(report.changed),
+        "last_run_left_files": report.left,
+        "last_run_step_duration_seconds": report.seconds,
+    }

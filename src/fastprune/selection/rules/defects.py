@@ -1,0 +1,44 @@
+"""Rules by what is wrong with an image: nothing leads to it, or blobs of it are missing.
+
+Stage: select. Input: a `CacheIndex` with edges. Output: masks. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastprune.index.cache_index import CacheIndex
+from fastprune.index.refcounts import Mask, needing
+
+
+def dangling(index: CacheIndex) -> Mask:
+    """Which images are untagged and in no list, bool (n,).
+
+    That is what a moved `latest` leaves behind, and what was pulled by its digest: nothing
+    in a cache tells the two apart. An untagged list is never left behind, only pulled.
+    """
+    alone: Mask = index.digest_urls & ~index.is_list
+    alone[index.child_rows] = False
+    return alone
+
+
+def broken(index: CacheIndex) -> Mask:
+    """Which images lack blobs, and which lists lead to such images only, bool (n,).
+
+    A list that leads to a sound image as well is of use, so it is not broken; it keeps its
+    broken children, unless lists may be broken.
+    """
+    missing = np.zeros(len(index.blob_digests), dtype=bool)
+    missing[index.missing_blobs] = True
+    lacking = needing(index, missing)
+    parents, children = index.child_parents, index.child_rows
+    leads_somewhere = np.zeros(len(index), dtype=bool)
+    leads_somewhere[parents] = True
+    # From the images up, a level each time; lists in a cycle lead to no image.
+    while True:
+        sound = np.zeros(len(index), dtype=bool)
+        sound[parents[~lacking[children]]] = True
+        new = leads_somewhere & ~sound & ~lacking
+        if not new.any():
+            return lacking
+        lacking |= new

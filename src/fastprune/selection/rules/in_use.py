@@ -1,0 +1,75 @@
+"""The rule that keeps images that references mean: those in use somewhere.
+
+Stage: select. Input: a `CacheIndex` and references. Output: a mask. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from fastprune.index.cache_index import CacheIndex
+from fastprune.index.digests import DigestTable, as_digests
+from fastprune.index.refcounts import Mask
+from fastprune.model import DIGEST_PREFIX
+from fastprune.text.references import DEFAULT_REGISTRY, DEFAULT_TAG, LONG_DEFAULT_REGISTRY, OFFICIAL
+
+_PIECE = 1 << 16
+
+
+def in_use(index: CacheIndex, references: tuple[str, ...]) -> Mask:
+    """Which manifests any of the references means, by name or by digest, bool (n,).
+
+    A digest means the files of that name, in whichever folder and repository they are, and
+    the images whose config it is: that is what some container runtimes call the image's id.
+
+    Args:
+        index: The cache; with edges if any reference holds a digest.
+        references: As `parse_references` gives them.
+    """
+    meant = np.zeros(len(index), dtype=bool)
+    digests = {text.rpartition("@")[2] for text in references if _has_digest(text)}
+    if digests:
+        meant |= _with_digest(index, digests)
+    names = frozenset(name for text in references if not _has_digest(text) for name in _forms(text))
+    lengths = np.array(sorted({len(name) for name in names}), dtype=np.uint32)
+    rows = np.flatnonzero(~index.digest_urls & np.isin(index.url_lengths, lengths))
+    for first in range(0, len(rows), _PIECE):
+        piece = rows[first : first + _PIECE]
+        meant[piece] |= [url in names for url in index.urls(piece)]
+    return meant
+
+
+def _with_digest(index: CacheIndex, digests: set[str]) -> Mask:
+    meant = np.zeros(len(index), dtype=bool)
+    raw = b"".join(bytes.fromhex(digest.removeprefix(DIGEST_PREFIX)) for digest in digests)
+    for first, last in pairwise(index.folder_starts):
+        found = DigestTable(index.digests[first:last]).find(as_digests(raw))
+        meant[found[found >= 0] + first] = True
+    configs = np.zeros(len(index.blob_digests), dtype=bool)
+    # Present and missing blobs, each sorted.
+    for first, last in pairwise((0, index.blobs_present, len(configs))):
+        found = DigestTable(index.blob_digests[first:last]).find(as_digests(raw))
+        configs[found[found >= 0] + first] = True
+    images = np.flatnonzero(index.blob_counts)
+    # The config comes after the layers.
+    ends = index.blob_starts[images].astype(np.int64) + index.blob_counts[images]
+    meant[images] |= configs[index.blob_ids[ends - 1]]
+    return meant
+
+
+def _has_digest(reference: str) -> bool:
+    return "@" in reference or reference.startswith(DIGEST_PREFIX)
+
+
+def _forms(reference: str) -> list[str]:
+    """The URLs that a cache may hold it under: clients need not write what Docker completes."""
+    forms = [reference]
+    hub = f"{DEFAULT_REGISTRY}/"
+    if reference.startswith(hub + OFFICIAL):
+        forms.append(hub + reference.removeprefix(hub + OFFICIAL))
+    if reference.startswith(hub):
+        forms += [f"{LONG_DEFAULT_REGISTRY}/{form.removeprefix(hub)}" for form in forms]
+    latest = f":{DEFAULT_TAG}"
+    return forms + [form.removesuffix(latest) for form in forms if form.endswith(latest)]

@@ -1,0 +1,168 @@
+"""Files that fastprune writes beside a cache: there whole, or as they were before.
+
+Stage: rim. Input: paths, bytes. Output: a file. I/O: never in a folder of the cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from contextlib import suppress
+
+from fastprune.errors import UsageError
+from fastprune.layouts import ociregistry
+
+# What a file system says that has no fsync for a folder (some FUSE file systems), or for a FIFO.
+# EROFS is none of these: a disk that failed says so, when the kernel has made it read-only.
+_NOT_OFFERED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+class NotDurableError(OSError):
+    """The file system can't make anything durable here; all else was done."""
+
+
+def sync(*descriptors: int) -> None:
+    """Makes files or folders durable, one after the other.
+
+    Args:
+        descriptors: They are open.
+
+    Raises:
+        NotDurableError: A file system does not offer it; the others were made durable.
+        OSError: It failed, so data may be lost; those that follow were not tried.
+    """
+    refused: OSError | None = None
+    for descriptor in descriptors:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NOT_OFFERED:
+                raise
+            refused = error
+    if refused is not None:
+        raise NotDurableError(refused.errno, refused.strerror)
+
+
+def sync_if_offered(*descriptors: int) -> None:
+    """Does the same where nobody has to know that the file system does not offer it.
+
+    Raises:
+        OSError: It failed.
+    """
+    with suppress(NotDurableError):
+        sync(*descriptors)
+
+
+# What a file system without permissions says to who owns the file: vfat, some FUSE.
+_NO_MODES = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def checked_target(path: str, root: str) -> str:
+    """Checks that a file may be written to a path.
+
+    Args:
+        path: The path.
+        root: Path of the cache.
+
+    Returns:
+        The path with all links followed.
+
+    Raises:
+        UsageError: It leads into the cache, or to something that is no regular file.
+    """
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    if found := folder_of_cache(path, root):
+        raise UsageError(f"{path} is in the cache's folder {found[0]}/: write it elsewhere")
+    try:
+        if not stat.S_ISREG(os.stat(target).st_mode):
+            raise UsageError(f"{path} is no regular file")
+    except FileNotFoundError:
+        if not os.path.isdir(folder):
+            raise UsageError(f"{path}: there is no folder {folder}") from None
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}") from None
+    return target
+
+
+def folder_of_cache(path: str, root: str) -> tuple[str, str] | None:
+    """In which folder of a cache a path lies, by whatever links and mounts.
+
+    Args:
+        path: The path of a file, which need not be there.
+        root: Path of the cache.
+
+    Returns:
+        The name of the folder, and the path of it that leads there; None if it lies in none.
+
+    Raises:
+        OSError: A folder of the cache can't be asked about.
+    """
+    folders: dict[tuple[int, int], str] = {}
+    for name in (*ociregistry.manifest_folders, ociregistry.blob_folder):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = os.stat(os.path.join(root, name))
+            folders[status.st_dev, status.st_ino] = name
+    above = os.path.dirname(os.path.realpath(path))
+    while True:
+        with contextlib.suppress(OSError):
+            status = os.stat(above)
+            if found := folders.get((status.st_dev, status.st_ino)):
+                return found, above
+        if above == os.path.dirname(above):
+            return None
+        above = os.path.dirname(above)
+
+
+def write_whole(path: str, content: bytes, *, mode: int = 0o600) -> None:
+    """Writes a file that is there whole and on disk, or as it was before.
+
+    Args:
+        path: Where to; its folder must be there.
+        content: All of it.
+        mode: Its permissions, whatever the umask.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    import tempfile
+
+    folder, name = os.path.split(path)
+    # The dot and the missing suffix: nobody takes it for the file itself.
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            _give_mode(file.fileno(), mode)
+            sync_if_offered(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _give_mode(descriptor: int, mode: int) -> None:
+    """Sets the permissions of a file of our own, where the file system knows of any."""
+    try:
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        if error.errno not in _NO_MODES:
+            raise
+
+
+def check_writable(path: str) -> None:
+    """Checks that `write_whole` can make a file beside the path.
+
+    Raises:
+        OSError: It can't.
+    """
+    import tempfile
+
+    folder, name = os.path.split(path)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
+    os.close(descriptor)
+    os.unlink(temporary)

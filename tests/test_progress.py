@@ -1,0 +1,276 @@
+"""How far a step is: as a line now and then, and only of steps that take long."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tests.support.cachebuilder import CacheBuilder
+
+from fastprune import CacheIndex, Policy
+from fastprune.cli.messages import set_up_messages
+from fastprune.cli.options import GlobalOptions, LogFormat
+from fastprune.cli.progress_bar import LINE_SECONDS, LineProgress, TerminalProgress
+from fastprune.executors.inline import InlineExecutor
+from fastprune.pipeline import PlanOptions, work_out
+from fastprune.progress import WhenSlow
+from fastprune.reading import folders
+from fastprune.scanner import ScanOptions, scan_cache
+from fastprune.tuning.scanning import list_names
+
+
+class Told:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.counts: list[int] = []
+
+    def start(self, step: str, total: int | None, unit: str) -> None:
+        self.steps.append(f"{step} {unit}")
+        self.counts.append(0)
+
+    def advance(self, count: int, size: int = 0) -> None:
+        self.counts[-1] += count
+
+    def stop(self) -> None:
+        self.steps.append("stop")
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("time.monotonic", clock)
+    return clock
+
+
+def test_a_line_comes_every_half_minute_with_rate_and_time_left(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_messages(GlobalOptions())
+    progress = LineProgress()
+    progress.start("removing", 10_000, "files")
+    for _ in range(60):
+        clock.now += 1
+        progress.advance(100, 5_000)
+    clock.now += 40
+    progress.advance(4_000, 200_000)
+    progress.stop()
+    assert capsys.readouterr().err.splitlines() == [
+        "fastprune: removing: 3,000 of 10,000 files, 150.0 kB (5.0 kB/s), 100/s, 70 s left",
+        "fastprune: removing: 6,000 of 10,000 files, 300.0 kB (5.0 kB/s), 100/s, 40 s left",
+        "fastprune: removing: 10,000 of 10,000 files, 500.0 kB (5.0 kB/s), 100/s, 0.00 s left",
+        "fastprune: removing: 10,000 of 10,000 files, 500.0 kB (5.0 kB/s) in 1 min 40 s (100/s)",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_the_bar_fits_every_terminal_and_always_has_rate_and_time_left(
+    width: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    bar = TerminalProgress(color=False)._bar
+    bar.get_time = clock
+    task = bar.add_task("removing", total=63_801, unit="files", rate="7,261/s", bytes="3.8 GB")
+    for _ in range(10):
+        clock.now += 1
+        bar.advance(task, 2_000)
+    shown = io.StringIO()
+    Console(file=shown, width=width).print(bar.get_renderable())
+    (line,) = shown.getvalue().splitlines()
+    assert len(line) <= width
+    for part in ("removing", "20000/63801", "7,261/s", "00:"):
+        assert part in line, line
+    assert ("3.8 GB" in line) == (width >= 80)
+
+
+def test_a_bar_without_a_thread_is_drawn_when_something_is_done(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    progress = TerminalProgress(color=False)
+    for step in ("scanning", "removing"):
+        progress.start(step, 10, "files")
+        for _ in range(4):
+            clock.now += 1
+            progress.advance(1)
+        shown = capsys.readouterr().err
+        assert f"{step}" in shown
+        assert "4/10" in shown
+        progress.stop()
+
+
+def test_a_terminal_that_has_gone_away_stops_nothing(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "gone")
+
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setattr("sys.stderr", Gone())
+    progress = TerminalProgress(color=False)
+    progress._drawn = 0
+    progress.start("removing", 10, "files")
+    clock.now += 1
+    progress.advance(1)
+    progress.stop()
+
+
+def test_a_step_whose_end_is_not_known_has_no_time_left(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_messages(GlobalOptions(log_format=LogFormat.json))
+    progress = LineProgress()
+    progress.start("listing", None, "blobs")
+    clock.now += LINE_SECONDS
+    progress.advance(3_000)
+    line = json.loads(capsys.readouterr().err)
+    set_up_messages(GlobalOptions())
+    del line["time"]
+    assert line == {
+        "level": "info",
+        "message": "listing: 3,000 blobs, 100/s",
+        "step": "listing",
+        "state": "under way",
+        "done": 3_000,
+        "unit": "blobs",
+        "bytes": 0,
+        "per_second": 100.0,
+        "seconds": 30.0,
+    }
+
+
+def test_a_step_that_is_over_at_once_is_not_worth_a_word(clock: Clock) -> None:
+    told = Told()
+    slow = WhenSlow(told)
+    slow.start("measuring", 10, "blobs")
+    clock.now += 0.9
+    slow.advance(10)
+    slow.stop()
+    assert told.steps == []
+
+
+def test_a_step_that_takes_long_is_passed_on_with_what_was_done_before(clock: Clock) -> None:
+    told = Told()
+    slow = WhenSlow(told)
+    slow.start("measuring", 100, "blobs")
+    for _ in range(4):
+        slow.advance(10, 1)
+        clock.now += 0.5
+    slow.stop()
+    assert (told.steps, told.counts) == (["measuring blobs", "stop"], [40])
+
+
+@pytest.mark.parametrize("seconds", [0, 0.4])
+def test_every_step_of_a_scan_is_told_and_ends(
+    seconds: float, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    for number in range(70):
+        builder.image(f"a:{number}", layers=[builder.blob(5)])
+        builder.blob(7)
+    told = Told()
+    slowly(monkeypatch, clock, seconds)
+    scan_cache(str(builder.root), lambda _: InlineExecutor(), ScanOptions(chunk=10), progress=told)
+    measured = ["measuring blobs", "stop"] if seconds else []
+    assert told.steps[-2 - len(measured) :] == ["scanning manifests", "stop", *measured]
+    assert told.counts[-1 - len(measured) // 2] == 70
+    assert ("listing manifests" in told.steps) == bool(seconds)
+
+
+def slowly(monkeypatch: pytest.MonkeyPatch, clock: Clock, seconds: float) -> None:
+    """Lets each part of a listing and each chunk of sizes take its time."""
+
+    def late(function: Callable[..., object]) -> Callable[..., object]:
+        def wait(*arguments: object) -> object:
+            clock.now += 3 * seconds
+            return function(*arguments)
+
+        return wait
+
+    monkeypatch.setattr(folders, "_listing_part", late(folders._listing_part))
+    monkeypatch.setattr("fastprune.scanner.stat_files", late(folders.stat_files))
+
+
+def test_blobs_that_are_still_being_listed_are_a_step_of_their_own(
+    tmp_path: Path,
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    for number in range(5):
+        builder.image(f"a:{number}", layers=[builder.blob(5)])
+
+    class BlobsLast(InlineExecutor):
+        def map_unordered(self, function, items):  # type: ignore[no-untyped-def]
+            items = list(items)
+            return super().map_unordered(function, [*items[1:], *items[:1]])
+
+    told = Told()
+    index = scan_cache(str(builder.root), lambda _: BlobsLast(), ScanOptions(), progress=told)
+    assert told.steps == ["scanning manifests", "stop", "listing blobs", "stop"]
+    assert told.counts == [5, index.blobs_present]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.4])
+def test_tune_tells_of_a_long_listing(
+    seconds: float, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    builder.image("a:1", layers=[builder.blob(5)])
+    told = Told()
+    slowly(monkeypatch, clock, seconds)
+    names = list_names(str(builder.root), told)
+    assert told.steps == (["listing files", "stop"] if seconds else [])
+    assert sum(told.counts) == (names.manifest_count + names.blobs if seconds else 0)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.4])
+def test_a_long_look_at_the_ages_of_blobs_is_told(
+    seconds: float, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    for size in range(1, 11):
+        builder.blob(size)
+
+    class Slowly(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            for name in super().__iter__():
+                clock.now += seconds
+                yield name
+
+    names = CacheIndex.blob_names
+    monkeypatch.setattr(CacheIndex, "blob_names", lambda *given: Slowly(names(*given)))
+    told = Told()
+    work_out(
+        str(builder.root),
+        Policy(patterns=("a",)),
+        lambda _: InlineExecutor(),
+        PlanOptions(grace=1),
+        progress=told,
+    )
+    scanned, young = ["listing blobs", "stop"], ["checking ages blobs", "stop"]
+    assert told.steps[2:] == [*scanned, *(young if seconds else [])]
+    assert told.counts[1:] == [10, *([10] if seconds else [])]

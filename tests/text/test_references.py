@@ -1,0 +1,141 @@
+"""References as people and Kubernetes write them, completed as Docker completes them."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastprune import Policy, UsageError
+from fastprune.policy.criteria_io import Inputs, read_references
+from fastprune.text.references import parse_reference, parse_references
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("nginx", ("docker.io/library/nginx:latest",)),
+        ("nginx:1.25", ("docker.io/library/nginx:1.25",)),
+        ("library/nginx:1.25", ("docker.io/library/nginx:1.25",)),
+        ("docker.io/nginx", ("docker.io/library/nginx:latest",)),
+        ("docker.io/library/nginx:1.25", ("docker.io/library/nginx:1.25",)),
+        ("index.docker.io/library/nginx", ("docker.io/library/nginx:latest",)),
+        ("calico/typha:v3.27.0", ("docker.io/calico/typha:v3.27.0",)),
+        ("a/b/c", ("docker.io/a/b/c:latest",)),
+        ("quay.io/b/c", ("quay.io/b/c:latest",)),
+        ("host:5000/x", ("host:5000/x:latest",)),
+        ("host:5000/x:1", ("host:5000/x:1",)),
+        ("host:5000", ("docker.io/library/host:5000",)),
+        ("localhost/x", ("localhost/x:latest",)),
+        ("HOST/x", ("HOST/x:latest",)),
+        ("[2001:db8::1]:5000/x", ("[2001:db8::1]:5000/x:latest",)),
+        ("a__b/c-d_e.f", ("docker.io/a__b/c-d_e.f:latest",)),
+        (f"nginx@{DIGEST}", (f"docker.io/library/nginx@{DIGEST}",)),
+        (
+            f"quay.io/b/c:1@{DIGEST}",
+            ("quay.io/b/c:1", f"quay.io/b/c@{DIGEST}"),
+        ),
+        (f"docker-pullable://nginx@{DIGEST}", (f"docker.io/library/nginx@{DIGEST}",)),
+        (f"docker://{DIGEST}", (DIGEST,)),
+        (DIGEST, (DIGEST,)),
+        (DIGEST.removeprefix("sha256:"), (DIGEST,)),
+        # Through a registry that stands in for others.
+        (
+            "cache:8080/docker.io/nginx:1",
+            ("cache:8080/docker.io/nginx:1", "docker.io/library/nginx:1"),
+        ),
+        (
+            f"cache:8080/quay.io/b/c@{DIGEST}",
+            (f"cache:8080/quay.io/b/c@{DIGEST}", f"quay.io/b/c@{DIGEST}"),
+        ),
+    ],
+)
+def test_a_reference_is_completed(text: str, meaning: tuple[str, ...]) -> None:
+    assert parse_reference(text) == meaning
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", ":", "@", "/", "nginx:", "nginx@", "nginx:1:2", "Nginx", "docker.io/Nginx"),
+        *("a//b", "/a", "a/", "nginx:-1", "nginx:" + "1" * 129, "ngi nx", "nginx,redis"),
+        *("nginx@sha256:12", f"nginx@{DIGEST.upper()}", f"@{DIGEST}", f"nginx@{DIGEST}0"),
+        *("nginx@md5:0123", "-nginx", "a..b", "a___b", "host:port/x", "https://quay.io/x"),
+        *('"nginx"', "{nginx}", "<none>", "../x", "é", "a" * 250),
+    ],
+)
+def test_what_is_no_reference_is_refused_with_its_line(text: str) -> None:
+    assert parse_reference(text) == ()
+    if text and " " not in text:
+        with pytest.raises(UsageError, match=r"^--keep-from x, line 3: not an image reference: "):
+            list(parse_references(f"nginx\n# some\n{text}\n", "--keep-from x"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["a", "b1", "docker.io", "h:5", "localhost", "UP", "library", "-", ""]),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(["", ":1", ":latest", f"@{DIGEST}", f":1@{DIGEST}", ":", "@"]),
+)
+def test_what_a_reference_means_is_in_full(parts: list[str], tail: str) -> None:
+    for meaning in parse_reference("/".join(parts) + tail):
+        assert meaning in parse_reference(meaning)
+        Policy(keep_references=(meaning,)).check_values()
+
+
+def test_lists_are_separated_by_anything_blank_and_have_comments(tmp_path: Path) -> None:
+    file = tmp_path / "images"
+    file.write_text("# in use\n\n  nginx redis:7\tquay.io/b/c \r\nnginx # again\n")
+    assert read_references([str(file)]) == (
+        "docker.io/library/nginx:latest",
+        "docker.io/library/redis:7",
+        "quay.io/b/c:latest",
+    )
+    more = tmp_path / "more"
+    more.write_text("busybox")
+    assert len(read_references([str(file), str(more)])) == 4
+
+
+def test_a_list_comes_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"nginx")))
+    assert read_references(["-"]) == ("docker.io/library/nginx:latest",)
+
+
+def test_stdin_and_a_pipe_that_are_named_twice_are_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"nginx")))
+    assert read_references(["-", "/dev/stdin"]) == ("docker.io/library/nginx:latest",)
+    ours, theirs = os.pipe()
+    os.write(theirs, b"nginx")
+    os.close(theirs)
+    pipe, inputs = f"/dev/fd/{ours}", Inputs()
+    assert read_references([pipe, pipe], inputs=inputs) == ("docker.io/library/nginx:latest",)
+    # The rules of a policy may name it, each for itself.
+    assert read_references([pipe], inputs=inputs) == ("docker.io/library/nginx:latest",)
+    os.close(ours)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"# nothing\n", b"\xff\xfe"])
+def test_a_list_that_names_nothing_or_is_no_text_is_refused(tmp_path: Path, content: bytes) -> None:
+    file, other = tmp_path / "images", tmp_path / "other"
+    file.write_bytes(content)
+    other.write_text("nginx")
+    # One list of several that is empty means as much: what made it has failed.
+    with pytest.raises(UsageError, match=r"^--keep-from .*images: (names no image|not text)"):
+        read_references([str(other), str(file)])
+
+
+def test_a_list_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^--keep-from .*/images: can't be read: No such file"):
+        read_references([str(tmp_path / "images")])
