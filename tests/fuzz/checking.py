@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from tests.support import oracle
 
-from fastprune.deletion import deleter, pruning
-from fastprune.deletion.deleter import Expected
+from fastprune.deletion.checks import still_says
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.index.builder import IndexBuilder
 from fastprune.index.cache_index import CacheIndex
 from fastprune.index.digests import DigestTable, as_digests
+from fastprune.index.records import kept_records
 from fastprune.layouts import ociregistry
 from fastprune.layouts.layout import ManifestRecord
 from fastprune.reading.chunks import ReadTask, read_chunk
@@ -115,8 +115,8 @@ class Checker:
 
     def _check_that_it_can_be_removed(self, index: CacheIndex) -> None:
         """Read again, unchanged, it says what it said; else it could never be pruned."""
-        expected: list[Expected] = pruning._expected(index, np.array([0]))
-        assert deleter._still_says(self._descriptor, NAME.hex(), expected[0])
+        (record,) = kept_records(index, np.array([0]))
+        assert still_says(ociregistry, record)(self._descriptor, NAME.hex())
 
 
 def _check_upstream(content: bytes, record: ManifestRecord | None) -> None:

@@ -52,12 +52,7 @@ class Power:
 def one_by_one(batch: Batch) -> list[Batch]:
     pieces = [slice(position, position + 1) for position in range(len(batch.names))]
     return [
-        Batch(
-            batch.names[one],
-            batch.sizes[one],
-            batch.expected and batch.expected[one],
-            batch.marks and batch.marks[one],
-        )
+        Batch(batch.names[one], batch.sizes[one], batch.checks and batch.checks[one])
         for one in pieces
     ]
 

@@ -16,7 +16,7 @@ import fastprune
 from fastprune import Policy, PrunePlan, Rule, UsageError, make_plan, replan
 from fastprune.audit.audit_log import plan_facts
 from fastprune.deletion.deleter import Batch, BatchResult
-from fastprune.deletion.journal import manifest_entries
+from fastprune.deletion.journal import file_entries, manifest_facts
 from fastprune.explanation.explaining import explain
 from fastprune.explanation.report import as_document as explained
 from fastprune.explanation.report import text_lines as explanation_lines
@@ -137,7 +137,8 @@ def test_the_audit_log_names_the_rules(index: CacheIndex) -> None:
     count = len(plan.images)
     batch = Batch(["ab" * 32] * count, [1] * count, None)
     result = BatchResult(bytearray(count), [1] * count, {})
-    entries = manifest_entries(plan, "image", "img", plan.images, batch, result)
+    facts = manifest_facts(plan, plan.images)
+    entries = file_entries("image", "img", facts, batch, result)
     rules = {entry.url: (entry.reason, entry.rule) for entry in entries}
     assert rules["ci/app:3"] == ("selected", "ci")
     assert rules["prod/app:1"] == ("selected", "old")

@@ -16,8 +16,9 @@ import orjson
 from fastprune.errors import PlanFileError, UsageError
 from fastprune.index.digests import as_digests
 from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import ManifestRecord
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX, ManifestKind, is_hex_name
-from fastprune.plan.manifest_states import State
+from fastprune.plan.manifest_states import pull_digest, said_digest
 from fastprune.plan.saved_plan import (
     NO_FOLDER,
     VERSION,
@@ -128,10 +129,10 @@ class PlanDecoder:
         if self._blobs or (folder, digest) <= self._last:
             raise _WrongError("manifests must come by path, each once, before the blobs")
         self._last = folder, digest
-        state = State(kind, url, created, pulled, _raw(references))
+        record = ManifestRecord(kind, url, created, pulled, "", [])
         self._manifests.append(path)
-        self._said += state.said()
-        self._pulls += state.pull()
+        self._said += said_digest(record, _raw(references))
+        self._pulls += pull_digest(record)
         self._owners.append(owner)
         self._by_rule.append(self._rule(rule))
         for parent in breaks:

@@ -19,9 +19,10 @@ from fastprune.index.digests import as_digests
 from fastprune.index.refcounts import list_levels
 from fastprune.layouts import ociregistry
 from fastprune.progress import Progress
+from fastprune.reading.trash_folders import opened_run
 from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, blob_file_sizes, scan_cache
 from fastprune.trash.model import RunContents, RunPart
-from fastprune.trash.tree import foreign_in_run, opened_run, trash_path
+from fastprune.trash.tree import foreign_in_run, trash_path
 
 
 def read_run(
