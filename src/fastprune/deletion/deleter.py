@@ -23,12 +23,12 @@ from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from fastprune.errors import ManifestError, TrashError
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout, ManifestRecord
 from fastprune.reading.blob_contents import mark_of
 from fastprune.reading.marks import FileMark
 from fastprune.reading.reader import OPEN_FLAGS
 from fastprune.reading.shards import ODD_TIME_CHARS, pack_digests
-from fastprune.trash.tree import RUN_FOLDERS, STEPS, open_root, open_step, opened_cache, opened_run
+from fastprune.trash.tree import STEPS, open_root, open_step, opened_cache, opened_run
 from fastprune.whole_files import sync, sync_if_offered
 
 _TRASH_MODE = 0o755
@@ -73,12 +73,14 @@ class Batch(NamedTuple):
         expected: What each manifest must still say; None for blobs, which are known by
             their names alone.
         marks: What each file must still be, for those that are known by nothing else.
+        parse: Says what a manifest says; see `Layout.parse`.
     """
 
     names: list[str]
     sizes: list[int]
     expected: list[Expected] | None
     marks: list[FileMark] | None = None
+    parse: Callable[[bytes], ManifestRecord] | None = None
 
 
 class BatchResult(NamedTuple):
@@ -177,10 +179,12 @@ def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> Batch
 
     going: Sequence[int] = range(len(names))
     if expected is not None:
+        parse = batch.parse
+        assert parse is not None
         # To look takes many short calls, and after each a thread queues up to go on. One
         # thread at a time looks at a batch in half the time that all of them would take.
         with _LOOKING:
-            going = attempt(lambda at: _still_says(folder, names[at], expected[at]), going)
+            going = attempt(lambda at: _still_says(folder, names[at], expected[at], parse), going)
     if marks is not None:
         going = attempt(lambda at: mark_of(_status(names[at], folder)) == marks[at], going)
     for position in attempt(lambda at: take(names[at]), going):
@@ -204,7 +208,9 @@ def _is_gone(name: str, folder: int) -> bool:
     return False
 
 
-def _still_says(folder: int, name: str, expected: Expected) -> bool:
+def _still_says(
+    folder: int, name: str, expected: Expected, parse: Callable[[bytes], ManifestRecord]
+) -> bool:
     """Whether a manifest file says what it said when it was scanned.
 
     Its content is compared, not its times: a clock of a file server may differ from
@@ -224,7 +230,7 @@ def _still_says(folder: int, name: str, expected: Expected) -> bool:
     finally:
         os.close(descriptor)
     try:
-        record = ociregistry.parse(content)
+        record = parse(content)
         blobs = pack_digests([record.digests]) if record.sizes else b""
     except ManifestError:
         return False
@@ -304,12 +310,13 @@ def _status(name: str, folder: int) -> os.stat_result:
 
 
 @contextmanager
-def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
+def moving_to_trash(root: str, run: str, layout: Layout) -> Iterator[Mover]:
     """Makes the folders of a run in the trash, durably; removes those that stay empty.
 
     Args:
         root: Path of the cache, which the caller has locked.
         run: The id of the run, which is new.
+        layout: What kind of cache it is.
 
     Yields:
         What moves files there.
@@ -318,11 +325,11 @@ def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
         TrashError: It can't be done; nothing was moved.
     """
     with ExitStack() as opened:
-        opened.callback(remove_run, root, run)
+        opened.callback(remove_run, root, run, layout)
         try:
-            _make_run(root, run)
-            trash = opened.enter_context(opened_run(root, run))
-            cache = opened.enter_context(opened_cache(root))
+            _make_run(root, run, layout)
+            trash = opened.enter_context(opened_run(root, run, layout))
+            cache = opened.enter_context(opened_cache(root, layout))
             for name, folder in cache.items():
                 if name not in trash:
                     raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -334,7 +341,7 @@ def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
         yield Mover((folder, trash[name]) for name, folder in cache.items())
 
 
-def _make_run(root: str, run: str) -> None:
+def _make_run(root: str, run: str, layout: Layout) -> None:
     with ExitStack() as opened:
         at = open_root(root)
         opened.callback(os.close, at)
@@ -346,7 +353,7 @@ def _make_run(root: str, run: str) -> None:
         os.mkdir(run, _TRASH_MODE, dir_fd=at)
         sync_if_offered(at)
         at = open_step(run, at, opened)
-        for name in RUN_FOLDERS:
+        for name in layout.folders:
             os.mkdir(name, _TRASH_MODE, dir_fd=at)
         sync_if_offered(at)
 
@@ -372,15 +379,16 @@ def _check_renaming(name: str, folder: int, trash: int, absent: str) -> None:
         ) from None
 
 
-def remove_run(root: str, run: str) -> None:
+def remove_run(root: str, run: str, layout: Layout) -> None:
     """Removes the folders of a run that are empty, and those of the trash if they are.
 
     Args:
         root: Path of the cache, which the caller has locked.
         run: The id of the run.
+        layout: What kind of cache it is.
     """
-    # img/ goes last of its kind: without it, a run does not look like one.
-    _remove_empty(root, (*STEPS, run), RUN_FOLDERS)
+    # The first folder goes last: without it, a run does not look like one.
+    _remove_empty(root, (*STEPS, run), layout.folders)
 
 
 def remove_trash(root: str) -> None:

@@ -31,7 +31,6 @@ from fastprune.guard.drift import manifests_changed_at, new_manifests, replaced_
 from fastprune.guard.server_findings import LookForServers
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import list_levels
-from fastprune.layouts import ociregistry
 from fastprune.model import file_names
 from fastprune.plan.prune_plan import PrunePlan
 from fastprune.progress import NoProgress, Progress
@@ -196,7 +195,7 @@ class _Run:
         They are listed when a folder of them has changed, which is cheap to ask.
         """
         with self._crew.stopping("the manifests can't be listed once more"):
-            changed_at = manifests_changed_at(self._plan.index.root)
+            changed_at = manifests_changed_at(self._plan.index)
             if changed_at != self._looked_at:
                 # Another thread may look as well: what one has seen, the other must not clear.
                 appeared = new_manifests(self._plan.index, self._plan.removed)
@@ -216,12 +215,7 @@ class _Run:
         phase = self._begin(kind, rows)
         if len(rows):
             await self._crew.may_begin()
-        for folder, first, last in zip(
-            ociregistry.manifest_folders,
-            index.folder_starts,
-            index.folder_starts[1:],
-            strict=False,
-        ):
+        for folder, first, last in index.folder_rows:
             begin, end = np.searchsorted(rows, (first, last)).tolist()
             await self._remove(folder, phase, self._manifest_pieces(phase, begin, end))
         self._plan = self._plan.without(phase.items_with(Outcome.CHANGED, Outcome.FAILED, _PENDING))
@@ -239,17 +233,20 @@ class _Run:
         phase = self._begin("blob", ids[order])
         files = len(ids) - int(replaced.sum())
         pieces = self._blob_pieces(phase, files, self._plan.blob_bytes[order])
-        await self._remove(ociregistry.blob_folder, phase, pieces)
+        folder = self._plan.index.layout.blob_folder
+        await self._remove(folder, phase, pieces)
         phase.outcomes[files:] = Outcome.CHANGED
         names = file_names(self._plan.index.blob_digests[phase.items[files:]].tobytes())
-        self._changed += [f"{ociregistry.blob_folder}/{name}" for name in names]
+        self._changed += [f"{folder}/{name}" for name in names]
 
     def _manifest_pieces(self, phase: _Phase, begin: int, end: int) -> Iterator[Piece]:
         for positions in slices(begin, end, self._batch_size):
             rows = phase.items[positions]
             names = file_names(self._plan.index.digests[rows].tobytes())
             sizes = self._plan.index.file_sizes[rows].tolist()
-            yield Piece(positions, Batch(names, sizes, _expected(self._plan.index, rows)))
+            expected = _expected(self._plan.index, rows)
+            parse = self._plan.index.layout.parse
+            yield Piece(positions, Batch(names, sizes, expected, parse=parse))
 
     def _blob_pieces(self, phase: _Phase, end: int, sizes: NDArray[np.int64]) -> Iterator[Piece]:
         for positions in slices(0, end, self._batch_size):

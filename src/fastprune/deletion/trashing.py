@@ -32,9 +32,7 @@ from fastprune.deletion.pace import Limits
 from fastprune.errors import TrashError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.server_findings import LookForServers
-from fastprune.index.digests import Digests
 from fastprune.index.refcounts import Mask
-from fastprune.layouts import ociregistry
 from fastprune.model import file_names
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
 from fastprune.report.prune_report import Failure
@@ -74,16 +72,16 @@ async def restore(
     work = _Work("restore", root, limits or Limits(), progress or NoProgress(), look)
     with (
         under_way(work.progress, "restoring", contents.files, "files"),
-        opened_run(root, contents.run) as trash,
-        opened_cache(root) as cache,
+        opened_run(root, contents.run, contents.layout) as trash,
+        opened_cache(root, contents.layout) as cache,
     ):
         _check_folders(contents, cache)
         for parts in contents.phases:
             await _put_back(work, parts, trash, cache, restorer)
             if work.failures:
                 work.crew.stop("files that could not be put back")
-    await in_thread(remove_run, root, contents.run)
-    missing = await in_thread(_missing_blobs, root, contents.needs)
+    await in_thread(remove_run, root, contents.run, contents.layout)
+    missing = await in_thread(_missing_blobs, root, contents)
     return work.report((contents,), missing_blobs=missing)
 
 
@@ -139,7 +137,7 @@ async def empty(
                 await _delete(work, contents)
             if work.crew.must_stop():
                 break
-            await in_thread(remove_run, root, contents.run)
+            await in_thread(remove_run, root, contents.run, contents.layout)
         if not runs:
             await in_thread(remove_trash, root)
     return work.report(runs)
@@ -147,7 +145,7 @@ async def empty(
 
 async def _delete(work: _Work, contents: RunContents) -> None:
     unlinker = Unlinker()
-    with opened_run(work.root, contents.run) as trash:
+    with opened_run(work.root, contents.run, contents.layout) as trash:
         # In the opposite order: see the head of this module.
         for parts in reversed(contents.phases):
             failed = len(work.failures)
@@ -258,8 +256,8 @@ def planned_restore(
     counts, size, kept = dict.fromkeys(KINDS, 0), 0, list[str]()
     with (
         under_way(WhenSlow(progress), "comparing", contents.files, "files") as slow,
-        opened_run(root, contents.run) as trash,
-        opened_cache(root) as cache,
+        opened_run(root, contents.run, contents.layout) as trash,
+        opened_cache(root, contents.layout) as cache,
     ):
         _check_folders(contents, cache)
         for part in contents.parts:
@@ -279,7 +277,7 @@ def planned_restore(
         counts=counts,
         size=size,
         kept=tuple(sorted(kept)),
-        missing_blobs=_missing_blobs(root, contents.needs),
+        missing_blobs=_missing_blobs(root, contents),
         foreign=foreign_paths([contents]),
     )
 
@@ -324,8 +322,8 @@ def _is_in_the_way(name: str, trash: int, folder: int) -> bool:
     return not os.path.samestat(there, os.stat(name, dir_fd=trash, follow_symlinks=False))
 
 
-def _missing_blobs(root: str, needs: Digests) -> tuple[str, ...]:
-    """Which of some blobs the cache has no file of."""
-    folder = os.path.join(root, ociregistry.blob_folder)
-    names = file_names(needs.tobytes())
+def _missing_blobs(root: str, contents: RunContents) -> tuple[str, ...]:
+    """Which of the blobs that a run needs the cache has no file of."""
+    folder = os.path.join(root, contents.layout.blob_folder)
+    names = file_names(contents.needs.tobytes())
     return tuple(name for name in names if not os.path.lexists(os.path.join(folder, name)))

@@ -2,6 +2,8 @@
 
 Stage: walk. Input: the path of a cache. Output: open folders and names. I/O: reads only.
 
+A run has the folders of a cache. The first one is made first and removed last.
+
 Every folder on the way is opened relative to the one before, and must be a real one:
 whoever puts a symbolic link in its place leads nothing astray.
 """
@@ -15,15 +17,12 @@ from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from fastprune.errors import TrashError
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.reading.folders import open_folder
 from fastprune.trash.run_ids import run_time
 
 STEPS = (".fastprune", "trash")
 """The way from the cache to its trash."""
-
-RUN_FOLDERS = (*ociregistry.manifest_folders, ociregistry.blob_folder)
-"""What a run consists of; the first one is made first and removed last."""
 
 
 class TrashListing(NamedTuple):
@@ -73,12 +72,13 @@ def open_step(name: str, parent: int, opened: ExitStack) -> int:
 
 
 @contextmanager
-def opened_run(root: str, run: str) -> Iterator[dict[str, int]]:
+def opened_run(root: str, run: str, layout: Layout) -> Iterator[dict[str, int]]:
     """Opens the folders of a run.
 
     Args:
         root: Path of the cache.
         run: A run id.
+        layout: What kind of cache it is.
 
     Yields:
         Descriptors by name; a folder that does not exist is left out.
@@ -92,21 +92,21 @@ def opened_run(root: str, run: str) -> Iterator[dict[str, int]]:
         opened.callback(os.close, at)
         for step in (*STEPS, run):
             at = open_step(step, at, opened)
-        yield _open_all(at, opened)
+        yield _open_all(layout, at, opened)
 
 
 @contextmanager
-def opened_cache(root: str) -> Iterator[dict[str, int]]:
-    """Opens img/, lts/ and blobs/ of a cache, as `opened_run` does those of a run."""
+def opened_cache(root: str, layout: Layout) -> Iterator[dict[str, int]]:
+    """Opens the folders of a cache, as `opened_run` does those of a run."""
     with ExitStack() as opened:
         at = open_root(root)
         opened.callback(os.close, at)
-        yield _open_all(at, opened)
+        yield _open_all(layout, at, opened)
 
 
-def _open_all(parent: int, opened: ExitStack) -> dict[str, int]:
+def _open_all(layout: Layout, parent: int, opened: ExitStack) -> dict[str, int]:
     folders = {}
-    for name in RUN_FOLDERS:
+    for name in layout.folders:
         try:
             folders[name] = open_step(name, parent, opened)
         except FileNotFoundError as error:
@@ -124,34 +124,38 @@ def _is_there(name: str, parent: int) -> bool:
     return True
 
 
-def list_trash(root: str) -> TrashListing:
+def list_trash(root: str, layout: Layout) -> TrashListing:
     """Lists the trash of a cache; one that does not exist is empty.
+
+    Args:
+        root: Path of the cache.
+        layout: What kind of cache it is.
 
     Raises:
         TrashError: Something on the way to it is no folder, or it can't be listed.
     """
     runs, foreign = [], []
     for name, is_folder in _entries(root):
-        if is_folder and run_time(name) is not None and _is_run(root, name):
+        if is_folder and run_time(name) is not None and _is_run(root, name, layout):
             runs.append(name)
         else:
             foreign.append(os.path.join(*STEPS, name))
     return TrashListing(tuple(runs), tuple(foreign))
 
 
-def _is_run(root: str, name: str) -> bool:
+def _is_run(root: str, name: str, layout: Layout) -> bool:
     """Whether a folder is empty, as a crash may leave it, or looks like a cache."""
     within = [within for within, _ in _entries(root, name)]
-    return not within or RUN_FOLDERS[0] in within
+    return not within or layout.manifest_folders[0] in within
 
 
-def foreign_in_run(root: str, run: str) -> tuple[str, ...]:
-    """Paths, relative to the run, of what stands beside its three folders.
+def foreign_in_run(root: str, run: str, layout: Layout) -> tuple[str, ...]:
+    """Paths, relative to the run, of what stands beside its folders.
 
     Raises:
         TrashError: It can't be listed.
     """
-    return tuple(name for name, _ in _entries(root, run) if name not in RUN_FOLDERS)
+    return tuple(name for name, _ in _entries(root, run) if name not in layout.folders)
 
 
 def _entries(root: str, *run: str) -> list[tuple[str, bool]]:
