@@ -13,6 +13,7 @@ from fastprune import DeleteLimits, Limits, Policy, PruneReport
 from fastprune.deletion.deleter import Restorer
 from fastprune.deletion.trashing import empty, restore
 from fastprune.executors.inline import InlineExecutor
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.trash.contents import read_run
 from fastprune.trash.model import RunContents
 from fastprune.trash.report import TrashReport
@@ -50,7 +51,7 @@ def prune_to_trash(
 
 def contents_of(root: Path, run: str = RUN) -> RunContents:
     """What a run holds."""
-    return read_run(str(root), run, InlineExecutor())
+    return read_run(str(root), run, InlineExecutor(), layout=DEFAULT_LAYOUT)
 
 
 def restore_now(
@@ -64,7 +65,7 @@ def restore_now(
 
 def empty_now(root: Path, *, limits: Limits | None = None) -> TrashReport:
     """Empties the trash, one batch at a time."""
-    runs = [contents_of(root, run) for run in list_trash(str(root)).runs]
+    runs = [contents_of(root, run) for run in list_trash(str(root), DEFAULT_LAYOUT).runs]
     return anyio.run(partial(empty, str(root), runs, limits=limits or Limits(concurrency=1)))
 
 

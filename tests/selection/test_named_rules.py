@@ -21,6 +21,7 @@ from fastprune.explanation.explaining import explain
 from fastprune.explanation.report import as_document as explained
 from fastprune.explanation.report import text_lines as explanation_lines
 from fastprune.index.cache_index import CacheIndex
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.plan.decoding import PlanDecoder
 from fastprune.plan.encoding import encode
 from fastprune.plan.identity import identify
@@ -111,7 +112,7 @@ def test_the_report_counts_by_rule_and_names_the_rule_of_each_item(index: CacheI
 def through_a_file(plan: PrunePlan) -> tuple[list[dict[str, Any]], PrunePlan]:
     """The lines of a saved plan, and what still holds of it on the same cache."""
     content = b"".join(encode(plan, identify(plan.index.root), made_by="1"))
-    decoder = PlanDecoder()
+    decoder = PlanDecoder(DEFAULT_LAYOUT)
     decoder.feed(content)
     lines = [json.loads(line) for line in content.splitlines()]
     return lines, replan(decoder.finish(), plan.index)

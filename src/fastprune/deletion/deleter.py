@@ -24,8 +24,8 @@ from typing import NamedTuple, Protocol
 
 from fastprune.deletion.checks import Check
 from fastprune.errors import TrashError
+from fastprune.layouts.layout import Layout
 from fastprune.reading.trash_folders import (
-    RUN_FOLDERS,
     STEPS,
     open_root,
     open_step,
@@ -246,12 +246,13 @@ def _status(name: str, folder: int) -> os.stat_result:
 
 
 @contextmanager
-def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
+def moving_to_trash(root: str, run: str, layout: Layout) -> Iterator[Mover]:
     """Makes the folders of a run in the trash, durably; removes those that stay empty.
 
     Args:
         root: Path of the cache, which the caller has locked.
         run: The id of the run, which is new.
+        layout: What kind of cache it is.
 
     Yields:
         What moves files there.
@@ -260,11 +261,11 @@ def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
         TrashError: It can't be done; nothing was moved.
     """
     with ExitStack() as opened:
-        opened.callback(remove_run, root, run)
+        opened.callback(remove_run, root, run, layout)
         try:
-            _make_run(root, run)
-            trash = opened.enter_context(opened_run(root, run))
-            cache = opened.enter_context(opened_cache(root))
+            _make_run(root, run, layout)
+            trash = opened.enter_context(opened_run(root, run, layout))
+            cache = opened.enter_context(opened_cache(root, layout))
             for name, folder in cache.items():
                 if name not in trash:
                     raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -276,7 +277,7 @@ def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
         yield Mover((folder, trash[name]) for name, folder in cache.items())
 
 
-def _make_run(root: str, run: str) -> None:
+def _make_run(root: str, run: str, layout: Layout) -> None:
     with ExitStack() as opened:
         at = open_root(root)
         opened.callback(os.close, at)
@@ -288,7 +289,7 @@ def _make_run(root: str, run: str) -> None:
         os.mkdir(run, _TRASH_MODE, dir_fd=at)
         sync_if_offered(at)
         at = open_step(run, at, opened)
-        for name in RUN_FOLDERS:
+        for name in layout.folders:
             os.mkdir(name, _TRASH_MODE, dir_fd=at)
         sync_if_offered(at)
 
@@ -314,15 +315,16 @@ def _check_renaming(name: str, folder: int, trash: int, absent: str) -> None:
         ) from None
 
 
-def remove_run(root: str, run: str) -> None:
+def remove_run(root: str, run: str, layout: Layout) -> None:
     """Removes the folders of a run that are empty, and those of the trash if they are.
 
     Args:
         root: Path of the cache, which the caller has locked.
         run: The id of the run.
+        layout: What kind of cache it is.
     """
-    # img/ goes last of its kind: without it, a run does not look like one.
-    _remove_empty(root, (*STEPS, run), RUN_FOLDERS)
+    # The first folder goes last: without it, a run does not look like one.
+    _remove_empty(root, (*STEPS, run), layout.folders)
 
 
 def remove_trash(root: str) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,6 @@ from fastprune.guard.server_findings import LookForServers
 from fastprune.index.cache_index import Rows
 from fastprune.index.records import kept_records
 from fastprune.index.refcounts import list_levels
-from fastprune.layouts import ociregistry
-from fastprune.layouts.layout import Layout
 from fastprune.model import file_names
 from fastprune.plan.prune_plan import PrunePlan
 from fastprune.progress import NoProgress, Progress
@@ -81,7 +78,6 @@ class _Run:
     def __init__(self, plan: PrunePlan, deleter: Deleter, phases: Phases) -> None:
         self.appeared: tuple[str, ...] = ()
         self._plan, self._deleter, self._phases = plan, deleter, phases
-        self._layout: Layout = ociregistry
         # Rows or ids of what was begun, with what became of each.
         self._begun: list[tuple[Rows, Files]] = []
         self._looked_at: tuple[int, ...] = ()
@@ -143,11 +139,9 @@ class _Run:
         """Removes lists or images; what they leave behind narrows the rest of the plan."""
         phases, index = self._phases, self._plan.index
         begun = []
-        for folder, ends in zip(
-            self._layout.manifest_folders, pairwise(index.folder_starts), strict=True
-        ):
-            first, last = np.searchsorted(rows, ends).tolist()
-            begun.append((rows[first:last], self._manifests(kind, folder, rows[first:last])))
+        for folder, *ends in index.folder_rows:
+            here = rows[slice(*np.searchsorted(rows, ends))]
+            begun.append((here, self._manifests(kind, folder, here)))
         self._begun += begun
         if len(rows):
             await phases.may_begin()
@@ -157,12 +151,12 @@ class _Run:
         self._plan = self._plan.without(np.concatenate(stay))
 
     def _manifests(self, kind: str, folder: str, rows: Rows) -> Files:
-        plan, index, layout = self._plan, self._plan.index, self._layout
+        plan, index = self._plan, self._plan.index
 
         def batch(positions: slice) -> Batch:
             some = rows[positions]
             names = file_names(index.digests[some].tobytes())
-            checks = [still_says(layout, record) for record in kept_records(index, some)]
+            checks = [still_says(index.layout, record) for record in kept_records(index, some)]
             return Batch(names, index.file_sizes[some].tolist(), checks)
 
         def facts(positions: slice) -> Iterator[Fact]:
@@ -202,7 +196,7 @@ class _Run:
         def facts(positions: slice) -> Iterator[Fact]:
             return blob_facts(plan, ids[positions])
 
-        return Files("blob", self._layout.blob_folder, len(ids), batch, facts)
+        return Files("blob", plan.index.layout.blob_folder, len(ids), batch, facts)
 
     def _remove_blobs_of(self, folder: int, batch: Batch) -> BatchResult | None:
         """Removes a batch of blobs, unless a new manifest may need them. On a thread."""
@@ -216,7 +210,7 @@ class _Run:
         """
         crew, plan = self._phases.crew, self._plan
         with crew.stopping("the manifests can't be listed once more"):
-            changed_at = manifests_changed_at(plan.index.root)
+            changed_at = manifests_changed_at(plan.index)
             if changed_at != self._looked_at:
                 # Another thread may look as well: what one has seen, the other must not clear.
                 appeared = new_manifests(plan.index, plan.removed)

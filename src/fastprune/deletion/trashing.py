@@ -28,9 +28,7 @@ from fastprune.deletion.phases import Files, Phases, named_batch
 from fastprune.errors import TrashError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.server_findings import LookForServers
-from fastprune.index.digests import Digests
 from fastprune.index.refcounts import Mask
-from fastprune.layouts import ociregistry
 from fastprune.model import file_names
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
 from fastprune.reading.trash_folders import opened_cache, opened_run
@@ -70,8 +68,8 @@ async def restore(
     phases = Phases(limits, progress, look=look, batch_size=Unlinker.batch_size)
     with (
         under_way(progress, "restoring", contents.files, "files"),
-        opened_run(root, contents.run) as trash,
-        opened_cache(root) as cache,
+        opened_run(root, contents.run, contents.layout) as trash,
+        opened_cache(root, contents.layout) as cache,
     ):
         _check_folders(contents, cache)
         for parts in contents.phases:
@@ -87,8 +85,8 @@ async def restore(
                 phases.failures += forgetting.failures
             if phases.failures:
                 phases.crew.stop("files that could not be put back")
-    await in_thread(remove_run, root, contents.run)
-    missing = await in_thread(_missing_blobs, root, contents.needs)
+    await in_thread(remove_run, root, contents.run, contents.layout)
+    missing = await in_thread(_missing_blobs, root, contents)
     return _report("restore", root, (contents,), phases, started, missing_blobs=missing)
 
 
@@ -148,7 +146,7 @@ async def empty(
                 await _delete(phases, root, contents)
             if phases.crew.must_stop():
                 break
-            await in_thread(remove_run, root, contents.run)
+            await in_thread(remove_run, root, contents.run, contents.layout)
         if not runs:
             await in_thread(remove_trash, root)
     return _report("empty", root, runs, phases, started)
@@ -156,7 +154,7 @@ async def empty(
 
 async def _delete(phases: Phases, root: str, contents: RunContents) -> None:
     unlinker = Unlinker()
-    with opened_run(root, contents.run) as trash:
+    with opened_run(root, contents.run, contents.layout) as trash:
         # In the opposite order: see the head of this module.
         for parts in reversed(contents.phases):
             failed = len(phases.failures)
@@ -217,8 +215,8 @@ def planned_restore(
     counts, size, kept = dict.fromkeys(KINDS, 0), 0, list[str]()
     with (
         under_way(WhenSlow(progress), "comparing", contents.files, "files") as slow,
-        opened_run(root, contents.run) as trash,
-        opened_cache(root) as cache,
+        opened_run(root, contents.run, contents.layout) as trash,
+        opened_cache(root, contents.layout) as cache,
     ):
         _check_folders(contents, cache)
         for part in contents.parts:
@@ -238,7 +236,7 @@ def planned_restore(
         counts=counts,
         size=size,
         kept=tuple(sorted(kept)),
-        missing_blobs=_missing_blobs(root, contents.needs),
+        missing_blobs=_missing_blobs(root, contents),
         foreign=foreign_paths([contents]),
     )
 
@@ -283,8 +281,8 @@ def _is_in_the_way(name: str, trash: int, folder: int) -> bool:
     return not os.path.samestat(there, os.stat(name, dir_fd=trash, follow_symlinks=False))
 
 
-def _missing_blobs(root: str, needs: Digests) -> tuple[str, ...]:
-    """Which of some blobs the cache has no file of."""
-    folder = os.path.join(root, ociregistry.blob_folder)
-    names = file_names(needs.tobytes())
+def _missing_blobs(root: str, contents: RunContents) -> tuple[str, ...]:
+    """Which of the blobs that a run needs the cache has no file of."""
+    folder = os.path.join(root, contents.layout.blob_folder)
+    names = file_names(contents.needs.tobytes())
     return tuple(name for name in names if not os.path.lexists(os.path.join(folder, name)))

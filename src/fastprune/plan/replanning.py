@@ -27,7 +27,6 @@ from fastprune.index.refcounts import (
     referrers,
     unreferenced,
 )
-from fastprune.layouts import ociregistry
 from fastprune.plan.manifest_states import pull_digest, said_digest, states
 from fastprune.plan.prune_plan import LeftOut, PrunePlan, freed
 from fastprune.plan.saved_plan import Named, SavedPlan
@@ -193,5 +192,5 @@ def _left_blobs(index: CacheIndex, blobs: Rows, removed: Mask) -> Iterator[LeftO
     stay = ~removed[images]
     needed, first = np.unique(ids[stay], return_index=True)
     for blob, row in zip(needed.tolist(), images[stay][first].tolist(), strict=True):
-        path = f"{ociregistry.blob_folder}/{index.blob_name(blob)}"
+        path = f"{index.layout.blob_folder}/{index.blob_name(blob)}"
         yield LeftOut(path, "", NEEDED, index.url(row))

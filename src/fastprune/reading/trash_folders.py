@@ -2,6 +2,8 @@
 
 Stage: walk. Input: the path of a cache. Output: open folders. I/O: reads only.
 
+A run has the folders of a cache. The first one is made first and removed last.
+
 Every folder on the way is opened relative to the one before, and must be a real one:
 whoever puts a symbolic link in its place leads nothing astray.
 """
@@ -14,14 +16,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from fastprune.errors import TrashError
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.reading.folders import open_folder
 
 STEPS = (".fastprune", "trash")
 """The way from the cache to its trash."""
-
-RUN_FOLDERS = (*ociregistry.manifest_folders, ociregistry.blob_folder)
-"""What a run consists of; the first one is made first and removed last."""
 
 
 def open_root(root: str) -> int:
@@ -54,12 +53,13 @@ def open_step(name: str, parent: int, opened: ExitStack) -> int:
 
 
 @contextmanager
-def opened_run(root: str, run: str) -> Iterator[dict[str, int]]:
+def opened_run(root: str, run: str, layout: Layout) -> Iterator[dict[str, int]]:
     """Opens the folders of a run.
 
     Args:
         root: Path of the cache.
         run: A run id.
+        layout: What kind of cache it is.
 
     Yields:
         Descriptors by name; a folder that does not exist is left out.
@@ -73,21 +73,21 @@ def opened_run(root: str, run: str) -> Iterator[dict[str, int]]:
         opened.callback(os.close, at)
         for step in (*STEPS, run):
             at = open_step(step, at, opened)
-        yield _open_all(at, opened)
+        yield _open_all(layout, at, opened)
 
 
 @contextmanager
-def opened_cache(root: str) -> Iterator[dict[str, int]]:
-    """Opens img/, lts/ and blobs/ of a cache, as `opened_run` does those of a run."""
+def opened_cache(root: str, layout: Layout) -> Iterator[dict[str, int]]:
+    """Opens the folders of a cache, as `opened_run` does those of a run."""
     with ExitStack() as opened:
         at = open_root(root)
         opened.callback(os.close, at)
-        yield _open_all(at, opened)
+        yield _open_all(layout, at, opened)
 
 
-def _open_all(parent: int, opened: ExitStack) -> dict[str, int]:
+def _open_all(layout: Layout, parent: int, opened: ExitStack) -> dict[str, int]:
     folders = {}
-    for name in RUN_FOLDERS:
+    for name in layout.folders:
         try:
             folders[name] = open_step(name, parent, opened)
         except FileNotFoundError as error:

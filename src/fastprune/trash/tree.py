@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from fastprune.errors import TrashError
-from fastprune.reading.trash_folders import RUN_FOLDERS, STEPS, open_root, open_step
+from fastprune.layouts.layout import Layout
+from fastprune.reading.trash_folders import STEPS, open_root, open_step
 from fastprune.trash.run_ids import run_time
 
 
@@ -31,34 +32,38 @@ def trash_path(root: str, *more: str) -> str:
     return os.path.join(root, *STEPS, *more)
 
 
-def list_trash(root: str) -> TrashListing:
+def list_trash(root: str, layout: Layout) -> TrashListing:
     """Lists the trash of a cache; one that does not exist is empty.
+
+    Args:
+        root: Path of the cache.
+        layout: What kind of cache it is.
 
     Raises:
         TrashError: Something on the way to it is no folder, or it can't be listed.
     """
     runs, foreign = [], []
     for name, is_folder in _entries(root):
-        if is_folder and run_time(name) is not None and _is_run(root, name):
+        if is_folder and run_time(name) is not None and _is_run(root, name, layout):
             runs.append(name)
         else:
             foreign.append(os.path.join(*STEPS, name))
     return TrashListing(tuple(runs), tuple(foreign))
 
 
-def _is_run(root: str, name: str) -> bool:
+def _is_run(root: str, name: str, layout: Layout) -> bool:
     """Whether a folder is empty, as a crash may leave it, or looks like a cache."""
     within = [within for within, _ in _entries(root, name)]
-    return not within or RUN_FOLDERS[0] in within
+    return not within or layout.manifest_folders[0] in within
 
 
-def foreign_in_run(root: str, run: str) -> tuple[str, ...]:
-    """Paths, relative to the run, of what stands beside its three folders.
+def foreign_in_run(root: str, run: str, layout: Layout) -> tuple[str, ...]:
+    """Paths, relative to the run, of what stands beside its folders.
 
     Raises:
         TrashError: It can't be listed.
     """
-    return tuple(name for name, _ in _entries(root, run) if name not in RUN_FOLDERS)
+    return tuple(name for name, _ in _entries(root, run) if name not in layout.folders)
 
 
 def _entries(root: str, *run: str) -> list[tuple[str, bool]]:
