@@ -1,11 +1,11 @@
 """The only module that deletes or moves in a cache.
 
 Stage: apply. Input: open folders and batches of names. Output: what became of each
-file. I/O: open, read, unlink, rename, link, mkdir, rmdir and fsync, relative to
+file. I/O: unlink, rename, link, mkdir, rmdir, stat and fsync, relative to
 descriptors of the folders.
 
-These are the leaves: blocking functions over a batch, called on threads. What goes when,
-and what comes before what, is decided in `fastprune.deletion.pruning`.
+All functions block; those that work on a batch are called on threads. The order in which
+files go is decided by `pruning`, `repairing` and `trashing`.
 
 A name is always 64 hex digits made from raw bytes of a directory listing, relative to a
 folder's descriptor: nothing that a manifest says can become a path.
@@ -25,17 +25,11 @@ from typing import NamedTuple, Protocol
 from fastprune.deletion.checks import Check
 from fastprune.errors import TrashError
 from fastprune.layouts.layout import Layout
-from fastprune.reading.trash_folders import (
-    STEPS,
-    open_root,
-    open_step,
-    opened_cache,
-    opened_run,
-)
+from fastprune.reading.trash_folders import STEPS, open_root, open_step, opened_cache, opened_run
 from fastprune.whole_files import sync, sync_if_offered
 
 _TRASH_MODE = 0o755
-_LOOKING = threading.Lock()
+_CHECKING = threading.Lock()
 # What a system says that can't make hard links, or not for this user or to this file.
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -160,9 +154,9 @@ def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> Batch
 
     going: Sequence[int] = range(len(names))
     if checks is not None:
-        # To look takes many short calls, and after each a thread queues up to go on. One
-        # thread at a time looks at a batch in half the time that all of them would take.
-        with _LOOKING:
+        # A check is many short calls, and a thread waits for its turn after each. One thread
+        # at a time checks a batch in half the time that all of them together would take.
+        with _CHECKING:
             going = attempt(lambda at: checks[at](folder, names[at]), going)
     for position in attempt(lambda at: take(names[at]), going):
         outcomes[position] = Outcome.REMOVED
@@ -174,7 +168,7 @@ def _is_gone(name: str, folder: int) -> bool:
     """Whether a file that was not found is really not there.
 
     What is taken for gone counts as removed, and what only it needed goes next. So it is
-    asked once more: the trash may have been gone, or a file server in confusion.
+    asked once more: a move also says so if the trash is gone, and a file server may be wrong.
     """
     try:
         _status(name, folder)
@@ -222,8 +216,8 @@ class Mover:
     def settle(self, folder: int) -> None:
         """See `Deleter.settle`.
 
-        That the files are in the trash is made durable before that they have left their
-        folder: so even where a rename is not atomic in a power cut, they are somewhere.
+        First the trash, then the folder: so after a power cut the files are in at least one
+        of the two, even where a rename is not atomic.
         """
         trash = self._trash.get(_identity(folder))
         sync(*(one for one in (trash, folder) if one is not None))

@@ -129,10 +129,6 @@ class Phases:
         self._begun: list[Files] = []
         self._changed: list[str] = []
 
-    async def may_begin(self) -> bool:
-        """Whether a phase may begin; see `Crew.may_begin`."""
-        return await self.crew.may_begin()
-
     @contextmanager
     def under_way(self, step: str, total: int) -> Iterator[None]:
         """Tells the progress about a run of so many files; it ends in order without memory."""

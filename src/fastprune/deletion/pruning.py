@@ -66,6 +66,7 @@ async def carry_out(
 
 _NOTHING = np.empty(0, dtype=np.intp)
 _NO_BYTES = np.empty(0, dtype=np.int64)
+_NONE = np.empty(0, dtype=np.bool_)
 
 
 class _Run:
@@ -124,14 +125,10 @@ class _Run:
 
     def _removed(self, kind: str) -> tuple[Rows, NDArray[np.int64]]:
         """What went of a kind, ascending, and the bytes of each."""
-        gone = [
-            (items[took], files.freed[took])
-            for items, files in self._begun
-            if files.kind == kind
-            for took in [files.are(Outcome.REMOVED)]
-        ]
-        items = np.concatenate([_NOTHING, *(items for items, _ in gone)])
-        freed = np.concatenate([_NO_BYTES, *(freed for _, freed in gone)])
+        begun = [(items, files) for items, files in self._begun if files.kind == kind]
+        went = np.concatenate([_NONE, *(files.are(Outcome.REMOVED) for _, files in begun)])
+        items = np.concatenate([_NOTHING, *(items for items, _ in begun)])[went]
+        freed = np.concatenate([_NO_BYTES, *(files.freed for _, files in begun)])[went]
         order = np.argsort(items, kind="stable")
         return items[order], freed[order]
 
@@ -144,7 +141,7 @@ class _Run:
             begun.append((here, self._manifests(kind, folder, here)))
         self._begun += begun
         if len(rows):
-            await phases.may_begin()
+            await phases.crew.may_begin()
         for _, files in begun:
             await phases.remove(files, index.root, self._deleter)
         stay = [here[~files.are(Outcome.REMOVED, Outcome.GONE)] for here, files in begun]
@@ -171,7 +168,7 @@ class _Run:
             return
         if not phases.crew.must_stop():
             await in_thread(self.nothing_appeared)
-        if not await phases.may_begin():
+        if not await phases.crew.may_begin():
             return
         replaced = np.zeros(len(plan.blobs), dtype=np.bool_)
         with phases.crew.stopping("the blobs can't be looked at once more"):

@@ -58,7 +58,7 @@ async def carry_out(
     async def move(part: RepairPart) -> Files:
         files = _files(part, index)
         begun.append((part, files))
-        if await phases.may_begin():
+        if await phases.crew.may_begin():
             await phases.remove(files, index.root, mover)
         return files
 

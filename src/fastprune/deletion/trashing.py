@@ -104,7 +104,7 @@ async def _put_back(
         cache stays in the trash as well.
     """
     back: list[tuple[RunPart, Mask]] = []
-    if not any(len(part.digests) for part in parts) or not await phases.may_begin():
+    if not any(len(part.digests) for part in parts) or not await phases.crew.may_begin():
         return back
     for part in parts:
         files = _files(part)
