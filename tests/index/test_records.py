@@ -40,7 +40,7 @@ def test_odd_times_are_cut_alike(builder: CacheBuilder) -> None:
 
 def test_sizes_and_the_children_of_a_list_are_not_kept(builder: CacheBuilder) -> None:
     image = builder.image("a@1", layers=[builder.blob(10)])
-    builder.index("a:1", [image])
+    builder.index("a:1", children=[image])
     index = scanned(builder.root)
     by_url = {record.url: record for record in kept_records(index, np.arange(len(index)))}
     assert by_url["a:1"].digests == ""
