@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from tests.support.cachebuilder import snapshot
 from tests.support.plain_layout import PlainBuilder, PlainLayout
 
 import fastprune
-from fastprune import By, DeleteLimits, Policy, ScanOptions, UsageError, VerifyOptions
+from fastprune import By, DeleteLimits, JournalEntry, Policy, ScanOptions, UsageError, VerifyOptions
 from fastprune.deletion.trashing import empty, restore
 from fastprune.errors import NoCacheError, PlanFileError, UnreadableManifestsError
 from fastprune.executors.inline import InlineExecutor
@@ -159,6 +159,23 @@ async def test_what_says_something_else_by_now_is_left_alone(scene: Scene) -> No
     report = await fastprune.apply(plan, force=True)
     assert report.changed == (changed,)
     assert changed in files(scene.root)
+
+
+async def test_blobs_stay_for_an_image_that_is_pulled_meanwhile(scene: Scene) -> None:
+    class Pulling:
+        """Pulls an image once the first manifests have gone."""
+
+        async def note(self, entries: Sequence[JournalEntry]) -> None:
+            if entries[0].kind != "blob":
+                scene.builder.image("r/pulled:1", scene.orphan)
+
+        async def settle(self) -> None:
+            pass
+
+    plan = fastprune.make_plan(await fastprune.scan(scene.root, scene.options), OLD)
+    report = await fastprune.apply(plan, force=True, journal=Pulling())
+    assert (len(report.blobs), len(report.appeared)) == (0, 1)
+    assert scene.orphan in files(scene.root)
 
 
 async def test_a_prune_goes_to_the_trash_and_back(scene: Scene) -> None:
