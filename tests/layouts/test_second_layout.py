@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -20,6 +21,7 @@ from fastprune.errors import NoCacheError, PlanFileError, UnreadableManifestsErr
 from fastprune.executors.inline import InlineExecutor
 from fastprune.explanation.explaining import explain
 from fastprune.explanation.lookup import find_manifests
+from fastprune.guard.drift import manifests_changed_at
 from fastprune.report.listing import Format, render
 from fastprune.trash.tree import list_trash
 from fastprune.tuning.measuring import tune
@@ -271,6 +273,14 @@ async def test_a_policy_file_may_ask_for_free_space(scene: Scene, tmp_path: Path
     assert found.policy.free_bytes == 0
     with pytest.raises(NoCacheError):
         await fastprune.load_policy(tmp_path / "policy.toml", scene.root)
+
+
+async def test_its_folders_are_watched(scene: Scene) -> None:
+    index = await fastprune.scan(scene.root, scene.options)
+    before = manifests_changed_at(index)
+    for folder in scene.builder.layout.manifest_folders:
+        os.utime(scene.root / folder, (1, 1))
+    assert not set(manifests_changed_at(index)) & set(before)
 
 
 def ticking() -> Callable[[], float]:

@@ -41,7 +41,8 @@ class FailingDeleter:
                 errors[position] = errno.EPERM
                 continue
             expected = None if batch.expected is None else [batch.expected[position]]
-            result = self._unlinker.remove(folder, Batch([name], [batch.sizes[position]], expected))
+            one = batch._replace(names=[name], sizes=[batch.sizes[position]], expected=expected)
+            result = self._unlinker.remove(folder, one)
             outcomes[position], freed[position] = result.outcomes[0], result.freed[0]
         return BatchResult(outcomes, freed, errors)
 

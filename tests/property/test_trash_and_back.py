@@ -58,6 +58,7 @@ def one_by_one(batch: Batch) -> list[Batch]:
             batch.sizes[one],
             batch.expected and batch.expected[one],
             batch.marks and batch.marks[one],
+            batch.parse,
         )
         for one in pieces
     ]
