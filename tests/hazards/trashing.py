@@ -14,6 +14,7 @@ from fastprune.deletion.deleter import Restorer
 from fastprune.deletion.trashing import empty, restore
 from fastprune.executors.inline import InlineExecutor
 from fastprune.layouts.default import DEFAULT_LAYOUT
+from fastprune.layouts.layout import Layout
 from fastprune.trash.contents import read_run
 from fastprune.trash.model import RunContents
 from fastprune.trash.report import TrashReport
@@ -49,9 +50,9 @@ def prune_to_trash(
     return anyio.run(work)
 
 
-def contents_of(root: Path, run: str = RUN) -> RunContents:
+def contents_of(root: Path, run: str = RUN, layout: Layout = DEFAULT_LAYOUT) -> RunContents:
     """What a run holds."""
-    return read_run(str(root), run, InlineExecutor(), layout=DEFAULT_LAYOUT)
+    return read_run(str(root), run, InlineExecutor(), layout=layout)
 
 
 def restore_now(

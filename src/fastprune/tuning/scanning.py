@@ -194,14 +194,8 @@ class ScanMeter:
         by_jobs = {executor.jobs: executor for executor in executors}
         seconds: dict[int, list[float]] = {jobs: [] for jobs in by_jobs}
         share = sample.manifests // (max(by_jobs) * _CHUNKS_PER_JOB)
-        chunks = list(
-            _chunks(
-                self._root,
-                self._layout,
-                sample.names,
-                max(_LEAST_IN_CHUNK, min(_MOST_IN_CHUNK, share)),
-            )
-        )
+        size = max(_LEAST_IN_CHUNK, min(_MOST_IN_CHUNK, share))
+        chunks = list(_chunks(self._root, self._layout, sample.names, size))
         total = sample.manifests * len(by_jobs) * rounds
         with under_way(self._progress, step, total, "manifests"):
             for number in range(rounds):
@@ -243,14 +237,7 @@ def _chunks(root: str, layout: Layout, names: Sequence[bytes], size: int) -> Ite
     for folder, raw in enumerate(names):
         path = os.path.join(root, layout.manifest_folders[folder])
         for first, digests in in_chunks(raw, size):
-            task = ReadTask(
-                path,
-                number,
-                digests,
-                MAX_MANIFEST_BYTES,
-                edges=True,
-                pattern_sets=(),
-                layout=layout,
-            )
+            most = MAX_MANIFEST_BYTES
+            task = ReadTask(path, number, digests, most, edges=True, pattern_sets=(), layout=layout)
             yield _Chunk(task, folder, slice(first, first + size))
             number += 1
