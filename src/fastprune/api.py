@@ -30,6 +30,8 @@ from fastprune.executors.executor import Executor
 from fastprune.executors.processes import available_jobs, start_workers
 from fastprune.executors.threads import check_cancelled, in_thread
 from fastprune.guard.servers import refuse_servers
+from fastprune.layouts.default import DEFAULT_LAYOUT
+from fastprune.layouts.layout import Layout
 from fastprune.pipeline import PlanOptions, work_out
 from fastprune.policy.delete_limits import DeleteLimits
 from fastprune.policy.policy import Policy
@@ -89,7 +91,9 @@ async def scan(
         )
 
 
-async def load_policy(path: Path, root: Path, *, zone: str | None = None) -> PolicyFile:
+async def load_policy(
+    path: Path, root: Path, *, zone: str | None = None, layout: Layout = DEFAULT_LAYOUT
+) -> PolicyFile:
     """Reads a policy file, for `prune`, `survey` and `make_plan`. Ages count from now.
 
     Args:
@@ -98,6 +102,7 @@ async def load_policy(path: Path, root: Path, *, zone: str | None = None) -> Pol
             has to be free.
         zone: The server's time zone, an IANA name. It comes before what the file says; if
             neither says one, that of this machine counts.
+        layout: What kind of cache it is.
 
     Raises:
         UsageError: It can't be read or used; the message has a line for each thing that is
@@ -108,7 +113,9 @@ async def load_policy(path: Path, root: Path, *, zone: str | None = None) -> Pol
 
     now = datetime.now(UTC)
     return await in_thread(
-        lambda: load_policy_file(os.fspath(path), now, root=os.fspath(root), zone=zone)
+        lambda: load_policy_file(
+            os.fspath(path), now, root=os.fspath(root), layout=layout, zone=zone
+        )
     )
 
 
@@ -222,7 +229,7 @@ async def apply(
     if trash_run is None or plan.is_empty:
         report = await work(Unlinker())
         return replace(report, trash=trash_run is not None)
-    report = await _with_trash(plan.index.root, trash_run, work)
+    report = await _with_trash(plan.index, trash_run, work)
     moved = len(report.manifests) or len(report.blobs)
     return replace(report, trash=True, trash_run=trash_run if moved else "")
 
@@ -266,7 +273,7 @@ async def repair(
 
     look = _look(findings.index.root, force=force)
     work = partial(carry_out, plan, limits=limits, progress=progress, journal=journal, look=look)
-    report = await _with_trash(findings.index.root, trash_run, work)
+    report = await _with_trash(findings.index, trash_run, work)
     return replace(
         report, trash_run=trash_run if any(moved.any() for _, moved in report.moved) else ""
     )
@@ -279,11 +286,11 @@ def _look(root: str, *, force: bool) -> LookForServers | None:
     return None if force else partial(find_servers, root)
 
 
-async def _with_trash(root: str, run: str, work: Callable[[Deleter], Awaitable[T]]) -> T:
+async def _with_trash(index: CacheIndex, run: str, work: Callable[[Deleter], Awaitable[T]]) -> T:
     """Does work with what moves files to a new run in the trash."""
     from fastprune.deletion.deleter import moving_to_trash
 
-    moving = moving_to_trash(root, run)
+    moving = moving_to_trash(index.root, run, index.layout)
     mover = await in_thread(moving.__enter__)
     try:
         return await work(mover)
@@ -356,11 +363,10 @@ async def prune(
     policy.check()
     allowed = delete_limits or DeleteLimits()
     allowed.check()
-    await in_thread(check_root, folder)
+    options = options or ScanOptions()
+    await in_thread(check_root, folder, options.layout)
     deadline = None if max_seconds is None else time.monotonic() + max_seconds
-    plan_options = PlanOptions(
-        options or ScanOptions(), allow_broken, skip_corrupt, grace, deadline
-    )
+    plan_options = PlanOptions(options, allow_broken, skip_corrupt, grace, deadline)
     checkpoint = check_cancelled
 
     async def work() -> PruneReport | None:
@@ -400,7 +406,7 @@ async def prune(
     overridden: tuple[ServerFinding, ...] = ()
     if dry_run:
         return await work()
-    overridden = await in_thread(partial(refuse_servers, folder, force=force))
+    overridden = await in_thread(partial(refuse_servers, folder, options.layout, force=force))
     from fastprune.guard.lock import cache_lock
 
     lock = cache_lock(folder, lock_wait, checkpoint, no_lock=no_lock)

@@ -9,16 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastprune.errors import DurationError
 from fastprune.executors.executor import Executor
-from fastprune.layouts import ociregistry
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
 from fastprune.reading.folders import check_root, reading
-from fastprune.scanner import ScanOptions, measure_files, scan_and_keep_executor
+from fastprune.scanner import ScanOptions, measure_blobs, measure_files, scan_and_keep_executor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +133,7 @@ def work_out_again(
     from fastprune.plan.identity import check_same_cache
     from fastprune.plan.replanning import replan
 
-    check_root(root)
+    check_root(root, options.scan.layout)
     check_same_cache(saved.header.cache, root)
     return _plan(root, lambda index, _: replan(saved, index), open_executor, options, progress)
 
@@ -162,13 +160,12 @@ def _plan(
     )
     scanned = time.monotonic()
     with reading(root):
-        plan = _measured(root, index, plan_from, executor, options.grace, progress)
+        plan = _measured(index, plan_from, executor, options.grace, progress)
     planned = time.monotonic()
     return TimedPlan(plan, {"scan": scanned - started, "plan": planned - scanned})
 
 
 def _measured(
-    root: str,
     index: CacheIndex,
     plan_from: PlanFrom,
     executor: Executor,
@@ -195,7 +192,7 @@ def _measured(
 
             plan = plan.sparing(young_blobs(index, plan.blobs, grace, progress))
             held = plan.spared_blobs if held is None else np.union1d(held, plan.spared_blobs)
-        files = _files_of(root, index, plan.manifests, plan.blobs, executor, progress)
+        files = _files_of(index, plan.manifests, plan.blobs, executor, progress)
         plan = plan.measured(*files)
         target = plan.target
         if target is None or not plan.shortfall:
@@ -206,7 +203,7 @@ def _measured(
                 break
             all_measured = True
             blobs = np.arange(index.blobs_present)
-            files = _files_of(root, index, np.arange(len(index)), blobs, executor, progress)
+            files = _files_of(index, np.arange(len(index)), blobs, executor, progress)
         sizes = index.blob_sizes.copy()
         sizes[blobs] = files.sizes
         index = replace(index, blob_sizes=sizes)
@@ -223,7 +220,6 @@ class _Files(NamedTuple):
 
 
 def _files_of(
-    root: str,
     index: CacheIndex,
     manifests: Rows,
     blobs: Rows,
@@ -234,13 +230,9 @@ def _files_of(
     import numpy as np
 
     linked: list[Rows] = []
-    for folder, (first, last) in zip(
-        ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
-    ):
+    for folder, first, last in index.folder_rows:
         here = manifests[(first <= manifests) & (manifests < last)]
-        found = measure_files(root, folder, index.digests[here], executor, progress)
+        found = measure_files(index, folder, index.digests[here], executor, progress)
         linked.append(here[found.linked])
-    found = measure_files(
-        root, ociregistry.blob_folder, index.blob_digests[blobs], executor, progress
-    )
+    found = measure_blobs(index, index.blob_digests[blobs], executor, progress)
     return _Files(found.sizes, np.concatenate(linked), blobs[found.linked])

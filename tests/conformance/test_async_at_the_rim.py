@@ -40,6 +40,7 @@ MAY_BE_ASYNC = {
         "plan/files.py",
         "deletion/pruning.py",
         "deletion/batches.py",
+        "deletion/phases.py",
         "deletion/journal.py",
         "audit/audit_log.py",
     ),

@@ -20,6 +20,7 @@ from tests.support.strategies import CacheSketch, Request, build, caches, on_dis
 
 import fastprune
 from fastprune import PrunePlan, SavedPlan, make_plan, replan
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.plan.decoding import PlanDecoder
 from fastprune.plan.encoding import encode
 from fastprune.plan.identity import identify
@@ -71,7 +72,7 @@ def saved(plan: PrunePlan, root: Path) -> SavedPlan:
 
 
 def decoded(content: bytes) -> SavedPlan:
-    decoder = PlanDecoder()
+    decoder = PlanDecoder(DEFAULT_LAYOUT)
     for first in range(0, len(content), 700):
         decoder.feed(content[first : first + 700])
     return decoder.finish()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastprune.errors import UsageError
+from fastprune.layouts.layout import Layout
 from fastprune.whole_files import folder_of_cache
 
 _MODE = 0o640
@@ -19,12 +20,13 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
 
 
 @contextmanager
-def opened_audit_file(path: str, root: str) -> Iterator[int]:
+def opened_audit_file(path: str, root: str, layout: Layout) -> Iterator[int]:
     """Opens a file to append an audit log to; makes it where it is missing.
 
     Args:
         path: The file.
         root: Path of the cache, whose folders can't hold it.
+        layout: What kind of cache it is.
 
     Yields:
         Its descriptor.
@@ -32,7 +34,7 @@ def opened_audit_file(path: str, root: str) -> Iterator[int]:
     Raises:
         UsageError: It can't be opened, or lies in a folder of the cache.
     """
-    if found := folder_of_cache(path, root):
+    if found := folder_of_cache(path, root, layout):
         raise UsageError(
             f"--audit-log {path}: lies in a folder of the cache ({found[1]}), where only "
             "cached files may be; nothing was deleted"

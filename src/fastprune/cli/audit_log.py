@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fastprune.audit.audit_file import opened_audit_file
 from fastprune.cli.messages import log
 from fastprune.errors import FastpruneError, JournalError
+from fastprune.layouts.default import DEFAULT_LAYOUT
 
 if TYPE_CHECKING:
     from fastprune.audit.audit_log import AuditLog
@@ -124,7 +125,7 @@ def opened_audit(path: str | None, root: str, run: str, action: str) -> Iterator
     if path is None:
         yield Audit(None)
         return
-    with opened_audit_file(path, root) as descriptor:
+    with opened_audit_file(path, root, DEFAULT_LAYOUT) as descriptor:
 
         def make_log() -> AuditLog:
             from fastprune.audit.audit_log import AuditLog

@@ -112,8 +112,9 @@ def refuse_or_override_servers(root: str, *, force: bool) -> tuple[ServerFinding
     """
     from fastprune.guard.server_findings import in_words
     from fastprune.guard.servers import refuse_servers
+    from fastprune.layouts.default import DEFAULT_LAYOUT
 
-    overridden = refuse_servers(root, force=force)
+    overridden = refuse_servers(root, DEFAULT_LAYOUT, force=force)
     for server in overridden:
         log.warning("--force goes on although %s", in_words([server], "this cache"))
     return overridden

@@ -153,7 +153,6 @@ def _only(index: CacheIndex, reference: str) -> int:
 
 def _named_children(session: Session, index: CacheIndex, row: int) -> bytes | None:
     """The raw digests that a list names, cached or not; None if it can't be read any more."""
-    from fastprune.layouts import ociregistry
     from fastprune.reading.folders import opened_folder
     from fastprune.reading.reader import FileReader
     from fastprune.reading.shards import pack_digests
@@ -165,7 +164,7 @@ def _named_children(session: Session, index: CacheIndex, row: int) -> bytes | No
     try:
         with opened_folder(os.path.join(index.root, index.folder(row))) as folder:
             for _, content in reader.read_carefully(folder, [name], [0], []):
-                return pack_digests([ociregistry.parse(content).digests])
+                return pack_digests([index.layout.parse(content).digests])
     except (OSError, ManifestError):
         return None
     return None

@@ -147,10 +147,11 @@ def print_trash(options: GlobalOptions, listing: ListOptions) -> int:
         FastpruneError: It can't be done.
     """
     from fastprune.cli.session import write, write_json
+    from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.trash.tree import list_trash
 
     session = _open(options, listing.form)
-    found = list_trash(session.image_path)
+    found = list_trash(session.image_path, DEFAULT_LAYOUT)
     runs = _read(session, found.runs)
     from fastprune.trash.report import list_document, list_lines
 
@@ -245,11 +246,12 @@ def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: Change
 def _open(options: GlobalOptions, form: str) -> Session:
     from fastprune.cli.option_values import check_form
     from fastprune.cli.session import open_session
+    from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.reading.folders import check_root
 
     check_form(form)
     session = open_session(options)
-    check_root(session.image_path)
+    check_root(session.image_path, DEFAULT_LAYOUT)
     return session
 
 
@@ -275,10 +277,11 @@ def _choose(
     age: timedelta | None = None,
 ) -> list[RunContents]:
     """Reads the runs that are meant: those that are named, or all; old ones only."""
+    from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.trash.run_ids import find_run, run_time
     from fastprune.trash.tree import list_trash
 
-    found = list_trash(session.image_path)
+    found = list_trash(session.image_path, DEFAULT_LAYOUT)
     runs = list(found.runs)
     if wanted:
         runs = sorted({find_run(found.runs, prefix) for prefix in wanted})
@@ -294,6 +297,7 @@ def _read(session: Session, runs: Sequence[str]) -> list[RunContents]:
         return []
     with session.executor() as executor:
         # The workers are forked: now is the time for heavy imports.
+        from fastprune.layouts.default import DEFAULT_LAYOUT
         from fastprune.trash.contents import read_run
 
         return [
@@ -301,6 +305,7 @@ def _read(session: Session, runs: Sequence[str]) -> list[RunContents]:
                 session.image_path,
                 run,
                 executor,
+                layout=DEFAULT_LAYOUT,
                 max_manifest_bytes=session.max_manifest_bytes,
                 progress=session.progress(),
             )
