@@ -109,10 +109,8 @@ def save_defaults(image_path: str, defaults: SavedDefaults) -> str:
     target = os.path.realpath(path)
     try:
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-        write_whole(
-            target,
-            orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
-        )
+        content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        write_whole(target, [content], mode=0o600)
     except OSError as error:
         raise FastpruneError(f"{path} can't be written: {error.strerror}") from error
     return path
