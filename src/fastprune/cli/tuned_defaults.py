@@ -6,7 +6,8 @@ The file is `$XDG_CONFIG_HOME/fastprune/tuned.json`, else `~/.config/fastprune/t
         {"jobs": 4, "concurrency": 16, "deletes_per_second": 21450.0}}}
 
 The first two are numbers or "auto"; the third is what the estimate of a dry run goes by.
-Caches are known by their resolved paths.
+Caches are known by their resolved paths. The place is found without platformdirs: that takes
+10 ms of each command, and before version 4.14 it obeys a path that is not absolute.
 """
 
 from __future__ import annotations
