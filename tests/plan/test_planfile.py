@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.from_thread
 import pytest
 from tests.support.cachebuilder import CacheBuilder, snapshot
 from tests.support.scanning import scanned
@@ -312,6 +314,26 @@ async def test_a_plan_that_can_not_be_written_leaves_what_was_there(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(FastpruneError, match="plan can't be written: No space left"):
         await fastprune.save_plan(plan, tmp_path / "plan")
+    assert (tmp_path / "plan").read_bytes() == b"an older plan"
+    assert set(os.listdir(tmp_path)) == {"cache", "plan"}
+
+
+@pytest.mark.anyio
+async def test_a_plan_that_is_no_longer_wanted_leaves_what_was_there(
+    plan: PrunePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plan").write_bytes(b"an older plan")
+    scope = anyio.CancelScope()
+
+    def cancelling(*_: object, **__: object) -> Iterator[bytes]:
+        yield b"{}\n"
+        anyio.from_thread.run_sync(scope.cancel)
+        yield b"{}\n"
+
+    monkeypatch.setattr("fastprune.plan.files.encode", cancelling)
+    with scope:
+        await fastprune.save_plan(plan, tmp_path / "plan")
+    assert scope.cancelled_caught
     assert (tmp_path / "plan").read_bytes() == b"an older plan"
     assert set(os.listdir(tmp_path)) == {"cache", "plan"}
 

@@ -112,7 +112,7 @@ def write_page(
         version=__version__,
     )
     try:
-        write_whole(target, render_page(document), mode=_MODE)
+        write_whole(target, [render_page(document)], mode=_MODE)
     except OSError as error:
         raise FastpruneError(
             f"{target} can't be written: {os.strerror(error.errno or 0)}"

@@ -167,7 +167,7 @@ def _read(path: str) -> str:
 def _write(path: str, target: str, run: RunFacts, values: Values) -> bool:
     try:
         text = render(run, values, parse_kept(_read(target), run.labels))
-        write_whole(target, text.encode(), mode=_MODE)
+        write_whole(target, [text.encode()], mode=_MODE)
     except OSError as error:
         log.error(
             "--metrics-file %s can't be written: %s; all else was done as the report says",

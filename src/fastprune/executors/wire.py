@@ -2,6 +2,9 @@
 
 A request is `(function, item)`. The answers are `(result, None)` for everything that
 the function yields, `(None, error)` if it raises, and `None` when it is done.
+
+Our own, as a `multiprocessing.connection` can't send what a worker takes now and keep the rest,
+and takes about 1.5 times as long for a shard of 2 MB.
 """
 
 from __future__ import annotations

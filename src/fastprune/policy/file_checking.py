@@ -92,12 +92,12 @@ class _Checker:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._wrong: list[tuple[int, str]] = []
+        self._wrong: list[str] = []
 
     def where(self, entry: Entry, path: str) -> str:
-        """File, line and key."""
-        line = f"{self._source}, line {entry.line}"
-        return f"{line}: {path}" if path else line
+        """File, line if known, and key."""
+        line = "" if entry.line is None else f", line {entry.line}"
+        return f"{self._source}{line}: {path}" if path else f"{self._source}{line}"
 
     def table(self, entry: Entry, path: str, known: Iterable[str] | None) -> dict[str, Entry]:
         """The entries of a table, without those whose keys are not known; None: all are."""
@@ -128,12 +128,12 @@ class _Checker:
         return found
 
     def finish(self) -> None:
-        """Raises for all that is wrong, in the order of the lines."""
+        """Raises for all that is wrong."""
         if self._wrong:
-            raise UsageError("\n".join(text for _, text in sorted(self._wrong)))
+            raise UsageError("\n".join(self._wrong))
 
     def _say(self, entry: Entry, path: str, what: str) -> None:
-        self._wrong.append((entry.line, f"{self.where(entry, path)}: {what}"))
+        self._wrong.append(f"{self.where(entry, path)}: {what}")
 
 
 def _joined(path: str, key: str) -> str:

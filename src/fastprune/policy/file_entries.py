@@ -1,4 +1,4 @@
-"""The file of a policy: TOML or YAML, checked key by key, with the line of each.
+"""The file of a policy: TOML or YAML, checked key by key.
 
 Stage: rim. Input: bytes. Output: values and where they stand. Pure, no I/O.
 
@@ -19,11 +19,11 @@ class Entry:
     Attributes:
         value: A text, a number, true or false, a list of such, or for a table its entries by
             key.
-        line: The line, from 1, on which its key stands.
+        line: The line, from 1, on which its key stands; None if the parser does not tell.
     """
 
     value: Any
-    line: int
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Setting:
 
     Attributes:
         value: A text, texts, a number, or true.
-        where: File, line and key, for messages.
+        where: File, line if known, and key, for messages.
     """
 
     value: Any
@@ -50,7 +50,7 @@ class PolicyText:
     Attributes:
         whole: What holds for all rules.
         rules: The settings of each rule by its name, in the order of the file.
-        places: File, line and key of each rule, for messages.
+        places: The same for each rule.
     """
 
     whole: Settings

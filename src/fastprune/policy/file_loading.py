@@ -72,7 +72,7 @@ def load_policy_file(
 
     Raises:
         UsageError: It can't be read or used; the message has a line for each thing that is
-            wrong, with file, line and key.
+            wrong, with file and key.
         NoCacheError: There is no cache, and the file says how much space must be free.
     """
     reader = _READERS.get(os.path.splitext(path)[1].lower())
@@ -164,7 +164,7 @@ def _named(settings: Settings) -> Named:
 def _placed(error: UsageError, path: str, place: str) -> str:
     """The message of an error, with its place unless it says that itself."""
     text = str(error)
-    return text if text.startswith(f"{path}, line ") else f"{place}: {text}"
+    return text if text.startswith((f"{path}: ", f"{path}, line ")) else f"{place}: {text}"
 
 
 def _checked_zone(option: str | None, setting: Setting | None, wrong: list[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""How long the real run will take, at the end of a dry run; and how that was reached.
+"""How long a run will take, as a dry run and tune say; and how that was reached.
 
 Stage: report. Input: numbers. Output: `RunEstimate`, a line, a document. Pure, no I/O.
 

@@ -4,13 +4,15 @@ Stage: report. Input: values by name. Output: text. Pure, no I/O.
 
 The format is that of https://prometheus.io/docs/instrumenting/exposition_formats/. A file
 holds the last run of one command on one cache. Counters and the time of the last success go
-on from what the file said before (`parse_kept`).
+on from what the file said before (`parse_kept`). Our own lines, which tests read with
+prometheus_client: to import that brings in a web server, TLS and collectors for this process.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -183,17 +185,11 @@ def parse_kept(text: str, labels: Labels) -> dict[str, float]:
         labels: Whose metrics are wanted; those of others are not.
     """
     kept = {}
-    for line in text.split("\n"):
-        match = _SAMPLE.fullmatch(line)
-        if not match or match[1] not in KEPT or match[2] != labels.text():
-            continue
-        try:
-            value = float(match[3])
-        except ValueError:
-            continue
-        if 0 <= value < 2**63:
-            kept[match[1]] = value
-    return kept
+    for name, of, value in _samples(text):
+        if name in KEPT and of == labels.text():
+            with suppress(ValueError):
+                kept[name] = float(value)
+    return {name: value for name, value in kept.items() if 0 <= value < 2**63}
 
 
 def parse_image_path(text: str, command: str) -> str | None:
@@ -203,12 +199,16 @@ def parse_image_path(text: str, command: str) -> str | None:
         text: What the file says.
         command: Whose metrics are wanted; those of others are not.
     """
-    for line in text.split("\n"):
-        match = _SAMPLE.fullmatch(line)
-        path = match and _IMAGE_PATH.search(match[2])
-        if match and path and match[2].startswith(f'command="{command}",'):
+    for _, of, _ in _samples(text):
+        if (path := _IMAGE_PATH.search(of)) and of.startswith(f'command="{command}",'):
             return _ESCAPED.sub(lambda pair: "\n" if pair[1] == "n" else pair[1], path[1])
     return None
+
+
+def _samples(text: str) -> Iterator[tuple[str, str, str]]:
+    """Name, labels and value of each line that has them."""
+    for match in filter(None, map(_SAMPLE.fullmatch, text.split("\n"))):
+        yield match[1], match[2], match[3]
 
 
 def plan_values(plan: PrunePlan) -> dict[str, float | Mapping[str, float]]:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fastprune.report.estimates import Basis, RunEstimate
+
 TOLERANCE = 0.05
 """So much slower than the best counts as equally fast: the smaller setting wins then."""
 
@@ -101,24 +103,6 @@ class Recommendation:
     concurrency: int
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """How long a prune of the whole cache takes, at the best rates.
-
-    Attributes:
-        scan_seconds: Reading all manifests, warm.
-        delete_seconds: Deleting all files as if each were of `FILE_BYTES`.
-    """
-
-    scan_seconds: float
-    delete_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        """Both."""
-        return self.scan_seconds + self.delete_seconds
-
-
 class Mount(NamedTuple):
     """A mounted file system.
 
@@ -196,12 +180,14 @@ class TuneReport:
         return any((measurement.spread or 0) > NOISY for measurement in measurements)
 
     @property
-    def estimate(self) -> Estimate:
-        """How long a prune of everything takes."""
-        files = self.manifests + self.blobs
-        return Estimate(
+    def estimate(self) -> RunEstimate:
+        """How long a prune of everything takes at the best rates, as if all files were small."""
+        return RunEstimate(
             scan_seconds=self.manifests / best_rate(self.scan.measurements),
-            delete_seconds=files / best_rate(self.deletion.measurements),
+            files=self.manifests + self.blobs,
+            size=0,
+            files_per_second=best_rate(self.deletion.measurements),
+            basis=Basis.MEASURED,
         )
 
 
