@@ -13,7 +13,7 @@ from tests.support.cachebuilder import CacheBuilder, can_make_devices, digest_of
 
 from fastprune.reading import folders
 from fastprune.reading.folders import ListingPart, StatTask, list_folder, open_folder, stat_files
-from fastprune.reading.shards import FileSizes
+from fastprune.reading.marks import FileSizes
 
 # What systems say of O_NOATIME: not for you, or not here.
 NO_SUCH_FLAG = (

@@ -166,7 +166,8 @@ def _print_totals(
 ) -> None:
     from fastprune.cli.cache_warnings import warn_of_shortfall
     from fastprune.cli.plan_run import print_report, with_estimate
-    from fastprune.report.prune_report import planned_report, text_lines
+    from fastprune.report.prune_rendering import text_lines
+    from fastprune.report.prune_report import planned_report
 
     report = dataclasses.replace(
         planned_report(timed.plan), seconds=timed.seconds, exceeded=exceeded, servers=servers

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from fastprune.errors import CacheReadError, FastpruneError, NoCacheError, NoMemoryError
 from fastprune.layouts import ociregistry
 from fastprune.model import file_names, is_hex_name, pack_names
+from fastprune.reading.marks import FileSizes
 from fastprune.reading.reader import open_unseen
-from fastprune.reading.shards import FileSizes
 
 # Large enough to pay, small enough for the entries to stay in the processor's cache.
 _LISTING_PART = 4_096
