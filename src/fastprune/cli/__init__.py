@@ -10,6 +10,7 @@ holds its options and what it does. Around them:
 - `session`: the global options, resolved; writes to stdout. `server_config`: the server's file.
   `tuned_defaults`: what `tune --save` wrote. `request`: what all of them ask for.
 - `plan_run`: what `prune` and `apply` share. `signals`: runs what deletes, until a signal comes.
+  `cache_lock`: the lock, as commands take it.
 - `messages`, `cache_warnings`, `refusals`: what is said on stderr. `terminal`, `progress_bar`: how.
 - `audit_log`, `metrics_file`, `html_page`: files that a command writes besides.
 """
