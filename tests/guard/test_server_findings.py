@@ -344,7 +344,7 @@ def test_a_path_that_we_may_not_look_at(
     def refuse(*_: object) -> bool:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("fastprune.guard.servers.os.path.samefile", refuse)
+    monkeypatch.setattr(os.path, "samefile", refuse)
     proc.add("7", "ociregistry", "serve", "--image-path", "/data")
     assert "/data can't be looked at: Permission denied" in doubt(proc, root)
 
