@@ -420,9 +420,7 @@ def test_a_command_line_that_can_t_be_read(
     root: Path, proc: FakeProc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proc.add("7", "anything")
-    monkeypatch.setattr(
-        "fastprune.guard.process_table.os.access", lambda path, _: "/7/" not in path
-    )
+    monkeypatch.setattr(os, "access", lambda path, _: "/7/" not in path)
     assert doubt(proc, root) == "the command line of process 7 can't be read"
 
 

@@ -12,10 +12,8 @@ from tests.support.scanning import scanned
 
 import fastprune
 from fastprune import CacheIndex, Limits, VerifyOptions
-from fastprune.errors import UsageError
 from fastprune.reading.blob_contents import HashTask, hash_files
 from fastprune.reading.marks import Verdict
-from fastprune.text.quantities import parse_percentage
 from fastprune.verification.findings import sampled
 
 BLOBS = 400
@@ -82,17 +80,6 @@ def test_reading_blobs_leaves_access_times_alone(tmp_path: Path) -> None:
     task = HashTask(str(tmp_path / "blobs"), 0, bytes.fromhex(name))
     assert [part.odd for part in hash_files(task)] == [()]
     assert path.stat().st_atime_ns == 1
-
-
-@pytest.mark.parametrize("text", ["", "5", "%", "-1%", "0%", "0.0%", "100.1%", "1e1%", "٥%", "5 %"])
-def test_what_is_no_percentage(text: str) -> None:
-    with pytest.raises(UsageError, match="--sample"):
-        parse_percentage(text, "--sample")
-
-
-@pytest.mark.parametrize(("text", "share"), [("100%", 1), ("5%", 0.05), ("0.1%", 0.001)])
-def test_percentages(text: str, share: float) -> None:
-    assert parse_percentage(text, "--sample") == pytest.approx(share)
 
 
 @pytest.mark.anyio
