@@ -16,8 +16,7 @@ import typer
 import typer.core
 import typer.main
 
-from fastprune.cli.app import app
-from fastprune.cli.commands import COMMANDS
+from fastprune.cli.app import COMMANDS, app
 from fastprune.cli.headings import GLOBAL, HEADINGS
 
 GLOBAL_PANEL = GLOBAL
@@ -97,8 +96,8 @@ class Command:
 
 def typer_program() -> typer.core.TyperGroup:
     """The program with all its commands, as typer parses it."""
-    for entry in COMMANDS.values():
-        importlib.import_module(f"fastprune.cli.{entry.module}")
+    for name in COMMANDS:
+        importlib.import_module(f"fastprune.cli.{name}")
     program = typer.main.get_command(app)
     assert isinstance(program, typer.core.TyperGroup)
     # As `--help` has them, whichever module was imported first.

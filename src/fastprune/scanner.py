@@ -32,7 +32,8 @@ from fastprune.reading.folders import (
     reading,
     stat_files,
 )
-from fastprune.reading.shards import Fault, FileSizes, ShardIndex
+from fastprune.reading.marks import FileSizes
+from fastprune.reading.shards import Fault, ShardIndex
 
 if TYPE_CHECKING:
     import numpy as np

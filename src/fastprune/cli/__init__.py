@@ -3,13 +3,14 @@
 One file per command (`list`, `du`, `plan`, `prune`, `apply`, `verify`, `explain`, `trash`, `tune`)
 holds its options and what it does. Around them:
 
-- `main`: the entry point. `app`: registers commands, and turns errors into exit codes.
-  `commands`: their names and summaries. `help_text`, `headings`: what `--help` looks like.
+- `main`: the entry point. `app`: names and registers the commands, and turns errors into exit
+  codes. `help_text`, `headings`: what `--help` looks like.
 - `options`: the global options, and those that several commands have. `plan_options`: the options
   of selecting, planning and pruning. `option_values`: what their values mean.
 - `session`: the global options, resolved; writes to stdout. `server_config`: the server's file.
   `tuned_defaults`: what `tune --save` wrote. `request`: what all of them ask for.
 - `plan_run`: what `prune` and `apply` share. `signals`: runs what deletes, until a signal comes.
+  `cache_lock`: the lock, as commands take it.
 - `messages`, `cache_warnings`, `refusals`: what is said on stderr. `terminal`, `progress_bar`: how.
 - `audit_log`, `metrics_file`, `html_page`: files that a command writes besides.
 """

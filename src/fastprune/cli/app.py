@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 
-from fastprune.cli.commands import COMMANDS
 from fastprune.cli.headings import GLOBAL
 from fastprune.cli.help_text import HelpfulCommand, HelpfulGroup
 from fastprune.cli.options import GlobalOptions, merged, takes
@@ -21,6 +20,19 @@ from fastprune.errors import FastpruneError, NoMemoryError
 from fastprune.text.escaping import printable
 
 PROGRAM = "fastprune"
+
+COMMANDS = {
+    "list": "List the manifests of the cache.",
+    "du": "Show where the space goes, and how long ago it was pulled.",
+    "plan": "Work out a prune and write it to a file for review and apply.",
+    "prune": "Remove selected manifests, and blobs that nothing else needs.",
+    "apply": "Carry out a saved plan, as far as it is still safe.",
+    "verify": "Check the cache for damaged manifests and blobs, and orphans.",
+    "explain": "Say why an image would go or stay, and what holds its blobs.",
+    "trash": "Show, put back or delete for good what prune --trash moved.",
+    "tune": "Measure this machine; recommend --jobs and --concurrency.",
+}
+"""The modules of `fastprune.cli` that are commands, in the order of `--help`, and what it says."""
 
 # Of click, or of the copy of it that typer brings along: whichever it uses.
 _UsageError: Any = typer.BadParameter.__base__
@@ -167,12 +179,12 @@ def run() -> None:
     """Registers the commands and runs the one that was asked for."""
     # A shell that completes a line gives its words in the environment.
     completing = f"_{PROGRAM.upper()}_COMPLETE" in os.environ
-    for name, entry in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         if completing or name in sys.argv:
-            importlib.import_module(f"fastprune.cli.{entry.module}")
+            importlib.import_module(f"fastprune.cli.{name}")
         else:
-            # It can't be run, for its name is not there; but --help shows it.
-            app.command(name, help=entry.summary)(_absent)
+            # It was not asked for, and --help needs no more than its summary.
+            app.command(name, help=summary)(_not_asked_for)
     end_on_signals()
     try:
         code = app(standalone_mode=False)
@@ -196,5 +208,5 @@ def run() -> None:
     sys.exit(code)
 
 
-def _absent() -> None:
+def _not_asked_for() -> None:
     raise AssertionError

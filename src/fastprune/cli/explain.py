@@ -13,9 +13,8 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, TextOrJson
 from fastprune.cli.plan_options import PlanningOptions, SelectionOptions
-from fastprune.errors import FastpruneError, ManifestError, UsageError
+from fastprune.errors import ManifestError
 from fastprune.policy.criteria import parse_zone
-from fastprune.text.escaping import printable
 
 if TYPE_CHECKING:
     from fastprune.cli.session import Session
@@ -59,27 +58,6 @@ def explain_image(
     Reads only. With the selection options of prune it says what that prune would do to the
     image, and why.
     """
-    return explain(options, selection, planning, reference=reference, limit=limit, form=form)
-
-
-_MOST_CANDIDATES = 20
-_MOST_NEAR = 5
-
-
-def explain(
-    options: GlobalOptions,
-    selection: SelectionOptions,
-    planning: PlanningOptions,
-    *,
-    reference: str,
-    limit: int,
-    form: str,
-) -> int:
-    """Explains one image, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done, or there is no such image, or there are several.
-    """
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.option_values import check_form
     from fastprune.cli.request import asks, request_of
@@ -94,61 +72,26 @@ def explain(
     clock = datetime.now(UTC).astimezone(parse_zone(zone))
     index = session.scan(pattern_sets=policy.pattern_sets if policy else ())
     # numpy is there by now: it was imported while the workers read.
-    from fastprune.explanation.explaining import explain as explain_row
+    from fastprune.explanation.explaining import explain
+    from fastprune.explanation.lookup import find_manifest
     from fastprune.explanation.report import as_document, text_lines
     from fastprune.plan.prune_plan import make_plan
 
     warn_about(index)
     warn_of_servers(session.image_path)
-    row = _only(index, reference)
+    row = find_manifest(index, reference)
     plan = None
     if policy is not None:
-        plan = make_plan(
-            index,
-            policy,
-            allow_broken=planning.allow_broken,
-            skip_corrupt=planning.skip_corrupt,
-        )
+        broken, corrupt = planning.allow_broken, planning.skip_corrupt
+        plan = make_plan(index, policy, allow_broken=broken, skip_corrupt=corrupt)
     named = _named_children(session, index, row)
-    explanation = explain_row(index, row, plan, named_children=named)
+    explanation = explain(index, row, plan, named_children=named)
     if form == "json":
         write_json(as_document(explanation, most=limit))
     else:
-        width = terminal_width()
-        lines = text_lines(
-            explanation,
-            now=timegm(clock.timetuple()),
-            most=limit,
-            width=width,
-            paint=session.paint,
-        )
-        write(lines)
+        now, width = timegm(clock.timetuple()), terminal_width()
+        write(text_lines(explanation, now=now, most=limit, width=width, paint=session.paint))
     return 0
-
-
-def _only(index: CacheIndex, reference: str) -> int:
-    """The row that a reference means.
-
-    Raises:
-        UsageError: There are several.
-        FastpruneError: There is none.
-    """
-    from fastprune.explanation.lookup import find_manifests, near_matches
-
-    rows = find_manifests(index, reference).tolist()
-    if len(rows) == 1:
-        return int(rows[0])
-    if rows:
-        some = [
-            f"  {index.path(row)} {printable(index.url(row))}" for row in rows[:_MOST_CANDIDATES]
-        ]
-        more = [f"  and {len(rows) - len(some)} more"] if len(rows) > len(some) else []
-        raise UsageError(
-            "\n".join([f"{reference!r} may mean any of these; write more of it:", *some, *more])
-        )
-    near = near_matches(index, reference, _MOST_NEAR)
-    hint = ["; there are:", *(f"  {printable(url)}" for url in near)] if near else [""]
-    raise FastpruneError(f"no image is called {reference!r}" + "\n".join(hint))
 
 
 def _named_children(session: Session, index: CacheIndex, row: int) -> bytes | None:

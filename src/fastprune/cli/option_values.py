@@ -25,6 +25,16 @@ def check_form(form: str) -> None:
         raise UsageError(f"--format: {form!r} is neither text nor json")
 
 
+def check_choice(value: str, option: str, allowed: tuple[str, ...]) -> None:
+    """Checks the value of an option that takes one of several words.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    if value not in allowed:
+        raise UsageError(f"{option}: {value!r} is none of {', '.join(allowed)}")
+
+
 def seconds_of(text: str | None, option: str) -> float | None:
     """The seconds of an option's duration; None if it was not given.
 

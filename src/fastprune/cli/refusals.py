@@ -61,7 +61,7 @@ def say_unwritten(error: OSError) -> int:
 
 def _print_document(error: FastpruneError, options: GlobalOptions, command: str) -> None:
     """Prints the document of an error, before which nothing was printed."""
-    from fastprune.report.prune_report import exceeded_items
+    from fastprune.report.prune_rendering import exceeded_items
 
     corrupt = error.items if isinstance(error, UnreadableManifestsError) else []
     exceeded = error.exceeded if isinstance(error, DeleteLimitError) else ()

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -79,6 +80,29 @@ def end_if_told() -> None:
     """
     if _ended_by:
         _raise(_ended_by[0])
+
+
+@contextmanager
+def signals_held_back() -> Iterator[Callable[[], str]]:
+    """Holds back what would end the process, until there is nothing left to clean up.
+
+    Yields:
+        A function that names the first signal that came, or gives an empty text.
+    """
+    arrived: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        arrived.append(number)
+
+    before = {number: signal.signal(number, note) for number in heeded()}
+    try:
+        yield lambda: signal.Signals(arrived[0]).name if arrived else ""
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def run_until_signal(

@@ -39,18 +39,19 @@ _BUFFER_BYTES = 1 << 20
 class ProcessExecutor:
     """A pool of worker processes. Start it early: a small process forks fast."""
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, *, fork: bool | None = None) -> None:
         """Starts the workers: fewer than asked for where the system starts no more.
 
         Args:
             jobs: How many, at least one.
+            fork: Whether to fork this process; None does so where it is safe.
 
         Raises:
             WorkerError: The system starts none.
         """
         self._workers: list[_Worker] = []
         self._busy = False
-        fork = _can_fork()
+        fork = _can_fork() if fork is None else fork
         try:
             with _signals_held_back():
                 for _ in range(jobs):

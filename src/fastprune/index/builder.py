@@ -23,10 +23,10 @@ from fastprune.index.digests import Digests, DigestTable, as_digests, repeated, 
 from fastprune.index.times import BAD_TIME, parse_times
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, is_hex_name
+from fastprune.reading.marks import FileSizes
 from fastprune.reading.shards import (
     ABSENT,
     TIME_CHARS,
-    FileSizes,
     ShardIndex,
     UrlForm,
     rows_of_shard,

@@ -21,8 +21,7 @@ from fastprune.reading.marks import ABSENT_MARK, FileMark, OddFile, Verdict
 from fastprune.reading.reader import NOT_A_FILE, FileReader, advise, open_file, reason_of
 
 _BUFFER_BYTES = 1 << 20
-# How much is read between two words about it.
-_BYTES_PER_RESULT = 32 << 20
+_BYTES_PER_PART = 32 << 20
 # What the system says of a blob whose content is lost, not of one that we may not read.
 _LOST_CONTENT = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
 _LARGEST_INT64 = 2**63 - 1
@@ -122,8 +121,15 @@ class HashedPart(NamedTuple):
     odd: tuple[OddFile, ...]
 
 
-def hash_files(task: HashTask) -> Iterator[HashedPart]:
+def hash_files(
+    task: HashTask, *, buffer_bytes: int = _BUFFER_BYTES, part_bytes: int = _BYTES_PER_PART
+) -> Iterator[HashedPart]:
     """Reads files to the end and compares the sha256 of each with its name.
+
+    Args:
+        task: Which.
+        buffer_bytes: How much is read at a time.
+        part_bytes: How much is read between two parts of the answer.
 
     Raises:
         OSError: The folder can't be opened.
@@ -134,9 +140,9 @@ def hash_files(task: HashTask) -> Iterator[HashedPart]:
         for row, name in enumerate(file_names(task.digests)):
             raw = task.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
             hashed = _HashedFile(name, raw, folder)
-            for count in hashed.read():
+            for count in hashed.read(buffer_bytes):
                 size += count
-                if size >= _BYTES_PER_RESULT:
+                if size >= part_bytes:
                     yield HashedPart(files, size, tuple(odd))
                     files, size, odd = 0, 0, []
             files += 1
@@ -157,18 +163,18 @@ class _HashedFile:
         self.verdict: Verdict | None = None
         self.mark, self.reason = ABSENT_MARK, ""
 
-    def read(self) -> Iterator[int]:
-        """Reads it; yields how many bytes came each time."""
+    def read(self, most: int) -> Iterator[int]:
+        """Reads it, so many bytes at a time at most; yields how many came each time."""
         try:
             descriptor = open_file(self._name, self._folder)
             try:
-                yield from self._hash(descriptor)
+                yield from self._hash(descriptor, most)
             finally:
                 os.close(descriptor)
         except OSError as error:
             self._note(error)
 
-    def _hash(self, descriptor: int) -> Iterator[int]:
+    def _hash(self, descriptor: int, most: int) -> Iterator[int]:
         from hashlib import sha256
 
         status = os.fstat(descriptor)
@@ -178,7 +184,7 @@ class _HashedFile:
             return
         advise(descriptor, "POSIX_FADV_SEQUENTIAL")
         digest = sha256()
-        while some := os.read(descriptor, _BUFFER_BYTES):
+        while some := os.read(descriptor, most):
             digest.update(some)
             yield len(some)
         if digest.digest() != self._digest:

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from fastprune.errors import CacheReadError, FastpruneError, NoCacheError, NoMemoryError
 from fastprune.layouts.layout import Layout
 from fastprune.model import file_names, is_hex_name, pack_names
+from fastprune.reading.marks import FileSizes
 from fastprune.reading.reader import open_unseen
-from fastprune.reading.shards import FileSizes
 
 # Large enough to pay, small enough for the entries to stay in the processor's cache.
 _LISTING_PART = 4_096
@@ -85,11 +85,12 @@ def opened_folder(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def list_folder(path: str) -> Iterator[ListingPart]:
+def list_folder(path: str, *, part_size: int = _LISTING_PART) -> Iterator[ListingPart]:
     """Lists one folder in parts, so that a large one needs no large memory.
 
     Args:
         path: The folder.
+        part_size: Names in a part.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -98,7 +99,7 @@ def list_folder(path: str) -> Iterator[ListingPart]:
     descriptor = open_folder(path)
     try:
         with os.scandir(descriptor) as entries:
-            while part := list(islice(entries, _LISTING_PART)):
+            while part := list(islice(entries, part_size)):
                 yield _listing_part(part)
     except FileNotFoundError:
         # It was there when it was opened: what came so far is not all there is.

@@ -1,10 +1,11 @@
-"""Verdicts: what a file is known by, and what reading it to the end came to.
+"""What is known of files: sizes, marks, and what reading one to the end came to.
 
 Stage: read. Values only. Pure, no I/O.
 """
 
 from __future__ import annotations
 
+from array import array
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -53,3 +54,17 @@ class OddFile(NamedTuple):
     verdict: int
     mark: FileMark
     reason: str
+
+
+class FileSizes(NamedTuple):
+    """Sizes of files.
+
+    Attributes:
+        first: As it was asked for.
+        sizes: int64 each: bytes; 0 for a file that is gone.
+        linked: Which of them have other names (hard links) as well: positions in `sizes`.
+    """
+
+    first: int
+    sizes: array[int]
+    linked: tuple[int, ...] = ()

@@ -52,15 +52,19 @@ _NO_SUCH_FLAG = (*_UNSUPPORTED, errno.EACCES, errno.EROFS)
 class FileReader:
     """Reads files by name; keeps its buffer and what it learned of the file system."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(
+        self, max_bytes: int, *, buffer_bytes: int = _BUFFER_BYTES, nowait: int = _RWF_NOWAIT
+    ) -> None:
         """Makes a reader.
 
         Args:
             max_bytes: Larger files are refused.
+            buffer_bytes: Room for a file of the first pass; a larger file makes room for itself.
+            nowait: The flag of `os.preadv` for reading without waiting; 0 where there is none.
         """
         self._max_bytes = max_bytes
-        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
-        self._nowait = _RWF_NOWAIT
+        self._buffer = memoryview(bytearray(buffer_bytes))
+        self._nowait = nowait
         # Reading must not write access times: a dry run changes nothing at all.
         self._flags = OPEN_FLAGS | getattr(os, "O_NOATIME", 0)
 

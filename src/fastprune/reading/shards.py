@@ -19,21 +19,6 @@ from fastprune.errors import ManifestError
 from fastprune.layouts.layout import ManifestRecord, shown
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
 
-
-class FileSizes(NamedTuple):
-    """Sizes of files.
-
-    Attributes:
-        first: As it was asked for.
-        sizes: int64 each: bytes; 0 for a file that is gone.
-        linked: Which of them have other names (hard links) as well: positions in `sizes`.
-    """
-
-    first: int
-    sizes: array[int]
-    linked: tuple[int, ...] = ()
-
-
 ABSENT = 255
 """The kind of a row whose file could not be read or understood."""
 

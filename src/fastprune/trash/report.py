@@ -13,7 +13,8 @@ from typing import Any
 from fastprune.errors import ServerRunningError
 from fastprune.guard.server_findings import ServerFinding, in_words
 from fastprune.report.estimates import RunEstimate
-from fastprune.report.prune_report import Failure, guard_document, guard_lines
+from fastprune.report.prune_rendering import guard_document, guard_lines
+from fastprune.report.prune_report import Failure
 from fastprune.text.quantities import bytes_cell, format_bytes, format_seconds
 from fastprune.text.style import Paint, Style, plain
 from fastprune.trash.model import KINDS, RunContents

@@ -34,7 +34,7 @@ from fastprune.plan.prune_plan import PrunePlan, make_plan
 from fastprune.policy.policy import Policy
 from fastprune.progress import NoProgress, Progress, under_way
 from fastprune.reading.folders import opened_folder
-from fastprune.reading.shards import FileSizes
+from fastprune.reading.marks import FileSizes
 from fastprune.tuning.figures import (
     CONCURRENCY_SETTINGS,
     FILE_BYTES,

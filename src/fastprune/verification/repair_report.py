@@ -15,7 +15,8 @@ from fastprune.errors import ServerRunningError
 from fastprune.guard.server_findings import ServerFinding, in_words
 from fastprune.index.refcounts import Mask
 from fastprune.model import DIGEST_PREFIX
-from fastprune.report.prune_report import Failure, guard_document, guard_lines
+from fastprune.report.prune_rendering import guard_document, guard_lines
+from fastprune.report.prune_report import Failure
 from fastprune.text.escaping import printable
 from fastprune.text.quantities import format_bytes, format_count, format_seconds
 from fastprune.verification.repair_plan import RepairPart, RepairPlan

@@ -273,11 +273,8 @@ def test_a_plan_ends_with_its_last_line(lines: list[Json]) -> None:
         decoded(content + b"{}")
 
 
-def test_a_line_without_end_takes_no_more_memory_than_it_may(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("fastprune.plan.decoding._MOST_LINE_BYTES", 1000)
-    decoder = PlanDecoder(DEFAULT_LAYOUT)
+def test_a_line_without_end_takes_no_more_memory_than_it_may() -> None:
+    decoder = PlanDecoder(DEFAULT_LAYOUT, most_line_bytes=1000)
     decoder.feed(b" " * 1000)
     with pytest.raises(PlanFileError, match="too long"):
         decoder.feed(b" ")
