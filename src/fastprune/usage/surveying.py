@@ -1,4 +1,4 @@
-"""From a cache to its usage: what the library and the command line both do.
+"""Scans a cache and measures its usage, for the library and the command line.
 
 Stage: walk to report. Input: the path of a cache. Output: `Survey`. Blocking; I/O: reads
 only.
@@ -69,7 +69,7 @@ class Survey:
         )
 
     def ages(self) -> Ages:
-        """How long ago it was last pulled, and what a prune by age would free."""
+        """How long ago files were last pulled, and what a prune by age would free."""
         from fastprune.usage.ages import measure_ages
 
         return measure_ages(self.index, self.units, self.blob_bytes, selected=self.selected)
@@ -102,7 +102,7 @@ def survey_cache(
     index, executor = scan_and_keep_executor(
         root, open_executor, options, progress=progress, checkpoint=checkpoint
     )
-    # A descriptor says what a blob should have; a pull that was cut off has less.
+    # The sizes of the files: a blob whose pull was cut off is smaller than its descriptor says.
     files = measure_files(root, ociregistry.blob_folder, index.present_digests, executor, progress)
     return survey_of(index.with_linked_blobs(files.linked), policy, files.sizes)
 
