@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 
 _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)")
-# What a bracket or the end of a line may be hidden in, and these themselves.
+# Strings and comments, which may hide a bracket or a line end; brackets and line ends.
 _TOKEN = re.compile(
     r'"""(?:[^\\]|\\.)*?"{3,5}'
     r"|'''.*?'{3,5}"
@@ -72,8 +72,8 @@ def _toml_place(text: str, message: str) -> tuple[int, str]:
 def lines_of_keys(text: str) -> dict[Path, int]:
     """The line on which each key of a valid TOML document first stands.
 
-    tomllib does not tell. But a statement begins on a line of its own, so each is read by itself,
-    below the header of its table.
+    tomllib gives no lines. Each statement begins on a new line, so each is parsed by itself, below
+    the header of its table.
 
     Args:
         text: A valid document.
@@ -150,14 +150,14 @@ _DEEPEST = 8
 def _yaml_entry(node: yaml.Node, line: int, source: str, depth: int) -> Entry:
     import yaml
 
-    # An alias can lead back to what holds it.
+    # An alias can contain itself.
     if depth > _DEEPEST:
         raise UsageError(f"{source}, line {line}: nested too deeply")
     if isinstance(node, yaml.ScalarNode):
         try:
             value = yaml.constructor.SafeConstructor().construct_object(node)
         except ValueError:
-            # It does not fit its tag; nor will it fit its key.
+            # The value does not fit its tag. The check of its key will refuse the text.
             value = node.value
         return Entry(node.value if node.tag == _YAML_TIME else value, line)
     if isinstance(node, yaml.SequenceNode):
