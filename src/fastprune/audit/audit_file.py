@@ -1,8 +1,9 @@
 """The file of an audit log: opened before anything is removed, and never in the cache.
 
-Stage: rim. Input: paths. Output: a descriptor. I/O: opens or makes one file. Apart from
-`fastprune.audit.audit_log`, as it is needed before the workers of a scan are forked, which must not
-wait for heavy imports.
+Stage: rim. Input: paths. Output: a descriptor. I/O: opens or makes one file.
+
+It is a module of its own, without heavy imports, because it is needed before the workers of a scan
+are forked.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
 
 @contextmanager
 def opened_audit_file(path: str, root: str) -> Iterator[int]:
-    """Opens a file to append an audit log to; makes it where it is missing.
+    """Opens a file to append an audit log to; creates it if it is missing.
 
     Args:
         path: The file.
@@ -38,7 +39,7 @@ def opened_audit_file(path: str, root: str) -> Iterator[int]:
             "cached files may be; nothing was deleted"
         )
     try:
-        # A FIFO that nobody reads is an error, not a wait for ever.
+        # Non-blocking: a FIFO without a reader is an error instead of an endless wait.
         descriptor = os.open(path, _FLAGS | os.O_NONBLOCK, _MODE)
     except OSError as error:
         raise UsageError(f"--audit-log {path}: {error.strerror}; nothing was deleted") from None

@@ -2,8 +2,8 @@
 
 Stage: walk. Input: the path of a cache. Output: open folders and names. I/O: reads only.
 
-Every folder on the way is opened relative to the one before, and must be a real one:
-whoever puts a symbolic link in its place leads nothing astray.
+Every folder on the way is opened relative to the one before, and must be a real folder. So
+nobody can redirect the work by putting a symbolic link in its place.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TrashListing(NamedTuple):
 
     Attributes:
         runs: The ids of the runs, oldest first.
-        foreign: Paths, relative to the cache, of what is no run.
+        foreign: Paths, relative to the cache, that are no runs.
     """
 
     runs: tuple[str, ...]
@@ -110,7 +110,7 @@ def _open_all(parent: int, opened: ExitStack) -> dict[str, int]:
         try:
             folders[name] = open_step(name, parent, opened)
         except FileNotFoundError as error:
-            # Taken for one that never was, it would be as if it had no files: asked once more.
+            # Ask once more: a folder that is there must not count as one without files.
             if _is_there(name, parent):
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name) from error
     return folders
@@ -146,7 +146,7 @@ def _is_run(root: str, name: str) -> bool:
 
 
 def foreign_in_run(root: str, run: str) -> tuple[str, ...]:
-    """Paths, relative to the run, of what stands beside its three folders.
+    """Paths, relative to the run, of everything beside its three folders.
 
     Raises:
         TrashError: It can't be listed.
@@ -157,7 +157,7 @@ def foreign_in_run(root: str, run: str) -> tuple[str, ...]:
 def _entries(root: str, *run: str) -> list[tuple[str, bool]]:
     """What is in the trash, or in a run: names, sorted, and whether each is a folder.
 
-    What does not exist is empty.
+    A trash or run that does not exist is empty.
 
     Raises:
         TrashError: Something on the way is no folder, or it can't be listed.
@@ -175,7 +175,7 @@ def _entries(root: str, *run: str) -> list[tuple[str, bool]]:
                     {(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries}
                 )
         except OSError as error:
-            # What is there must not be taken for empty: so it is asked once more.
+            # Ask once more: a folder that is there must not count as empty.
             if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
                 return []
             raise TrashError(f"{path} can't be listed: {error.strerror}") from error

@@ -34,7 +34,7 @@ _CHUNKS_PER_JOB = 4
 _STRIDE = 16
 _WARM_UP_SHARE = 0.15
 _LEAST_SAMPLE = 2_000
-# How long a round takes is found out with so small a part of the sample.
+# A trial with one of so many parts of the sample tells how long a round takes.
 _TRIAL_PART = 8
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 25
 
@@ -167,7 +167,7 @@ class ScanMeter:
         )
 
     def _warm_up(self, names: tuple[bytes, ...], seconds: float) -> _Sample:
-        """Reads the sample once; what there is no time to read is left out of it."""
+        """Reads the sample once; manifests that there is no time for are left out of it."""
         read: list[bytearray] = [bytearray() for _ in names]
         count = 0
         started = self._clock()
@@ -216,7 +216,7 @@ class ScanMeter:
 
 
 def _spread_out(names: CacheNames) -> tuple[bytes, ...]:
-    """An even sample of the names, in such an order that its beginning is even too."""
+    """An even sample of the names, ordered so that each beginning of it is even, too."""
     chosen = evenly(names.manifest_count, MOST_IN_SAMPLE)
     samples, first = [], 0
     for raw in names.manifests:
