@@ -1,6 +1,6 @@
-"""What a worker does for `verify`: reads blobs to the end, and marks files.
+"""What a worker does for `verify`: reads blobs to the end, and takes marks of files.
 
-Stage: walk, read. Input: a task. Output: what is odd, and how much was read. I/O: reads
+Stage: walk, read. Input: a task. Output: odd files, and how much was read. I/O: reads
 only. Top-level functions and picklable values, so that any executor can run them; no
 numpy, so that a worker starts fast.
 """
@@ -21,15 +21,15 @@ from fastprune.reading.marks import ABSENT_MARK, FileMark, OddFile, Verdict
 from fastprune.reading.reader import NOT_A_FILE, FileReader, advise, open_file, reason_of
 
 _BUFFER_BYTES = 1 << 20
-# How much is read between two words about it.
+# Bytes that are read between two results, which drive the progress bar.
 _BYTES_PER_RESULT = 32 << 20
-# What the system says of a blob whose content is lost, not of one that we may not read.
+# Errors of the system that mean lost content, not missing permission.
 _LOST_CONTENT = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
 _LARGEST_INT64 = 2**63 - 1
 
 
 def mark_of(status: os.stat_result) -> FileMark:
-    """The mark of a file by what the system says of it."""
+    """The mark of a file by its status."""
     if not stat.S_ISREG(status.st_mode):
         return ABSENT_MARK
     return FileMark(status.st_ino & _LARGEST_INT64, status.st_size, status.st_mtime_ns)
@@ -39,7 +39,7 @@ class FileMarks(NamedTuple):
     """Marks of some files.
 
     Attributes:
-        first: As it was asked for.
+        first: `first` of the task.
         marks: int64, `MARK_FIELDS` a file; `ABSENT_MARK` where there is no regular file.
     """
 
@@ -51,7 +51,7 @@ def mark_files(task: StatTask) -> Iterator[FileMarks]:
     """Asks the file system for marks.
 
     Raises:
-        OSError: The folder can't be opened, or a file not be asked about.
+        OSError: The folder can't be opened, or the system gives no status of a file.
     """
     marks = array("q")
     for status in statuses(task):
@@ -65,7 +65,7 @@ class SalvageTask(NamedTuple):
     Attributes:
         folder: Path of the folder.
         digests: The names, 32 raw bytes each.
-        max_bytes: Larger files are not looked into.
+        max_bytes: Larger files are skipped.
     """
 
     folder: str
@@ -74,10 +74,10 @@ class SalvageTask(NamedTuple):
 
 
 def salvage_digests(task: SalvageTask) -> Iterator[bytes]:
-    """Finds what is left of the digests that unreadable manifests refer to.
+    """Finds the digests in unreadable manifests: they may refer to these.
 
     Yields:
-        32 raw bytes for each, for a file at a time.
+        For each file its digests, 32 raw bytes each.
 
     Raises:
         OSError: The folder can't be opened.
@@ -107,12 +107,12 @@ class HashTask(NamedTuple):
 
 
 class HashedPart(NamedTuple):
-    """What was done of a task since the last part.
+    """The work on a task since the last part.
 
     Attributes:
         files: How many files were finished.
         size: Bytes that were read.
-        odd: What is odd about these files.
+        odd: The odd ones among these files.
     """
 
     files: int
@@ -146,7 +146,7 @@ def hash_files(task: HashTask) -> Iterator[HashedPart]:
 
 
 class _HashedFile:
-    """One file: what came of reading it."""
+    """One file, and the result of reading it."""
 
     __slots__ = ("_digest", "_folder", "_name", "mark", "reason", "verdict")
 
@@ -156,7 +156,7 @@ class _HashedFile:
         self.mark, self.reason = ABSENT_MARK, ""
 
     def read(self) -> Iterator[int]:
-        """Reads it; yields how many bytes came each time."""
+        """Reads the file; yields the number of bytes after each read."""
         try:
             descriptor = open_file(self._name, self._folder)
             try:
@@ -188,7 +188,7 @@ class _HashedFile:
         elif error.errno in _LOST_CONTENT:
             self.verdict = Verdict.UNREADABLE
             if self.mark == ABSENT_MARK:
-                # It could not even be opened.
+                # The file could not even be opened, so it has no mark yet.
                 self.mark = self._ask_for_mark()
         else:
             self.verdict = Verdict.REFUSED
