@@ -1,7 +1,7 @@
-"""The table of commands: where each is, and what it does in a line.
+"""The table of commands: the module and a one-line summary of each.
 
-A module of options takes longer to import than its command's name is worth: `run` imports
-only the modules of those commands whose names stand on the command line.
+Importing the options of a command takes time. So `run` imports only the modules of commands whose
+names are on the command line.
 """
 
 from __future__ import annotations

@@ -98,10 +98,10 @@ _DEFAULT_TOP = 25
 
 
 def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: UsageOptions) -> int:
-    """Shows where the space goes, and gives the exit code.
+    """Shows where the space goes, and returns the exit code.
 
     Raises:
-        FastpruneError: It can't be done.
+        FastpruneError: The cache can't be scanned, or the page can't be written.
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_links, warn_of_servers
     from fastprune.cli.html_page import checked_html, cutoffs, write_page
@@ -124,7 +124,7 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
             ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
             progress=session.progress(),
         )
-    # numpy is there by now: it was imported while the workers read.
+    # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.usage.ages import AGES
     from fastprune.usage.report import UsageSort, csv_lines, json_lines, sorted_groups, usage_rows
     from fastprune.usage.rows import By

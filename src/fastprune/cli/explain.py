@@ -75,10 +75,10 @@ def explain(
     limit: int,
     form: str,
 ) -> int:
-    """Explains one image, and gives the exit code.
+    """Explains one image, and returns the exit code.
 
     Raises:
-        FastpruneError: It can't be done, or there is no such image, or there are several.
+        FastpruneError: The cache can't be scanned, or the reference fits no image or several.
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.option_values import check_form
@@ -93,7 +93,7 @@ def explain(
     policy, zone = (request.policy, request.zone) if request else (None, selection.zone)
     clock = datetime.now(UTC).astimezone(parse_zone(zone))
     index = session.scan(pattern_sets=policy.pattern_sets if policy else ())
-    # numpy is there by now: it was imported while the workers read.
+    # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.explanation.explaining import explain as explain_row
     from fastprune.explanation.report import as_document, text_lines
     from fastprune.plan.prune_plan import make_plan

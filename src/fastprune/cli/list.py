@@ -104,10 +104,10 @@ def print_list(
     sort: str,
     limit: int | None,
 ) -> int:
-    """Lists, and gives the exit code; see `list_command` for the options.
+    """Lists, and returns the exit code; see `list_manifests` for the options.
 
     Raises:
-        FastpruneError: It can't be done.
+        FastpruneError: The cache can't be scanned, or an option can't be used.
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.request import what_is_meant
@@ -117,9 +117,9 @@ def print_list(
     session = open_session(options)
     policy, _ = what_is_meant(session, selection, policy_file)
     _check(form, sort)
-    # The ages of an image count with those of its children: that needs the edges.
+    # An image and its children have one age: edges are needed for that.
     index = session.scan(edges=policy.needs_edges, pattern_sets=policy.pattern_sets)
-    # numpy is there by now: it was imported while the workers read.
+    # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.report.listing import Format, SortKey, render, sorted_rows
     from fastprune.selection.selecting import select_by_policy
 
@@ -145,7 +145,7 @@ def print_list(
 
 
 def _nothing_listed(index: CacheIndex) -> int:
-    """The exit code of an empty listing; says so if something may be missing in it."""
+    """The exit code of an empty listing; warns if unreadable manifests may be missing in it."""
     from fastprune.cli.messages import facts, log
 
     if not index.faults:

@@ -95,13 +95,13 @@ TextOrJson = Annotated[
 DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 IMAGE_PATH_VARIABLE = "FASTPRUNE_IMAGE_PATH"
 NOWHERE = "a relative path, but the folder that fastprune was started in was deleted"
-"""What is said of a path that `leads_nowhere`."""
+"""The message about a path that `leads_nowhere`."""
 
 _SHORT_OPTIONS = frozenset(("-h", "-n", "-o", "-q", "-y"))
 
 
 class LogLevel(StrEnum):
-    """How much is said on stderr."""
+    """The least level of messages on stderr."""
 
     debug = "debug"
     info = "info"
@@ -233,7 +233,7 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         own = list(inspect.signature(command, eval_str=True).parameters.values())
         own = own[len(groups) :]
-        # In help and completion, a command's own options come before the global ones.
+        # Help and completion show a command's own options before the global ones.
         shown = sorted(groups, key=lambda group: group is GlobalOptions)
         fields = [
             inspect.Parameter(
@@ -268,16 +268,16 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    """What typer takes for no default is an empty parameter: an argument that is needed."""
+    """The default of a field; without one, the empty parameter, which typer takes as required."""
     missing = field.default is dataclasses.MISSING
     return inspect.Parameter.empty if missing else field.default
 
 
 def _check_texts(given: dict[str, Any], signature: inspect.Signature) -> None:
-    """Refuses what is no value: an option that was swallowed, an empty text, a file nowhere.
+    """Refuses a value that is an option, an empty text, or a path in a deleted folder.
 
-    `--log-file -n` must not prune for real into a file named -n, nor `--image-path "$CACHE"`
-    another cache because the variable is not set.
+    `--log-file -n` must not prune for real and log to a file named -n. `--image-path "$CACHE"` must
+    not prune another cache because the variable is not set.
     """
     for name, parsed in given.items():
         value = parsed.path if isinstance(parsed, ConfigFile) else parsed
@@ -316,7 +316,7 @@ def _is_file(signature: inspect.Signature, name: str, value: Any) -> bool:
 def _option(parameter: inspect.Parameter) -> str:
     """The option or argument of a parameter, as the help shows it."""
     (shown,) = parameter.annotation.__metadata__
-    # What comes first is taken for the default, which dataclasses and signatures say better.
+    # typer takes the first name for a default; the real one is in the dataclass or signature.
     return shown.default if isinstance(shown.default, str) else str(shown.metavar)
 
 

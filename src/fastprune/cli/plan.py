@@ -94,10 +94,10 @@ def plan(
     html: str | None,
     note: Note,
 ) -> int:
-    """Plans, writes the plan, prints its totals, and gives the exit code.
+    """Plans, writes the plan, prints its totals, and returns the exit code.
 
     Raises:
-        FastpruneError: It can't be done.
+        FastpruneError: The plan can't be made or written, or exceeds the delete limits.
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.html_page import checked_html, write_plan_page
@@ -140,7 +140,7 @@ def plan(
 
 
 def _check_output(output: str, root: str) -> None:
-    """Checks where the plan is to go: better now than after a long scan."""
+    """Checks the file of the plan, before a long scan."""
     from fastprune.whole_files import checked_target
 
     try:

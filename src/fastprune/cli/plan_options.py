@@ -26,7 +26,7 @@ from fastprune.policy.criteria import Criteria
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionOptions(Criteria):
-    """Which manifests are meant."""
+    """Which manifests to select and to keep."""
 
     pattern: Annotated[
         list[str] | None,
@@ -179,7 +179,7 @@ class SelectionOptions(Criteria):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningOptions:
-    """What becomes of a selection: children, blobs, and what is in doubt."""
+    """How a selection becomes a plan: children, blobs, and unreadable manifests."""
 
     policy: PolicyFile = None
     orphans_only: Annotated[
@@ -219,7 +219,7 @@ class PlanningOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteLimitOptions:
-    """How much may go at once; what would be more is refused as a whole."""
+    """How much may go at once; a larger plan is refused as a whole."""
 
     max_delete_count: Annotated[
         int | None,

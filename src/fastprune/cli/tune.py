@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TuneOptions:
-    """How to measure, and what becomes of the result."""
+    """How to measure, and whether to save the result."""
 
     save: Annotated[
         bool,
@@ -76,10 +76,10 @@ def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
 
 
 def tune(options: GlobalOptions, tuning: TuneOptions) -> int:
-    """Measures, prints the report, and gives the exit code.
+    """Measures, prints the report, and returns the exit code.
 
     Raises:
-        FastpruneError: It can't be done; nothing was left behind.
+        FastpruneError: The measuring failed; its temporary files were removed.
     """
     from fastprune.cli.messages import log
     from fastprune.cli.option_values import check_form, parse_number_or_auto
@@ -89,7 +89,7 @@ def tune(options: GlobalOptions, tuning: TuneOptions) -> int:
 
     check_form(tuning.form)
     if math.isnan(tuning.seconds):
-        # It is in any range, as it is never outside of it.
+        # The parser's check of the range lets "nan" pass.
         raise UsageError(f"--seconds {tuning.seconds}: not a number")
     session = open_session(options)
     check_root(session.image_path)
@@ -101,7 +101,7 @@ def tune(options: GlobalOptions, tuning: TuneOptions) -> int:
             defaults = SavedDefaults(advice.jobs, advice.concurrency, report.deletes_per_second)
             saved = save_defaults(report.image_path, defaults)
         except FastpruneError as error:
-            # What was measured is worth showing all the same.
+            # The figures are still worth showing.
             log.error("%s", error)
             code = error.exit_code
     _print(report, saved, tuning.form)
@@ -134,10 +134,10 @@ def _measure(session: Session, tuning: TuneOptions, jobs: int | None) -> TuneRep
 
 @contextmanager
 def _signals_held_back() -> Iterator[Callable[[], str]]:
-    """Holds back what would end the process, until there is nothing left to clean up.
+    """Holds back signals that would end the process, until temporary files are removed.
 
     Yields:
-        A function that names the first signal that came, or gives an empty text.
+        A function that returns the name of the first signal that came, or an empty text.
     """
     from fastprune.executors.ending_signals import heeded
 
