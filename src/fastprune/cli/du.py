@@ -47,8 +47,7 @@ class UsageOptions:
         typer.Option(
             "--sort",
             metavar="KEY",
-            help="name, unique, shared, total, images, oldest or newest; -KEY for the other "
-            "way round.",
+            help="name, unique, shared, total, images, oldest or newest; -KEY reverses the order.",
             rich_help_panel=OUTPUT,
         ),
     ] = "-unique"
@@ -58,8 +57,8 @@ class UsageOptions:
             "--top",
             metavar="N",
             min=0,
-            help="Show so many, and the sum of the others; 0 for all. Default: 25, with json "
-            "and csv all.",
+            help="Show N rows, and the sum of the others; 0 for all. Default: 25, or all with "
+            "json and csv.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -84,9 +83,10 @@ class UsageOptions:
 def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: UsageOptions) -> int:
     """Show where the space goes, and how long ago it was pulled.
 
-    Reads only. UNIQUE is what comes free if the row goes; what several rows need is a row
-    of its own, so that all rows add up to the bytes on disk. With a selection, nothing
-    that is not selected may need it either. Last, what pruning by age would leave.
+    Reads only. UNIQUE is what comes free if the row goes. Files that several rows need are
+    counted in a row of their own, so that all rows add up to the bytes on disk. With a
+    selection, so are files that other images need. The last tables show the ages, and what
+    pruning by age would leave.
     """
     return measure_usage(options, selection, wanted)
 

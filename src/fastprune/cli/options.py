@@ -31,8 +31,8 @@ HtmlFile = Annotated[
     typer.Option(
         "--html",
         metavar="FILE",
-        help="Write a page to look at in a browser, with what would go marked; it loads "
-        "nothing from anywhere.",
+        help="Write a page for a browser that marks what would go; it loads nothing from the "
+        "network.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -63,7 +63,7 @@ AuditLogFile = Annotated[
     typer.Option(
         "--audit-log",
         metavar="FILE",
-        help="Append a JSON line for every file that goes, with the reason, to this file.",
+        help="Append a JSON line to this file for every file that goes, with the reason.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -73,7 +73,7 @@ LockWait = Annotated[
     typer.Option(
         "--lock-wait",
         metavar="DUR",
-        help="Wait so long for another fastprune to end.",
+        help="Wait this long for another fastprune to end.",
         rich_help_panel=PACE,
     ),
 ]
@@ -82,8 +82,8 @@ NoLock = Annotated[
     bool,
     typer.Option(
         "--no-lock",
-        help="Go on without a lock where the file system can't lock. What another fastprune "
-        "has locked stays refused.",
+        help="Go on without a lock if the file system can't lock. A cache that another fastprune "
+        "has locked is still refused.",
         rich_help_panel=SAFETY,
     ),
 ]
@@ -181,7 +181,7 @@ class GlobalOptions:
         bool | None,
         typer.Option(
             "--progress/--no-progress",
-            help="Show how far it is. Default: only on a terminal.",
+            help="Show progress. Default: only on a terminal.",
             rich_help_panel=GLOBAL,
             show_default=False,
         ),
@@ -189,7 +189,7 @@ class GlobalOptions:
     log_level: Annotated[
         LogLevel | None,
         typer.Option(
-            "--log-level", help="What to say on stderr. Default: warning.", rich_help_panel=GLOBAL
+            "--log-level", help="Least level on stderr. Default: warning.", rich_help_panel=GLOBAL
         ),
     ] = None
     log_file: Annotated[
@@ -213,8 +213,8 @@ class GlobalOptions:
         Color | None,
         typer.Option(
             "--color",
-            help="Default: auto, on a terminal and unless $NO_COLOR is set; $FORCE_COLOR "
-            "is for what only looks like no terminal.",
+            help="Default: auto, on a terminal unless $NO_COLOR is set; $FORCE_COLOR turns "
+            "colours on elsewhere.",
             rich_help_panel=GLOBAL,
         ),
     ] = None

@@ -89,7 +89,7 @@ _PARSER_WORDS = (
     (re.compile(r"is not in the range x>=(\S+)"), r"is less than \1"),
     (
         re.compile(r"unexpected extra argument(?:\(s\))? \((.*)\)"),
-        r"what does not belong there: \1",
+        r"arguments that do not belong there: \1",
     ),
 )
 

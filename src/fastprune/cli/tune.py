@@ -68,9 +68,8 @@ def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
     """Measure this machine; recommend --jobs and --concurrency.
 
     Reads a sample of the cache. Deletes temporary files of its own, in a new folder beside
-    the image path (or in it) that is removed whatever happens; nothing else is changed.
-    Says how long a prune of everything takes. A number given with --jobs is tried besides
-    the usual ones.
+    the image path (or in it) that is always removed. Nothing else changes. Estimates how long
+    a prune of everything takes. A number given with --jobs is tried, too.
     """
     return tune(options, tuning)
 

@@ -83,8 +83,8 @@ class CacheIndex:
         foreign_blobs: The ids of blobs that have no regular file, but a link or the like by
             their name: they are foreign, and not missing. Ascending.
         vanished: How many manifest files were gone when they were to be read.
-        mismatches: Rows whose files are not what their names stand for, and why; empty
-            unless that was asked for.
+        mismatches: Rows whose files do not match their names, and why; empty unless that was
+            asked for.
         linked_manifests: Rows of files with other hard links, so that removing them frees
             nothing, ascending. A scan does not look for them: see `with_links`.
         linked_blobs: The same of blobs: ids.

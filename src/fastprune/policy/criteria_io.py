@@ -181,7 +181,7 @@ def _space_of_blobs(root: str, option: str) -> tuple[str, os.statvfs_result]:
         elsewhere = [name for name in ociregistry.manifest_folders if _is_off(root, name, device)]
     if elsewhere:
         _log.warning(
-            "%s: the file system of %s was asked; %s on another one, which is not looked at",
+            "%s: the file system of %s was asked; %s on another one, which was not asked",
             option,
             path,
             " and ".join(f"{name}/" for name in elsewhere) + (" are" if elsewhere[1:] else " is"),

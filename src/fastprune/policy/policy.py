@@ -37,7 +37,7 @@ class Policy:
         created_before: `YYYY-MM-DDTHH:MM:SS`: `created` must be strictly earlier. An
             empty or malformed `created` never is.
         pulled_before: The same for the newest pull of the image, see `newest_pulls`.
-        count: At most so many images, those pulled longest ago first.
+        count: The most images to select, those pulled longest ago first.
         orphans_only: Select no manifest: only blobs that nothing refers to go.
         dangling: Only untagged images that no list refers to.
         broken: Only images with missing blobs, and lists that lead to nothing else.

@@ -44,7 +44,7 @@ FAMILIES = {
     "cache_corrupt_manifests": ("gauge", "Manifests that can't be read."),
     "cache_damaged_manifests": (
         "gauge",
-        "Manifests that can't be read, are not what their names stand for, or lack a blob.",
+        "Manifests that can't be read, do not match their names, or lack a blob.",
     ),
     "cache_damaged_blobs": ("gauge", "Blobs that are missing, cut off, altered or unreadable."),
     "cache_orphan_blobs": ("gauge", "Blobs that nothing refers to."),

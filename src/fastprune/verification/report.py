@@ -109,10 +109,10 @@ def _foreign(findings: Findings) -> Iterator[str]:
 
 _SECTIONS: dict[str, Callable[[Findings], Iterator[str]]] = {
     "Unreadable manifests": _unreadable,
-    "Manifests that are not what their names stand for": _mismatched,
+    "Manifests whose content does not match their names": _mismatched,
     "Manifests with missing blobs": _broken,
     "Blobs of another size than their descriptors say": _resized,
-    "Blobs that are not what their names say": _altered,
+    "Blobs whose content does not match their names": _altered,
     "Blobs that the system can't read": _unread(lambda findings: findings.unreadable_blobs),
     "Blobs that could not be checked": _unread(lambda findings: findings.refused),
     "Note: blobs that are whole, but of another size than a descriptor says": _misdeclared,
