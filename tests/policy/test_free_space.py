@@ -65,7 +65,7 @@ def test_the_file_system_of_the_blobs_is_asked_and_others_are_named(
     (warning,) = warnings(caplog)
     assert warning == (
         f"--min-free-space: the file system of {root}/blobs was asked; img/ and lts/ are on "
-        "another one, which is not looked at"
+        "another one, which was not asked"
     )
 
 

@@ -1,4 +1,4 @@
-"""The audit log of a command: opened before anything else, ended whatever happens."""
+"""The audit log of a command: opened before any work, and ended even after an error."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Audit:
         """Writes nothing yet.
 
         Args:
-            make_log: Makes the log, if one was asked for.
+            make_log: Makes the log; None if none was asked for.
         """
         self.exit_code = 0
         self._make_log = make_log
@@ -52,7 +52,7 @@ class Audit:
         Args:
             plan: What is carried out.
             work: Carries it out.
-            stopped: Names the signal that stopped it, or gives an empty text.
+            stopped: Returns the name of the signal that stopped it, or an empty text.
 
         Raises:
             UsageError: The first line can't be written; the work was not begun.
@@ -114,7 +114,7 @@ def opened_audit(path: str | None, root: str, run: str, action: str) -> Iterator
     """Opens the file of the audit log, if one was asked for.
 
     Args:
-        path: What `--audit-log` says.
+        path: The value of `--audit-log`.
         root: Path of the cache.
         run: The run id.
         action: delete or trash.

@@ -10,12 +10,12 @@ from fastprune.cli.messages import facts, log
 
 @contextmanager
 def locked(root: str, wait: float, *, no_lock: bool) -> Iterator[str]:
-    """Holds the lock on a cache; says so if it has to do without.
+    """Holds the lock on a cache; warns if it goes on without a lock.
 
     Args:
         root: Path of the cache.
         wait: Seconds to wait for another fastprune to end.
-        no_lock: What --no-lock says.
+        no_lock: The value of --no-lock.
 
     Yields:
         Why the cache is not locked, for the report; empty if it is.

@@ -49,8 +49,7 @@ class UsageOptions:
         typer.Option(
             "--sort",
             metavar="KEY",
-            help="name, unique, shared, total, images, oldest or newest; -KEY for the other "
-            "way round.",
+            help="name, unique, shared, total, images, oldest or newest; -KEY reverses the order.",
             rich_help_panel=OUTPUT,
         ),
     ] = "-unique"
@@ -60,8 +59,8 @@ class UsageOptions:
             "--top",
             metavar="N",
             min=0,
-            help="Show so many, and the sum of the others; 0 for all. Default: 25, with json "
-            "and csv all.",
+            help="Show N rows, and the sum of the others; 0 for all. Default: 25, or all with "
+            "json and csv.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -86,9 +85,10 @@ class UsageOptions:
 def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: UsageOptions) -> int:
     """Show where the space goes, and how long ago it was pulled.
 
-    Reads only. UNIQUE is what comes free if the row goes; what several rows need is a row
-    of its own, so that all rows add up to the bytes on disk. With a selection, nothing
-    that is not selected may need it either. Last, what pruning by age would leave.
+    Reads only. UNIQUE is what comes free if the row goes. Files that several rows need are
+    counted in a row of their own, so that all rows add up to the bytes on disk. With a
+    selection, so are files that other images need. The last tables show the ages, and what
+    pruning by age would leave.
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_links, warn_of_servers
     from fastprune.cli.html_page import checked_html, cutoffs, write_page
@@ -116,7 +116,7 @@ def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: Usag
             ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
             progress=session.progress(),
         )
-    # numpy is there by now: it was imported while the workers read.
+    # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.usage.ages import AGES
     from fastprune.usage.report import UsageSort, csv_lines, json_lines, sorted_groups, usage_rows
     from fastprune.usage.rows import By

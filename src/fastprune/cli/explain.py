@@ -47,7 +47,7 @@ def explain_image(
             "--limit",
             metavar="N",
             min=0,
-            help="Names of each sort to show.",
+            help="How many names of each kind to show.",
             rich_help_panel=OUTPUT,
         ),
     ] = 5,

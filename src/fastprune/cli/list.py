@@ -66,23 +66,23 @@ def list_manifests(
         typer.Option(
             "--sort",
             metavar="KEY",
-            help="url, created, pulled or size; -KEY for the other way round.",
+            help="url, created, pulled or size; -KEY reverses the order.",
             rich_help_panel=OUTPUT,
         ),
     ] = "url",
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", metavar="N", min=0, help="Print at most so many.", rich_help_panel=OUTPUT
+            "--limit", metavar="N", min=0, help="Print at most N.", rich_help_panel=OUTPUT
         ),
     ] = None,
 ) -> int:
     """List the manifests of the cache.
 
-    Reads only. With a selection, or a policy file, what meets it: without the children that
-    a prune would take along. A size is the sum of the blobs that an image names; a list has
-    none. Manifests that can't be read are warned about and left out; if nothing is left to
-    list, the exit code is 4.
+    Reads only. With a selection or a policy file, lists the manifests that meet it, without
+    the children that a prune would take along. The size of an image is the sum of its blobs;
+    a list has none. Manifests that can't be read are left out with a warning; if nothing is
+    left to list, the exit code is 4.
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.option_values import check_choice
@@ -125,7 +125,7 @@ def list_manifests(
 
 
 def _nothing_listed(index: CacheIndex) -> int:
-    """The exit code of an empty listing; says so if something may be missing in it."""
+    """The exit code of an empty listing; warns if unreadable manifests may be missing in it."""
     from fastprune.cli.messages import facts, log
 
     if not index.faults:

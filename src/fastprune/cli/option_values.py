@@ -1,4 +1,4 @@
-"""What the values of options mean, where several commands have the same option."""
+"""Checks and parses the values of options that several commands have."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def parse_number_or_auto(text: str | None, option: str) -> int | None:
 
 
 def delete_limits_of(options: DeleteLimitOptions) -> DeleteLimits:
-    """What may go at most, as the options say.
+    """The delete limits that the options give.
 
     Raises:
         UsageError: A value can't be used.

@@ -55,7 +55,7 @@ def plan_prune(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="Of the totals: text or json.",
+            help="Format of the totals: text or json.",
             rich_help_panel=OUTPUT,
         ),
     ] = "text",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TuneOptions:
-    """How to measure, and what becomes of the result."""
+    """How to measure, and whether to save the result."""
 
     save: Annotated[
         bool,
@@ -65,9 +65,8 @@ def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
     """Measure this machine; recommend --jobs and --concurrency.
 
     Reads a sample of the cache. Deletes temporary files of its own, in a new folder beside
-    the image path (or in it) that is removed whatever happens; nothing else is changed.
-    Says how long a prune of everything takes. A number given with --jobs is tried besides
-    the usual ones.
+    the image path (or in it) that is always removed. Nothing else changes. Estimates how long
+    a prune of everything takes. A number given with --jobs is tried, too.
     """
     from fastprune.cli.messages import log
     from fastprune.cli.option_values import check_form, parse_number_or_auto
@@ -92,7 +91,7 @@ def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
             defaults = SavedDefaults(advice.jobs, advice.concurrency, report.deletes_per_second)
             saved = save_defaults(report.image_path, defaults)
         except FastpruneError as error:
-            # What was measured is worth showing all the same.
+            # The figures are still worth showing.
             log.error("%s", error)
             code = error.exit_code
     if tuning.form == "json":

@@ -2,8 +2,8 @@
 
 Stage: rim. Input: bytes. Output: values and where they stand. Pure, no I/O.
 
-docs/policy-files.md describes every key. What the values mean, as times and bytes, is found
-out as for the options of the same names (`fastprune.policy.file_loading`).
+docs/policy-files.md describes every key. `fastprune.policy.file_loading` turns the values into
+times and bytes, as it is done for the options of the same names.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Setting:
 
 
 Settings = dict[str, Setting]
-"""By the name of the option of the same meaning, without dashes."""
+"""Settings by the name of their option, without dashes."""
 
 
 @dataclass(frozen=True, slots=True)

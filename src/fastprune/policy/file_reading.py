@@ -93,14 +93,14 @@ _DEEPEST = 8
 def _yaml_entry(node: yaml.Node, line: int, source: str, depth: int) -> Entry:
     import yaml
 
-    # An alias can lead back to what holds it.
+    # An alias can contain itself.
     if depth > _DEEPEST:
         raise UsageError(f"{source}, line {line}: nested too deeply")
     if isinstance(node, yaml.ScalarNode):
         try:
             value = yaml.constructor.SafeConstructor().construct_object(node)
         except ValueError:
-            # It does not fit its tag; nor will it fit its key.
+            # The value does not fit its tag. The check of its key will refuse the text.
             value = node.value
         return Entry(node.value if node.tag == _YAML_TIME else value, line)
     if isinstance(node, yaml.SequenceNode):

@@ -1,6 +1,6 @@
-"""What a worker does for `verify`: reads blobs to the end, and marks files.
+"""What a worker does for `verify`: reads blobs to the end, and takes marks of files.
 
-Stage: walk, read. Input: a task. Output: what is odd, and how much was read. I/O: reads
+Stage: walk, read. Input: a task. Output: odd files, and how much was read. I/O: reads
 only. Top-level functions and picklable values, so that any executor can run them; no
 numpy, so that a worker starts fast.
 """
@@ -28,7 +28,7 @@ _LARGEST_INT64 = 2**63 - 1
 
 
 def mark_of(status: os.stat_result) -> FileMark:
-    """The mark of a file by what the system says of it."""
+    """The mark of a file by its status."""
     if not stat.S_ISREG(status.st_mode):
         return ABSENT_MARK
     return FileMark(status.st_ino & _LARGEST_INT64, status.st_size, status.st_mtime_ns)
@@ -38,7 +38,7 @@ class FileMarks(NamedTuple):
     """Marks of some files.
 
     Attributes:
-        first: As it was asked for.
+        first: `first` of the task.
         marks: int64, `MARK_FIELDS` a file; `ABSENT_MARK` where there is no regular file.
     """
 
@@ -50,7 +50,7 @@ def mark_files(task: StatTask) -> Iterator[FileMarks]:
     """Asks the file system for marks.
 
     Raises:
-        OSError: The folder can't be opened, or a file not be asked about.
+        OSError: The folder can't be opened, or the system gives no status of a file.
     """
     marks = array("q")
     for status in statuses(task):
@@ -75,10 +75,10 @@ class SalvageTask(NamedTuple):
 
 
 def salvage_digests(task: SalvageTask) -> Iterator[bytes]:
-    """Finds what is left of the digests that unreadable manifests refer to.
+    """Finds the digests in unreadable manifests: they may refer to these.
 
     Yields:
-        32 raw bytes for each, for a file at a time.
+        For each file its digests, 32 raw bytes each.
 
     Raises:
         OSError: The folder can't be opened.
@@ -108,12 +108,12 @@ class HashTask(NamedTuple):
 
 
 class HashedPart(NamedTuple):
-    """What was done of a task since the last part.
+    """The work on a task since the last part.
 
     Attributes:
         files: How many files were finished.
         size: Bytes that were read.
-        odd: What is odd about these files.
+        odd: The odd ones among these files.
     """
 
     files: int
@@ -154,7 +154,7 @@ def hash_files(
 
 
 class _HashedFile:
-    """One file: what came of reading it."""
+    """One file, and the result of reading it."""
 
     __slots__ = ("_digest", "_folder", "_name", "mark", "reason", "verdict")
 
@@ -196,7 +196,7 @@ class _HashedFile:
         elif error.errno in _LOST_CONTENT:
             self.verdict = Verdict.UNREADABLE
             if self.mark == ABSENT_MARK:
-                # It could not even be opened.
+                # The file could not even be opened, so it has no mark yet.
                 self.mark = self._ask_for_mark()
         else:
             self.verdict = Verdict.REFUSED

@@ -14,7 +14,7 @@ MARK_FIELDS = 3
 
 
 class FileMark(NamedTuple):
-    """What a file is known by, if it is to be left alone once it has changed.
+    """Identifies a file and its content: a file with another mark has changed.
 
     Attributes:
         inode: Its number, less the highest bit; -1 if there is no regular file.
@@ -31,7 +31,7 @@ ABSENT_MARK = FileMark(-1, -1, -1)
 
 
 class Verdict(IntEnum):
-    """What reading a blob to its end came to, if it is not what its name says."""
+    """The result of reading a blob whose content does not match its name."""
 
     ALTERED = 1
     GONE = 2
@@ -40,14 +40,14 @@ class Verdict(IntEnum):
 
 
 class OddFile(NamedTuple):
-    """A blob that is not what its name says, or could not be read.
+    """A blob whose content does not match its name, or that could not be read.
 
     Attributes:
-        position: Among the files that were asked for.
+        position: Its position among the files of the task.
         verdict: A value of `Verdict`: it has another sha256; it is gone; the system can't
             read it; or we may not read it.
-        mark: As it was when it was read; `ABSENT_MARK` if that is not known.
-        reason: What the system said; empty if it has another sha256.
+        mark: Its mark when it was read; `ABSENT_MARK` if that is not known.
+        reason: The message of the system; empty if it has another sha256.
     """
 
     position: int

@@ -1,4 +1,4 @@
-"""What went, or would go: values to text.
+"""Shows what went or would go: values to text.
 
 It takes plans, reports and indexes, and gives lines, documents and metrics. Pure.
 

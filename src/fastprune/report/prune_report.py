@@ -38,7 +38,7 @@ class PruneReport:
     """What a prune removed, or in a dry run would remove.
 
     Attributes:
-        plan: The plan as it was in the end: without what had to stay.
+        plan: The plan as carried out: without files that had to stay after all.
         dry_run: Whether nothing was touched.
         lists: Rows of the lists that were removed, ascending.
         images: Rows of the image manifests that were removed, ascending.
@@ -46,7 +46,7 @@ class PruneReport:
         blob_bytes: int64: bytes of each of these, by their descriptors or, for orphans,
             by the scan.
         bytes_freed: Bytes of the removed files that came free.
-        bytes_linked: Bytes of the removed files that didn't, as they have other names.
+        bytes_linked: Bytes of the removed files with other hard links, which freed nothing.
         already_gone: Files that someone else had removed.
         changed: Paths of files that had changed since the scan and were left alone.
         failures: What could not be removed.

@@ -116,7 +116,7 @@ def format_bytes(count: int) -> str:
 
 
 def bytes_cell(count: int) -> str:
-    """The same for a column that is aligned on the right: units lie below each other."""
+    """`format_bytes` for a column that is aligned on the right: units lie below each other."""
     number, unit = format_bytes(count).split()
     return f"{number} {unit:>2}"
 

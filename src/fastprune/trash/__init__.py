@@ -1,6 +1,6 @@
 """The trash: where `prune --trash` puts files instead of deleting them.
 
-It is a folder of the cache itself, so that a move is a rename, and needs no more space:
+It is a folder of the cache itself. So a move is a rename and needs no space:
 
     <cache>/.fastprune/trash/<run id>/{img,lts,blobs}/<64 hex>
 

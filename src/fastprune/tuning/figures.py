@@ -1,7 +1,7 @@
-"""What was measured, and what follows from it.
+"""The figures that were measured, and what follows from them.
 
-Stage: tune. Input: seconds. Output: rates, recommendations, estimates. Pure, no I/O; no
-clock either: what was timed is passed in.
+Stage: tune. Input: seconds. Output: rates, recommendations, estimates. Pure, no I/O and no
+clock: the seconds are passed in.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import NamedTuple
 from fastprune.report.estimates import Basis, RunEstimate
 
 TOLERANCE = 0.05
-"""So much slower than the best counts as equally fast: the smaller setting wins then."""
+"""A setting at most this much slower than the best counts as equally fast; the smallest wins."""
 
 NOISY = 0.25
 """A larger spread than this means that something else was using the machine."""
 
 CONCURRENCY_SETTINGS = (1, 4, 8, 16, 32)
-"""What is tried for --concurrency."""
+"""The settings of --concurrency that are tried."""
 
 FILE_BYTES = 4096
 """Size of the files that are deleted, as most configs and manifests have it."""
@@ -192,7 +192,7 @@ class TuneReport:
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one, or the mean of the two; of seconds, so never quite zero.
+    """The median of some seconds, which is never quite zero.
 
     Args:
         values: At least one.
@@ -207,7 +207,7 @@ def best_rate(measurements: Sequence[Measurement]) -> float:
 
 
 def smallest_good(measurements: Sequence[Measurement]) -> int:
-    """The smallest setting that is as fast as the best, but for `TOLERANCE`."""
+    """The smallest setting that is as fast as the best, within `TOLERANCE`."""
     enough = best_rate(measurements) * (1 - TOLERANCE)
     return min(one.setting for one in measurements if one.rate >= enough)
 
@@ -217,7 +217,7 @@ def job_settings(auto: int, wanted: int | None = None) -> tuple[int, ...]:
 
     Args:
         auto: What `--jobs auto` means here; up to twice as many are tried.
-        wanted: One more, whatever it is.
+        wanted: One more setting to try, of any size.
     """
     settings = {auto, *(jobs for jobs in _JOB_SETTINGS if jobs <= 2 * auto)}
     return tuple(sorted(settings if wanted is None else settings | {wanted}))
@@ -229,8 +229,8 @@ def rounds_that_fit(round_seconds: float, seconds: float, *, least: int, most: i
     Args:
         round_seconds: How long one takes.
         seconds: How long all may take.
-        least: So many in any case.
-        most: Not more, even if there were time.
+        least: The fewest rounds, even if there is no time.
+        most: The most rounds, even if there is more time.
     """
     return max(least, min(most, int(seconds / max(round_seconds, 1e-9))))
 

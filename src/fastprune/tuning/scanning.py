@@ -181,7 +181,7 @@ class ScanMeter:
         )
 
     def _warm_up(self, names: tuple[bytes, ...], seconds: float) -> _Sample:
-        """Reads the sample once; what there is no time to read is left out of it."""
+        """Reads the sample once; manifests that there is no time for are left out of it."""
         read: list[bytearray] = [bytearray() for _ in names]
         count = 0
         started = self._clock()

@@ -3,9 +3,9 @@
 Stage: report. Input: four usages of one cache, and what a plan removes. Output: a document.
 Pure, no I/O.
 
-Each file is counted where all that need it meet: at its image, else at the repository, the
-registry or the cache. So the children of a node add up to it, with what they share as a
-child of its own.
+A file that one image needs is counted there. A shared file is counted at the lowest node above
+all images that need it: repository, registry or cache. So the children of a node add up to it;
+what they share is one more child.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def level(
         going = np.zeros_like(blob_bytes)
         going[plan.blobs] = blob_bytes[plan.blobs]
         manifests = np.where(plan.removed, usage.index.file_sizes, 0)
-        # What has other names does not come free.
+        # Files with other hard links free nothing.
         going[plan.index.linked_blobs] = manifests[plan.index.linked_manifests] = 0
         goes = places.sums(going, manifests)
     dated, moments = np.zeros((2, len(goes)))
@@ -166,7 +166,7 @@ def _with_members(
         groups: Which of them to show.
         finer: The usage that their members are of.
         nodes: The nodes of the members to show, by row.
-        nouns: What a member is called, and several.
+        nouns: The word for a member, and its plural.
     """
     within = _parents(finer.usage, coarser.usage)
     shown_members = np.fromiter(nodes, dtype=np.intp)
@@ -176,7 +176,7 @@ def _with_members(
         shown = members[np.isin(members, shown_members)]
         inside = [nodes[member] for member in shown.tolist()]
         if coarser.usage.by is finer.usage.by and len(members) == len(inside) == 1:
-            # A namespace of one repository is no step on the way to it.
+            # A namespace of one repository is not shown: the repository takes its place.
             found[group] = inside[0]
             continue
         hidden = np.setdiff1d(members, shown)
@@ -187,7 +187,7 @@ def _with_members(
 
 def _repository_nodes(repositories: Level, images: Level, top: Rows, most: Most) -> Iterable[Node]:
     within = _parents(images.usage, repositories.usage)
-    # Of each repository in turn, the largest images.
+    # Images by repository, the largest of each first.
     order = np.lexsort((-images.usage.columns.unique[: len(within)], within))
     starts = np.searchsorted(within[order], top, side="left")
     ends = np.searchsorted(within[order], top, side="right")
@@ -214,7 +214,7 @@ def _parents(finer: Usage, coarser: Usage) -> NDArray[np.int64]:
 
 
 def _largest(one: Level, most: int) -> Rows:
-    """The groups that most goes of, and of the same the largest."""
+    """The groups of which most bytes would go; ties go to the largest."""
     count = len(one.usage)
     order = np.lexsort((-one.usage.columns.unique[:count], -one.goes[:count]))
     # Half of the room is for the largest, whatever goes.

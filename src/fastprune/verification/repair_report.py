@@ -35,7 +35,7 @@ class RepairReport:
         changed: Paths of files that had changed since they were found, and were left alone.
         failures: What could not be moved.
         already_gone: Files that someone else had removed.
-        spared: Manifests that stay because the bad blob that they need did.
+        spared: Manifests that stay because a bad blob that they need stayed.
         left: Files that were not tried, because the work was stopped.
         stopped: Why it was stopped; empty if it wasn't.
         seconds: How long it took.
