@@ -75,14 +75,12 @@ async def restore(
         for parts in contents.phases:
             back = await _put_back(phases, parts, trash, cache, restorer)
             for part, done in back:
-                # Whether or not the rest is stopped.
-                forgetting = Phases(
-                    Limits(limits.concurrency), NoProgress(), batch_size=Unlinker.batch_size
-                )
-                await forgetting.work_on(
-                    _files(part, done), partial(restorer.forget, trash[part.folder])
-                )
-                phases.failures += forgetting.failures
+                # What is back leaves the trash, even if the rest is stopped.
+                unlimited = Limits(limits.concurrency)
+                leaving = Phases(unlimited, NoProgress(), batch_size=Unlinker.batch_size)
+                forget = partial(restorer.forget, trash[part.folder])
+                await leaving.work_on(_files(part, done), forget)
+                phases.failures += leaving.failures
             if phases.failures:
                 phases.crew.stop("files that could not be put back")
     await in_thread(remove_run, root, contents.run, contents.layout)
