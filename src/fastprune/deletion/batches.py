@@ -169,8 +169,3 @@ class Crew:
         # No event says that it must stop: it has to ask from time to time.
         while not self.must_stop() and (wait := slot - anyio.current_time()) > 0:  # noqa: ASYNC110
             await anyio.sleep(min(wait, _LONGEST_SLEEP))
-
-
-def slices(count: int, size: int) -> Iterator[slice]:
-    """The slices of at most so many positions that make up all of them."""
-    return (slice(first, min(first + size, count)) for first in range(0, count, size))

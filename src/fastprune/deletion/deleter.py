@@ -55,7 +55,7 @@ class Batch(NamedTuple):
 
     names: list[str]
     sizes: list[int]
-    checks: list[Check] | None = None
+    checks: Sequence[Check] | None = None
 
 
 class BatchResult(NamedTuple):

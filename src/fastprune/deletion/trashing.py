@@ -24,7 +24,7 @@ from fastprune.deletion.deleter import (
     remove_trash,
 )
 from fastprune.deletion.pace import Limits
-from fastprune.deletion.phases import Files, Phases, named_batch
+from fastprune.deletion.phases import Files, Phases, batch_of
 from fastprune.errors import TrashError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.server_findings import LookForServers
@@ -168,7 +168,7 @@ async def _delete(phases: Phases, root: str, contents: RunContents) -> None:
 def _files(part: RunPart, which: Mask | slice = slice(None)) -> Files:
     """The files of a part, or some of them."""
     digests, sizes = part.digests[which], part.sizes[which]
-    return Files(part.kind, part.folder, len(digests), partial(named_batch, digests, sizes))
+    return Files(part.kind, part.folder, len(digests), lambda at: batch_of(digests[at], sizes[at]))
 
 
 def _report(
