@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,9 @@ def folder(manifest: Path) -> Iterator[int]:
 @pytest.fixture(params=["says", "has"])
 def check(request: pytest.FixtureRequest, manifest: Path) -> Check:
     if request.param == "has":
-        return still_has(mark_of(manifest.lstat()))
+        return partial(still_has, mark_of(manifest.lstat()))
     (record,) = kept_records(scanned(manifest.parent.parent), np.array([0]))
-    return still_says(DEFAULT_LAYOUT, record)
+    return partial(still_says, DEFAULT_LAYOUT, record)
 
 
 def test_a_file_that_is_what_it_was_passes(check: Check, manifest: Path, folder: int) -> None:
@@ -62,7 +63,7 @@ def test_what_is_no_regular_file_does_not(
     else:
         getattr(builder, hazard)("img", manifest.name)
     assert not check(folder, manifest.name)
-    assert not still_has(ABSENT_MARK)(folder, manifest.name)
+    assert not still_has(ABSENT_MARK, folder, manifest.name)
 
 
 def test_of_what_is_gone_the_system_says_so(check: Check, manifest: Path, folder: int) -> None:

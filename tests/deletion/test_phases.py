@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -15,7 +14,7 @@ import pytest
 from fastprune import JournalEntry, JournalError, Limits
 from fastprune.deletion.deleter import Batch, BatchResult, Outcome
 from fastprune.deletion.journal import Fact
-from fastprune.deletion.phases import UNTRIED, Files, Phases, named_batch
+from fastprune.deletion.phases import UNTRIED, Files, Phases, batch_of
 from fastprune.index.digests import as_digests
 from fastprune.progress import NoProgress
 
@@ -88,7 +87,7 @@ def files_of(count: int = COUNT, kind: str = "image", folder: str = "img") -> Fi
         kind,
         folder,
         count,
-        partial(named_batch, digests, sizes),
+        lambda at: batch_of(digests[at], sizes[at]),
         lambda positions: [Fact(f"url:{at}", "old") for at in range(count)[positions]],
     )
 

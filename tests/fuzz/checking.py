@@ -120,7 +120,7 @@ class Checker:
     def _check_that_it_can_be_removed(self, index: CacheIndex) -> None:
         """Read again, unchanged, it says what it said; else it could never be pruned."""
         (record,) = kept_records(index, np.array([0]))
-        assert still_says(DEFAULT_LAYOUT, record)(self._descriptor, NAME.hex())
+        assert still_says(DEFAULT_LAYOUT, record, self._descriptor, NAME.hex())
 
 
 def _check_upstream(content: bytes, record: ManifestRecord | None) -> None:

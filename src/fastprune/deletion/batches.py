@@ -25,7 +25,7 @@ class Piece(NamedTuple):
     """Some files of one folder, handed to one thread.
 
     Attributes:
-        positions: Which ones, among all that go through the same step.
+        positions: Which ones, among all files that take the same step.
         batch: The files.
     """
 
@@ -57,7 +57,7 @@ class Crew:
         self._next_slot = 0.0
 
     def batch_size(self, most: int) -> int:
-        """Files in a batch: a slow pace is kept by small ones; a thread can't be slowed down.
+        """How many files a batch may have: few if the pace is slow, as a batch has no pace.
 
         Args:
             most: As many as there may be.
@@ -75,7 +75,7 @@ class Crew:
         return bool(self.stopped)
 
     async def may_begin(self) -> bool:
-        """Whether a phase may begin: a server that has started meanwhile ends the work."""
+        """Whether a phase may begin. A server that has started since the last one ends the work."""
         if self.must_stop():
             return False
         if self._look is not None:
@@ -87,10 +87,10 @@ class Crew:
 
     @contextmanager
     def stopping(self, what: str) -> Iterator[None]:
-        """What goes wrong with a whole folder ends the run: the rest would rely on it.
+        """Ends the run if the system refuses something that the rest of the run relies on.
 
         Args:
-            what: What it means, in words.
+            what: What can't be done, in words.
         """
         try:
             yield
@@ -99,22 +99,25 @@ class Crew:
 
     @contextmanager
     def stopping_without_memory(self) -> Iterator[None]:
-        """No memory ends the run as well, between two batches, so that it can still report."""
+        """Ends the run between two batches if memory runs out, so that it can still report."""
         try:
             yield
         except* MemoryError:
             self.stop("memory ran out")
 
     async def settle(self, name: str, settle: Callable[[int], None], folder: int) -> bool:
-        """Makes what was done in a folder durable; else the work ends, and gives False.
+        """Makes what was done in a folder durable. If that fails, the work ends.
 
-        Where the file system does not offer that, nothing can be done about it: the folder is
-        noted in `not_durable`, and the work goes on.
+        If the file system does not offer it, the folder is noted in `not_durable`, and the
+        work goes on.
 
         Args:
             name: The name of the folder.
             settle: Makes it durable, on a thread.
             folder: The open folder.
+
+        Returns:
+            Whether the work goes on.
         """
         try:
             await in_thread(settle, folder)
@@ -137,8 +140,8 @@ class Crew:
         Args:
             pieces: What to work on; made while the work goes on.
             work: Is called on a thread; gives None for what it did not begin.
-            done: Is called with each result, in the event loop. Not even an error
-                elsewhere keeps it from being told what a thread has done.
+            done: Is called with each result, in the event loop, even if there was an error
+                in another batch.
         """
 
         async def take_turns() -> None:
@@ -158,16 +161,11 @@ class Crew:
                 tasks.start_soon(take_turns)
 
     async def _wait_for_slot(self, files: int) -> None:
-        """Keeps the pace: every file takes its share of a second, one after the other."""
+        """Keeps the pace: waits until all files that were begun have had their share of time."""
         if self._limits.per_second is None:
             return
         slot = max(anyio.current_time(), self._next_slot)
         self._next_slot = slot + files / self._limits.per_second
-        # Nothing wakes it but time: whether to stop is asked for, not told.
+        # No event says that it must stop: it has to ask from time to time.
         while not self.must_stop() and (wait := slot - anyio.current_time()) > 0:  # noqa: ASYNC110
             await anyio.sleep(min(wait, _LONGEST_SLEEP))
-
-
-def slices(count: int, size: int) -> Iterator[slice]:
-    """The slices of at most so many positions that make up all of them."""
-    return (slice(first, min(first + size, count)) for first in range(0, count, size))

@@ -9,7 +9,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from functools import partial
 from typing import TypeAlias
 
 from fastprune.errors import ManifestError
@@ -24,37 +23,22 @@ Check: TypeAlias = Callable[[int, str], bool]
 what it was. Raises OSError if it can't be read."""
 
 
-def still_says(layout: Layout, record: ManifestRecord) -> Check:
-    """Whether a manifest file says what it said when it was scanned.
+def still_says(layout: Layout, record: ManifestRecord, folder: int, name: str) -> bool:
+    """Whether a manifest file says what an index has kept of it.
 
     Its content is compared, not its times: a clock of a file server may differ from
     ours, and a pull by a running server changes what counts, `pulled`.
-
-    Args:
-        layout: Reads it.
-        record: What an index has kept of it.
     """
-    return partial(_says, layout, record)
-
-
-def still_has(mark: FileMark) -> Check:
-    """Whether a file has the mark that it had when it was looked at."""
-    return partial(_has, mark)
-
-
-def _says(layout: Layout, record: ManifestRecord, folder: int, name: str) -> bool:
     content = _content(folder, name)
-    if content is None:
-        return False
     try:
-        return kept_part(layout.parse(content)) == record
+        return content is not None and kept_part(layout.parse(content)) == record
     except ManifestError:
         return False
 
 
-def _has(mark: FileMark, folder: int, name: str) -> bool:
-    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    return ABSENT_MARK != mark_of(status) == mark
+def still_has(mark: FileMark, folder: int, name: str) -> bool:
+    """Whether a file has the mark that it had when it was looked at."""
+    return ABSENT_MARK != mark_of(os.stat(name, dir_fd=folder, follow_symlinks=False)) == mark
 
 
 def _content(folder: int, name: str) -> bytes | None:

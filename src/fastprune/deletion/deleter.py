@@ -55,7 +55,7 @@ class Batch(NamedTuple):
 
     names: list[str]
     sizes: list[int]
-    checks: list[Check] | None = None
+    checks: Sequence[Check] | None = None
 
 
 class BatchResult(NamedTuple):
@@ -291,8 +291,8 @@ def _make_run(root: str, run: str, layout: Layout) -> None:
 def _check_renaming(name: str, folder: int, trash: int, absent: str) -> None:
     """Makes sure that files can be renamed from a folder to another, by asking for one.
 
-    The system looks at the file systems, and at where they are mounted, before it looks
-    for the file, which isn't there.
+    The file is not there. The system says so only after it has compared the file systems,
+    and where they are mounted.
     """
     try:
         if os.fstat(folder).st_dev != os.fstat(trash).st_dev:
@@ -331,9 +331,14 @@ def remove_trash(root: str) -> None:
 
 
 def _remove_empty(root: str, steps: Iterable[str], within: Iterable[str]) -> None:
-    """Removes empty folders: those at the end of a way, then the way back.
+    """Removes folders that are empty: some in the last folder of a path, then that path.
 
     It ends at the first folder that is not empty, or can't be removed.
+
+    Args:
+        root: Path of the cache.
+        steps: The folders of the path, each in the one before, the first one in the cache.
+        within: The folders in the last of these.
     """
     way: list[tuple[int, str]] = []
     with ExitStack() as opened, suppress(OSError):
@@ -388,13 +393,13 @@ def _link_back(name: str, trash: int, folder: int, status: os.stat_result) -> bo
         os.link(name, name, src_dir_fd=trash, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
         there = _status(name, folder)
-        # The same file: an earlier restore was cut off before it removed the other name.
+        # It may be the same file: an earlier restore ended before it removed the other name.
         return (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        # Without hard links there is no way but to look first. The lock keeps every other
-        # fastprune away; a server that comes in between writes the same blob or manifest.
+        # Without hard links it must be looked for first. The lock keeps every other fastprune
+        # away. If a server writes the file in between, it is the same blob or manifest.
         with suppress(FileNotFoundError):
             _status(name, folder)
             return False

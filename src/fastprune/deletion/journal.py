@@ -1,7 +1,7 @@
 """Journal: who is told, file by file, what became of it.
 
 Stage: apply. Input: what was tried and the result. Output: `JournalEntry`, a file each.
-No I/O; what a journal does with its entries is its own affair (`fastprune.audit.audit_log`).
+No I/O. `fastprune.audit.audit_log` is a journal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class JournalEntry(NamedTuple):
         path: Relative to the cache.
         url: The image URL of a manifest; None for a blob.
         reason: Why it was to go, as in `Reason.text`.
-        size: Bytes that went: 0 unless it was removed.
+        size: Bytes of the file if it was removed, else 0.
         outcome: removed, gone (someone else had removed it), changed (since the scan, so
             it was left alone) or failed.
         error: What the system said to a failure; else None.

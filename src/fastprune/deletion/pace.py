@@ -1,4 +1,4 @@
-"""Limits: how fast things are deleted, and until when.
+"""Limits: how fast files are deleted, and until when.
 
 Stage: apply. A value; pure, no I/O.
 """

@@ -1,4 +1,4 @@
-"""The engine below every plan: works on the files of a folder, and takes down what came of it.
+"""What all plans share: work on the files of a folder, and what became of them.
 
 Stage: apply. Input: `Files`. Output: what became of each, in its arrays. I/O: opens folders;
 all that changes one is done by `fastprune.deletion.deleter`, in batches on threads.
@@ -11,14 +11,16 @@ is made durable, and then the folder is.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.deletion.batches import Crew, Piece, slices
+from fastprune.deletion.batches import Crew, Piece
+from fastprune.deletion.checks import Check
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Outcome
 from fastprune.deletion.journal import Fact, Journal, file_entries
 from fastprune.deletion.pace import Limits
@@ -41,7 +43,7 @@ class Files:
     Attributes:
         kind: list, image, blob or unreadable.
         folder: The name of the folder.
-        facts: What the journal is told of those at some positions.
+        facts: Gives what the journal is told of those at some positions.
         outcomes: uint8 (n,): values of `Outcome`, or `UNTRIED`.
         freed: int64 (n,): bytes of each file that was removed, else 0.
     """
@@ -56,15 +58,7 @@ class Files:
         batch: Callable[[slice], Batch],
         facts: Callable[[slice], Iterable[Fact]] = lambda _: (),
     ) -> None:
-        """Nothing was tried yet.
-
-        Args:
-            kind: What they are.
-            folder: Where they are.
-            count: How many there are.
-            batch: Makes the batch of those at some positions, when their turn comes.
-            facts: What a journal is told of these.
-        """
+        """Nothing was tried yet. `batch` makes the batch of some positions when it is needed."""
         self.kind, self.folder, self.facts, self._batch = kind, folder, facts, batch
         self.outcomes = np.full(count, UNTRIED, dtype=np.uint8)
         self.freed = np.zeros(count, dtype=np.int64)
@@ -82,18 +76,16 @@ class Files:
 
     def pieces(self, size: int) -> Iterator[Piece]:
         """All of them, at most so many in a piece."""
-        return (Piece(positions, self._batch(positions)) for positions in slices(len(self), size))
+        for first in range(0, len(self), size):
+            positions = slice(first, min(first + size, len(self)))
+            yield Piece(positions, self._batch(positions))
 
 
-def named_batch(digests: Digests, sizes: NDArray[np.int64], positions: slice) -> Batch:
-    """A batch of files that are known by their names alone.
-
-    Args:
-        digests: uint8 (n, 32): the names of all.
-        sizes: int64 (n,): bytes of each.
-        positions: Which of them.
-    """
-    return Batch(file_names(digests[positions].tobytes()), sizes[positions].tolist())
+def batch_of(
+    digests: Digests, sizes: NDArray[np.integer[Any]], checks: Sequence[Check] | None = None
+) -> Batch:
+    """A batch of the files with these names, uint8 (n, 32), and sizes, (n,), in bytes."""
+    return Batch(file_names(digests.tobytes()), sizes.tolist(), checks)
 
 
 class Phases:
@@ -197,7 +189,7 @@ class Phases:
         return await self.crew.settle(name, settle, folder)
 
     def leave_alone(self, files: Files) -> None:
-        """Takes down that files are not what they were; nothing is done to them."""
+        """Notes that files are not what they were. Nothing is done to them."""
         self._begun.append(files)
         files.outcomes[:] = Outcome.CHANGED
         for piece in files.pieces(self._batch_size):
@@ -223,7 +215,7 @@ class Phases:
             await self._tell(self._journal.note(entries))
 
     async def _tell(self, told: Awaitable[None]) -> None:
-        """What can't be taken down ends the run: nothing goes without a trace."""
+        """Ends the run if the journal fails: nothing may go that it does not know of."""
         try:
             await told
         except JournalError as error:

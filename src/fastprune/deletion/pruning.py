@@ -11,23 +11,22 @@ the next prune removes; never a manifest without its blobs.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.deletion.checks import still_says
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Outcome
-from fastprune.deletion.journal import Fact, Journal, blob_facts, manifest_facts
+from fastprune.deletion.journal import Journal, blob_facts, manifest_facts
 from fastprune.deletion.pace import Limits
-from fastprune.deletion.phases import Files, Phases
+from fastprune.deletion.phases import Files, Phases, batch_of
 from fastprune.executors.threads import in_thread
 from fastprune.guard.drift import manifests_changed_at, new_manifests, replaced_blobs
 from fastprune.guard.server_findings import LookForServers
 from fastprune.index.cache_index import Rows
 from fastprune.index.records import kept_records
 from fastprune.index.refcounts import list_levels
-from fastprune.model import file_names
 from fastprune.plan.prune_plan import PrunePlan
 from fastprune.progress import NoProgress, Progress
 from fastprune.report.prune_report import PruneReport
@@ -97,11 +96,10 @@ class _Run:
     def _report(self, total: int, seconds: float) -> PruneReport:
         """What was done of so many files that were to go."""
         index, phases = self._plan.index, self._phases
-        linked = {"blob": index.linked_blobs}
-        bytes_linked = sum(
-            _bytes_of(linked.get(files.kind, index.linked_manifests), items, files)
-            for items, files in self._begun
-        )
+        bytes_linked = 0
+        for items, files in self._begun if index.has_links else ():
+            linked = index.linked_blobs if files.kind == "blob" else index.linked_manifests
+            bytes_linked += int(files.freed[np.isin(items, linked)].sum())
         blob_ids, blob_bytes = self._removed("blob")
         return PruneReport(
             plan=self._plan,
@@ -152,14 +150,11 @@ class _Run:
 
         def batch(positions: slice) -> Batch:
             some = rows[positions]
-            names = file_names(index.digests[some].tobytes())
-            checks = [still_says(index.layout, record) for record in kept_records(index, some)]
-            return Batch(names, index.file_sizes[some].tolist(), checks)
+            said = kept_records(index, some)
+            checks = [partial(still_says, index.layout, record) for record in said]
+            return batch_of(index.digests[some], index.file_sizes[some], checks)
 
-        def facts(positions: slice) -> Iterator[Fact]:
-            return manifest_facts(plan, rows[positions])
-
-        return Files(kind, folder, len(rows), batch, facts)
+        return Files(kind, folder, len(rows), batch, lambda at: manifest_facts(plan, rows[at]))
 
     async def _remove_blobs(self) -> None:
         """Removes the blobs that still go, unless new manifests may need them."""
@@ -184,16 +179,14 @@ class _Run:
         phases.leave_alone(odd)
 
     def _blobs(self, ids: Rows, sizes: NDArray[np.int64]) -> Files:
-        plan = self._plan
-
-        def batch(positions: slice) -> Batch:
-            names = file_names(plan.index.blob_digests[ids[positions]].tobytes())
-            return Batch(names, sizes[positions].tolist())
-
-        def facts(positions: slice) -> Iterator[Fact]:
-            return blob_facts(plan, ids[positions])
-
-        return Files("blob", plan.index.layout.blob_folder, len(ids), batch, facts)
+        plan, index = self._plan, self._plan.index
+        return Files(
+            "blob",
+            index.layout.blob_folder,
+            len(ids),
+            lambda at: batch_of(index.blob_digests[ids[at]], sizes[at]),
+            lambda at: blob_facts(plan, ids[at]),
+        )
 
     def _remove_blobs_of(self, folder: int, batch: Batch) -> BatchResult | None:
         """Removes a batch of blobs, unless a new manifest may need them. On a thread."""
@@ -216,8 +209,3 @@ class _Run:
                     crew.stop("manifests that appeared during the prune")
                 self._looked_at = changed_at
         return not crew.stopped
-
-
-def _bytes_of(some: Rows, items: Rows, files: Files) -> int:
-    """Bytes of those of some items that went."""
-    return int(files.freed[np.isin(items, some)].sum()) if len(some) else 0

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from fastprune.deletion.checks import still_has
 from fastprune.deletion.deleter import Batch, Deleter, Outcome
 from fastprune.deletion.journal import Fact, Journal
 from fastprune.deletion.pace import Limits
-from fastprune.deletion.phases import Files, Phases, named_batch
+from fastprune.deletion.phases import Files, Phases, batch_of
 from fastprune.guard.server_findings import LookForServers
 from fastprune.index.cache_index import CacheIndex
 from fastprune.progress import NoProgress, Progress
@@ -87,13 +88,13 @@ async def carry_out(
 
 
 def _files(part: RepairPart, index: CacheIndex) -> Files:
-    def batch(positions: slice) -> Batch:
-        checks = [still_has(FileMark(*mark)) for mark in part.marks[positions].tolist()]
-        return named_batch(part.digests, part.sizes, positions)._replace(checks=checks)
+    def batch(at: slice) -> Batch:
+        checks = [partial(still_has, FileMark(*mark)) for mark in part.marks[at].tolist()]
+        return batch_of(part.digests[at], part.sizes[at], checks)
 
-    def facts(positions: slice) -> Iterator[Fact]:
-        reasons = part.reason_texts(positions)
-        urls = index.urls(part.rows[positions]) if len(part.rows) else [None] * len(reasons)
+    def facts(at: slice) -> Iterator[Fact]:
+        reasons = part.reason_texts(at)
+        urls = index.urls(part.rows[at]) if len(part.rows) else [None] * len(reasons)
         return map(Fact, urls, reasons)
 
     return Files(part.kind, part.folder, len(part.digests), batch, facts)

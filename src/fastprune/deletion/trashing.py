@@ -24,7 +24,7 @@ from fastprune.deletion.deleter import (
     remove_trash,
 )
 from fastprune.deletion.pace import Limits
-from fastprune.deletion.phases import Files, Phases, named_batch
+from fastprune.deletion.phases import Files, Phases, batch_of
 from fastprune.errors import TrashError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.server_findings import LookForServers
@@ -75,14 +75,12 @@ async def restore(
         for parts in contents.phases:
             back = await _put_back(phases, parts, trash, cache, restorer)
             for part, done in back:
-                # Whether or not the rest is stopped.
-                forgetting = Phases(
-                    Limits(limits.concurrency), NoProgress(), batch_size=Unlinker.batch_size
-                )
-                await forgetting.work_on(
-                    _files(part, done), partial(restorer.forget, trash[part.folder])
-                )
-                phases.failures += forgetting.failures
+                # What is back leaves the trash, even if the rest is stopped.
+                unlimited = Limits(limits.concurrency)
+                leaving = Phases(unlimited, NoProgress(), batch_size=Unlinker.batch_size)
+                forget = partial(restorer.forget, trash[part.folder])
+                await leaving.work_on(_files(part, done), forget)
+                phases.failures += leaving.failures
             if phases.failures:
                 phases.crew.stop("files that could not be put back")
     await in_thread(remove_run, root, contents.run, contents.layout)
@@ -170,7 +168,7 @@ async def _delete(phases: Phases, root: str, contents: RunContents) -> None:
 def _files(part: RunPart, which: Mask | slice = slice(None)) -> Files:
     """The files of a part, or some of them."""
     digests, sizes = part.digests[which], part.sizes[which]
-    return Files(part.kind, part.folder, len(digests), partial(named_batch, digests, sizes))
+    return Files(part.kind, part.folder, len(digests), lambda at: batch_of(digests[at], sizes[at]))
 
 
 def _report(

@@ -12,7 +12,9 @@ _SHOWN_CHARS = 40
 
 
 class ManifestRecord(NamedTuple):
-    """What one manifest file says; short-lived, one exists at a time in a scan.
+    """What a manifest says: read from its file, or out of an index again.
+
+    There are few at a time: an index keeps millions of them, as columns.
 
     Attributes:
         kind: A value of `ManifestKind`.

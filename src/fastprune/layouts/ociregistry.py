@@ -57,7 +57,7 @@ class Ociregistry(Layout):
     manifest_folders = ("img", "lts")
     blob_folder = "blobs"
 
-    # Static: a scan calls it for each file, and a bound method would cost more.
+    # Static, as a scan calls it for each file.
     @staticmethod
     def parse(content: Content, /) -> ManifestRecord:
         """See `Layout.parse`."""

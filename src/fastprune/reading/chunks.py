@@ -116,12 +116,13 @@ def _checking(
     records: ChunkRecords, task: ReadTask
 ) -> Callable[[int, tuple[ManifestRecord, bytes | None], int], None]:
     """A function that puts records into a chunk, and notes files that don't match their names."""
+    disagreement = task.layout.disagreement
 
     def put(row: int, parsed: tuple[ManifestRecord, bytes | None], size: int) -> None:
         record, upstream = parsed
         records.put(row, record, size)
         name = task.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
-        if reason := task.layout.disagreement(record, upstream, name):
+        if reason := disagreement(record, upstream, name):
             records.mismatches.append(Mismatch(row, reason))
 
     return put
