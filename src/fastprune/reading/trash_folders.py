@@ -4,8 +4,8 @@ Stage: walk. Input: the path of a cache. Output: open folders. I/O: reads only.
 
 A run has the folders of a cache. The first one is made first and removed last.
 
-Every folder on the way is opened relative to the one before, and must be a real one:
-whoever puts a symbolic link in its place leads nothing astray.
+Every folder on the way is opened relative to the one before, and must be a real folder. So
+nobody can redirect the work by putting a symbolic link in its place.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _open_all(layout: Layout, parent: int, opened: ExitStack) -> dict[str, int]:
         try:
             folders[name] = open_step(name, parent, opened)
         except FileNotFoundError as error:
-            # Taken for one that never was, it would be as if it had no files: asked once more.
+            # Ask once more: a folder that is there must not count as one without files.
             if _is_there(name, parent):
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name) from error
     return folders
