@@ -66,7 +66,7 @@ class ScanOptions:
         pattern_sets: Patterns to match URLs with, a bit of `url_matches` per set.
         max_manifest_bytes: Larger manifest files are faults.
         chunk: Manifests per piece of work; None picks by their number.
-        check_names: Whether to find out if manifests are what their names stand for.
+        check_names: Whether to check that the content of manifests matches their names.
         layout: What kind of cache it is; the index carries it.
     """
 

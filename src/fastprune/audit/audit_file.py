@@ -22,7 +22,7 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
 
 @contextmanager
 def opened_audit_file(path: str, root: str, layout: Layout) -> Iterator[int]:
-    """Opens a file to append an audit log to; makes it where it is missing.
+    """Opens a file to append an audit log to; creates it if it is missing.
 
     Args:
         path: The file.

@@ -11,6 +11,7 @@ holds its options and what it does. Around them:
   `tuned_defaults`: the file of `tune --save`. `request`: the policy and plan options of them all.
 - `plan_run`: what `prune` and `apply` share. `signals`: runs what deletes, until a signal comes.
   `cache_lock`: the lock, as commands take it.
-- `messages`, `cache_warnings`, `refusals`: what is said on stderr. `terminal`, `progress_bar`: how.
-- `audit_log`, `metrics_file`, `html_page`: files that a command writes besides.
+- `messages`, `cache_warnings`, `refusals`: messages on stderr. `terminal`: its width, colours and
+  answers. `progress_bar`: progress on stderr.
+- `audit_log`, `metrics_file`, `html_page`: files that a command writes, too.
 """

@@ -32,9 +32,9 @@ COMMANDS = {
     "trash": "Show, put back or delete for good what prune --trash moved.",
     "tune": "Measure this machine; recommend --jobs and --concurrency.",
 }
-"""The modules of `fastprune.cli` that are commands, in the order of `--help`, and what it says."""
+"""Each command, a module of `fastprune.cli`, with its summary, in the order of `--help`."""
 
-# Of click, or of the copy of it that typer brings along: whichever it uses.
+# The class of click, or of typer's own copy of click.
 _UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
@@ -183,7 +183,7 @@ def run() -> None:
         if completing or name in sys.argv:
             importlib.import_module(f"fastprune.cli.{name}")
         else:
-            # It was not asked for, and --help needs no more than its summary.
+            # This command is not called, but --help lists it: its module need not be imported.
             app.command(name, help=summary)(_not_asked_for)
     end_on_signals()
     try:

@@ -71,7 +71,7 @@ def explain_image(
     policy, zone = (request.policy, request.zone) if request else (None, selection.zone)
     clock = datetime.now(UTC).astimezone(parse_zone(zone))
     index = session.scan(pattern_sets=policy.pattern_sets if policy else ())
-    # numpy is there by now: it was imported while the workers read.
+    # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.explanation.explaining import explain
     from fastprune.explanation.lookup import find_manifest
     from fastprune.explanation.report import as_document, text_lines

@@ -97,9 +97,9 @@ def list_manifests(
     if sort.removeprefix("-") not in _KEYS:
         keys = ", ".join(_KEYS)
         raise UsageError(f"--sort: {sort!r} is none of {keys}, with or without a minus")
-    # The ages of an image count with those of its children: that needs the edges.
+    # An image and its children have one age: edges are needed for that.
     index = session.scan(edges=meant.needs_edges, pattern_sets=meant.pattern_sets)
-    # numpy is there by now: it was imported while the workers read.
+    # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.report.listing import Format, SortKey, render, sorted_rows
     from fastprune.selection.selecting import select_by_policy
 

@@ -114,7 +114,7 @@ def plan_prune(
 
 
 def _check_output(output: str, root: str) -> None:
-    """Checks where the plan is to go: better now than after a long scan."""
+    """Checks the file of the plan, before a long scan."""
     from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.whole_files import checked_target
 

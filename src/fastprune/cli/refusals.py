@@ -60,7 +60,7 @@ def say_unwritten(error: OSError) -> int:
 
 
 def _print_document(error: FastpruneError, options: GlobalOptions, command: str) -> None:
-    """Prints the document of an error, before which nothing was printed."""
+    """Prints the document of an error; nothing else was printed before it."""
     from fastprune.report.prune_rendering import exceeded_items
 
     corrupt = error.items if isinstance(error, UnreadableManifestsError) else []

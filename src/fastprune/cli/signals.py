@@ -84,10 +84,10 @@ def end_if_told() -> None:
 
 @contextmanager
 def signals_held_back() -> Iterator[Callable[[], str]]:
-    """Holds back what would end the process, until there is nothing left to clean up.
+    """Holds back signals that would end the process, until the work has cleaned up.
 
     Yields:
-        A function that names the first signal that came, or gives an empty text.
+        A function that returns the name of the first signal that came, or an empty text.
     """
     arrived: list[int] = []
 

@@ -79,7 +79,7 @@ def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
 
     check_form(tuning.form)
     if math.isnan(tuning.seconds):
-        # The check of the option's range lets NaN pass.
+        # The parser's check of the range lets "nan" pass.
         raise UsageError(f"--seconds {tuning.seconds}: not a number")
     session = open_session(options)
     check_root(session.image_path, DEFAULT_LAYOUT)

@@ -5,7 +5,7 @@ The file is `$XDG_CONFIG_HOME/fastprune/tuned.json`, else `~/.config/fastprune/t
     {"version": 1, "caches": {"/var/lib/ociregistry":
         {"jobs": 4, "concurrency": 16, "deletes_per_second": 21450.0}}}
 
-The first two are numbers or "auto"; the third is what the estimate of a dry run goes by.
+The first two are numbers or "auto". The estimate of a dry run uses the third.
 Caches are known by their resolved paths. The place is found without platformdirs: that takes
 10 ms of each command, and before version 4.14 it obeys a path that is not absolute.
 """

@@ -36,15 +36,15 @@ _LARGEST = 2**63 - 1
 class PlanDecoder:
     """Reads a plan piece by piece, strictly: what it does not know, it refuses."""
 
-    def __init__(self, layout: Layout, most_line_bytes: int = _MOST_LINE_BYTES) -> None:
+    def __init__(self, layout: Layout, *, most_line_bytes: int = _MOST_LINE_BYTES) -> None:
         """Has read nothing yet.
 
         Args:
             layout: What kind of cache the plan is for.
-            most_line_bytes: Longer lines are refused.
+            most_line_bytes: A longer line is refused.
         """
-        self._folders = layout.manifest_folders
         self._most_line_bytes = most_line_bytes
+        self._folders = layout.manifest_folders
         self._rest = b""
         self._line = 0
         self._checksum = hashlib.sha256()

@@ -119,7 +119,7 @@ def _text(inputs: Inputs, path: str, source: str) -> str:
 
 
 def space_to_free(text: str, option: str, root: str, layout: Layout) -> int:
-    """How much must come free so that a file system has so much space, for --min-free-space.
+    """How many bytes must come free so that the free space is as --min-free-space says.
 
     The file system of the blobs counts, because blobs take most of the space. If a folder of
     manifests is on another file system, a warning says which one counts.
@@ -166,7 +166,7 @@ def space_to_free(text: str, option: str, root: str, layout: Layout) -> int:
 
 
 def _space_of_blobs(root: str, option: str, layout: Layout) -> tuple[str, os.statvfs_result]:
-    """What the file system of the blobs says of itself, and the folder that it was asked for."""
+    """The folder whose file system was asked, that of the blobs; and the answer."""
     path = os.path.join(root, layout.blob_folder)
     with reading(root):
         try:

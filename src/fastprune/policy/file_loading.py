@@ -67,7 +67,7 @@ def load_policy_file(
         now: The current time, with a zone.
         root: Path of the cache, whose file system is asked for min-free-space.
         layout: What kind of cache it is.
-        zone: What --zone says; it comes before what the file says.
+        zone: The value of --zone; it overrides that of the file.
         inputs: What this run reads from files and stdin; see `fastprune.policy.criteria_io`.
 
     Raises:

@@ -21,8 +21,9 @@ from fastprune.reading.marks import ABSENT_MARK, FileMark, OddFile, Verdict
 from fastprune.reading.reader import NOT_A_FILE, FileReader, advise, open_file, reason_of
 
 _BUFFER_BYTES = 1 << 20
+# Bytes that are read between two results, which drive the progress bar.
 _BYTES_PER_PART = 32 << 20
-# What the system says of a blob whose content is lost, not of one that we may not read.
+# Errors of the system that mean lost content, not missing permission.
 _LOST_CONTENT = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
 _LARGEST_INT64 = 2**63 - 1
 
@@ -64,7 +65,7 @@ class SalvageTask(NamedTuple):
     Attributes:
         folder: Path of the folder.
         digests: The names, 32 raw bytes each.
-        max_bytes: Larger files are not looked into.
+        max_bytes: Larger files are skipped.
         layout: What kind of cache they are of.
     """
 
@@ -164,7 +165,7 @@ class _HashedFile:
         self.mark, self.reason = ABSENT_MARK, ""
 
     def read(self, most: int) -> Iterator[int]:
-        """Reads it, so many bytes at a time at most; yields how many came each time."""
+        """Reads the file, at most so many bytes at a time; yields the number after each read."""
         try:
             descriptor = open_file(self._name, self._folder)
             try:

@@ -47,7 +47,7 @@ class ReadTask(NamedTuple):
         edges: Whether the digests that the manifests refer to are wanted.
         pattern_sets: Patterns to match the URLs with, a bit per set.
         layout: What kind of cache they are of.
-        check_names: Whether to find out if the manifests are what their names stand for.
+        check_names: Whether to check that the content of manifests matches their names.
     """
 
     folder: str

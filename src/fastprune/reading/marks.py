@@ -1,4 +1,4 @@
-"""What is known of files: sizes, marks, and what reading one to the end came to.
+"""Sizes of files, marks that identify a file, and verdicts on a blob that was read to its end.
 
 Stage: read. Values only. Pure, no I/O.
 """
@@ -60,7 +60,7 @@ class FileSizes(NamedTuple):
     """Sizes of files.
 
     Attributes:
-        first: As it was asked for.
+        first: `first` of the task.
         sizes: int64 each: bytes; 0 for a file that is gone.
         linked: Which of them have other names (hard links) as well: positions in `sizes`.
     """

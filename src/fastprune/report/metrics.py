@@ -3,8 +3,8 @@
 Stage: report. Input: values by name. Output: text. Pure, no I/O.
 
 The format is that of https://prometheus.io/docs/instrumenting/exposition_formats/. A file
-holds the last run of one command on one cache. Counters and the time of the last success go
-on from what the file said before (`parse_kept`). Our own lines, which tests read with
+holds the last run of one command on one cache. Counters and the time of the last success
+continue from the values in the old file (`parse_kept`). Our own lines, which tests read with
 prometheus_client: to import that brings in a web server, TLS and collectors for this process.
 """
 

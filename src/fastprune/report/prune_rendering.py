@@ -93,7 +93,7 @@ def _guard_totals(report: PruneReport, paint: Paint) -> Iterator[str]:
 
 def _size_totals(report: PruneReport, done: str) -> Iterator[str]:
     linked = report.bytes_linked
-    # To the trash goes what frees nothing in the end as well.
+    # A run in the trash also holds the files that will free nothing.
     size = report.bytes_freed + (linked if report.trash else 0)
     yield f"Bytes {done}: {size} ({format_bytes(size)})"
     if linked:

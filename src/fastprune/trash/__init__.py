@@ -4,8 +4,8 @@ It is a folder of the cache itself. So a move is a rename and needs no space:
 
     <cache>/.fastprune/trash/<run id>/{img,lts,blobs}/<64 hex>
 
-A run looks like a cache of its own, and is read as one. There is no metadata beside it:
-what a run holds is told by listing it, and when it was by its id.
+A run looks like a cache of its own, and is read as one. It has no metadata: listing a run tells
+what it holds, and its id tells when it was.
 
 It takes the path of a cache, and gives what its trash holds.
 

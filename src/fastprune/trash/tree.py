@@ -58,7 +58,7 @@ def _is_run(root: str, name: str, layout: Layout) -> bool:
 
 
 def foreign_in_run(root: str, run: str, layout: Layout) -> tuple[str, ...]:
-    """Paths, relative to the run, of what stands beside its folders.
+    """Paths, relative to the run, of everything beside its folders.
 
     Raises:
         TrashError: It can't be listed.

@@ -31,7 +31,7 @@ _MOST_IN_CHUNK, _LEAST_IN_CHUNK = 256, 32
 _CHUNKS_PER_JOB = 4
 _STRIDE = 16
 _WARM_UP_SHARE = 0.15
-# How long a round takes is found out with so small a part of the sample.
+# A trial with one of so many parts of the sample tells how long a round takes.
 _TRIAL_PART = 8
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 25
 
@@ -229,7 +229,7 @@ class ScanMeter:
 
 
 def _spread_out(names: CacheNames, most: int) -> tuple[bytes, ...]:
-    """An even sample of the names, in such an order that its beginning is even too."""
+    """An even sample of the names, ordered so that each beginning of it is even, too."""
     chosen = evenly(names.manifest_count, most)
     samples, first = [], 0
     for raw in names.manifests:

@@ -101,6 +101,7 @@ def survey_cache(
     index, executor = scan_and_keep_executor(
         root, open_executor, options, progress=progress, checkpoint=checkpoint
     )
+    # The sizes of the files: a blob whose pull was cut off is smaller than its descriptor says.
     files = measure_blobs(index, index.present_digests, executor, progress)
     return survey_of(index.with_linked_blobs(files.linked), policy, files.sizes)
 

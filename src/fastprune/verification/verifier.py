@@ -192,7 +192,7 @@ class _Run:
         unreadable: list[UnreadableManifest] = []
         claimed = bytearray()
         for folder, first, last in index.folder_rows:
-            # Marks first: what changes from here on is left alone by a repair.
+            # Marks first: a repair leaves files alone that change from here on.
             here = slice(*np.searchsorted(rows, (first, last)).tolist())
             marks[here] = self._marks(folder, index.digests[rows[here]])
             doubtful = np.intersect1d(rows[here], findings.mismatched)
