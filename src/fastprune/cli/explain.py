@@ -96,6 +96,7 @@ def explain(
     # numpy is there by now: it was imported while the workers read.
     from fastprune.explanation.explaining import explain as explain_row
     from fastprune.explanation.report import as_document, text_lines
+    from fastprune.pipeline import asked_for_links
     from fastprune.plan.prune_plan import make_plan
 
     warn_about(index)
@@ -111,6 +112,10 @@ def explain(
         )
     named = _named_children(session, index, row)
     explanation = explain_row(index, row, plan, named_children=named)
+    # What would go is known by now, and so which few files are worth a question.
+    linked = asked_for_links(index, explanation.unit, explanation.own.ids)
+    if linked.has_links:
+        explanation = explain_row(linked, row, plan, named_children=named)
     if form == "json":
         write_json(as_document(explanation, most=limit))
     else:
