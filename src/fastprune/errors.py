@@ -144,7 +144,7 @@ class CutOffError(ManifestError):
     """The content is empty or no whole JSON document: the server may be writing it."""
 
 
-_SKIP = "treat them as absent with --skip-corrupt"
+_SKIP = "give --skip-corrupt, which takes broken content for absent"
 
 
 def _aside(or_else: str) -> str:
@@ -163,7 +163,7 @@ class UnreadableManifestsError(FastpruneError):
     """
 
     exit_code = 4
-    hint = f"nothing was deleted; move these files {_aside(_SKIP)}"
+    hint = f"nothing was deleted; move what is broken {_aside(_SKIP)}"
 
     def __init__(
         self,
@@ -182,19 +182,20 @@ class UnreadableManifestsError(FastpruneError):
         """
         self.faults = tuple(faults)
         self.unknown = frozenset(path for path, _ in self.faults if path in unknown)
-        files = "file" if len(self.faults) == 1 else "files"
+        files, they_need = ("file", "it needs") if len(self.faults) == 1 else ("files", "they need")
         all_unknown = len(self.unknown) == len(self.faults)
         what = "read" if all_unknown else "read or understood"
         super().__init__(
             f"{len(self.faults)} manifest {files} can't be {what}, "
-            "so it is unknown which blobs they need"
+            f"so it is unknown which blobs {they_need}"
         )
         if not self.unknown:
-            self.hint = f"nothing was deleted; move these files {_aside(or_else)}"
+            self.hint = f"nothing was deleted; move what is broken {_aside(or_else)}"
             return
-        some = "they" if all_unknown else f"{len(self.unknown)} of them"
+        they, them = ("it", "it") if len(self.unknown) == 1 else ("they", "them")
+        some = they if all_unknown else f"{len(self.unknown)} of them"
         self.hint = (
-            f"nothing was deleted; {some} may be sound: let fastprune read them, and take away "
+            f"nothing was deleted; {some} may be sound: let fastprune read {them}, and take away "
             "what is no regular file"
         )
         if not all_unknown:

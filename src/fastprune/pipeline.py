@@ -210,6 +210,21 @@ def _measured(
     return plan
 
 
+def asked_for_links(index: CacheIndex, manifests: Rows, blobs: Rows) -> CacheIndex:
+    """The index that knows which of some files have other names (hard links).
+
+    Args:
+        index: The cache.
+        manifests: Rows of those to ask about.
+        blobs: Ids of such blobs.
+    """
+    from fastprune.executors.inline import InlineExecutor
+
+    # Those of one image: too few for workers.
+    files = _files_of(index.root, index, manifests, blobs, InlineExecutor(), None)
+    return index.with_links(files.linked_manifests, files.linked_blobs)
+
+
 class _Files(NamedTuple):
     """The sizes and links of files: see `PrunePlan.measured`."""
 

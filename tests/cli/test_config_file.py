@@ -143,6 +143,27 @@ def test_a_wrong_value_is_a_usage_error_that_names_its_key(
     assert snapshot(shared) == before
 
 
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("dryRun: true", "dryRun: has no effect here; put dryRun in pruneConfig"),
+        ("dry-run: true", "dry-run: has no effect here; put dryRun in pruneConfig"),
+        ("pruneConfig: {dry_run: true}", "pruneConfig.dry_run: unknown key; write dryRun"),
+        ("prune_config: {dryRun: true}", "prune_config: unknown key; write pruneConfig"),
+        ("image-path: /elsewhere", "image-path: unknown key; write imagePath"),
+    ],
+)
+def test_a_dry_run_or_a_cache_in_the_wrong_place_is_not_passed_over(
+    config: str, message: str, own: Path
+) -> None:
+    before = snapshot(own)
+    result = prune_with(config, own, "--pattern", ".", "--allow-remove-all")
+    assert result.code == 2
+    assert result.err.startswith("fastprune: error: --config-file ")
+    assert message in result.err
+    assert snapshot(own) == before
+
+
 def test_a_file_without_criteria_is_no_criterion(shared: Path) -> None:
     before = snapshot(shared)
     assert prune_with("pruneConfig: {count: -1, dryRun: false}", shared).code == 2

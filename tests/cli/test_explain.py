@@ -13,6 +13,8 @@ from tests.support.cachebuilder import CacheBuilder, snapshot
 from tests.support.documents import Json
 from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 
+from fastprune.text.quantities import format_bytes
+
 TYPHA = "docker.io/calico/typha:v3.27.0"
 
 
@@ -50,6 +52,24 @@ def test_what_comes_free_is_what_a_prune_of_it_alone_frees(name: RealCache, tmp_
         totals = json.loads(report.out)["totals"]
         free = explained(root, url)["frees"]
         assert free == {key: totals[key] for key in free}, url
+
+
+@pytest.mark.parametrize("linked", ["blobs", "img"])
+def test_files_with_other_hard_links_do_not_come_free(linked: str, tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    layer = builder.blob(9000)
+    digest = builder.image("r.example/app:1", layers=[layer, builder.blob(500)])
+    builder.image("r.example/app:2")
+    before = explained(builder.root, "app:1")["frees"]
+    name = digest if linked == "img" else layer
+    size = builder.link(f"{linked}/{name}").stat().st_size
+    report = run("prune", "--pattern", ":1$", "--dry-run", "--format", "json", cache=builder.root)
+    totals = json.loads(report.out)["totals"]
+    free = explained(builder.root, "app:1")["frees"]
+    assert free == {key: totals[key] for key in free}
+    assert free == before | {"bytes": before["bytes"] - size, "bytes_linked": size}
+    text = run("explain", "app:1", cache=builder.root).out
+    assert f"Frees nothing, as its files have other hard links: {format_bytes(size)}\n" in text
 
 
 @pytest.mark.parametrize(

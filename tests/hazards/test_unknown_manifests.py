@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,8 +124,9 @@ def test_a_sound_image_that_may_not_be_read_keeps_its_blobs(
     item = {"path": f"img/{secret.name}", "reason": reason, "unknown": True}
     document = json.loads(result.out)
     assert (result.code, document["corrupt"]) == (4, [item])
-    assert "1 manifest file can't be read, so it is unknown" in document["error"]
-    assert "let fastprune read them" in document["hint"]
+    needs = "1 manifest file can't be read, so it is unknown which blobs it needs"
+    assert document["error"] == needs
+    assert "it may be sound: let fastprune read it" in document["hint"]
     assert "--skip-corrupt" not in result.err
     assert files(builder.root) == before
 
@@ -205,3 +207,23 @@ def test_a_trash_with_links_is_put_back_without_them(tmp_path: Path) -> None:
     assert "Traceback" not in result.err
     assert before <= files(builder.root)
     assert link.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("broken", "unknown", "error", "hint"),
+    [
+        (1, 0, "1 manifest file can't be read or understood, so .* it needs", "what is broken"),
+        (2, 0, "2 manifest files can't be read or understood, so .* they need", "what is broken"),
+        (0, 1, "1 manifest file can't be read, so .* it needs", "; it may be sound: .* read it,"),
+        (0, 2, "2 manifest files can't be read, so .* they need", "; they may be .* read them,"),
+        (1, 1, "2 manifest files can't .* they need", "; 1 of them may be sound: .* read it,"),
+        (1, 2, "3 manifest files can't .* they need", "; 2 of them may be .* read them,"),
+    ],
+)
+def test_one_file_and_several_are_spoken_of_as_such(
+    broken: int, unknown: int, error: str, hint: str
+) -> None:
+    faults = [(f"img/{number}", "empty") for number in range(broken + unknown)]
+    raised = UnreadableManifestsError(faults, {path for path, _ in faults[broken:]})
+    assert re.fullmatch(error, str(raised))
+    assert re.search(hint, raised.hint)

@@ -30,8 +30,12 @@ def warn_about(index: CacheIndex) -> None:
         named = ", ".join(foreign[:_MOST_NAMED])
         more = ", ..." if len(foreign) > _MOST_NAMED else ""
         log.warning(
-            "%s in the cache that do not belong to it, left alone: %s%s",
-            format_count(len(foreign), "file or folder", "files or folders"),
+            "%s to the cache, left alone: %s%s",
+            format_count(
+                len(foreign),
+                "file or folder does not belong",
+                "files or folders do not belong",
+            ),
             named,
             more,
         )

@@ -75,6 +75,7 @@ def explain_image(
     from fastprune.explanation.explaining import explain
     from fastprune.explanation.lookup import find_manifest
     from fastprune.explanation.report import as_document, text_lines
+    from fastprune.pipeline import asked_for_links
     from fastprune.plan.prune_plan import make_plan
 
     warn_about(index)
@@ -86,6 +87,10 @@ def explain_image(
         plan = make_plan(index, policy, allow_broken=broken, skip_corrupt=corrupt)
     named = _named_children(session, index, row)
     explanation = explain(index, row, plan, named_children=named)
+    # What would go is known by now, and so which few files are worth a question.
+    linked = asked_for_links(index, explanation.unit, explanation.own.ids)
+    if linked.has_links:
+        explanation = explain(linked, row, plan, named_children=named)
     if form == "json":
         write_json(as_document(explanation, most=limit))
     else:

@@ -13,6 +13,8 @@ from typing import Any
 from fastprune.errors import UsageError
 from fastprune.text.quantities import parse_duration
 
+_DRY_RUN = "dryRun"
+_PRUNE_KEYS = ("type", "expr", "duration", "count", _DRY_RUN)
 _TYPES = ("pattern", "date", "created", "accessed")
 
 
@@ -75,7 +77,7 @@ def load_config(path: str) -> ServerConfig:
 
     Raises:
         UsageError: It can't be read, the server might read it otherwise than this program, a
-            key is there twice, or a known key has a wrong value.
+            key is there twice or misspelled, or a known key has a wrong value.
     """
     # The YAML library is loaded only if there is a file.
     from fastprune.guard.server_yaml import (
@@ -96,8 +98,26 @@ def load_config(path: str) -> ServerConfig:
     prune = value_of(document, PRUNE_CONFIG)
     if prune is not None and not isinstance(prune, dict):
         raise UsageError(f"--config-file {path}: {PRUNE_CONFIG} is not a mapping")
+    where = f"--config-file {path}: "
+    _check_spelling(document, (IMAGE_PATH, PRUNE_CONFIG), where)
+    _check_spelling(prune or {}, _PRUNE_KEYS, f"{where}{PRUNE_CONFIG}.")
+    for key in document:
+        if _plain(key) == _plain(_DRY_RUN):
+            raise UsageError(f"{where}{key}: has no effect here; put {_DRY_RUN} in {PRUNE_CONFIG}")
     image_path = value_of(document, IMAGE_PATH) or None
     return ServerConfig(path, image_path, _lower(prune) if prune else None)
+
+
+def _check_spelling(mapping: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    """Refuses a known key with dashes or underscores: who wrote `dry_run` means a dry run."""
+    for key in mapping:
+        for name in known:
+            if _plain(key) == _plain(name) and key.lower() != name.lower():
+                raise UsageError(f"{where}{key}: unknown key; write {name}")
+
+
+def _plain(key: str) -> str:
+    return key.replace("-", "").replace("_", "").lower()
 
 
 def prune_settings(config: ServerConfig) -> PruneSettings:

@@ -103,6 +103,7 @@ class Explanation:
         missing: Those that are not there. A link or the like counts as there; it frees nothing.
         sharing: The images that share blobs, those that share most bytes first.
         frees: Bytes that come free if the unit goes, those of its manifests included.
+        linked: Bytes of those files of it that free nothing, as they have other names.
         verdict: What a prune would do; None if nothing says what to prune.
     """
 
@@ -119,6 +120,7 @@ class Explanation:
     missing: Blobs
     sharing: tuple[Sharing, ...]
     frees: int
+    linked: int
     verdict: Verdict | None
 
 
@@ -144,6 +146,7 @@ def explain(
     left = drop_references(index, count_references(index), gone)
     there, missing = needed < index.blobs_present, np.intersect1d(needed, index.missing_blobs)
     own, shared = needed[there & (left[needed] == 0)], needed[there & (left[needed] > 0)]
+    frees, goes = _bytes(index.as_freed(), gone, own), _bytes(index, gone, own)
     return Explanation(
         index=index,
         row=row,
@@ -157,7 +160,8 @@ def explain(
         shared=Blobs(shared, _size(index, shared)),
         missing=Blobs(missing, _size(index, missing)),
         sharing=_sharing(index, shared, unit, row),
-        frees=_size(index, own) + int(index.file_sizes[gone].sum(dtype=np.int64)),
+        frees=frees,
+        linked=goes - frees,
         verdict=None if plan is None else _verdict(plan, row),
     )
 
@@ -198,6 +202,10 @@ def _uncached(index: CacheIndex, named: bytes | None) -> int | None:
 
 def _size(index: CacheIndex, blobs: Rows) -> int:
     return int(index.known_sizes(blobs).sum())
+
+
+def _bytes(index: CacheIndex, manifests: Rows, blobs: Rows) -> int:
+    return _size(index, blobs) + int(index.file_sizes[manifests].sum(dtype=np.int64))
 
 
 def _sharing(index: CacheIndex, shared: Rows, unit: Mask, row: int) -> tuple[Sharing, ...]:

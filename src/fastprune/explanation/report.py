@@ -106,6 +106,9 @@ def text_lines(
         f"({format_count(len(explanation.unit), 'manifest')}, "
         f"{format_count(len(explanation.own.ids), 'blob')})"
     )
+    if explanation.linked:
+        size = format_bytes(explanation.linked)
+        yield f"Frees nothing, as its files have other hard links: {size}"
     if explanation.verdict is not None:
         style = Style.GOES if explanation.verdict.goes else Style.STAYS
         yield f"This prune: {paint(style, _verdict(explanation.verdict))}"
@@ -206,6 +209,7 @@ def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
             "manifests": len(explanation.unit),
             "blobs": len(explanation.own.ids),
             "bytes": explanation.frees,
+            "bytes_linked": explanation.linked,
         },
         "verdict": None
         if verdict is None

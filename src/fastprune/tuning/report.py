@@ -38,7 +38,7 @@ def text_lines(report: TuneReport, *, width: int) -> Iterator[str]:
     yield ""
     rounds = len(scan.measurements[0].seconds)
     yield (
-        f"Reading {format_count(scan.sample, 'manifest')} that are in memory, "
+        f"Reading {format_count(scan.sample, 'manifest')} from memory, "
         f"{format_count(rounds, 'round')}"
     )
     yield from _table("--jobs", "manifests/s", scan.measurements, advice.jobs, width)
