@@ -3,8 +3,8 @@
 A request is `(function, item)`. The answers are `(result, None)` for everything that
 the function yields, `(None, error)` if it raises, and `None` when it is done.
 
-Our own, as a `multiprocessing.connection` can't send what a worker takes now and keep the rest,
-and takes about 1.5 times as long for a shard of 2 MB.
+Our own: a `multiprocessing.connection` is as fast, but waits until all is sent. While we waited for
+a worker to take an item, it could wait for us to take its results, for ever.
 """
 
 from __future__ import annotations
