@@ -56,7 +56,7 @@ class IndexBuilder:
             root: Path of the cache.
             scanned_at: When the scan began.
             names: For each manifest folder, its file names as raw digests.
-            pattern_sets: What the shards' `url_matches` mean.
+            pattern_sets: The pattern sets of the shards' `url_matches`.
             edges: Whether references between manifests and blobs are kept.
         """
         self._root, self._scanned_at = root, scanned_at
@@ -136,7 +136,7 @@ class IndexBuilder:
         """Merges a shard.
 
         Args:
-            shard: What was read.
+            shard: The shard.
             rows: int32: the row of each of its files.
         """
         if self._has_twice:

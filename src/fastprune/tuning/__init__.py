@@ -6,5 +6,5 @@ Stage: beside the flow of a prune. `measuring.tune` is the verb:
             scratch -> delete at several --concurrency ^
     [ cache, scanning, deleting, machine: I/O ][ figures, report: pure ]
 
-The cache is only read. What is deleted are files of its own, in a folder of its own.
+The cache is only read. Only temporary files are deleted, in a folder of their own.
 """
