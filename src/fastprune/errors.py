@@ -195,8 +195,8 @@ class UnreadableManifestsError(FastpruneError):
         they, them = ("it", "it") if len(self.unknown) == 1 else ("they", "them")
         some = they if all_unknown else f"{len(self.unknown)} of them"
         self.hint = (
-            f"nothing was deleted; {some} may be sound: let fastprune read {them}, and take away "
-            "what is no regular file"
+            f"nothing was deleted; {some} may be sound: let fastprune read {them}, and move away "
+            "those that are no regular files"
         )
         if not all_unknown:
             self.hint += f"; move the files with broken content {_aside(or_else)}"

@@ -221,7 +221,7 @@ def asked_for_links(index: CacheIndex, manifests: Rows, blobs: Rows) -> CacheInd
     from fastprune.executors.inline import InlineExecutor
 
     # Those of one image: too few for workers.
-    files = _files_of(index.root, index, manifests, blobs, InlineExecutor(), None)
+    files = _files_of(index, manifests, blobs, InlineExecutor(), None)
     return index.with_links(files.linked_manifests, files.linked_blobs)
 
 

@@ -91,7 +91,7 @@ def scan_cache(
     Args:
         root: Path of the cache.
         open_executor: Gives the executor for a number of manifests.
-        options: What is wanted.
+        options: How to scan.
         progress: Is told how many manifests were read.
         checkpoint: Called often; raises if the scan is to end.
 

@@ -115,7 +115,7 @@ def test_a_mistake_is_told_as_every_error_with_what_to_do(cache: Path) -> None:
     result = run("prune", "--dryrun", "--color", "always", cache=cache)
     error, hint = result.err.splitlines()
     assert error.startswith("fastprune: \x1b[1;31merror:\x1b[0m no such option: --dryrun")
-    assert hint.endswith("'python -m fastprune prune --help' shows what there is")
+    assert hint.endswith("see 'python -m fastprune prune --help'")
 
 
 def test_a_mistake_is_a_line_of_json_if_messages_are() -> None:

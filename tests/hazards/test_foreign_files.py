@@ -100,7 +100,7 @@ def test_what_may_be_a_manifest_to_the_server_refuses_a_prune(
     result = run("prune", "--pattern", "a:", "--allow-remove-all", *skip, cache=builder.root)
     assert (result.code, result.out) == (4, "")
     assert f"  {folder}/{name}: a " in result.err
-    assert "take away what is no regular file" in result.err
+    assert "move away those that are no regular files" in result.err
     assert "--skip-corrupt" not in result.err
     assert "repair" not in result.err
     assert snapshot(tmp_path) == before

@@ -50,7 +50,7 @@ class Audit:
         """Writes the first line, carries out a plan, and writes the last line.
 
         Args:
-            plan: What is carried out.
+            plan: The plan.
             work: Carries it out.
             stopped: Returns the name of the signal that stopped it, or an empty text.
 

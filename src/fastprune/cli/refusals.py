@@ -113,7 +113,7 @@ def say_mistake(error: Any) -> int:
     log.error(
         "%s",
         in_our_words(error.format_message()),
-        extra=facts(exit_code=code, hint=f"'{path} --help' shows what there is"),
+        extra=facts(exit_code=code, hint=f"see '{path} --help'"),
     )
     return code
 

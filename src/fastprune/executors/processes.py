@@ -166,7 +166,7 @@ class _Worker:
         self.pending += 1
 
     def send_some(self) -> int:
-        """Sends what the worker takes now; gives the events to wait for."""
+        """Sends as much as the worker takes now; returns the events to wait for."""
         if not self._unsent:
             return selectors.EVENT_READ
         try:
@@ -179,7 +179,7 @@ class _Worker:
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
 
     def receive(self) -> tuple[bool, Any]:
-        """Gives (True, None) when an item is done, else (False, what was yielded)."""
+        """Returns (True, None) when an item is done, else (False, the yielded value)."""
         try:
             message = wire.receive(self.socket)
         except (OSError, EOFError):

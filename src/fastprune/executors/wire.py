@@ -45,7 +45,7 @@ def receive(connection: socket.socket) -> Any:
 
 
 def serve(connection: socket.socket) -> None:
-    """The life of a worker: does what it is sent until the other side ends."""
+    """The main loop of a worker: answers requests until the other side ends."""
     # Ctrl-C and a terminal that goes away reach the whole process group; when to stop is the
     # parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -53,7 +53,7 @@ def text_lines(
 
     Args:
         explanation: What to show.
-        now: Seconds on the server's clock, as of `fastprune.index.times`.
+        now: Seconds on the server's clock, as in `fastprune.index.times`.
         most: How many names of each sort to show.
         width: Columns of the terminal.
         paint: Gives the name, and whether it would go, their looks.

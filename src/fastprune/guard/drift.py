@@ -105,7 +105,7 @@ def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
     """Manifest files that are there now although they were removed or not there before.
 
     Args:
-        index: What was there when the cache was scanned.
+        index: The cache when it was scanned.
         removed: bool (n,): the manifests that were removed since; one that is there
             again was pulled again.
 

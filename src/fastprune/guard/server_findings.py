@@ -62,7 +62,7 @@ LookForServers = Callable[[], "tuple[ServerFinding, ...]"]
 
 
 def in_words(findings: Iterable[ServerFinding], cache: str) -> str:
-    """Says what was found.
+    """The findings as one text.
 
     Args:
         findings: What was found, at least one.

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from fastprune.guard.process_table import Process, UnknownError
 
 _NAME = "ociregistry"
-# What the executable is called in the images of containers.
+# Name of the executable in container images.
 _OTHER_NAME = "server"
 _MODULE = b"github.com/aceeric/ociregistry"
 _BUILT_BY_GO = b"\xff Go buildinf:"

@@ -169,7 +169,7 @@ class _Reader:
 
 
 def _check_ours(root: yaml.MappingNode) -> None:
-    """Refuses what the server may read otherwise, in the keys that concern fastprune."""
+    """Refuses values that the server may read differently, in the keys that fastprune reads."""
     import yaml
 
     for key, node in _fields(root):

@@ -57,7 +57,7 @@ class IndexBuilder:
             root: Path of the cache.
             scanned_at: When the scan began.
             names: For each manifest folder, its file names as raw digests.
-            pattern_sets: What the shards' `url_matches` mean.
+            pattern_sets: The pattern sets of the shards' `url_matches`.
             layout: What kind of cache it is.
             edges: Whether references between manifests and blobs are kept.
         """
@@ -138,7 +138,7 @@ class IndexBuilder:
         """Merges a shard.
 
         Args:
-            shard: What was read.
+            shard: The shard.
             rows: int32: the row of each of its files.
         """
         if self._has_twice:

@@ -213,7 +213,7 @@ class CacheIndex:
             yield from file_names(self.blob_digests[blobs[first : first + _PIECE]].tobytes())
 
     def known_sizes(self, blobs: NDArray[np.integer] | slice) -> NDArray[np.int64]:
-        """Bytes of some blobs, as of `blob_sizes`; 0 where the size is not known."""
+        """Bytes of some blobs, as in `blob_sizes`; 0 where the size is not known."""
         return np.maximum(self.blob_sizes[blobs], 0)
 
     @property

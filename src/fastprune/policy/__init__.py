@@ -1,4 +1,4 @@
-"""What is asked for, as a value: which manifests are selected, and which are kept.
+"""Policies: which manifests are selected, and which are kept.
 
 It takes options or a policy file, and gives a `Policy` with absolute times.
 

@@ -70,7 +70,7 @@ def to_policy(
     """Checks the criteria and makes the policy.
 
     Args:
-        criteria: What is asked for.
+        criteria: The criteria.
         now: The current time, with a zone.
         root: Path of the cache; the file system of its blobs is asked for --min-free-space.
         layout: What kind of cache it is.
@@ -147,8 +147,8 @@ def parse_cutoff(text: str, option: str) -> str:
     """Parses a date and time, or a date alone.
 
     Args:
-        text: What was given.
-        option: Where, for the message.
+        text: The value of the option.
+        option: The option, for the message.
 
     Returns:
         `YYYY-MM-DDTHH:MM:SS`.

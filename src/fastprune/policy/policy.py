@@ -13,7 +13,7 @@ from fastprune.errors import UsageError
 from fastprune.model import DIGEST_PREFIX, parse_time
 
 SIZE_TARGET = "size-target"
-"""Stands for the name of a rule where a size target selected what the rules left."""
+"""Stands for the name of a rule if a size target selected an image, not a rule."""
 
 NO_NAME = -1
 """Stands for no position in `Policy.rule_names`."""

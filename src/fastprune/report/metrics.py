@@ -196,7 +196,7 @@ def parse_image_path(text: str, command: str) -> str | None:
     """Which cache a file is about.
 
     Args:
-        text: What the file says.
+        text: The content of the file.
         command: Whose metrics are wanted; those of others are not.
     """
     for _, of, _ in _samples(text):

@@ -143,7 +143,7 @@ def keeping(
 
     Args:
         index: The cache.
-        policy: What is asked.
+        policy: The policy.
         pulls: int64 (n,): see `newest_pulls`.
         tags: All tags, if the policy keeps the last of them: those of each repository that
             its patterns match.

@@ -145,7 +145,7 @@ def list_lines(runs: Sequence[RunContents], paint: Paint = plain) -> Iterator[st
     The column of unreadable manifests is there if some run has any: a repair moved them.
 
     Args:
-        runs: What they hold.
+        runs: The contents of the runs.
         paint: Gives the heading its looks.
     """
     if not runs:

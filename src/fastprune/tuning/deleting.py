@@ -49,7 +49,7 @@ _ROUNDS = 3
 _PIECES = _ROUNDS * len(CONCURRENCY_SETTINGS)
 _LEAST_IN_PIECE = 32
 _CREATE_STEP = 128
-# How long deleting a file takes, more or less: what is created must be deleted in time.
+# Rough time to delete a file: it limits how many files are created.
 _USUAL_SECONDS = 1e-4
 
 

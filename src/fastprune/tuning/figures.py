@@ -97,7 +97,7 @@ class DeleteFigures:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """What to use; None means auto."""
+    """The settings to use; None means auto."""
 
     jobs: int | None
     concurrency: int
@@ -160,7 +160,7 @@ class TuneReport:
 
     @property
     def recommendation(self) -> Recommendation:
-        """What to use, as far as the figures tell."""
+        """The settings to use, as far as the figures tell."""
         return Recommendation(
             jobs=None if self.scan.too_small else smallest_good(self.scan.measurements),
             concurrency=smallest_good(self.deletion.measurements),

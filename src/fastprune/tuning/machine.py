@@ -1,4 +1,4 @@
-"""What the measuring ran on.
+"""Describes the machine that is measured.
 
 Stage: tune. Input: a path. Output: `Machine`. I/O: asks the system, changes nothing.
 """

@@ -37,7 +37,7 @@ _LEAST_ROUNDS, _MOST_ROUNDS = 3, 25
 
 
 class CacheNames(NamedTuple):
-    """What there is in a cache, by name only.
+    """The names of the files in a cache.
 
     Attributes:
         manifests: For each manifest folder, its file names as raw digests.
@@ -152,7 +152,7 @@ class ScanMeter:
         """Times every executor, in turn, several times.
 
         Args:
-            names: What there is.
+            names: The names in the cache.
             executors: One per setting, ascending by jobs, the first with one job.
             seconds: How long all may take, more or less.
 

@@ -37,7 +37,7 @@ class Ages:
     """How old the files of a cache are, by their newest pull. Immutable.
 
     Attributes:
-        blob_pulls: int64: the pulls of the present blobs, as of `file_pulls`.
+        blob_pulls: int64: the pulls of the present blobs, as in `file_pulls`.
         blob_bytes: int64: the size of the file of each.
         manifest_pulls: int64 (n,): the pulls of the manifests, in the same way.
         manifest_bytes: uint32 (n,): the size of the file of each.
@@ -57,7 +57,7 @@ class Ages:
         """Bytes and images that were last pulled before a time; orphans not counted.
 
         Args:
-            cutoff: Seconds on the server's clock, as of `fastprune.index.times`.
+            cutoff: Seconds on the server's clock, as in `fastprune.index.times`.
         """
         needed = (self.blob_pulls != _NEVER_NEEDED) & (self.blob_pulls < cutoff)
         size = int(self.blob_bytes[needed].sum())

@@ -62,7 +62,7 @@ def page_document(
         cutoffs: When each of `PAGE_DAYS` began.
         blob_bytes: int64: the size of the file of each present blob.
         plan: What would go; None for nothing.
-        now: Seconds on the server's clock, as of `fastprune.index.times`.
+        now: Seconds on the server's clock, as in `fastprune.index.times`.
         scanned: When the cache was read, for people.
         command: The name of the command.
         version: That of fastprune.

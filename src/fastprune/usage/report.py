@@ -24,7 +24,7 @@ from fastprune.usage.rows import By, Usage
 JSON_VERSION = 1
 
 Cutoffs = Mapping[int, int]
-"""Numbers of days, ascending, and when each began: seconds, as of `fastprune.index.times`."""
+"""Numbers of days, ascending, and when each began: seconds, as in `fastprune.index.times`."""
 
 _BLOCK = 10_000
 
@@ -105,7 +105,7 @@ def sorted_groups(usage: Usage, key: UsageSort, *, reverse: bool) -> Rows:
     """Orders the groups of a usage.
 
     Args:
-        usage: What to order.
+        usage: The usage.
         key: What to order by.
         reverse: Largest or latest first.
     """
@@ -227,9 +227,9 @@ def json_lines(
     """One JSON document, described in docs/du.md; written row by row.
 
     Args:
-        usage: What it is about.
-        rows: What `usage_rows` gives.
-        ages: Of the same cache.
+        usage: The usage.
+        rows: The rows of `usage_rows`.
+        ages: The ages of the same cache.
         cutoffs: The ages to tell apart.
     """
     index = usage.index

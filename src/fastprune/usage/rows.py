@@ -48,7 +48,7 @@ class Columns:
         images: int64: units of it.
         manifests: int64: files of it.
         blobs: int64: present blobs that it needs.
-        oldest: int64: the earliest pull of its images, as of `newest_pulls`.
+        oldest: int64: the earliest pull of its images, as in `newest_pulls`.
         newest: int64: the latest one.
     """
 

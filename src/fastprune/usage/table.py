@@ -53,9 +53,9 @@ def table_lines(
     """The usage and the ages as tables.
 
     Args:
-        usage: What it is about.
-        rows: What `usage_rows` gives.
-        ages: Of the same cache.
+        usage: The usage.
+        rows: The rows of `usage_rows`.
+        ages: The ages of the same cache.
         cutoffs: The ages to tell apart.
         width: Columns of the terminal.
         paint: Gives the headings their looks.

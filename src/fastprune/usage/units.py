@@ -65,7 +65,7 @@ def find_units(index: CacheIndex) -> Units:
 def _with_children(
     index: CacheIndex, heads: Rows, parents: Rows, children: Rows
 ) -> NDArray[np.int64]:
-    """Pairs of a head and a row below it, as of `paired`."""
+    """Pairs of a head and a row below it, as in `paired`."""
     pairs = paired(heads, heads)
     newest = pairs
     # One round per level of lists in lists; a cycle ends when nothing new is found.
