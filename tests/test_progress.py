@@ -1,4 +1,4 @@
-"""How far a step is: as a line now and then, and only of steps that take long."""
+"""Progress of a step: a line now and then, and only for steps that take long."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fastprune.tuning.scanning import list_names
 
 
 class Told:
-    """Remembers what it is told."""
+    """A progress that remembers what it is told."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
@@ -44,7 +44,7 @@ class Told:
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that moves only when it is told to."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -203,7 +203,7 @@ def test_every_step_of_a_scan_is_told_and_ends(
 
 
 def slowly(monkeypatch: pytest.MonkeyPatch, clock: Clock, seconds: float) -> None:
-    """Lets each part of a listing and each chunk of sizes take its time."""
+    """Makes each part of a listing and each chunk of sizes take some time."""
 
     def late(function: Callable[..., object]) -> Callable[..., object]:
         def wait(*arguments: object) -> object:

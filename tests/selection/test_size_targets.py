@@ -1,4 +1,4 @@
-"""Size targets on a disk: what counts is what the files have, and what really goes."""
+"""Size targets on a disk: the sizes of the files count, and only of files that really go."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_target_that_is_missed_says_by_how_much(builder: CacheBuilder) -> None
 
 
 class Space:
-    """What statvfs says of a file system of 1000 blocks, of which root keeps some."""
+    """The answer of statvfs for a file system of 1000 blocks, some of them reserved for root."""
 
     f_frsize, f_blocks, f_bfree, f_bavail = 4096, 1000, 300, 250
 

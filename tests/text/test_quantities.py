@@ -126,7 +126,7 @@ def test_a_number_and_its_noun(count: int, plural: str, text: str) -> None:
 
 
 def test_a_plural_is_all_of_the_noun() -> None:
-    """Not only what changes in it: that once printed "3 that lie"."""
+    """The plural is the whole noun, not only its ending."""
     root = Path(quantities.__file__).parent
     calls = [
         (f"{path.name}:{call.lineno}", [ast.literal_eval(arg) for arg in call.args[1:3]])

@@ -46,7 +46,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
         (f"docker://{DIGEST}", (DIGEST,)),
         (DIGEST, (DIGEST,)),
         (DIGEST.removeprefix("sha256:"), (DIGEST,)),
-        # Through a registry that stands in for others.
+        # Through a registry that mirrors others.
         (
             "cache:8080/docker.io/nginx:1",
             ("cache:8080/docker.io/nginx:1", "docker.io/library/nginx:1"),
@@ -131,7 +131,7 @@ def test_a_list_that_names_nothing_or_is_no_text_is_refused(tmp_path: Path, cont
     file, other = tmp_path / "images", tmp_path / "other"
     file.write_bytes(content)
     other.write_text("nginx")
-    # One list of several that is empty means as much: what made it has failed.
+    # If one of several lists is empty, that is refused, too: the program that made it has failed.
     with pytest.raises(UsageError, match=r"^--keep-from .*images: (names no image|not text)"):
         read_references([str(other), str(file)])
 
