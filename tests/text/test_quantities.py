@@ -127,7 +127,7 @@ def test_a_number_and_its_noun(count: int, plural: str, text: str) -> None:
 
 def test_a_plural_is_all_of_the_noun() -> None:
     """The plural is the whole noun, not only its ending."""
-    root = Path(quantities.__file__).parent
+    root = Path(quantities.__file__).parents[1]
     calls = [
         (f"{path.name}:{call.lineno}", [ast.literal_eval(arg) for arg in call.args[1:3]])
         for path in root.rglob("*.py")
