@@ -1,4 +1,4 @@
-"""What tests of all kinds share."""
+"""Fixtures that tests of all kinds share."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fastprune.executors.ending_signals import ENDING
 
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
-    """Lets a test that runs beside others print names that are no text.
+    """Lets a test print names that are not UTF-8 when tests run side by side.
 
-    Its report goes to another process as UTF-8, which has no surrogates.
+    Its report goes to another process as UTF-8, which can't hold surrogates.
     """
     return _as_text((yield))
 
@@ -39,15 +39,15 @@ def _as_text(value: Any) -> Any:
 def _in_turn(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Lets a test with the mark `alone` run beside no other one.
+    """Runs a test with the mark `alone` while no other test runs.
 
-    A process that looks like a server whose cache can't be told refuses every prune on the
-    machine, also that of a test that runs beside it.
+    Such a test starts a process that looks like a server whose cache can't be told. Then every
+    prune on the machine is refused, also that of another test.
     """
     alone = request.node.get_closest_marker("alone") is not None
     folder = tmp_path_factory.getbasetemp().parent
     with open(folder / "gate", "wb") as gate, open(folder / "turn", "wb") as turn:
-        # Who waits for its turn holds the gate, so that no other one goes first.
+        # A test that waits for its turn holds the gate, so that no other test starts first.
         fcntl.flock(gate, fcntl.LOCK_EX)
         fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(gate, fcntl.LOCK_UN)
@@ -62,13 +62,13 @@ def builder(tmp_path: Path) -> CacheBuilder:
 
 @pytest.fixture
 def read_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What can't be read is read again as often as ever, but at once: no server writes it."""
+    """Files that can't be read are read again as often as usual, but without waiting in between."""
     monkeypatch.setattr(scanner, "_RETRY_DELAYS", (0.0,) * len(scanner._RETRY_DELAYS))
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _signals_arrive() -> Iterator[None]:
-    """Whoever starts the tests may ignore signals, as nohup does, and a child inherits that."""
+    """Resets signals: nohup and the like ignore some, and child processes inherit that."""
     ignored = [one for one in ENDING if signal.getsignal(one) is signal.SIG_IGN]
     for number in ignored:
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL

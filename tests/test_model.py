@@ -1,4 +1,4 @@
-"""Digests are parsed strictly, references as far as they can be shown."""
+"""Digests are parsed strictly. References are parsed as far as needed to show them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patterns on the command line: what is refused, and how the message shows where."""
+"""Patterns on the command line: what is refused, and the place that the message shows."""
 
 from __future__ import annotations
 

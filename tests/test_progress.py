@@ -1,4 +1,4 @@
-"""How far a step is: as a line now and then, and only of steps that take long."""
+"""Progress of a step: a line now and then, and only for steps that take long."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fastprune.tuning.scanning import list_names
 
 
 class Told:
-    """Remembers what it is told."""
+    """A progress that remembers what it is told."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
@@ -45,7 +45,7 @@ class Told:
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that moves only when it is told to."""
 
     def __init__(self) -> None:
         self.now = 100.0

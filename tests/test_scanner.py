@@ -1,4 +1,4 @@
-"""The scan as a whole: what is missing, what changes meanwhile, and what is read again."""
+"""The scan as a whole: missing files, files that change meanwhile, files that are read again."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_scan_without_edges_lists_no_blobs(tmp_path: Path) -> None:
 def test_a_file_that_is_cut_off_at_first_is_read_again(
     kind: Corruption, heals_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server truncates a manifest and writes it anew with every pull of it."""
+    """With every pull of a manifest, the server truncates the file and writes it again."""
     builder = CacheBuilder(tmp_path)
     others = [builder.image(f"r/sound:{number}") for number in range(5)]
     children = builder.index("r/list:1", children=[others[0]])
@@ -193,7 +193,7 @@ def test_faults_in_both_folders_are_sorted_and_leave_the_rows_of_others_right(
     assert index.child_rows.tolist() == [0, 2]
 
 
-# Several at once, and progress.
+# Several scans at once, and progress.
 
 
 def test_scans_at_the_same_time_in_one_process_do_not_mix_their_files(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_scans_at_the_same_time_in_one_process_do_not_mix_their_files(tmp_path: 
 
 
 class Heard:
-    """Keeps what progress is told."""
+    """A progress that keeps what it is told."""
 
     def __init__(self) -> None:
         self.said: list[tuple[object, ...]] = []

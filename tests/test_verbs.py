@@ -177,7 +177,7 @@ async def test_an_executor_that_was_given_stays_open(root: Path) -> None:
 
 
 class Blocking(InlineExecutor):
-    """Starts to work when it is told to, in the middle of a scan."""
+    """Waits in the middle of a scan until it is told to go on."""
 
     def __init__(self) -> None:
         self.started, self.go_on = threading.Event(), threading.Event()

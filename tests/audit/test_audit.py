@@ -1,4 +1,4 @@
-"""The audit log as a journal: what it writes, and what becomes of lines that it can't."""
+"""The audit log as a journal: the lines that it writes, and the lines that it can't write."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The HTML report in a real browser; `make browser-test` runs this, `make test` does not.
 
-A fresh machine would need a browser for it, which takes longer to install than all other
-tests take to run. What can be said of the page without one is in tests/usage/test_html_page.py.
+Installing a browser takes longer than running all other tests. tests/usage/test_html_page.py
+tests what can be tested without a browser.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def test_the_table_is_sorted_searched_and_switched(opened: WebDriver) -> None:
 
 
 def rgb(browser: WebDriver, script: str) -> tuple[float, ...]:
-    """A computed colour, whatever it was written as, drawn on a canvas to tell."""
+    """The computed colour in RGB, in whatever way it was written: it is drawn on a canvas."""
     return tuple(
         browser.execute_script(
             "const context = document.createElement('canvas').getContext('2d');"
@@ -273,7 +273,7 @@ def test_hostile_names_run_nothing(browser: WebDriver, tmp_path: Path) -> None:
     assert "<img src=x onerror=alert(1)>" in browser.find_element(By.ID, "savings").text
     for cell in cells(browser):
         browser.execute_script("arguments[0].focus()", cell)
-    # An alert would make this fail; and the console has nothing to say.
+    # An alert would make this fail. The console must be empty.
     assert browser.title.startswith("fastprune: ")
     assert browser.get_log("browser") == []
 

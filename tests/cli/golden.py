@@ -1,6 +1,6 @@
-"""Golden files: outputs that people and programs rely on, kept word for word.
+"""Golden files: outputs that people and programs rely on, compared word for word.
 
-After a wanted change, rewrite them all and read the difference before it is committed:
+If you changed an output on purpose, rewrite the files and read the difference before you commit:
 
     FASTPRUNE_REWRITE_GOLDEN=1 python -m pytest tests/cli
     git diff tests/cli/golden
@@ -23,12 +23,12 @@ _TIMES = (
 
 
 def check_golden(name: str, text: str, *, cache: Path | None = None) -> None:
-    """Compares an output with its golden file, which it replaces if asked to.
+    """Compares an output with its golden file, or rewrites the file if asked to.
 
     Args:
         name: The file's name.
         text: The output.
-        cache: A path that is another one in every run.
+        cache: The path of the cache, which differs in every run.
     """
     text = _normalised(text, cache)
     path = _FOLDER / name

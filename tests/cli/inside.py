@@ -1,4 +1,4 @@
-"""Runs a command inside the process of the tests: the same but for the start of a program."""
+"""Runs a command inside the process of the tests: like the real program, without its start."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def command(*args: str | Path, cache: Path | None = None) -> list[str]:
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """An environment in which equal runs print equal lines, whoever runs the tests."""
+    """An environment in which equal runs print equal lines, on every machine."""
     # Compiled once, not in every run.
     inherited = {
         name: value
@@ -65,7 +65,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
         "PYTHONPATH": str(_SOURCES),
         "TERM": "xterm-256color",
         "TZ": "UTC",
-        # No settings of whoever runs the tests.
+        # No settings of the user who runs the tests.
         "XDG_CONFIG_HOME": os.devnull,
     }
     return inherited | fixed | dict(more or {})
@@ -107,9 +107,9 @@ def through_shell(script: str, *args: str | Path, cache: Path | None = None) -> 
 
 
 def without_privileges() -> list[str]:
-    """What starts a program so that it may not do more than the permissions say.
+    """A prefix that starts a program without privileges, so that file permissions apply to it.
 
-    For root too: its capabilities are taken away. Skips the test where that can't be done.
+    Root loses its capabilities. If that can't be done, the test is skipped.
     """
     if os.geteuid() != 0:
         return []
@@ -124,7 +124,7 @@ def start(
     stdout: int | IO[bytes] = subprocess.PIPE,
     stderr: int | IO[bytes] = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
-    """Starts the program and does not wait for it; `finish` does, or see `started`."""
+    """Starts the program and does not wait for it. `finish` waits; see also `started`."""
     return subprocess.Popen(
         command(*args, cache=cache),
         stdin=subprocess.DEVNULL,
@@ -141,7 +141,7 @@ def started(
     stdout: int | IO[bytes] = subprocess.PIPE,
     stderr: int | IO[bytes] = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts the program; kills it in the end, if it is still there."""
+    """Starts the program. At the end, kills it if it still runs."""
     with start(*args, cache=cache, stdout=stdout, stderr=stderr) as process:
         try:
             yield process
@@ -156,7 +156,7 @@ def finish(process: subprocess.Popen[bytes]) -> Result:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = TIMEOUT) -> None:
-    """Waits, without much rest, until something is so."""
+    """Waits until a condition is true, and asks for it often."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -197,7 +197,7 @@ class Terminal:
         self._process.send_signal(signal.SIGKILL)
 
     def hang_up(self) -> None:
-        """Closes the terminal, as a connection that is lost does."""
+        """Closes the terminal, as a lost connection does."""
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, self._descriptor)
         os.close(null)
@@ -235,7 +235,7 @@ class Terminal:
 def on_terminal(
     *args: str | Path, cache: Path | None = None, redirections: str = ""
 ) -> Iterator[Terminal]:
-    """Starts the program on a terminal; kills it in the end, if it is still there.
+    """Starts the program on a terminal. At the end, kills it if it still runs.
 
     Args:
         args: Command and options.

@@ -1,4 +1,4 @@
-"""`prune --audit-log`: every file that went is in it, however the prune ended."""
+"""`prune --audit-log`: it names every file that went, however the prune ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours mean something, and change nothing else."""
+"""Colours: when they are used, and that they change nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Completion in bash, zsh and fish: the scripts, and what they are answered."""
+"""Completion in bash, zsh and fish: the scripts, and the answers that they get."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.cli.program import environment
 
-# A shell completes what is called so, not `python -m fastprune`.
+# A shell completes the command of this name, not `python -m fastprune`.
 PROGRAM = shutil.which("fastprune", path=str(Path(sys.executable).parent)) or "fastprune"
 
 SHELLS = {
@@ -27,7 +27,7 @@ QUESTIONS = {
 
 
 def answer(**variables: str) -> str:
-    """What the program gives a shell that asks through its environment."""
+    """The answer of the program to a shell, which asks through environment variables."""
     done = subprocess.run([PROGRAM], env=environment(variables), capture_output=True, check=False)
     assert done.stderr == b""
     return done.stdout.decode()

@@ -1,4 +1,4 @@
-"""`du`: its rows add up to what is on disk, and it is fit to be read."""
+"""`du`: its rows add up to the bytes on disk, and its table can be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exit codes that no other file makes, and that there are no others."""
+"""Exit codes that no other file tests, and that there are no other codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`explain`: what it says of an image is what a prune would do."""
+"""`explain`: it says of an image what a prune would do with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The global options, where they may stand, and what beats what."""
+"""The global options: where they may stand, and which one overrides which."""
 
 from __future__ import annotations
 

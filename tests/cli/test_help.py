@@ -1,4 +1,4 @@
-"""What the program says of itself."""
+"""`--help` and `--version`."""
 
 from __future__ import annotations
 

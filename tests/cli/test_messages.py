@@ -1,4 +1,4 @@
-"""What is said: as text with colours where they mean something, and as lines of JSON."""
+"""Messages: as text with colours, and as lines of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--metrics-file` of the real program: prune, apply and plan, good and bad ends."""
+"""`--metrics-file` of the real program: prune, apply and plan, with success and with errors."""
 
 from __future__ import annotations
 

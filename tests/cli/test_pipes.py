@@ -1,7 +1,7 @@
-"""Readers that go away, and outputs that are not there at all.
+"""Readers that go away, and outputs that are closed.
 
-Whatever becomes of what it prints: a prune that has begun is carried out to its end, and the
-user never sees a traceback.
+Even if nobody reads the output, a prune that has begun runs to its end, and the user never
+sees a traceback.
 """
 
 from __future__ import annotations

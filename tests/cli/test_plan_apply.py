@@ -1,4 +1,4 @@
-"""`plan` and `apply`: the file, the exit codes, and that a change in between is respected."""
+"""`plan` and `apply`: the file, the exit codes, and changes of the cache in between."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_unreadable_manifests_refuse_both(tmp_path: Path) -> None:
     assert (applied.code, document(applied)["corrupt"][0]["path"]) == (4, path)
     assert document(applied)["command"] == "apply"
     assert path in applied.err
-    # What can't be given to apply is not advised.
+    # A hint never names an option that apply does not have.
     assert "--skip-corrupt" not in applied.err
     assert snapshot(tmp_path) == before
 

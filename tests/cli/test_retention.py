@@ -1,4 +1,4 @@
-"""The rules of retention on the command line: what they refuse, and what they say."""
+"""The options that keep images: what they refuse, and their messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From options to a policy: patterns, cutoffs and ages, on the server's clock."""
+"""From options to a policy: patterns, dates and ages, on the server's clock."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ REPEATED = [
     # In Berlin the clock goes from 3 back to 2 at 01:00 UTC. The first time, and the second.
     ("2024-10-27T00:40:00", "0s", "Europe/Berlin", "2024-10-27T02:00:00"),
     ("2024-10-27T01:40:00", "0s", "Europe/Berlin", "2024-10-27T02:40:00"),
-    # At 02:40 the second time: an hour ago it was 02:40 for the first time.
+    # At the second 02:40: an hour ago was the first 02:40.
     ("2024-10-27T01:40:00", "1h", "Europe/Berlin", "2024-10-27T02:00:00"),
     ("2024-10-27T01:40:00", "40m", "Europe/Berlin", "2024-10-27T02:00:00"),
     ("2024-10-27T01:40:00", "39m", "Europe/Berlin", "2024-10-27T02:01:00"),
     ("2024-10-27T01:40:00", "100m", "Europe/Berlin", "2024-10-27T02:00:00"),
     ("2024-10-27T01:40:00", "101m", "Europe/Berlin", "2024-10-27T01:59:00"),
-    # The cutoff falls into the hour, long afterwards.
+    # The cutoff falls into the repeated hour; now is long afterwards.
     ("2024-11-06T00:30:00", "10d", "Europe/Berlin", "2024-10-27T02:00:00"),
     ("2024-11-06T01:30:00", "10d", "Europe/Berlin", "2024-10-27T02:30:00"),
     # Half an hour is repeated there, at 15:00 UTC.
@@ -121,7 +121,7 @@ REPEATED = [
     # Nearly a whole day came twice there, at 13:00 UTC.
     ("1969-09-29T20:00:00", "0s", "Pacific/Kwajalein", "1969-09-30T01:00:00"),
     ("1969-09-30T20:00:00", "0s", "Pacific/Kwajalein", "1969-09-30T08:00:00"),
-    # An hour that never was does no harm: from 2 to 3, at 01:00 UTC.
+    # An hour that is skipped, from 2 to 3 at 01:00 UTC, changes nothing.
     ("2024-03-31T01:40:00", "1h", "Europe/Berlin", "2024-03-31T01:40:00"),
     ("2024-03-31T01:40:00", "40m", "Europe/Berlin", "2024-03-31T03:00:00"),
     ("2024-03-31T01:40:00", "41m", "Europe/Berlin", "2024-03-31T01:59:00"),

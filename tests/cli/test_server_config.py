@@ -1,4 +1,4 @@
-"""ociregistry's own configuration file: what of it counts, and what is refused."""
+"""ociregistry's own configuration file: which keys count, and what is refused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_empty_image_path_is_none(file: Path) -> None:
         ("{type: created, duration: 30d}", PruneSettings(older_than="30d")),
         ("{type: accessed, duration: 720h}", PruneSettings(not_pulled_for="720h")),
         ("{type: accessed, duration: 1h, count: 5}", PruneSettings(not_pulled_for="1h", count=5)),
-        # The server's way to say that there is no limit.
+        # To the server, -1 means no limit.
         ("{type: pattern, expr: a, count: -1}", PruneSettings(pattern=["a"])),
         ("{type: pattern, expr: a, count: 0}", PruneSettings(pattern=["a"], count=0)),
         ("{type: pattern, expr: a, dryRun: true}", PruneSettings(pattern=["a"], dry_run=True)),

@@ -1,4 +1,4 @@
-"""--min-free-space on file systems that are really there, and with what it can't go together."""
+"""--min-free-space on real file systems, and the options that it can't be combined with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOUNT = ("unshare", "--mount", "sh", "-e", "-c")
 
 
 def run_on(mounts: dict[str, str], cache: Path, *options: str) -> Result:
-    """Prunes a cache, of which some folders are mounts, in a namespace of its own."""
+    """Prunes a cache with mounts for some folders, in a mount namespace of its own."""
     away = cache.parent / "away"
     steps = [f"mkdir -p {away}"]
     for folder, kind in mounts.items():

@@ -1,4 +1,4 @@
-"""Paths that are not UTF-8, or that would move the cursor: of a cache, and of what lies in it."""
+"""Paths that are not UTF-8, or that would move the cursor: of a cache and of files in it."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_ctrl_c_during_the_scan_ends_it_and_its_workers(tmp_path: Path) -> None:
         (("--yes",), ""),
         (("--dry-run",), ""),
         (("--pattern", "no-such-image", "--exclude", "typha"), ""),
-        # Somebody sees what it says, but nobody is there to answer.
+        # stderr is a terminal, but stdin is not: nobody can answer.
         ((), "</dev/null"),
     ],
     ids=["yes", "dry run", "nothing to do", "no terminal to answer on"],
@@ -130,7 +130,7 @@ def test_when_stdin_is_the_config_file_it_asks_on_the_terminal(cache: Path, tmp_
 
 def test_without_a_terminal_it_never_asks(cache: Path) -> None:
     outcome = expected(load(cache), patterns=["typha:v3.27.0"])
-    # What looks like an answer is nobody's answer.
+    # Input that is not from a terminal does not count as an answer.
     result = run(*PRUNE, cache=cache, stdin="n\n")
     assert (result.code, result.err) == (0, "")
     assert files(cache) == outcome.left

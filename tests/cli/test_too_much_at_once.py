@@ -1,4 +1,4 @@
-"""Delete limits on the command line: exit code 4, the numbers, and nothing gone."""
+"""Delete limits on the command line: exit code 4, the numbers, and nothing is removed."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_no_command_empties_a_cache_unless_that_is_allowed(cache: Path, tmp_path
     assert not file.exists()
     allowed = ("--pattern", ".", "--allow-remove-all")
     assert invoke("plan", *allowed, "-o", file, cache=cache).code == 0
-    # What was allowed to the plan is not allowed to who applies it.
+    # The limits of `plan` are not those of `apply`.
     assert invoke("apply", file, cache=cache).code == 4
     assert invoke("apply", file, "-n", "--summary", cache=cache).code == 4
     assert snapshot(cache) == before

@@ -148,7 +148,7 @@ def test_foreign_things_are_named_with_every_command(trashed: Path) -> None:
         result = run("trash", *command, cache=trashed)
         assert result.code == 0
         assert r".fastprune/trash/\x1b[31mREADME does not belong in the trash" in result.err
-        # What a run with nothing else left in it is by now is foreign itself.
+        # A run that holds nothing but foreign files counts as foreign itself.
         assert re.search(rf"{RUN}(/notes)? does not belong in the trash", result.err)
     assert in_trash(trashed) == {"notes"}
 

@@ -1,4 +1,4 @@
-"""`tune` in real processes: what it says, saves and leaves behind, however it ends."""
+"""`tune` in real processes: what it prints, saves and leaves behind, however it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can't be meant is refused with exit code 2, and nothing is deleted."""
+"""Usage errors: exit code 2, and nothing is deleted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cli.program import run
 from tests.support.cachebuilder import Stamp, snapshot
 from tests.support.realcaches import unpack
 
-# Of the issue, each with what the message must say.
+# Options, each with what the message must say.
 SELECTION = {
     "no criterion": ((), "--pattern"),
     "an empty pattern": (("--pattern", ""), "empty"),

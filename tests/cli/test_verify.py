@@ -1,4 +1,4 @@
-"""`verify`: it names what is amiss, and nothing else."""
+"""`verify`: it names what is damaged, and nothing else."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def damaged(cache: Path) -> tuple[Path, Found]:
-    """The issue's own list, in one copy: each kind once."""
+    """A cache with each kind of damage once."""
     largest = sorted(path for path in (cache / "blobs").iterdir() if path.stat().st_size > 3000)
     short, missing, altered = largest[:3]
     os.truncate(short, 1000)

@@ -1,4 +1,4 @@
-"""The source of fastprune as syntax trees, and what can be asked of them."""
+"""The source of fastprune as syntax trees, and questions about them."""
 
 from __future__ import annotations
 

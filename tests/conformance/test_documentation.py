@@ -1,4 +1,4 @@
-"""What is public is documented, and the examples run."""
+"""Everything public is documented, and the examples run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_what_is_public_has_a_docstring(name: str) -> None:
     thing = PUBLIC[name]
     text = inspect.getdoc(thing) or ""
     assert text.strip(), name
-    # Not the signature that a dataclass makes up.
+    # A dataclass without a docstring gets its signature as one.
     assert not text.startswith(f"{name}(")
     assert text.splitlines()[0].rstrip().endswith((".", "?", ":"))
 

@@ -1,11 +1,12 @@
-"""What the pages show is what the program prints.
+"""The pages show what the program prints.
 
-A block that follows the comment `<!-- cache: pulled -->` (or `loaded`) is run: every
-command of fastprune in it, on a copy of that real cache, which all blocks of a page share.
-Its output must be the lines that the page shows, where `...` stands for any lines, and
-times, durations and runs for any of their kind. What other commands print isn't compared.
-A block that follows `<!-- file: NAME -->` is that file, in the folder they run in.
-A block of Python is run as well; what it prints is in the block of text that follows.
+A `console` block that follows the comment `<!-- cache: pulled -->` (or `loaded`) is run: every
+command of fastprune in it, on a copy of that real cache. All blocks of a page share one copy.
+The output must be the lines that the page shows. `...` stands for any lines. Any time,
+duration or run matches any other. The output of other commands is not compared.
+A block that follows `<!-- file: NAME -->` is the content of that file, in the folder in which
+the commands run.
+A block of Python is run as well. Its output must be the block of text that follows it.
 """
 
 from __future__ import annotations

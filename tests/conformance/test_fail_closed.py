@@ -1,4 +1,4 @@
-"""Rule 2: what can't be read or understood is never counted as nothing."""
+"""Rule 2: a manifest that can't be read or understood never counts as one without references."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_plan_is_refused_whatever_is_wrong_with_a_manifest(
     assert refusal.value.faults == index.faults
     assert refusal.value.exit_code == 4
     assert "--skip-corrupt" in refusal.value.hint
-    # Only whoever says so takes it for absent.
+    # It counts as absent only if --skip-corrupt is given.
     assert make_plan(index, ORPHANS, skip_corrupt=True).is_empty
 
 

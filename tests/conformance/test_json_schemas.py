@@ -1,6 +1,6 @@
-"""What is printed as JSON is what the schemas of the documentation say, and they say it all.
+"""The JSON that commands print matches the schemas in docs/schemas/, field by field.
 
-Whoever adds a field, a format or a command with `--format json` adds it to docs/schemas/.
+If you add a field, a format or a command with `--format json`, add it to docs/schemas/.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is imported when: start-up time is a feature, and workers need no numpy."""
+"""Which modules are imported when: the program must start fast, and workers need no numpy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEAVY = {"numpy", "typer", "click", "asyncio", "anyio", "uvloop", "rich", "re2",
 
 
 def imported_by(statement: str) -> set[str]:
-    """The modules that are there in a fresh interpreter after a statement."""
+    """The modules that a fresh interpreter has imported after a statement."""
     program = (
         f"import json, sys; sys.path.insert(0, {str(ROOT.parent)!r})\n"
         f"{statement}\n"

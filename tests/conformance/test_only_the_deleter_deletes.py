@@ -1,7 +1,7 @@
 """Rule 1: one module deletes in a cache, and none writes to it.
 
-The source is read: whatever could change a file has to be in `deletion/deleter.py`, or to be named
-here with the reason why no cache can be harmed by it.
+The test reads the source. A call that could change a file must be in `deletion/deleter.py`, or must
+be named here, with the reason why it can't harm a cache.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHANGING = {
     "logging": {"FileHandler", "basicConfig"},
     "mmap": {"mmap"},
 }
-# Methods of paths, whatever they are called on; `replace` is looked at more closely.
+# Methods of paths, on whatever object they are called; `replace` is checked more closely.
 METHODS = {
     *("unlink", "rmdir", "rename", "touch", "mkdir", "write_bytes", "write_text", "chmod"),
     *("symlink_to", "hardlink_to", "truncate", "lchmod"),
@@ -147,7 +147,7 @@ def test_every_exception_is_a_module() -> None:
         ("open('x', mode='r+b')", {"open('r+b')"}),
         ("open('x', mode)", {"open(mode)"}),
         ("os.open('x', os.O_RDWR | os.O_CREAT)", {"os.O_RDWR", "os.O_CREAT"}),
-        # What only looks like it.
+        # Calls that only look like it.
         ("text.replace('a', 'b')", set()),
         ("replace(plan, blobs=blobs)", set()),
         ("moment.replace(microsecond=0)", set()),

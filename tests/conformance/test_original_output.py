@@ -1,4 +1,4 @@
-"""What fastprune prints for the sample caches, beside what the original printed for them.
+"""The output of fastprune for the sample caches, compared with that of the original.
 
 `tests/data/original/` holds what `ociregistry list --header` (with and without `--short-digest`)
 and `ociregistry prune --pattern dashboard,cilium --dry-run` wrote, byte for byte. Three things

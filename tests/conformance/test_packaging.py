@@ -175,7 +175,7 @@ UP = "scale deployment/ociregistry --replicas=2"
 
 
 class Window:
-    """The script of the window, in a cluster that is made up."""
+    """The script of the window, in a simulated cluster."""
 
     def __init__(self, folder: Path, **state: str) -> None:
         self.folder = folder
@@ -234,7 +234,7 @@ def test_the_window_scales_up_when_the_prune_failed(tmp_path: Path) -> None:
     code, errors = window.end()
     assert (code, "the prune failed" in errors) == (3, True)
     assert window.calls()[-3:-1] == [CREATE, UP]
-    # Not before the pod of the prune had ended.
+    # The server starts only after the pod of the prune has ended.
     assert (tmp_path / "prune").read_text().strip() == "0"
 
 
@@ -258,7 +258,7 @@ def test_a_window_after_a_lost_one_scales_up_though_the_cluster_is_slow_to_answe
     state = {"annotation": "5", "working": "100000", "unreachable": "3", "undeletable": "3"}
     window = Window(tmp_path, **state)
     code, _ = window.end()
-    # Not the code of a failed prune: it is to be tried again.
+    # Another code than that of a failed prune, so that the window is tried again.
     assert code == 1
     # The prune that the lost one left is ended before the server comes back.
     assert window.calls()[:-1] == [DELETE] * 4 + ["scale deployment/ociregistry --replicas=5"]
@@ -298,7 +298,7 @@ def test_the_description_of_the_schedules_runs_what_they_run() -> None:
         assert f"`{path.name}`" in text
 
 
-# Stand-ins of the script for cron: what is called is written down.
+# Stand-ins for the programs that the script for cron calls: they write down each call.
 SYSTEMCTL = r"""#!/bin/sh
 echo "systemctl $*" >> "$CALLS"
 case $1 in is-active) [ "$ACTIVE" = yes ] ;; esac

@@ -1,4 +1,4 @@
-"""Rule 4: what changed since the scan is left alone, and the report says so."""
+"""Rule 4: a file that changed since the scan is left alone, and the report says so."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_list_that_was_pulled_again_stays_with_its_children(builder: CacheBuil
     report = carried_out(plan)
     assert files(root) == before.paths
     assert report.changed == (f"img/{index}",)
-    # The child was not tried: it is needed after all, and the report says by whom.
+    # The child was not removed: it is needed after all, and the report says by which list.
     assert [report.plan.index.path(row) for row in report.plan.protected.tolist()] == [
         f"img/{image}"
     ]

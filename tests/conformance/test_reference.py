@@ -1,4 +1,4 @@
-"""Documents say what the program says: the reference, and every command line in a page."""
+"""The reference, and every command line in a page, match the program."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Rule 3: who refers goes first, and is gone for good before what it referred to goes.
+"""Rule 3: the referring file goes first, and that is on disk before the next phase begins.
 
-A deleter that only writes down what it is asked to do shows the order.
+A deleter that only writes down what it should do shows the order.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Recorder:
             self.events.append(f"settle {self._folders[os.fstat(folder).st_ino]}")
 
     def reason_to_stop(self) -> str:
-        """As a limit: after so many files the run must end."""
+        """Acts like a limit: after so many files the run must end."""
         done = sum(not event.startswith("settle") for event in self.events)
         return "enough" if self._stop_after is not None and done >= self._stop_after else ""
 
@@ -139,7 +139,7 @@ def test_a_run_that_ends_anywhere_leaves_no_image_without_its_blobs(tmp_path: Pa
         after = load(root)
         assert kept_images_lost_blobs(before, after) == []
         assert len(before.paths - after.paths) == stop_after
-        # What went is durable, even when the run ends early.
+        # Everything that was removed is on disk, even when the run ends early.
         if stop_after:
             assert recorder.events[-1].startswith("settle")
         assert bool(report.stopped) == (stop_after < steps)

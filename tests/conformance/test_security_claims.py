@@ -1,4 +1,4 @@
-"""SECURITY.md and the page about safety name tests for their claims: they exist."""
+"""The tests that SECURITY.md and docs/safety.md name exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The structure of the package keeps to its limits, and the tool that counts it counts right."""
+"""The structure of the package stays within its limits, and the tool that counts it is right."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Workers: what they are handed, what comes back, and how they die.
+"""Workers: the items that they get, the results that come back, and how they die.
 
-What a worker runs is imported there by name, so it stands at the top level here.
+A worker imports the function that it runs by name. So these functions stand at the top level.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def run(executor: Executor, function: Callable[[T], Iterable[R]], items: Iterabl
     return list(executor.map_unordered(function, items))
 
 
-# What every executor does.
+# Every executor.
 
 
 def test_everything_that_is_yielded_for_all_items_comes_back(executor: Executor) -> None:
@@ -139,7 +139,7 @@ def test_closing_twice_is_harmless(executor: Executor) -> None:
     executor.close()
 
 
-# What worker processes add.
+# Worker processes only.
 
 
 def test_the_work_is_done_by_other_processes(pool: ProcessExecutor) -> None:
@@ -175,7 +175,7 @@ def test_results_stream_while_an_item_is_still_being_worked_on(
 
 @pytest.mark.timeout(10)
 def test_large_items_with_large_results_do_not_block_each_other() -> None:
-    """A worker that sends does not receive: whoever only sends to it waits for ever."""
+    """A worker that sends does not receive: a process that only sends to it would wait for ever."""
     with closing(start(1, "forked")) as pool:
         # More than a socket holds however large its buffers were made.
         items = [bytes(8 * LARGE)] * 3
@@ -257,7 +257,7 @@ def test_no_process_and_no_descriptor_is_left_behind(pool: ProcessExecutor) -> N
 
 
 def most_forks(number: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Lets so many workers be forked; gives their process ids."""
+    """Lets so many workers be forked; returns their process ids."""
     started: list[int] = []
     fork = os.fork
 

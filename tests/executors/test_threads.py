@@ -1,4 +1,4 @@
-"""Work on threads, where the system starts fewer than asked for, or none."""
+"""Work on threads, if the system starts fewer than asked for, or none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastprune.executors.threads import OneThread, Threads, check_cancelled, in_
 
 @pytest.fixture
 def start_at_most(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
-    """Lets the system start so many threads; gives the names of those that it starts."""
+    """Lets the system start so many threads; returns the names of those that it starts."""
 
     def limit(number: int) -> list[str]:
         started: list[str] = []

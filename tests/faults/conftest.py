@@ -1,4 +1,4 @@
-"""These tests need Linux and a scene; and they say how many faults there were."""
+"""Fixtures of these tests, which need Linux; and the number of faults, printed at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COUNTED = "counted"
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    """A fresh cache that faults are to strike."""
+    """A fresh cache for a run with faults."""
     scene = Scene(tmp_path)
     scene.fresh()
     return scene
@@ -25,7 +25,7 @@ def scene(tmp_path: Path) -> Scene:
 
 @pytest.fixture(autouse=True)
 def _counts_are_reported(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Puts what a test counted into its report, which reaches the process that sums up."""
+    """Puts the counts of a test into its report, which reaches the process that adds them up."""
     before = len(COUNTS)
     yield
     request.node.user_properties.extend((_COUNTED, line) for line in COUNTS[before:])

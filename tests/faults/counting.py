@@ -1,4 +1,4 @@
-"""Lines about how many faults there were, for the end of a run of the tests."""
+"""Lines that say how many faults there were, at the end of a run of the tests."""
 
 from __future__ import annotations
 

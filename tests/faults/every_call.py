@@ -1,9 +1,9 @@
-"""Strikes every single call of small prunes and of the trash: with a kill, and with each error.
+"""Lets each call of small prunes and of the trash fail: with a kill, and with each error.
 
     python -m tests.faults.every_call
 
-The tests of `make test` do this for the calls that change something, and for some of the others.
-Exit code 1 if anything was lost, or if a run ended in a way that is not documented.
+`make test` does this for the calls that change something, and for some of the others. The exit
+code is 1 if anything was lost, or if a run ended in a way that is not documented.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Struck(Protocol):
 
 
 def strike_every_call(scene: Struck, words: list[str], number: int) -> tuple[int, list[str]]:
-    """Runs a command once for each of its calls, and strikes that one.
+    """Runs a command once for each of its calls, and lets that call fail.
 
     Args:
         scene: The cache.
         words: Command and options.
-        number: The errno that the call says; 0 for a kill instead.
+        number: The errno with which the call fails; 0 for a kill instead.
 
     Returns:
-        How many calls were struck, and what was wrong.
+        How many calls failed, and what was wrong.
     """
     wrong: list[str] = []
     at = 0

@@ -1,8 +1,8 @@
-"""Runs the real program with faults from outside: calls to the system that fail, or kill it.
+"""Runs the real program with faults from outside: system calls that fail, or kills.
 
-The faults are made by a small library, `injector.c`, that is compiled once and preloaded: the
-program and its interpreter are the real ones and know nothing of it. It counts the calls that
-concern the cache, in all threads and processes together, so that a test can name each of them.
+A small library, `injector.c`, makes the faults. It is compiled once and preloaded. The program
+and its interpreter are the real ones and don't know of it. It counts the calls that concern the
+cache, in all threads and processes together. So a test can choose any of them by its number.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import Literal, NamedTuple
 from tests.cli.program import Result, run
 
 CHANGES = ("unlink", "rmdir", "rename", "link", "mkdir", "fsync")
-"""The calls that change something on a disk, or make it last."""
+"""The calls that change something on a disk, or make a change durable."""
 
 CALLS = (*CHANGES, "open", "preadv", "read", "readdir", "fstat", "stat", "flock")
-"""All calls that can be struck, but for `CONVENIENCES` and `STARTS`."""
+"""All calls that can fail, except `CONVENIENCES` and `STARTS`."""
 
 CONVENIENCES = ("noatime", "preadv", "fadvise")
-"""Calls that a system may refuse altogether, and without which all works as well.
+"""Calls that a system may always refuse. The program must work without them.
 
-`noatime` are calls of open that ask for access times to be left alone.
+`noatime` stands for calls of open that ask to leave access times alone.
 """
 
 STARTS = ("thread", "fork")
@@ -41,14 +41,14 @@ _SOURCE = Path(__file__).with_name("injector.c")
 
 
 class Fault(NamedTuple):
-    """What happens at which calls.
+    """A fault: what happens, and at which calls.
 
     Attributes:
         calls: The kinds of calls that are counted, of `CALLS`, `CONVENIENCES` and `STARTS`.
         first: The number of the call at which it happens first, from 1; 0 for never.
-        last: The number of the last such call; by default that one alone.
+        last: The number of the last such call; by default, only the first one fails.
         error: The errno with which the call fails.
-        kill: Or whom SIGKILL gets before it: the process that calls, or its group.
+        kill: Who gets SIGKILL before the call instead: the calling process, or its group.
     """
 
     calls: Sequence[str] = CALLS
@@ -65,10 +65,10 @@ class Fault(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a run with faults.
+    """How a run with faults ended.
 
     Attributes:
-        result: Exit code and what it wrote.
+        result: Exit code and output.
         calls: The calls that were counted, in order: kind, a space, path below the cache.
         struck: Whether the fault happened.
     """
@@ -79,7 +79,7 @@ class Outcome(NamedTuple):
 
 
 def run_with(fault: Fault, *args: str | Path, cache: Path, prefix: Sequence[str] = ()) -> Outcome:
-    """Runs the program on a cache, with a fault in its way.
+    """Runs the program on a cache, with a fault.
 
     Args:
         fault: The fault.
@@ -91,7 +91,7 @@ def run_with(fault: Fault, *args: str | Path, cache: Path, prefix: Sequence[str]
         count, log = Path(folder, "count"), Path(folder, "log")
         count.write_bytes(bytes(8))
         log.touch()
-        # A group of its own: what kills it must not reach the tests.
+        # A group of its own: a kill of the group must not reach the tests.
         alone = () if fault.kill != "group" else ("setsid", "--wait")
         result = run(
             *args,
@@ -130,7 +130,7 @@ def _injector() -> Path:
 
 
 def tool(name: str, packages: str) -> str:
-    """The path of a program that the tests need; says what to do where it is missing."""
+    """The path of a program that the tests need. If it is missing, says what to install."""
     path = shutil.which(name)
     assert path, f"these tests need {name}: run 'make tools', or install {packages}"
     return path

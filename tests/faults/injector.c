@@ -1,15 +1,16 @@
-/* Makes chosen calls to the system fail, or kills the process there.
+/* Makes chosen system calls fail, or kills the process at them.
  *
- * Preloaded into a program (LD_PRELOAD), it stands between the program and the C library. It counts
- * the calls of some kinds that concern one folder and all below it, in all threads and forked
- * processes together, and those that start a thread or a process; what happens at which of them is said by the environment:
+ * It is preloaded into a program (LD_PRELOAD), and stands between the program and the C library.
+ * It counts two sorts of calls, in all threads and forked processes together: calls of the given
+ * kinds that concern one folder and everything below it, and calls that start a thread or a
+ * process. Environment variables say what happens at which call:
  *
  *   FAULTS_UNDER  the folder, as the kernel names it
  *   FAULTS_CALLS  names of calls with a comma before, between and after: ",unlinkat,fsync,"
  *   FAULTS_FIRST  the number of the call at which it happens first, from 1; 0 for never
  *   FAULTS_LAST   the number of the call at which it happens last
- *   FAULTS_ERRNO  what the call says instead of being made; or
- *   FAULTS_KILL   whom SIGKILL gets just before: "process" or "group"
+ *   FAULTS_ERRNO  the error with which the call fails; or
+ *   FAULTS_KILL   who gets SIGKILL just before the call: "process" or "group"
  *   FAULTS_LOG    a file that gets a line for each call that was counted
  *   FAULTS_COUNT  a file of eight zero bytes: the counter that all processes share
  */
@@ -168,7 +169,7 @@ PREADV2(preadv64v2, off64_t)
 PREADV(preadv, off_t)
 PREADV(preadv64, off64_t)
 
-/* Unlike the others it gives the number of the error. */
+/* Unlike the others, it returns the number of the error. */
 #define FADVISE(name, offset_type) \
     int name(int file, offset_type at, offset_type size, int advice) \
     { \
@@ -252,7 +253,7 @@ pid_t fork(void)
     return struck("fork", AT_FDCWD, under) ? -1 : REAL(fork)();
 }
 
-/* A function that returns can't call vfork for another one; fork does the same, slower. */
+/* A function that returns can't call vfork for its caller. fork does the same, but slower. */
 pid_t vfork(void)
 {
     return fork();

@@ -1,13 +1,13 @@
-"""Kills a prune at random moments, again and again, and looks whether anything was lost.
+"""Kills a prune at random moments, again and again, and checks whether anything was lost.
 
     python -m tests.faults.marathon --kills 500 --seed 1
 
 Each kill is a SIGKILL of the real program: of its main process alone, or of it and its workers.
-After each one, the cache is read by the slow oracle: no image that is left may have lost a blob, no
-list a child, and nothing may be gone that was to stay; with the trash, everything must be
-somewhere. Then the same prune starts again, to be killed again, until one comes to its end: then
-exactly that must be left which the oracle says, and it begins anew. Exit code 1 if anything was
-wrong.
+After each kill, the slow oracle reads the cache. No image that is left may have lost a blob, and no
+list a child. Nothing may be gone that should stay. With the trash, every file must be in the cache
+or in the trash. Then the same prune starts again, and may be killed again, until one prune
+completes. Then the cache must hold exactly what the oracle says, and the next round begins with
+a fresh cache. The exit code is 1 if anything was wrong.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.support.cachebuilder import FOLDERS, CacheBuilder, files
 from tests.support.oracle import expected, load
 
 _WAIT = 60
-# The share of kills that wait for the deletion to begin; the others come at any time.
+# The share of kills that wait until the deletion begins. The others come at any time.
 _AIMED = 0.8
 
 
@@ -40,18 +40,18 @@ class Marathon:
     """One cache that is pruned, and what has happened so far.
 
     Attributes:
-        counts: How often what happened.
-        wrong: What was lost, and when; empty if all is well.
+        counts: How often each thing happened.
+        wrong: What was lost, and when; empty if nothing was.
     """
 
     def __init__(self, folder: Path, mode: Mode, images: int, seed: int) -> None:
         """Makes the cache.
 
         Args:
-            folder: Where; its file system must have hard links.
+            folder: Where the cache is made; its file system must support hard links.
             mode: delete or trash.
             images: About how many image manifests there are; there are half as many lists.
-            seed: Equal seeds make equal caches and ask for equal moments.
+            seed: Equal seeds make equal caches and choose equal moments.
         """
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
@@ -61,7 +61,7 @@ class Marathon:
         _build(self._original, images, self._random)
         self._before = load(self._original)
         self._outcome = expected(self._before, patterns=[PATTERN])
-        # How long a run takes, and the deletion in it: to choose moments in them.
+        # How long a run takes, and how long the deletion in it: moments are chosen within these.
         self._seconds = self._deleting = 0.0
 
     @property
@@ -70,7 +70,7 @@ class Marathon:
         return len(self._before.manifests)
 
     def run(self, kills: int) -> None:
-        """Prunes until there were so many kills."""
+        """Prunes until there have been so many kills."""
         self._finish(self._fresh())
         while self.counts["kills"] < kills and not self.wrong:
             root = self._fresh()
@@ -90,7 +90,7 @@ class Marathon:
         options = ["--pattern", PATTERN, "--summary", "--lock-wait", "60s"]
         options += ["--jobs", self._random.choice("123")]
         options += ["--concurrency", self._random.choice(("1", "4", "16"))]
-        # At full speed, and slower, so that more kills come in the middle of the deletion.
+        # At full speed or slower. When slower, more kills come in the middle of the deletion.
         pace = self._random.choice(("1000000", "10000", "3000"))
         options += ["--max-deletes-per-second", pace]
         options += ["--trash"] if self._mode == "trash" else []
@@ -104,7 +104,7 @@ class Marathon:
         )
 
     def _killed(self, root: Path) -> bool:
-        """Starts a prune and kills it, unless it was faster."""
+        """Starts a prune and kills it, unless it ends first."""
         before = len(files(root))
         with self._start(root) as process:
             if self._random.random() < _AIMED:
@@ -113,7 +113,7 @@ class Marathon:
             else:
                 time.sleep(self._seconds * self._random.random())
             whole = self._random.random() < 0.5
-            # One that has ended meanwhile is too late, and no error.
+            # If it has ended meanwhile, the kill came too late. That is no error.
             with suppress(ProcessLookupError):
                 (os.killpg if whole else os.kill)(process.pid, signal.SIGKILL)
             _, message = process.communicate(timeout=_WAIT)
@@ -131,13 +131,13 @@ class Marathon:
         return True
 
     def _wait_for_a_change(self, process: subprocess.Popen[bytes], root: Path) -> None:
-        """Waits until the first file goes, or the process."""
+        """Waits until the first file is removed, or the process ends."""
         before = _changed_at(root)
         while process.poll() is None and _changed_at(root) == before:
             time.sleep(0.001)
 
     def _finish(self, root: Path) -> None:
-        """Lets a prune come to its end, and checks what is left."""
+        """Lets a prune complete, and checks what is left."""
         started = time.monotonic()
         with self._start(root) as process:
             self._wait_for_a_change(process, root)

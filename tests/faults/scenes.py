@@ -1,6 +1,6 @@
-"""A small cache in which everything that a prune has to look out for is there, and the checks.
+"""A small cache with everything that makes a prune difficult, and checks of it.
 
-The checks are slow and independent of the program: `tests.support.oracle` reads the cache anew.
+The checks are slow and independent of the program: `tests.support.oracle` reads the cache.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ NUMBERS = (
     errno.ESTALE,
     errno.ENOSPC,
 )
-"""What a call may say that fails."""
+"""The errors with which a call may fail."""
 
 PATTERN = "^a"
 _TRASH = ".fastprune/trash"
 
 
 def prune_of(mode: Mode) -> list[str]:
-    """Command and options that prune `PATTERN`, with all calls in one process and one order."""
+    """Command and options that prune `PATTERN`: one process, always the same order of calls."""
     options = ["--pattern", PATTERN, "--jobs", "1", "--concurrency", "1", "--summary"]
     return ["prune", *options, *(["--trash"] if mode == "trash" else [])]
 
 
 class Scene:
-    """A cache that can be made anew, and what a prune of `PATTERN` does to it.
+    """A cache that can be made again, and what a prune of `PATTERN` does to it.
 
     Attributes:
         root: The cache.
-        before: What is in it before.
-        outcome: What a prune comes to.
+        before: Its content before the prune.
+        outcome: The result of the prune, by the oracle.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,7 +69,7 @@ class Scene:
         self.outcome: Outcome = expected(self.before, patterns=[PATTERN])
 
     def fresh(self) -> Path:
-        """The cache as it was in the beginning."""
+        """Makes the cache again as it was at the beginning."""
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.copytree(self._original, self.root)
         return self.root
@@ -79,16 +79,16 @@ class Scene:
         return losses(self.before, self.root, self.outcome)
 
     def complaints(self, result: Result, number: int) -> list[str]:
-        """What is wrong with how a run ended that met an error.
+        """What is wrong with the end of a run in which a call failed.
 
-        Whatever it was, nothing may be lost, it must be said, and the exit code must be true.
+        Nothing may be lost, the error must be reported, and the exit code must be right.
 
         Args:
-            result: How it ended.
-            number: The errno that it met.
+            result: How the run ended.
+            number: The errno of the call that failed.
         """
         wrong, left = self.losses(), files(self.root)
-        # A folder that goes while it is listed is said to be a stale one.
+        # If a folder disappears while it is listed, ESTALE is reported.
         said = any(os.strerror(one) in result.err for one in (number, errno.ESTALE))
         reported = "Failed: " in result.out or "Stopped: " in result.out
         if "Traceback" in result.err:
@@ -111,7 +111,7 @@ class Scene:
         return wrong
 
     def heal(self, mode: Mode) -> None:
-        """Prunes once more, and checks that this comes to what was to come of it."""
+        """Prunes again, and checks that the result is now what it should be."""
         policy = Policy(patterns=(PATTERN,))
         run = "20300101T000000Z-000000" if mode == "trash" else None
         limits = Limits(concurrency=1)
@@ -121,7 +121,7 @@ class Scene:
             policy,
             jobs=1,
             force=True,
-            # A process that was killed holds the lock until the system has buried it.
+            # A killed process holds the lock until the system has removed it.
             lock_wait=30,
             trash_run=run,
             limits=limits,
@@ -131,7 +131,7 @@ class Scene:
         assert report.exit_code == 0
         assert files(self.root) == self.outcome.left
         if mode == "trash":
-            # Everything is somewhere.
+            # Everything that went is in the trash.
             assert in_trash(self.root) == self.outcome.removed
 
 
@@ -153,18 +153,18 @@ def build(root: Path) -> Path:
 
 
 def losses(before: Cache, root: Path, outcome: Outcome) -> list[str]:
-    """What is wrong with a cache after a prune, wherever that was cut off.
+    """What is wrong with a cache after a prune that may have been cut off.
 
-    Every image that is there must have every blob that it had, every list its children; and
-    nothing may be missing or altered that was not to go.
+    Every image that is left must have every blob that it had, and every list its children.
+    Nothing that should stay may be missing or altered.
 
     Args:
         before: The cache before.
         root: The cache now.
-        outcome: What the prune was to do.
+        outcome: What the prune should do.
 
     Returns:
-        Lines that say what is wrong; none if all is well.
+        Lines that say what is wrong; empty if nothing is.
     """
     after = load(root)
     wrong = [f"{path} lost blob {digest}" for path, digest in kept_images_lost_blobs(before, after)]

@@ -50,7 +50,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 @pytest.fixture(scope="module")
 def struck() -> Iterator[list[str]]:
-    """Counts the faults that nothing was lost by."""
+    """Counts the faults after which nothing was lost."""
     struck: list[str] = []
     yield struck
     COUNTS.append(f"{len(struck)} calls that failed, one at a time: nothing lost")
@@ -85,7 +85,7 @@ def test_one_call_that_fails(
 def test_a_folder_that_goes_while_it_is_listed_is_not_taken_for_all_there_is(
     folder: str, scene: Scene
 ) -> None:
-    """The system says ENOENT then, as it does for a folder that never was."""
+    """The system answers ENOENT, as it does for a folder that never existed."""
     kinds = ("readdir",)
     calls = run_with(Fault(kinds), *prune_of("delete"), cache=scene.fresh()).calls
     # Some entries came before.

@@ -1,4 +1,4 @@
-"""Killed at each call that changes something, one after the other, until it runs through."""
+"""A prune is killed at each call that changes something, one call after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.cachebuilder import files
 def test_a_prune_that_is_killed_anywhere_loses_nothing_and_the_next_one_heals(
     mode: Mode, tmp_path: Path
 ) -> None:
-    """Between two such calls nothing on the disk changes, so these are all the states there are."""
+    """Between two such calls nothing on the disk changes. So these are all possible states."""
     scene = Scene(tmp_path)
     for number in count(1):
         fault = Fault(CHANGES, first=number, kill="process")
@@ -31,7 +31,7 @@ def test_a_prune_that_is_killed_anywhere_loses_nothing_and_the_next_one_heals(
         scene.heal(mode)
     assert outcome.result.code == 0
     assert files(scene.root) == scene.outcome.left
-    # As many as there are files to go, and what makes that last.
+    # At least one call for each file to go, and the calls that make this durable.
     assert number > len(scene.outcome.removed) + 5
     COUNTS.append(f"killed at {number - 1} calls of a prune ({mode}): nothing lost")
 

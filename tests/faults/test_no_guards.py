@@ -1,4 +1,4 @@
-"""File systems that lack what guards are made of: locks, and fsync of a folder."""
+"""File systems without locks, or without fsync for folders."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_where_a_folder_can_t_be_made_durable_it_is_said_once(
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT])
 def test_an_error_that_may_lose_data_still_ends_it(error: int, scene: Scene) -> None:
-    """EROFS is what a file system says that the kernel has closed after an error."""
+    """A file system that the kernel has made read-only after an error answers EROFS."""
     result = run_with(always("fsync", error), *PRUNE, cache=scene.root).result
     assert result.code == 3
     assert f"can't be made durable: {os.strerror(error)}" in result.err

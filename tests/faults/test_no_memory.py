@@ -1,4 +1,4 @@
-"""Memory that runs out: an error before anything is deleted, then an end in order."""
+"""Memory runs out: an error before anything is deleted, later a stop in order."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_what_is_put_back_is_told_as_well(tmp_path: Path, monkeypatch: pytest.Mo
     assert "Stopped: files that could not be put back" in result.out
 
 
-# What a small Python lacks.
+# A small build of Python.
 
 
 def test_a_python_without_ctypes_does_the_same(scene: Scene) -> None:
@@ -148,7 +148,7 @@ def test_a_python_without_ctypes_does_the_same(scene: Scene) -> None:
 
 
 def test_a_library_that_can_t_be_loaded_is_an_error_without_a_traceback(scene: Scene) -> None:
-    """As numpy says where memory is short: many lines, the reason last."""
+    """As numpy reports that memory is short: in many lines, with the reason last."""
     program = (
         "import sys\n"
         "name = sys.argv.pop()\n"

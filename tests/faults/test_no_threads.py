@@ -1,4 +1,4 @@
-"""A system that starts no thread or no process: the same is done, by those that there are."""
+"""The system starts no thread or no process: those that there are do the same work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRASH_RUN = "20200101T000000Z-000000"
 
 
 def from_the(number: int, *kinds: str, error: int = errno.EAGAIN) -> Fault:
-    """From this one on, nothing of these kinds is started."""
+    """From this call on, no thread or process of these kinds starts."""
     return Fault(kinds, first=number, last=FOREVER, error=error)
 
 
@@ -122,16 +122,16 @@ def test_tune_measures_with_what_there_is(scene: Scene) -> None:
     assert snapshot(scene.root) == before
 
 
-# Limits that are no pretence.
+# Real limits.
 
 
 def limited(limit: str) -> list[str]:
-    """What starts a program with a limit of prlimit(1)."""
+    """A prefix that starts a program with a limit of prlimit(1)."""
     return [tool("prlimit", "util-linux"), limit]
 
 
 def test_a_user_who_may_start_no_process_prunes(scene: Scene) -> None:
-    """Root may start what it likes, so root becomes somebody else, who may write here."""
+    """Limits don't apply to root. So root becomes another user, who may write here."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root with setpriv can be a user without processes")
     somebody = ["setpriv", "--reuid=61234", "--clear-groups"]

@@ -1,6 +1,6 @@
-"""What the kernel saw: who refers goes first, and is on disk before what it referred to goes.
+"""The order of the system calls: lists, images, blobs, each on disk before the next goes.
 
-An independent witness, strace, writes down the system calls of a real prune.
+strace records the system calls of a real prune, independently of the program.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Call(NamedTuple):
 
     Attributes:
         kind: unlink, rmdir, rename, fsync or mkdir.
-        folder: Below the cache; of a run in the trash: `trash/<folder>`.
-        name: In that folder; empty for fsync.
+        folder: Its path in the cache; for a run in the trash: `trash/<folder>`.
+        name: The name in that folder; empty for fsync.
     """
 
     kind: str
@@ -35,7 +35,7 @@ class Call(NamedTuple):
 
 
 def traced(root: Path, log: Path, *args: str, failed: bool = False) -> list[Call]:
-    """The changing system calls of a run, without those that failed unless they are wanted."""
+    """The system calls of a run that change something; those that failed only if asked for."""
     strace = tool("strace", "strace")
     options = ("-f", "-qq", "-y", "-s", "256", "-e", f"trace={TRACED}", "-e", "signal=none")
     result = run(*args, cache=root, prefix=[strace, *options, "-o", str(log), "--"])
@@ -77,7 +77,7 @@ def test_each_phase_is_on_disk_before_the_next_begins(
     not_on_disk: set[str] = set()
     for call in calls:
         if call.kind == "fsync":
-            # That it is in the trash lasts before that it has left its folder.
+            # The new name in the trash is on disk before the removal from the folder is.
             if mode == "trash" and call.folder in FOLDERS:
                 assert f"trash/{call.folder}" not in not_on_disk
             not_on_disk.discard(call.folder)
@@ -115,7 +115,7 @@ def test_the_trash_is_on_disk_before_anything_moves(scene: Scene, tmp_path: Path
 def test_the_faults_stand_before_every_call_that_the_kernel_sees(
     mode: Mode, scene: Scene, tmp_path: Path
 ) -> None:
-    """Else a fault in "each call" would not be one in each."""
+    """Otherwise, the tests of "each call" would miss some."""
     seen = traced(scene.fresh(), tmp_path / "log", *prune_of(mode), failed=True)
     counted = run_with(Fault(CHANGES), *prune_of(mode), cache=scene.fresh()).calls
     assert [call.partition(" ")[0] for call in counted] == [call.kind for call in seen]

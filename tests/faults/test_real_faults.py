@@ -1,4 +1,4 @@
-"""Faults that are no pretence: an immutable file, a read-only mount, a full disk."""
+"""Real faults: an immutable file, a read-only mount, a full disk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_an_immutable_file_stays_with_all_it_needs(kind: str, scene: Scene) -> N
         with immutable(scene.root / path):
             result = run(*PRUNE, cache=scene.root)
     else:
-        # Without the right to make files immutable: what the system says of one.
+        # Without the right to make files immutable: the error that the system would give.
         calls = run_with(Fault(("unlink",)), *prune_of("delete"), cache=scene.fresh()).calls
         fault = Fault(("unlink",), first=calls.index(f"unlink {path}") + 1, error=errno.EPERM)
         result = run_with(fault, *prune_of("delete"), cache=scene.fresh()).result
@@ -53,14 +53,14 @@ def test_an_immutable_file_stays_with_all_it_needs(kind: str, scene: Scene) -> N
     scene.heal("delete")
 
 
-# Mounts: in a namespace of their own, that ends with the program.
+# Mounts, in a namespace of their own, which ends with the program.
 
 
 def mounted(script: str) -> list[str]:
-    """What starts a program after mounts that nobody else sees.
+    """A prefix that starts a program after mounts that no other process sees.
 
     Args:
-        script: Of the shell; `"$@"` is the program.
+        script: A shell script, in which `"$@"` is the program.
     """
     unshare = tool("unshare", "util-linux")
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
@@ -84,7 +84,7 @@ def test_on_a_read_only_mount_nothing_goes_and_each_file_is_said(scene: Scene) -
 
 
 def test_what_can_not_be_removed_is_named_up_to_a_point(tmp_path: Path) -> None:
-    """A million lines help nobody; the report has them for programs."""
+    """A million lines help nobody. Programs find all of them in the JSON report."""
     builder = CacheBuilder(tmp_path / "cache")
     base = builder.blob(10)
     for number in range(50):
@@ -99,9 +99,9 @@ def test_what_can_not_be_removed_is_named_up_to_a_point(tmp_path: Path) -> None:
 
 
 def on_a_full_disk(scene: Scene) -> list[str]:
-    """What starts a program when the cache is on a disk without a free byte or inode.
+    """A prefix that starts a program with the cache on a disk without a free byte or inode.
 
-    What is left on it afterwards is copied over the cache.
+    Afterwards, the files that are left on that disk replace the cache.
     """
     disk = scene.root.parent / "disk"
     disk.mkdir()
@@ -134,7 +134,7 @@ def test_a_prune_works_with_nothing_free_on_the_disk(scene: Scene) -> None:
 
 
 def test_nothing_is_written_to_the_cache_before_the_first_deletion(scene: Scene) -> None:
-    """Not even a file that would go again: there may be no room for it."""
+    """Not even a temporary file: there may be no space for it."""
     calls = run_with(Fault(), *prune_of("delete"), cache=scene.root).calls
     first = next(at for at, call in enumerate(calls) if call.startswith("unlink"))
     assert not [call for call in calls[:first] if call.startswith(("mkdir", "link", "rename"))]
@@ -227,7 +227,7 @@ def test_a_manifest_that_appears_meanwhile_keeps_every_blob(tmp_path: Path) -> N
 
 
 def test_a_manifest_that_appears_among_the_blobs_ends_it(tmp_path: Path) -> None:
-    """A server that starts when the manifests are gone already."""
+    """A server starts when the manifests are already gone."""
     builder = CacheBuilder(tmp_path / "cache")
     builder.image("kept:1")
     for number in range(200):

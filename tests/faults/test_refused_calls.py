@@ -1,4 +1,4 @@
-"""Systems that refuse calls altogether, as filters of system calls and some file systems do."""
+"""Calls that the system always refuses, as filters of system calls and some file systems do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def never(*calls: str, error: int) -> Fault:
 
 
 def possible(call: str, error: int) -> bool:
-    """Whether a system may say this of such a call."""
+    """Whether a system may answer such a call with this error."""
     # Only a write of an access time could be refused because nothing may be written.
     return error != errno.EROFS or call == "noatime"
 

@@ -19,7 +19,7 @@ REPAIR = ("verify", "--content", "--repair", "--force", "--summary", "--jobs", "
 
 
 class Damaged:
-    """A cache with bad blobs in shared use, and manifests of each sort of damage."""
+    """A cache with bad blobs that several images need, and manifests with each kind of damage."""
 
     def __init__(self, folder: Path) -> None:
         builder = CacheBuilder(folder / "original")
@@ -53,7 +53,7 @@ class Damaged:
         assert there <= self.damaged, what
 
     def heal(self) -> None:
-        """The next repair, without reading what it does not suspect, does the rest."""
+        """The next repair does the rest, without reading blobs that look good."""
         again = run_inside(*REPAIR, cache=self.root)
         assert (again.code, again.err) == (0, "")
         assert files(self.root) == self.all - self.damaged

@@ -1,4 +1,4 @@
-"""A server runs on the cache: what changes it is refused, what reads it warns."""
+"""A server runs on the cache: commands that change the cache refuse, commands that read warn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SERVER = "print(flush=True); import time; time.sleep(120)"
 def serving(
     *arguments: str | Path, cwd: Path | None = None, prefix: Sequence[str] = ()
 ) -> Iterator[int]:
-    """A process with the arguments of a server; gives its id."""
+    """Starts a process with the arguments of a server; returns its id."""
     command = [*prefix, sys.executable, "-c", _SERVER, *map(str, arguments)]
     with running(command, cwd) as pid:
         yield pid
@@ -35,7 +35,7 @@ def serving(
 
 @contextmanager
 def running(command: Sequence[str], cwd: Path | None = None) -> Iterator[int]:
-    """A process that says when it is ready; gives its id."""
+    """Starts a process and waits until it is ready; returns its id."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=cwd) as process:
         assert process.stdout is not None
@@ -123,7 +123,7 @@ def test_a_server_behind_a_symbolic_link(scene: Scene, tmp_path: Path) -> None:
 
 
 def in_a_container(script: str) -> list[str]:
-    """What starts a program that sees other mounts than we do; `"$@"` is the program."""
+    """A prefix that starts a program with other mounts than ours; `"$@"` is the program."""
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
     return [tool("unshare", "util-linux"), *user, "--mount", "sh", "-ec", script, "sh"]
 
@@ -170,13 +170,13 @@ def test_an_absolute_link_in_a_container_leads_where_the_container_says(
         refused(scene, pid, *PRUNE)
 
 
-# What a shell needs to run. Where Python is, nobody knows: a checkout can lie anywhere.
+# The folders that a shell needs. Python may lie anywhere, so it can't be used here.
 _SHELL = ("/usr", "/lib", "/lib64", "/bin")
 _STANDING_SHELL = ("sh", "-c", "echo; read forever")
 
 
 def test_a_server_of_another_user(scene: Scene) -> None:
-    """Who it belongs to makes no difference, as long as we may look: as root we may."""
+    """The user of a process makes no difference if we may look at it. Root may."""
     prefix: list[str] = []
     if os.geteuid() == 0:
         user = ("--reuid=65534", "--regid=65534", "--clear-groups")
@@ -188,7 +188,7 @@ def test_a_server_of_another_user(scene: Scene) -> None:
 
 
 def test_young_blobs_are_spared_for_a_pull_that_is_under_way(scene: Scene) -> None:
-    """Its manifest may not be there yet, for all that can be known."""
+    """The manifest of that pull may not be there yet."""
     builder = CacheBuilder(scene.root)
     young = builder.blob(5000)
     long_ago = time.time() - 7200

@@ -34,7 +34,7 @@ PHASES = 4
 
 
 def it_starts_after(looks: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Lets a server start when it was looked for so often; gives what is looked at."""
+    """Starts a server after so many looks for servers; returns the cache of each look."""
     looked: list[str] = []
 
     def look(root: str) -> tuple[ServerFinding, ...]:
@@ -132,7 +132,7 @@ def test_a_restore_ends_before_the_next_phase(
 
 
 class StartsServer:
-    """A journal that starts a server as soon as an image went."""
+    """A journal that starts a server as soon as an image was removed."""
 
     def __init__(self, root: Path, until: ExitStack) -> None:
         self._root, self._until = root, until
@@ -251,7 +251,7 @@ def test_what_only_reads_names_what_can_t_be_told(
     assert json.loads(result.out)["servers"] == [PERHAPS.document]
 
 
-# The program, where it can't see what it should.
+# The program, if processes or files are hidden from it.
 
 
 def refused(result: Result, scene: Scene, reason: str) -> None:
@@ -264,7 +264,7 @@ def refused(result: Result, scene: Scene, reason: str) -> None:
 
 
 def elsewhere(script: str) -> list[str]:
-    """What starts a program in mounts of its own, after a script; `"$@"` is the program."""
+    """A prefix that runs a script, then the program (`"$@"`), with mounts of their own."""
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
     started = [tool("unshare", "util-linux"), *user, "--mount", "sh", "-ec"]
     if subprocess.run([*started, f"{script}\ntrue"], check=False, capture_output=True).returncode:
@@ -298,7 +298,7 @@ def test_a_proc_that_hides_other_users_refuses(scene: Scene) -> None:
 
 
 def test_a_server_whose_file_can_t_be_understood_refuses(scene: Scene, tmp_path: Path) -> None:
-    """Seen by this program alone: other programs on this machine must not be refused."""
+    """Only this program sees the process: other programs on this machine must not be refused."""
     config = tmp_path / "config.yaml"
     config.write_text(f"port: [\nimagePath: {scene.root}\n")
     fake = FakeProc(tmp_path / "proc")

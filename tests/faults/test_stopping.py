@@ -1,4 +1,4 @@
-"""A prune that is stopped: between two batches, with a report and a whole audit log."""
+"""A prune is stopped: it ends between two batches, with a report and a whole audit log."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_second_signal_ends_it_at_once_without_damage(
     number: signal.Signals, root: Path, tmp_path: Path
 ) -> None:
     before, log = load(root), tmp_path / "log"
-    # A pipe that is full, and that nobody empties: the first signal alone can't end it.
+    # A full pipe that nobody reads: the first signal alone can't end the program.
     os.mkfifo(log)
     pipe = os.open(log, os.O_RDWR)
     fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
@@ -216,7 +216,7 @@ def test_the_time_that_is_given_ends_it_and_it_says_what_is_left(root: Path) -> 
 
 
 class Clock:
-    """A clock of the event loop that stands still, but when somebody sleeps."""
+    """A clock of the event loop that moves only when somebody sleeps."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -267,7 +267,7 @@ def test_the_rate_holds_for_all_threads_together(
 
 
 def carried_out(root: Path, clock: Clock, limits: Limits) -> list[float]:
-    """Prunes; gives the time of each deletion."""
+    """Prunes; returns the time of each deletion."""
     deleter = Timed(clock)
     plan = plan_for(root, "^a")
     report: PruneReport = anyio.run(partial(carry_out, plan, deleter, limits=limits))

@@ -1,4 +1,4 @@
-"""`trash restore` and `trash empty` killed at each call that changes something, or that fails."""
+"""`trash restore` and `trash empty` are killed at each call that changes something; calls fail."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def test_a_task_that_is_killed_anywhere_loses_nothing_and_once_more_does_the_res
         kills += 1
     assert (outcome.result.code, outcome.result.err) == (0, "")
     assert scene.undone() == []
-    # As many as there are files to go, and what makes that last.
+    # At least one call for each file to go, and the calls that make this durable.
     assert number > len(scene.moved) + 10
     COUNTS.append(f"killed at {kills} calls of a trash {task}: nothing lost")
 
 
 def test_without_hard_links_a_restore_that_is_killed_loses_nothing(folder: Path) -> None:
-    """Where the system can't make them, files are renamed."""
+    """If the system can't make hard links, files are renamed."""
     scene = scene_of(folder, RESTORE)
     strace = tool("strace", "strace")
     options = ("-f", "-qq", "-e", "trace=linkat", "-e", "signal=none", "-o", "/dev/null")

@@ -1,6 +1,6 @@
-"""A cache with two runs in its trash, what is done to them, and the checks.
+"""A cache with two runs in its trash, tasks for it, and checks of it.
 
-The checks are slow and independent of the program, as those of `tests.faults.scenes`.
+The checks are slow and independent of the program, like those of `tests.faults.scenes`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _SETTINGS = ("--jobs", "1", "--concurrency", "1")
 
 
 def words_of(task: str) -> list[str]:
-    """Command and options, with all calls in one process and one order."""
+    """Command and options: one process, always the same order of calls."""
     return [*TASKS[task], *_SETTINGS]
 
 
 class TrashScene:
-    """A cache that can be made anew, and what a task comes to.
+    """A cache that can be made again, and the result of a task.
 
     Attributes:
         root: The cache.
@@ -72,17 +72,17 @@ class TrashScene:
         self._newer = run_files(self._original, NEW)
 
     def fresh(self) -> Path:
-        """The cache as it was in the beginning."""
+        """Makes the cache again as it was at the beginning."""
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.copytree(self._original, self.root)
         return self.root
 
     def losses(self) -> list[str]:
-        """What is wrong with the cache, wherever the task was cut off.
+        """What is wrong with the cache after a task that may have been cut off.
 
-        Every file that is anywhere must be what it was, byte for byte, with mode and time;
-        every file that was not to be deleted must be somewhere. No image or list may be in
-        the cache without what it needs, nor in a run that is being deleted.
+        Every file, in the cache or in the trash, must be as before, byte for byte, with mode
+        and time. Every file that should not be deleted must be in one of the two. No image or
+        list may be without what it needs, in the cache or in a run that is being deleted.
         """
         here = files(self.root)
         old, newer = run_files(self.root, OLD), run_files(self.root, NEW)
@@ -127,9 +127,9 @@ class TrashScene:
         return [f"{path} is left" for path in sorted(left)]
 
     def complaints(self, result: Result, number: int) -> list[str]:
-        """What is wrong with how the task ended that met an error: as `Scene.complaints`."""
+        """What is wrong with the end of a task in which a call failed: like `Scene.complaints`."""
         wrong, undone = self.losses(), self.undone()
-        # What is not found, and is there, is said to be stale.
+        # If a file is not found although it is there, ESTALE is reported.
         said = any(os.strerror(one) in result.err for one in (number, errno.ESTALE))
         untouched = run_files(self.root, OLD) == self.moved and files(self.root) == self._stays
         if "Traceback" in result.err:
@@ -150,7 +150,7 @@ class TrashScene:
         return wrong
 
     def heal(self) -> None:
-        """Does the task once more, and checks that this comes to what was to come of it."""
+        """Does the task again, and checks that the result is now what it should be."""
         had_ended = not (self.root / _TRASH / OLD).exists()
         again = run_inside(*words_of(self.task), cache=self.root)
         if self.task == RESTORE and had_ended:

@@ -1,8 +1,8 @@
 """What must hold for every manifest file, whatever is in it.
 
-A file is read the way a scan reads it. Either it is a fault with a reason, or it is a row
-that says exactly what a slow and independent reading of the same bytes says
-(`tests.support.oracle`): nothing doubtful ever counts as "no references".
+A file is read as a scan reads it. The result is a fault with a reason, or a row that says
+exactly what a slow and independent reading of the same bytes says (`tests.support.oracle`).
+A doubtful file never counts as one without references.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fastprune.reading.shards import ABSENT, ShardIndex, UrlForm, check_record
 from fastprune.scanner import MAX_MANIFEST_BYTES
 
 NAME = bytes(range(1, 33))
-# What Python's own json can't read although it is JSON: the oracle has no opinion then.
+# JSON that Python's own json can't read: the oracle can't judge it.
 _BEYOND_THE_ORACLE = ("nested too deeply", "not JSON: Exceeds the limit")
 _PATTERNS = (("a",), (r"^[^@]*:\w+$", "sha256"))
 
@@ -61,8 +61,8 @@ class Checker:
             Whether it was understood.
 
         Raises:
-            AssertionError: Something that must hold does not.
-            Exception: Whatever the program raises and must not.
+            AssertionError: The result is wrong.
+            Exception: The program raised something that it must not raise.
         """
         record, retry = _parsed(content)
         _check_upstream(content, record)
@@ -138,7 +138,7 @@ def _check_upstream(content: bytes, record: ManifestRecord | None) -> None:
 
 
 def _parsed(content: bytes) -> tuple[ManifestRecord | None, bool]:
-    """The record, or None and whether reading again may help. Nothing else is raised."""
+    """The record, or None and whether reading again may help. Other errors are not caught."""
     try:
         record = DEFAULT_LAYOUT.parse(content)
         check_record(record)

@@ -1,11 +1,10 @@
-"""Fuzzes the reading of manifest files, for as long as it is told to.
+"""Fuzzes the reading of manifest files, for a given time.
 
     python -m tests.fuzz.fuzz_manifest [--seconds 60] [--seed N] [--findings DIR]
 
-With atheris (`pip install atheris`) libFuzzer steers the alterations by what they reach in
-the code; without, a plain loop makes them. What must hold is in `tests.fuzz.checking`. The
-first file for which it does not is written to the folder of findings, and the exit status
-is 1.
+If atheris is installed (`pip install atheris`), libFuzzer chooses alterations that reach new
+code. Otherwise a plain loop makes them. `tests.fuzz.checking` says what must hold. The first
+file that fails is written to the folder of findings, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ except ImportError:
     atheris = None
 
 if atheris is not None:
-    # What is to be steered by has to be imported under its eyes, and first.
+    # The code that guides libFuzzer must be imported first, while atheris instruments imports.
     with atheris.instrument_imports(include=["fastprune", "tests.support.oracle"]):
         import fastprune.layouts.ociregistry
         import fastprune.reading.chunks  # noqa: F401
@@ -59,7 +58,7 @@ class Run:
 
 
 def run_loop(run: Run, seconds: float, seed: int) -> None:
-    """Alters seeds, and what became of them, until the time is over."""
+    """Alters seeds, and altered files again, until the time is over."""
     random, end = Random(seed), time.monotonic() + seconds
     pool = list(seeds())
     while time.monotonic() < end:
@@ -67,7 +66,7 @@ def run_loop(run: Run, seconds: float, seed: int) -> None:
             content = mutated(random, random.choice(pool))[:_MOST_BYTES]
             before = run.understood
             run.check(content)
-            # What is still understood can be altered further.
+            # A file that is still understood can be altered further.
             if run.understood > before and random.random() < 0.05:
                 pool.append(content)
         if len(pool) > 1_000:

@@ -1,7 +1,6 @@
-"""Manifest files that are nearly right: sound ones, altered here and there.
+"""Manifest files that are nearly right: sound ones with some alterations.
 
-All choices come from a `random.Random`, so that hypothesis, libFuzzer and a plain loop can
-each make them.
+All choices come from a `random.Random`. So hypothesis, libFuzzer or a plain loop can make them.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ SMALL: tuple[Any, ...] = (
     DEEP,
 )
 
-# What makes or breaks a document when it is put among its bytes.
+# Bytes that can make or break a document when they are inserted.
 TOKENS = (
     *(b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\0", b"\xff", b"\xef\xbb\xbf", b"\n"),
     *(b"null", b"true", b"-", b"0", b"e9", b"\\u0000", b"\\ud800", b"[" * 100, b"]" * 100),
@@ -87,7 +86,7 @@ def mutated(random: Random, content: bytes) -> bytes:
 
 
 def _with_other_value(random: Random, content: bytes) -> bytes | None:
-    """Alters one value somewhere in a document; None if it is none."""
+    """Alters one value somewhere in a document; None if the content is no document."""
     try:
         document = json.loads(content)
         places = list(_places(document))
@@ -135,7 +134,7 @@ def _with_other_characters(random: Random, text: str) -> str:
 
 
 def _places(document: Any) -> Iterator[tuple[Any, Any]]:
-    """Every value of a document, as what holds it and its key or position."""
+    """Every value of a document: the object or array that holds it, and its key or position."""
     waiting = [document]
     while waiting:
         container = waiting.pop()

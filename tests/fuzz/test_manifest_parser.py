@@ -1,7 +1,7 @@
-"""Whatever a manifest file holds, it is a fault or exactly what it says.
+"""A manifest file with any content is a fault, or a row that says exactly what the file says.
 
-A small budget in every run; `FASTPRUNE_EXAMPLES=100 pytest tests/fuzz` for a larger one, and
-`python -m tests.fuzz.fuzz_manifest` for hours (SECURITY.md).
+Every run tries a few files. `FASTPRUNE_EXAMPLES=100 pytest tests/fuzz` tries more, and
+`python -m tests.fuzz.fuzz_manifest` runs for hours (SECURITY.md).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ SOUND: dict[str, Any] = {
 
 @pytest.mark.parametrize("key", SOUND)
 def test_a_very_deep_value_where_another_should_be(key: str, checker: Checker) -> None:
-    """Deeper than Python can show: a message must not try."""
+    """The value is too deep for Python's repr, so a message must not show it."""
     assert checker.check(encoded(SOUND, ascii_only=True))
     understood = checker.check(encoded(SOUND | {key: DEEP}, ascii_only=True))
     assert understood == (key == "created")

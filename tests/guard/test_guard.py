@@ -1,4 +1,4 @@
-"""Who else uses the cache: another fastprune, a server, and what they leave."""
+"""Others that use the cache: another fastprune, a server, and the files that they write."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fastprune.guard.lock import cache_lock
 
 @contextmanager
 def other_process(program: str, *arguments: str, cwd: Path | None = None) -> Iterator[int]:
-    """A process that says when it is ready; gives its id."""
+    """Starts a process and waits until it is ready; returns its id."""
     with subprocess.Popen(
         [sys.executable, "-c", program + "\nprint(flush=True)\nimport time; time.sleep(60)"]
         + list(arguments),
@@ -73,7 +73,7 @@ def test_the_message_names_the_process_that_holds_the_lock(tmp_path: Path) -> No
             pass
         message = str(refusal.value)
         assert message.startswith(f"{tmp_path} is locked by process {pid} (")
-        # What another process is called is text from outside.
+        # The name of another process is text from outside.
         assert "\x1b" not in message
         assert refusal.value.exit_code == 11
     # The kernel frees it when the process ends, even when it is killed.
@@ -127,7 +127,7 @@ def test_a_file_system_that_can_t_lock_is_an_error(
             pass
 
 
-# Blobs and manifests that came late.
+# Blobs and manifests that were written after the scan.
 
 
 def test_young_blobs_are_those_written_since(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which processes count as servers on a cache, and which may be some."""
+"""Which processes count as servers on a cache, and which may be servers."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def programs(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def default_is_here(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cache lies where a server has it that was told nothing else."""
+    """The cache lies at the default path of a server."""
     monkeypatch.setattr(servers, "_DEFAULT", servers._Place(str(root), given=False))
 
 
 @pytest.fixture
 def not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All processes belong to somebody else, and we are not root."""
+    """All processes belong to other users, and we are not root."""
     monkeypatch.setattr(process_table._LinuxProcess, "_may_look", lambda _: False)
 
 
@@ -74,7 +74,7 @@ def only(proc: FakeProc, root: Path) -> ServerFinding | None:
 
 
 def doubt(proc: FakeProc, root: Path) -> str:
-    """What can't be known of the only finding."""
+    """What could not be known about the only process that was found."""
     finding = only(proc, root)
     assert finding is not None
     assert finding.verdict is CANT_TELL
@@ -86,7 +86,7 @@ def doubt(proc: FakeProc, root: Path) -> str:
 
 @contextmanager
 def other_process(*arguments: str, cwd: Path) -> Iterator[int]:
-    """A process that says when it is ready; gives its id."""
+    """Starts a process and waits until it is ready; returns its id."""
     program = "print(flush=True)\nimport time; time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, cwd=cwd
@@ -188,7 +188,7 @@ def test_a_file_that_is_no_regular_file_is_never_opened(
 
 
 def test_a_descriptor_of_the_server_is_not_one_of_ours(root: Path, proc: FakeProc) -> None:
-    """As `--config-file <(…)` has it: /dev/fd/63 leads to /proc/self."""
+    """With `--config-file <(…)`, the path is /dev/fd/63, which leads to /proc/self."""
     proc.add("7", "ociregistry", "serve", "--config-file", "/dev/fd/0")
     assert "can't be read: No such file" in doubt(proc, root)
 
@@ -249,7 +249,7 @@ def test_a_file_that_was_changed_after_the_start_says_nothing(
         (["server", "serve"], "packed", CANT_TELL),
         (["python3", "app.py", "serve", "--air-gapped"], "plain", CANT_TELL),
         (["python3", "app.py", "serve", "--config-file", "missing.yaml"], "plain", CANT_TELL),
-        # Those of other users.
+        # Programs of other users.
         (["server", "serve"], None, CANT_TELL),
         (["ollama", "serve"], None, CANT_TELL),
         (["{go}", "serve"], None, None),
@@ -258,7 +258,7 @@ def test_a_file_that_was_changed_after_the_start_says_nothing(
         (["zot", "serve", "/etc/zot/config.json"], None, None),
         (["vault", "serve", "--dev"], None, None),
         (["thing", "serve", "--config-file", "missing.yaml"], None, CANT_TELL),
-        # It serves this cache, whatever it is.
+        # It serves this cache, whatever program it is.
         (["{go}", "serve", "--image-path", "{root}"], "go", HERE),
     ],
     ids=str,

@@ -1,4 +1,4 @@
-"""The server's YAML: what two parsers read in the same way, and the refusal of the rest."""
+"""The server's YAML: text that two parsers read alike is taken, other text is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from fastprune.guard.server_yaml import ServerYamlError, load, value_of
                 }
             },
         ),
-        # What belongs to the server alone may be written as it likes.
+        # Keys that only the server uses may have any form.
         (
             "registries:\n- &a {name: a, yes: 1}\n- {<<: *a, name: 010}\nhealth: 1:30\n",
             {

@@ -1,4 +1,4 @@
-"""The steps of a prune one by one, so that a test can do its mischief in between."""
+"""The steps of a prune, one by one, so that a test can change the cache in between."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def carry_out_now(plan: PrunePlan, deleter: Deleter | None = None) -> PruneRepor
 
 
 class OneByOne:
-    """Deletes file by file. Base of deleters that do something in between."""
+    """Deletes file by file. Base class of deleters that do something in between."""
 
     batch_size = 3
 
@@ -92,7 +92,7 @@ class OneByOne:
 
 
 class Failing(OneByOne):
-    """Deletes all but some files, which it fails to delete."""
+    """Deletes files, but fails to delete some of them."""
 
     def __init__(self, names: Iterable[str], number: int = errno.EIO) -> None:
         """Fails at these file names, with this errno."""

@@ -1,7 +1,7 @@
 """A plan by any kind of rule is saved, the cache changes, the plan is applied.
 
-Whatever selected something, what is needed again stays: an image that a new tag leads to, a
-manifest that was pulled again, a blob that a new manifest uses.
+Whatever rule selected a file, it stays if it is needed again: an image that a new tag refers to,
+a manifest that was pulled again, a blob that a new manifest needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A plan is saved, the cache changes, the plan is applied: what is needed again stays."""
+"""A plan is saved, the cache changes, the plan is applied: files that are needed again stay."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LATER = "2025-01-01T00:00:00"
 def saved(
     root: Path, *patterns: str, allow_broken: bool = False, skip_corrupt: bool = False
 ) -> SavedPlan:
-    """A plan that went to a file and back."""
+    """A plan that was saved to a file and loaded again."""
     policy = Policy(patterns=patterns) if patterns else Policy(orphans_only=True)
     return saved_by(root, policy, allow_broken=allow_broken, skip_corrupt=skip_corrupt)
 
@@ -54,7 +54,7 @@ def saved_by(
 
 
 def apply(plan: SavedPlan, root: Path) -> PruneReport:
-    """Applies a plan; whatever is needed is still there afterwards."""
+    """Applies a plan; checks that everything that is needed is still there."""
     before = load(root)
     report = carry_out_now(replan(plan, scan_now(root)))
     after = load(root)
@@ -106,7 +106,7 @@ def test_a_new_list_keeps_its_child_although_the_plan_allows_broken_lists(
 ) -> None:
     image = Image(builder)
     plan = saved(builder.root, "r/a@", allow_broken=True)
-    # The list that was there when the plan was made may be broken: that was agreed to.
+    # The list that was there when the plan was made may be broken: --allow-broken allows it.
     broken = anyio.run(lambda: _work_out(plan, builder.root))
     assert broken == {f"img/{image.child}"}
     builder.index("r/b:1", children=[image.child, "ee" * 32])
@@ -292,7 +292,7 @@ def test_a_plan_for_another_cache_is_refused(builder: CacheBuilder, tmp_path: Pa
     builder.root.rename(tmp_path / "moved")
     (tmp_path / "link").symlink_to("moved")
     check_same_cache(plan.header.cache, str(tmp_path / "link"))
-    # Another cache in its place is none of its business.
+    # Another cache at the same path is refused.
     copy.rename(builder.root)
     with pytest.raises(OtherCacheError):
         work_out_again(str(builder.root), plan, lambda manifests: InlineExecutor(), PlanOptions())

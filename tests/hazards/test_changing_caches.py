@@ -30,7 +30,7 @@ REWRITES_PER_SECOND = 200
 
 @contextmanager
 def rewriting(paths: list[Path]) -> Iterator[None]:
-    """Rewrites files as the server does with every pull: cut to nothing, then one write."""
+    """Rewrites files as the server does with every pull: truncates them, then writes once."""
     contents = {path: path.read_bytes() for path in paths}
     stop = threading.Event()
 
@@ -73,7 +73,7 @@ def test_what_is_found_half_written_is_read_again(share: float, builder: CacheBu
     path.write_bytes(content[: int(len(content) * share)])
 
     class Writer(NoProgress):
-        """Writes the rest as soon as the file was read for the first time."""
+        """Writes the rest of the file after it was read for the first time."""
 
         def advance(self, count: int, size: int = 0) -> None:
             path.write_bytes(content)
@@ -84,24 +84,24 @@ def test_what_is_found_half_written_is_read_again(share: float, builder: CacheBu
 
 
 def pull(path: Path) -> None:
-    """What the server does when the manifest is pulled once more."""
+    """Does what the server does when the manifest is pulled again."""
     path.write_bytes(path.read_bytes().replace(TIME.encode(), b"2025-01-01T00:00:00"))
 
 
 def retag(path: Path) -> None:
-    """What the server does when the same manifest is pulled by another tag."""
+    """Does what the server does when the same manifest is pulled by another tag."""
     path.write_bytes(path.read_bytes().replace(b'"a:', b'"b:'))
 
 
 def replace(path: Path) -> None:
-    """Another file of that name, and no longer the same one."""
+    """Puts another file in its place, under the same name."""
     path.rename(path.with_suffix(".aside"))
     path.write_bytes(path.with_suffix(".aside").read_bytes().replace(b'"a:', b'"c:'))
     path.with_suffix(".aside").unlink()
 
 
 def cut(path: Path) -> None:
-    """What is there while the server writes, or for ever when it was killed then."""
+    """Leaves what is there while the server writes; if it is killed then, the file stays so."""
     os.truncate(path, path.stat().st_size // 2)
 
 

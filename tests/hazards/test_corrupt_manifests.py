@@ -38,7 +38,7 @@ def build(root: Path) -> Damaged:
     builder.index("a:1", children=[builder.image("a@sha256:" + "12" * 32)])
     builder.image("kept:1", layers=[builder.blob(10)])
     builder.blob(20)
-    # This blob only damaged manifests refer to, as far as one can guess.
+    # Only damaged manifests seem to refer to this blob.
     builder.blob(30, name="1a" * 32)
     paths = {
         builder.corrupt(kind, folder="lts" if number % 2 else "img", size=LIMIT_BYTES + 1)
@@ -75,7 +75,7 @@ def test_a_damaged_manifest_can_be_skipped_and_is_left_alone(
 ) -> None:
     builder = CacheBuilder(tmp_path)
     builder.image("registry.example/damaged:2")
-    path = builder.corrupt(kind)  # Its URL, where it has one, would match.
+    path = builder.corrupt(kind)  # If the damaged file has a URL, the pattern would match it.
     before = snapshot(tmp_path)
     report = carry_out_now(plan_for(tmp_path, "damaged", skip_corrupt=True))
     assert report.exit_code == 0

@@ -1,4 +1,4 @@
-"""Ends at any moment: at worst blobs are left that nothing refers to."""
+"""A prune may end at any moment: at worst, blobs are left that nothing refers to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMAGES = 500
 
 
 class PowerCutError(Exception):
-    """Nothing happens after this."""
+    """The power is cut: nothing happens after this."""
 
 
 class Diary(OneByOne):

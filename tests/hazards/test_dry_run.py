@@ -1,4 +1,4 @@
-"""What only reads leaves no trace: nothing changes, not even the time of the last access."""
+"""Commands that only read leave no trace: nothing changes, not even an access time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ COMMANDS: Mapping[str, tuple[int, tuple[str, ...]]] = {
 
 
 def freeze(root: Path) -> dict[Path, os.stat_result]:
-    """Sets the access times far back, where every access shows, and remembers all there is.
+    """Sets access times far back, so that every access shows, and remembers the state of all files.
 
-    Since nothing but the kernel sets a ctime, equal ones mean that nothing at all was done.
+    Only the kernel sets a ctime. So equal ctimes mean that nothing was done.
     """
     paths = [root / relative for relative in snapshot(root)]
     for path in paths:
@@ -35,7 +35,7 @@ def freeze(root: Path) -> dict[Path, os.stat_result]:
 
 
 def changes(frozen: Mapping[Path, os.stat_result]) -> list[str]:
-    """What is not as it was; found out without reading any file or folder."""
+    """Everything that has changed; found out without reading any file or folder."""
     names = [name for name in dir(os.stat_result) if name.startswith("st_")]
     return [
         f"{path}: {name}"
@@ -88,7 +88,7 @@ def test_nothing_changes_when_the_answer_is_no(cache: Path) -> None:
 
 
 def test_a_real_prune_is_noticed(cache: Path) -> None:
-    # Or else the tests above would show nothing.
+    # Otherwise the tests above would prove nothing.
     frozen = freeze(cache)
     assert run("prune", "--pattern", "typha", cache=cache).code == 0
     survivors = {path: status for path, status in frozen.items() if path.exists()}

@@ -1,4 +1,4 @@
-"""Deletions that fail: counted and named, the rest goes on, and what is still needed stays."""
+"""Deletions that fail are counted and named; the rest goes, and what is still needed stays."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_blobs_of_a_manifest_that_could_not_be_deleted_stay(builder: CacheBu
     assert set(after.manifests) == {f"img/{stays}"}
     assert {shared, own} < set(after.blobs)
     assert other not in after.blobs
-    # What had to stay after all is no part of what is left to do.
+    # Files that must stay after all do not count as left.
     assert report.left == 0
 
 

@@ -1,4 +1,4 @@
-"""A low limit of open files is no reason to fail, however many files are waited for."""
+"""A low limit on open files does not make a scan fail, however many files must be waited for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.cli.program import through_shell
 from tests.support.cachebuilder import CacheBuilder, files
 
 IMAGES = 150
-# Larger than what is read at once: all of these are put by, open, before they are read.
+# Larger than what is read at once: all these files are opened and kept open, then read.
 BYTES = 270_000
 
 

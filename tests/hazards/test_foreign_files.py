@@ -1,4 +1,4 @@
-"""Whatever is in the three folders and is no cached file: not entered, not deleted, reported."""
+"""Entries in the three folders that are no cached files: not entered, not deleted, reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ODD_NAMES = (
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder that no prune has anything to do with."""
+    """A folder outside the cache, which no prune may touch."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / ("ab" * 32)).write_bytes(b"precious")
@@ -65,7 +65,7 @@ def test_a_digest_name_makes_no_cached_file_of_it(
 ) -> None:
     builder = CacheBuilder(tmp_path / "cache")
     name = digest_of(hazard)
-    # What is pruned refers to it, as if it were a layer.
+    # The image that is pruned refers to it, as if it were a layer.
     image = builder.image("a:1", layers=[name])
     builder.index("a:2", children=[image])
     add_hazard(builder, hazard, "blobs", name, outside)
@@ -107,7 +107,7 @@ def test_what_may_be_a_manifest_to_the_server_refuses_a_prune(
 
 
 def test_blobs_of_a_manifest_that_is_a_link_stay(tmp_path: Path) -> None:
-    """The server follows it, so what it needs is needed."""
+    """The server follows the link, so the blobs of that manifest are needed."""
     builder = CacheBuilder(tmp_path / "cache")
     name = builder.image("a:1", layers=[builder.blob(10)])
     (builder.root / "img" / name).rename(tmp_path / name)

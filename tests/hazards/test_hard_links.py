@@ -1,4 +1,4 @@
-"""Files that have other names: removing them makes the cache smaller, and frees nothing."""
+"""Files with other hard links: removing them makes the cache smaller, but frees nothing."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_where_all_is_linked_nothing_goes_in_vain_for_bytes_to_free(builder: Cac
         builder.link(path)
     report = pruned(builder, Policy(free_bytes=25_000))
     assert (urls(report), report.bytes_freed, report.shortfall) == ([], 0, 25_000)
-    # Some that free something go, but none after the last of them.
+    # Images go until the last one that frees something, and none after it.
     freeing = paths_of(builder, "r/a:2")
     for path in freeing:
         (builder.root.parent / "cache-links" / path).unlink()

@@ -1,6 +1,6 @@
-"""What the server takes although nobody writes it so nowadays: neither refused nor moved.
+"""Old forms of manifests that the server still takes: neither refused nor moved.
 
-And what looks alike, but may have references that nobody knows: refused as ever.
+Files that look similar, but may have unknown references, are still refused.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def test_what_the_server_serves_is_sound(extra: bytes, cache: OddCache) -> None:
 
 
 def assert_clean_in_any_depth(cache: OddCache) -> None:
-    """Python's own json, and so the oracle, reads 1,000 levels only."""
+    """Not checked by the oracle: Python's own json reads only 1,000 levels."""
     before = snapshot(cache.root)
     for options in (("--content",), ("--repair", "--force")):
         assert run_inside("verify", *options, "--jobs", "1", cache=cache.root).code == 0

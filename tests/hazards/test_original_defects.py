@@ -1,12 +1,16 @@
-"""Defects of the server's own prune, and what a prune must show; each was reproduced.
+"""Defects of the server's own prune, and what fastprune must do. Each defect was reproduced.
 
-Here are those that are about what is selected and what is still needed. The others:
-a `digest` trusted as a path: test_untrusted_content; foreign files deleted, FIFOs that hang:
-test_foreign_files; a bad file that stops everything unnamed: test_corrupt_manifests; blobs
-deleted before manifests: test_crashes; an empty pattern element, `--pattern --dry-run`:
-tests/cli/test_usage_errors; `dryRun` ignored, flags that discard the rest of the file:
-tests/cli/test_config_file; no lock: tests/cli/test_lock; a missing path created:
-tests/cli/test_exit_codes; `| head`: tests/cli/test_pipes.
+This file has those about what is selected and what is still needed. The others:
+
+- a `digest` trusted as a path: test_untrusted_content
+- foreign files deleted, FIFOs that hang: test_foreign_files
+- a bad file stops everything and is not named: test_corrupt_manifests
+- blobs deleted before manifests: test_crashes
+- an empty pattern element, `--pattern --dry-run`: tests/cli/test_usage_errors
+- `dryRun` ignored, flags that discard the rest of the file: tests/cli/test_config_file
+- no lock: tests/cli/test_lock
+- a missing path created: tests/cli/test_exit_codes
+- `| head`: tests/cli/test_pipes
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A repair in a cache that changes, that can't be read everywhere, or that is cut off."""
+"""A repair of a cache that changes or that can't be read completely; a repair that is cut off."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def repair(
 
 
 def alter(path: Path) -> bytes:
-    """Changes the content and nothing else; gives what it was."""
+    """Changes only the content of a file; returns the old content."""
     content = path.read_bytes()
     path.write_bytes(bytes(byte ^ 1 for byte in content))
     return content
@@ -239,7 +239,7 @@ def test_what_the_disk_can_not_read_any_more_is_moved(
 
 
 def test_a_good_blob_stays_whatever_a_manifest_says_of_it(builder: CacheBuilder) -> None:
-    """What lies about a size does so again after a new pull."""
+    """A manifest with a wrong size would have it again after a new pull."""
     blob = builder.blob(100)
     builder.image("a:1", layers=[Descriptor(blob, 99)])
     for content in (False, True):
@@ -357,7 +357,7 @@ def test_workers_find_the_same(builder: CacheBuilder) -> None:
 
 
 def test_a_manifest_of_nested_sizes_is_no_reason_to_fail(builder: CacheBuilder) -> None:
-    """Equal nested values could not even be compared; both say the same here."""
+    """Python can't compare deeply nested values, even if both are equal, as here."""
     path = builder.root / "img" / builder.image("a:1", layers=[builder.blob(9)])
     holder = json.loads(path.read_bytes())
     nested: object = 1
@@ -393,7 +393,7 @@ def test_what_is_no_file_is_never_opened_nor_moved(
     findings = verify(builder.root)
     assert not {os.path.basename(path) for path in foreign} & set(opened)
     assert findings.foreign == tuple(sorted(foreign))
-    # To the server those in the folders of manifests may be manifests.
+    # In the folders of manifests, the server may read manifests through them.
     assert sorted(one.path for one in findings.unreadable) == sorted(foreign[:2])
     assert (findings.damaged_manifests, findings.damaged_blobs) == (2, 0)
     assert plan_repair(findings).is_empty

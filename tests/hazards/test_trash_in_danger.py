@@ -1,4 +1,4 @@
-"""The trash among accidents and attacks: nothing is lost, overwritten or led astray."""
+"""The trash with accidents and attacks: nothing is lost, overwritten or put elsewhere."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_whatever_has_the_name_is_left_as_it_is(there: str, cache: Path, tmp_pat
     assert not (tmp_path / "nowhere").exists()
 
 
-# Nothing is led astray.
+# Nothing is put elsewhere, and nothing elsewhere is touched.
 
 
 @pytest.mark.parametrize("step", [".fastprune", ".fastprune/trash"])
@@ -367,7 +367,7 @@ def test_a_trash_on_another_file_system_is_refused(
 
 
 def test_blobs_on_another_file_system_are_refused_by_the_system_itself(tmp_path: Path) -> None:
-    """The question is asked with a name that isn't there: does this system answer it?"""
+    """fastprune asks with a name that does not exist. Does this system answer as expected?"""
     here = os.open(tmp_path, os.O_RDONLY)
     there = os.open("/proc", os.O_RDONLY)
     try:
@@ -394,7 +394,7 @@ def test_without_permission_nothing_is_moved(cache: Path) -> None:
     assert entries(cache) == before
 
 
-# What does not belong there.
+# Foreign files in the trash.
 
 
 def test_foreign_things_are_named_and_left_alone(cache: Path) -> None:
@@ -446,7 +446,7 @@ def test_blobs_that_are_nowhere_any_more_are_reported(tmp_path: Path) -> None:
 def test_what_can_not_be_deleted_keeps_what_it_needs(
     builder: CacheBuilder, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It can still be put back. Other runs go all the same."""
+    """So it can still be put back. Other runs are deleted all the same."""
     path = next(path for path, one in load(cache).manifests.items() if one.url == "b:1")
     needed = {f"blobs/{digest}" for digest in load(cache).manifests[path].blobs}
     prune_to_trash(cache, ALL)

@@ -1,4 +1,4 @@
-"""Manifests that can't be read: they may be sound, so no option takes them for absent."""
+"""Manifests that can't be read may be sound, so no option treats them as absent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("read_again_at_once")
 
 
 def when_opened(monkeypatch: pytest.MonkeyPatch, refuse: Refuse) -> None:
-    """Lets the system refuse to open some files.
+    """Makes the system refuse to open some files.
 
     Args:
         monkeypatch: Of the test.
@@ -168,7 +168,7 @@ def test_a_plan_that_skipped_broken_content_does_not_skip_what_can_not_be_read(
     plan = tmp_path / "plan"
     options = ("--pattern", "a", "--skip-corrupt", "-o", plan)
     assert run("plan", *options, cache=builder.root).code == 0
-    # By now it is whole, perhaps, and another user's.
+    # Perhaps the file is whole by now, and belongs to another user.
     path.unlink()
     path.symlink_to(tmp_path / "missing")
     before = snapshot(builder.root)

@@ -1,4 +1,4 @@
-"""What manifests say is anybody's text: it becomes no path, and no control character."""
+"""The text in manifests may come from anybody: it becomes no path and no control character."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def holder(url: str, digest: str, layer: str) -> Json:
 
 @pytest.fixture
 def victims(tmp_path: Path) -> list[Path]:
-    """Files that such paths lead to: from the cache, from its folders, from anywhere."""
+    """Files outside the cache that hostile paths lead to, relative ones and absolute ones."""
     folders = [tmp_path / folder for folder in (".", "cache", "cache/img", "cache/blobs")]
     for folder in folders:
         folder.mkdir(exist_ok=True)
@@ -114,7 +114,7 @@ FORGERY = "\nfastprune: error: forged"
 
 @pytest.fixture(scope="module")
 def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with such text wherever text can be."""
+    """A cache with such text in every place that can hold text."""
     builder = CacheBuilder(tmp_path_factory.mktemp("evil") / "cache")
     child = builder.image(f"{EVIL}@sha256:" + "12" * 32, created=EVIL, pulled=EVIL + "2")
     # The list stays and protects its child: messages name both.

@@ -1,4 +1,4 @@
-"""Prunes into the trash and back, step by step."""
+"""The steps of a prune into the trash and of putting a run back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def prune_to_trash(
     allow_broken: bool = False,
     skip_corrupt: bool = False,
 ) -> PruneReport:
-    """Prunes with the trash, whatever serves the cache."""
+    """Prunes into the trash, even if a server runs."""
 
     async def work() -> PruneReport:
         report = await fastprune.prune(
@@ -71,7 +71,7 @@ def empty_now(root: Path, *, limits: Limits | None = None) -> TrashReport:
 
 
 def entries(root: Path) -> dict[str, Stamp | str]:
-    """All there is: names, contents, modes and times; of folders just that they are there."""
+    """The state of all files: names, contents, modes and times. Folders count by name only."""
     return {
         path: "folder" if stamp.kind == "directory" else stamp
         for path, stamp in snapshot(root).items()

@@ -1,4 +1,4 @@
-"""Tags that belong to an image: signatures, attestations and referrers, each case by itself."""
+"""Tags that belong to an image: signatures, attestations and referrers, case by case."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_keep_last_of_a_rule_counts_them_no_more(builder: CacheBuilder) -> None:
 def test_what_keeps_an_image_keeps_its_signature(
     keeping: dict[str, tuple[str, ...]], builder: CacheBuilder
 ) -> None:
-    # As old as their images, so that only v3 and its signature are young.
+    # Each signature is as old as its image, so only v3 and its signature are young.
     signatures = signed(builder, later=0)
     index = scanned(builder.root)
     expected = sorted(["r.io/app:v1", "r.io/app:v2", signatures["v1"], signatures["v2"]])
@@ -87,7 +87,7 @@ def test_a_signature_goes_with_its_image_and_not_alone(builder: CacheBuilder) ->
         Policy(pulled_before=DAYS[1]),
     ):
         assert urls_of(index, policy) == pair
-    # Nothing that a pattern says takes it from an image that stays; but for --allow-broken.
+    # No pattern takes it from an image that stays, unless --allow-broken is given.
     named = Policy(patterns=(r"\.sig$",))
     assert urls_of(index, named) == []
     assert len(make_plan(index, named).protected) == 3

@@ -1,4 +1,4 @@
-"""Wall-clock times, many at once."""
+"""Wall-clock times, parsed many at once."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What is not quite as the server writes it nowadays: read as its own decoder does, or refused.
+"""Odd documents, not as the server writes them today: read as its decoder does, or refused.
 
-`tests/data/odd_documents.jsonl` holds documents and manifest files (Latin-1 stands for their
-bytes), what Go 1.19's encoding/json read of them into the structures of ociregistry 1.17
-(`go`: null where it refuses), and whether fastprune understands them.
+Each line of `tests/data/odd_documents.jsonl` has a document or a manifest file (its bytes as
+Latin-1); in `go`, what Go 1.19's encoding/json read from it into the structures of ociregistry
+1.17 (null if Go refuses it); and whether fastprune understands it.
 """
 
 from __future__ import annotations

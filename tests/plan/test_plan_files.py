@@ -1,4 +1,4 @@
-"""The file of a plan: what it says, and what is refused with the number of the line."""
+"""Plan files: what they hold, and what is refused with the number of the line."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def documents(plan: PrunePlan, root: Path) -> list[Json]:
 
 
 def written(lines: list[Json]) -> bytes:
-    """A file of such lines whose checksum is right: somebody made it with care."""
+    """A file of such lines with the right checksum, as if somebody had made it with care."""
     content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
     return (
         content + b'{"record":"end","sha256":"%s"}\n' % hashlib.sha256(content).hexdigest().encode()
@@ -143,7 +143,7 @@ def test_a_plan_of_the_first_version_is_read(lines: list[Json]) -> None:
 
 
 def change(number: int, **fields: Any) -> Callable[[list[Json]], None]:
-    """Changes fields of a line; one that is set to `...` goes."""
+    """Changes fields of a line; a field that is set to `...` is removed."""
 
     def apply(lines: list[Json]) -> None:
         lines[number].update(fields)
@@ -344,7 +344,7 @@ async def test_a_plan_takes_the_place_of_an_older_one_also_behind_a_link(
     await fastprune.save_plan(plan, tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     await fastprune.load_plan(tmp_path / "old")
-    # As any file that a program makes: for others to read, if the umask lets them.
+    # The usual mode of a new file: others may read it, if the umask allows it.
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE((tmp_path / "old").stat().st_mode) == 0o666 & ~umask

@@ -1,4 +1,4 @@
-"""What a plan may come to at most: the numbers at their borders, and what the library does."""
+"""Delete limits: values just at the limit and beyond it, and what the library does."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_cache_is_not_emptied_unless_that_is_allowed(root: Path) -> None:
     plan = plan_of(root, ALL)
     assert exceeded(DeleteLimits(), plan) == [("allow-remove-all", 7, 8)]
     assert exceeded(DeleteLimits(allow_remove_all=True), plan) == []
-    # Whatever stays, by whatever rule, is enough.
+    # One manifest that stays is enough, whatever rule keeps it.
     assert exceeded(DeleteLimits(), plan_of(root, Policy(patterns=(".",), exclude=("b:0",)))) == []
     with pytest.raises(DeleteLimitError) as refusal:
         DeleteLimits().enforce(plan)
@@ -85,7 +85,7 @@ def test_a_cache_is_not_emptied_unless_that_is_allowed(root: Path) -> None:
 
 @pytest.mark.parametrize("policy", [SOME, Policy(orphans_only=True)], ids=["pattern", "orphans"])
 def test_blobs_stay_where_the_manifests_seem_to_be_lost(policy: Policy, root: Path) -> None:
-    """A folder that is not mounted looks empty, and every blob like an orphan."""
+    """A folder that is not mounted looks empty. Then every blob seems to be an orphan."""
     for folder in ("img", "lts"):
         (root / folder).rename(root / f"{folder}.away")
         (root / folder).mkdir()

@@ -1,4 +1,4 @@
-"""--min-free-space: which file system is asked, and what it must say to be believed."""
+"""--min-free-space: which file system is asked, and which of its answers are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTION = "--min-free-space"
 
 
 class Disk(NamedTuple):
-    """What statvfs says of a file system."""
+    """The answer of statvfs for a file system."""
 
     f_blocks: int
     f_bavail: int
@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def mounted(monkeypatch: pytest.MonkeyPatch, disks: dict[Path, Disk]) -> None:
-    """Makes folders seem to be file systems of their own."""
+    """Makes folders look like file systems of their own."""
     statvfs, fstat, lstat = os.statvfs, os.fstat, os.lstat
     inodes = {
         os.stat(path).st_ino: (disk, number) for number, (path, disk) in enumerate(disks.items())

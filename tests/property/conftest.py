@@ -1,4 +1,4 @@
-"""What the property tests need around every test."""
+"""Fixtures of the property tests."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ _IN_MEMORY = "/dev/shm"
 
 @pytest.fixture(autouse=True)
 def _examples_are_cheap(monkeypatch: pytest.MonkeyPatch, read_again_at_once: None) -> None:
-    """Hundreds of caches are built: in memory where possible, and read again at once."""
+    """Hundreds of caches are built: in memory if possible, and read again without waiting."""
     if os.access(_IN_MEMORY, os.W_OK):
         monkeypatch.setattr(tempfile, "tempdir", _IN_MEMORY)

@@ -10,9 +10,9 @@ from fastprune.index.cache_index import CacheIndex
 
 
 def decoded(index: CacheIndex) -> dict[str, Any]:
-    """All that an index says but for the time of the scan.
+    """Everything in an index except the time of the scan.
 
-    Positions in pools, which depend on the order of arrival, become what they point at.
+    Positions in pools depend on the order of arrival. They become the values that they point to.
     """
     return {
         "root": index.root,

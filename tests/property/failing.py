@@ -1,4 +1,4 @@
-"""A deleter that fails where it is told to."""
+"""A deleter that fails on chosen files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastprune.deletion.deleter import Batch, BatchResult, Outcome, Unlinker
 
 
 class FailingDeleter:
-    """Removes files, but for some, which can't be removed.
+    """Removes files, but fails on some of them.
 
     Attributes:
         batch_size: Files that are handed to it at once.

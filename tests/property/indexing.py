@@ -1,7 +1,7 @@
 """A `CacheIndex` of a random cache without a disk, and the same cache for the oracle.
 
-What the scan does between workers and index, done here in one place and in any order, so
-that the pure stages can be tried on many more caches.
+This does what a scan does between workers and index, in one process and in any order. So the
+pure stages can be tested on many more caches.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many examples a property gets: few in every run, many when asked for.
+"""How many examples a property test tries: few in every run, many if asked for.
 
 `FASTPRUNE_EXAMPLES=20 pytest tests/property` runs twenty times as many.
 """
@@ -15,13 +15,13 @@ _TIMES = int(os.environ.get("FASTPRUNE_EXAMPLES", "1"))
 def examples(count: int) -> settings:
     """The settings of a property: a default number of examples, and no deadline.
 
-    A deadline would measure the machine; the time limit per test is pytest's. The fixture
-    of every test here sets up what holds for all its examples.
+    A deadline would measure the machine. pytest limits the time of each test. The fixture of
+    a test sets up what all its examples share.
     """
     return settings(
         max_examples=count * _TIMES,
         deadline=None,
-        # All but `explain`, which runs a failing example hundreds of times more.
+        # All phases except `explain`, which runs a failing example hundreds of times more.
         phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )

@@ -21,7 +21,7 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
     """Runs asynchronous work in a loop of its own."""
     results: list[T] = []
 
-    # Not as the result of the task: asyncio makes its repr, and that of an index is long.
+    # Not the result of the task: asyncio would make its repr, and that of an index is long.
     async def keep_result() -> None:
         results.append(await work())
 
@@ -50,7 +50,7 @@ def prune(root: Path, request: Request, *, dry_run: bool = False) -> PruneReport
             dry_run=dry_run,
             allow_broken=request.allow_broken,
             skip_corrupt=request.skip_corrupt,
-            # Else all processes of this machine are looked at, for a server.
+            # Otherwise it would look at all processes of this machine, for a server.
             force=True,
             delete_limits=DeleteLimits(allow_remove_all=True),
         )
@@ -71,7 +71,7 @@ def blob_paths(index: CacheIndex, blobs: Iterable[int]) -> set[str]:
 
 
 def make_sizes_true(root: Path) -> None:
-    """Gives every blob the size that the manifests state: of a random cache few have it."""
+    """Gives every blob the size that the manifests state. In a random cache, few have it."""
     index = scanned(root)
     for blob in range(index.blobs_present):
         name = index.blob_digests[blob].tobytes().hex()

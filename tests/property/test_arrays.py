@@ -1,4 +1,4 @@
-"""Steps on arrays, against the loops that they stand for."""
+"""Steps on arrays, compared with plain loops that do the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fast, all-at-once checks of columns against the obvious check of each value."""
+"""The fast checks of whole columns, compared with an obvious check of each value."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_times_are_parsed_and_formatted_as_datetime_does(moments: list[datetime]
     assert format_times(times) == texts
 
 
-# Made of what times are made of, so that nearly all parts of a time are right.
+# Made from the parts of times, so that nearly all parts of a time are right.
 _NEARLY = st.one_of(
     st.from_regex(
         r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]", fullmatch=True
@@ -102,7 +102,7 @@ HEX = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGESTS = st.binary(min_size=32, max_size=32).map(lambda raw: "sha256:" + raw.hex())
 _A_NAME = "0" * 64
 _A_DIGEST = "sha256:" + _A_NAME
-# What is nearly a digest: something cut off, put in, or changed in one place.
+# Nearly a digest: characters cut off, inserted, or changed in one place.
 _WRONG = st.one_of(
     st.sampled_from(
         [
@@ -149,7 +149,7 @@ def test_digests_are_packed_all_or_nothing(texts: list[str]) -> None:
     assert [is_digest(line) for line in lines] == sound
     if all(sound):
         raw = b"".join(bytes.fromhex(line[7:]) for line in lines)
-        # However they are grouped.
+        # In any grouping.
         assert pack_digests(texts) == pack_digests(["\n".join(texts), ""]) == raw
         return
     with pytest.raises(ManifestError) as refusal:
@@ -158,7 +158,7 @@ def test_digests_are_packed_all_or_nothing(texts: list[str]) -> None:
     assert str(refusal.value) == f"not a sha256 digest: {lines[sound.index(False)][:80]!r}"
 
 
-# What JSON can put in the place of a digest.
+# Other JSON values in the place of a digest.
 _VALUES = st.one_of(_DIGESTS, _DIGESTS, _DIGESTS, _WRONG, st.sampled_from([None, 7, [], {}, True]))
 _IMAGES = st.lists(st.lists(_VALUES, min_size=1, max_size=4), min_size=1, max_size=4)
 
@@ -181,7 +181,7 @@ def test_one_wrong_digest_makes_a_fault_of_its_manifest_and_of_no_other(
             records.faults.append(Fault(row, str(error)))
     shard = records.pack(edges=True, match=None)
     if kind == 0:
-        # A child of another algorithm can't be cached: it is passed over.
+        # A child with another algorithm can't be cached, so it is ignored.
         images = [[one for one in digests if not oracle.is_other_digest(one)] for digests in images]
     sound = [all(_is_sound(digest) for digest in digests) for digests in images]
     assert sorted(fault.row for fault in shard.faults) == [

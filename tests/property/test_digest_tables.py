@@ -1,4 +1,4 @@
-"""DigestTable against a dict, on digests that are hard to tell apart."""
+"""DigestTable compared with a dict, on digests that differ little."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.property.profile import examples
 from fastprune.index.digests import DigestSorter, DigestTable, as_digests, sort_order
 from fastprune.model import DIGEST_BYTES
 
-# The first eight bytes are what a table looks for first: few of them, and neighbours.
+# A table looks for the first eight bytes first: so only a few values, close to each other.
 _HEADS = st.one_of(
     st.sampled_from([bytes(8), b"\xff" * 8, bytes(7) + b"\x01", b"\x01" + bytes(7), b"\x80" * 8]),
     st.binary(min_size=8, max_size=8),
@@ -21,7 +21,7 @@ _TAILS = st.one_of(
     st.binary(min_size=24, max_size=24),
 )
 DIGESTS = st.builds(bytes.__add__, _HEADS, _TAILS)
-# One head with very many tails: a bucket of the table that holds more than it is made for.
+# One head with very many tails: a bucket of the table that is too full.
 CROWDS = st.builds(
     lambda head, count: [head + number.to_bytes(24, "big") for number in range(count)],
     _HEADS,
@@ -55,7 +55,7 @@ def test_a_crowd_with_one_beginning_is_told_apart(
 @examples(50)
 @given(count=st.integers(0, 5000), seed=st.binary(min_size=24, max_size=24))
 def test_large_tables_find_every_member_and_no_neighbour(count: int, seed: bytes) -> None:
-    # Evenly spread heads, as those of real digests are.
+    # Evenly spread heads, like those of real digests.
     step = 2**64 // max(1, count)
     heads = [number * step for number in range(count)]
     listed = [head.to_bytes(8, "big") + seed for head in heads]
@@ -73,7 +73,7 @@ def test_the_sort_order_is_a_permutation_that_sorts(listed: list[bytes]) -> None
 
 
 def test_a_crowd_of_very_many_takes_no_time_worth_a_word() -> None:
-    # A manifest may name any digests. One by one, these would outlast the time of a test.
+    # A manifest may name any digests. Looked up one by one, these would take too long.
     tails = np.arange(100_000, dtype=">u8")
     crowd = np.zeros((len(tails), DIGEST_BYTES), dtype=np.uint8)
     crowd[:, -8:] = tails.view(np.uint8).reshape(-1, 8)

@@ -1,4 +1,4 @@
-"""When some files can't be removed, what stays is whole, and a later run finishes the work."""
+"""If some files can't be removed, nothing that stays loses a blob; a later run does the rest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FAILURES = st.lists(st.booleans(), min_size=1, max_size=20)
 def prune_with_failures(
     root: Path, request: Request, failures: list[bool]
 ) -> tuple[PruneReport, set[str]]:
-    """Prunes; of the manifests that are to go every one marked True fails to."""
+    """Prunes; the removal of each manifest that is marked True fails."""
     index = scanned(root)
     plan = make_plan(index, policy_of(request), allow_broken=request.allow_broken)
     plan = plan.measured(
@@ -55,9 +55,9 @@ def without_nested_lists(sketch: CacheSketch) -> CacheSketch:
 
 
 def without_cycles(sketch: CacheSketch) -> CacheSketch:
-    """Lists refer to lists of a larger name only: real digests can't make a cycle.
+    """Lists refer only to lists with a larger name, because real digests can't make a cycle.
 
-    In a cycle no list can go before what refers to it.
+    In a cycle, no list can go before a list that refers to it.
     """
     return _with_children(sketch, lambda one, child: child > one)
 
@@ -88,7 +88,7 @@ def check(sketch: CacheSketch, request: Request, failures: list[bool]) -> None:
         if not request.allow_broken:
             assert kept_lists_lost_children(before, after) == []
         _assert_reported(report, before, after, failed)
-        # Later, when nothing fails, the rest goes as if it had been asked for just now.
+        # Later, when nothing fails, the same prune removes the rest.
         outcome = request.expected(after)
         prune(root, request)
         assert files(root) == outcome.left
@@ -127,7 +127,7 @@ def test_the_same_with_lists_of_lists(
 def test_nothing_counts_as_left_untried_when_nothing_stopped_the_run(
     sketch: CacheSketch, request: Request, failures: list[bool]
 ) -> None:
-    """What could not be removed was tried, and what it needs is no longer to go."""
+    """A file that could not be removed was tried, and what it needs stays after all."""
     with on_disk(sketch) as root:
         report, _ = prune_with_failures(root, request, failures)
         assert (report.left, report.stopped) == (0, "")

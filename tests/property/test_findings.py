@@ -1,4 +1,4 @@
-"""`verify` finds whatever befalls a random cache, and nothing else: a slow oracle says what."""
+"""`verify` finds all damage in a random cache, and nothing else, as a slow oracle says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A journal is told of every file that was tried, whatever fails meanwhile."""
+"""A journal is told of every file that was tried, even if deletions or the journal fail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAILURES = st.lists(st.booleans(), min_size=1, max_size=20)
 
 
 class Notes:
-    """A journal that keeps what it is told; its pen can run dry."""
+    """A journal that keeps what it is told, until it fails."""
 
     def __init__(self, ink: int = 10_000) -> None:
         self.entries: list[JournalEntry] = []
@@ -106,7 +106,7 @@ def test_when_it_fails_the_run_ends_soon_and_it_is_told_of_all_that_went(
         assert notes.paths("removed") == before.paths - load(root).paths
         if len(notes.entries) > ink:
             assert (report.stopped, report.exit_code) == ("the pen is dry", 3)
-            # No more than what two threads had in hand: batches of two files.
+            # At most the batches that two threads were working on, of two files each.
             assert len(notes.entries) <= ink + 4
         else:
             assert report.stopped == ""

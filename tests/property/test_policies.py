@@ -1,4 +1,4 @@
-"""The criteria of a policy against slow and obvious ones, on random caches without a disk."""
+"""The criteria of a policy compared with slow and obvious ones, on random caches without a disk."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_count_takes_the_images_pulled_longest_ago(
 ) -> None:
     index, cache = index_of(sketch), cache_of(sketch)
     chosen = selected(index, Policy(patterns=(pattern,), count=count))
-    # A list and its own children are one image; what a list keeps in any case counts for none.
+    # A list and its own children are one image. Children that a list keeps don't count.
     candidates = meeting(cache, Rules(patterns=(pattern,)))
     candidates = able_to_go(cache, candidates, set(), allow_broken=False)
     images = images_oldest_first(cache, candidates)

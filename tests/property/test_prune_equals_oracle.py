@@ -122,8 +122,8 @@ def test_a_second_run_removes_nothing(sketch: CacheSketch, request: Request) -> 
         untouched, after = snapshot(root), load(root)
         again = prune(root, request)
         assert files(root) == request.expected(after).left
-        # With a digest in both folders there may be more to do: a copy that stayed because
-        # every copy was to go is spared no longer once the other copy is not selected.
+        # If a digest is in both folders, a second prune may remove more: the first one kept a
+        # copy only because both copies were selected.
         digests = [manifest.digest for manifest in after.manifests.values()]
         if len(set(digests)) == len(digests):
             assert snapshot(root) == untouched
@@ -135,7 +135,7 @@ def test_a_second_run_removes_nothing(sketch: CacheSketch, request: Request) -> 
 def test_keep_beats_delete_and_what_is_excluded_stays(
     sketch: CacheSketch, request: Request
 ) -> None:
-    """Said once more without the oracle, from the files alone."""
+    """The same check without the oracle, from the files alone."""
     with on_disk(sketch) as root:
         before = load(root)
         prune(root, request)

@@ -1,4 +1,4 @@
-"""The array kernels against counting by hand, on random caches without a disk."""
+"""The array kernels compared with plain counting, on random caches without a disk."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_protection_gives_back_the_least_that_lists_which_stay_need(
     assert needed & had <= has
     for part in (one for one in cache.manifests.values() if one.digest not in has):
         assert not any(is_part(cache, part, one) for one in staying)
-    # Nothing is given back that nobody needs, and who needs it stays and has it as a part.
+    # Each protected manifest is needed: something that stays has it as a part.
     for row in going:
         keeper = int(kept_by[row])
         assert (keeper != NOBODY) == (not removed[row])
@@ -196,7 +196,7 @@ def test_a_plan_without_some_manifests_keeps_all_that_they_need(
         had = {one.digest for one in cache.manifests.values()}
         needed = {digest for one in kept for digest in one.children}
         assert needed & had <= {one.digest for one in kept}
-    # Whatever else stays than what had to is named as protected.
+    # Everything else that stays is named as protected.
     also = set(np.flatnonzero(plan.removed & ~less.removed).tolist()) - set(staying)
     assert also <= set(less.protected.tolist())
 

@@ -1,4 +1,4 @@
-"""After a repair a random cache is sound, whatever befell it; and `trash restore` undoes it."""
+"""After a repair, a damaged random cache is sound; and `trash restore` undoes the repair."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def repair(root: Path, trash_run: str = RUN, *, content: bool = True) -> RepairR
 
 
 def must_move(root: Path, found: Found) -> set[str]:
-    """What is damaged, and what needs a bad blob."""
+    """The damaged files, and the images that need a bad blob."""
     bad = found.resized | found.altered
     needing = {
         image.path
@@ -69,14 +69,14 @@ def test_a_repair_moves_what_is_damaged_and_nothing_else_and_can_be_undone(
         assert report.trash_run == (RUN if expected else "")
         assert files(root) == there - expected
         after = expected_findings(root, content=content)
-        # What may be a manifest, and is no file, is left to the operator.
+        # Links and the like with the name of a manifest are left to the operator.
         unknown = load(root).unknown
         assert report.exit_code == (3 if unknown else 0)
         assert after.is_clean == verify(root, content=content).is_clean == (not unknown)
         assert after.unreadable == unknown
         index = run(lambda: fastprune.scan(root))
         with pytest.raises(UnreadableManifestsError) if unknown else nullcontext():
-            # Else a prune goes on now.
+            # Otherwise a prune is no longer refused.
             make_plan(index, Policy(orphans_only=True))
         if expected:
             assert in_trash(root) == expected
@@ -116,7 +116,7 @@ def test_wherever_a_repair_is_cut_off_the_next_one_does_the_rest(
 
 
 def everything(root: Path) -> Iterator[str]:
-    """The files of the cache, wherever they are."""
+    """The files in the cache and in the trash."""
     yield from files(root)
     for name in list_trash(str(root), DEFAULT_LAYOUT).runs:
         yield from in_trash(root, name)

@@ -1,4 +1,4 @@
-"""Every rule of a policy, alone and in pairs, against the oracle, on random caches."""
+"""Every rule of a policy, alone and in pairs, compared with the oracle, on random caches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from fastprune.text.references import parse_references
 CUTOFF = st.sampled_from(CUTOFFS)
 PATTERN = st.sampled_from(PATTERNS).map(lambda pattern: (pattern,))
 SIZE = st.integers(0, 30_000)
-# What people write, and what it means.
+# References as people write them, and what they mean.
 REFERENCES = {
     "a": ("docker.io/library/a:latest",),
     "library/a:1": ("docker.io/library/a:1",),
@@ -71,7 +71,7 @@ def asked(draw: st.DrawFn, kinds: st.SearchStrategy[list[str]]) -> tuple[Rules, 
 
 
 def pairs() -> st.SearchStrategy[tuple[Rules, Policy]]:
-    """One or two rules, or now and then more of them."""
+    """One or two rules, sometimes more."""
     kinds = st.sampled_from(list(KINDS))
     return asked(
         st.lists(kinds, min_size=1, max_size=2, unique=True)

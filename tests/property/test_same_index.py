@@ -1,4 +1,4 @@
-"""However the work is cut, ordered and spread, a scan gives the same index."""
+"""A scan gives the same index, however the work is cut into chunks, ordered and distributed."""
 
 from __future__ import annotations
 

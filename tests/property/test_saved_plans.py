@@ -35,7 +35,7 @@ class Changes:
     Attributes:
         removed: Positions of files that somebody removes, among all, sorted.
         pulled: Positions of manifests that are pulled once more.
-        written: What is pulled anew, over what is there.
+        written: What is pulled meanwhile, and replaces files.
     """
 
     removed: tuple[int, ...]
@@ -67,7 +67,7 @@ def change(root: Path, sketch: CacheSketch, changes: Changes) -> None:
 
 
 def saved(plan: PrunePlan, root: Path) -> SavedPlan:
-    """Through the format, and not in one piece."""
+    """The plan, written in the format of plan files and read again in several pieces."""
     return decoded(b"".join(encode(plan, identify(str(root)), made_by="1")))
 
 

@@ -1,4 +1,4 @@
-"""Several named rules together against the oracle, on random caches; and one against none."""
+"""Several named rules compared with the oracle, on random caches; one rule compared with none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Request(NamedTuple):
 
 @st.composite
 def requests(draw: st.DrawFn) -> Request:
-    """One to three rules that select something, and what holds for all of them."""
+    """One to three rules that select something, and the keeps and limits of the whole policy."""
     whole, policy = draw(asked(st.lists(st.sampled_from((*KEEPS, *TARGETS)), unique=True)))
     of_a_rule = [kind for kind in KINDS if kind not in TARGETS]
     kinds = st.lists(st.sampled_from(of_a_rule), min_size=1, max_size=4, unique=True)
@@ -95,7 +95,7 @@ def test_what_goes_by_several_rules_equals_the_oracle(
     assert plan.bytes_freed == outcome.freed_bytes
     assert plan.bytes_linked == outcome.linked_bytes
     for row in gone:
-        # A child goes by the rule of the list that takes it along.
+        # A child has the rule of the list that takes it along.
         owner = int(plan.taken_by[row])
         assert plan.rule_of(row) in request.policy.rule_names
         assert owner == -1 or plan.rule_of(row) == plan.rule_of(owner)

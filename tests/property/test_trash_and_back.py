@@ -1,4 +1,4 @@
-"""What goes into the trash of a random cache comes back, wherever it is cut off."""
+"""Files that go into the trash of a random cache come back, wherever the work is cut off."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STEPS = st.integers(min_value=0, max_value=25)
 
 
 class PowerCutError(Exception):
-    """Nothing happens after this."""
+    """The power is cut: nothing happens after this."""
 
 
 class Power:

@@ -1,4 +1,4 @@
-"""UrlMatcher, which matches many URLs with many patterns at once, against RE2 one by one."""
+"""UrlMatcher (many URLs, many patterns at once) compared with RE2, one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On random caches `du` says what the oracle says, and its rows add up."""
+"""On random caches, `du` shows what the oracle says, and its rows add up."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_by_layer_every_blob_is_counted_once(sketch: CacheSketch, request: Reque
 def test_what_if_is_what_a_prune_by_age_leaves(
     sketch: CacheSketch, request: Request, cutoff: str
 ) -> None:
-    # Of a digest in both folders, one file is enough for lists that stay.
+    # If a digest is in both folders, one file is enough for the lists that stay.
     names = [one.name for one in sketch.manifests]
     if len(set(names)) < len(names):
         return

@@ -1,4 +1,4 @@
-"""Listing a folder: cached files by name, and all else as foreign."""
+"""Listing a folder: cached files by name, everything else as foreign."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastprune.reading import folders
 from fastprune.reading.folders import ListingPart, StatTask, list_folder, open_folder, stat_files
 from fastprune.reading.marks import FileSizes
 
-# What systems say of O_NOATIME: not for you, or not here.
+# How systems refuse O_NOATIME: not allowed, or not supported.
 NO_SUCH_FLAG = (
     *(errno.EPERM, errno.EACCES, errno.EINVAL, errno.EROFS, errno.EOPNOTSUPP),
     errno.ENOSYS,
@@ -47,7 +47,7 @@ def test_regular_files_named_by_a_digest_are_listed_and_nothing_else(tmp_path: P
 
 
 class Entry(NamedTuple):
-    """An entry of a folder that lists no kinds, so that each is asked for."""
+    """An entry of a folder that does not list kinds, so each must be asked for."""
 
     name: str
     answers: list[bool]
@@ -58,7 +58,7 @@ class Entry(NamedTuple):
 
 
 def test_where_kinds_are_not_listed_each_name_is_asked_for_once() -> None:
-    """A file that is being replaced may be no file now and one a moment later."""
+    """A file that is just being replaced may be missing now and there a moment later."""
     entries = [Entry(NAMES[0], [True, False]), Entry(NAMES[1], [False, True])]
     part = folders._listing_part(cast("list[os.DirEntry[str]]", entries))
     assert (part.digests.hex(), part.foreign) == (NAMES[0], (NAMES[1],))

@@ -116,7 +116,7 @@ def test_what_is_not_in_the_page_cache_is_asked_for_and_read_later(
 def test_a_short_read_without_waiting_is_never_taken_for_the_end(
     tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is handed on as it is, and whoever parses it sees that it is cut off."""
+    """It is passed on as it is, and the parser sees that it is cut off."""
     contents = fill(tmp_path, [40])
     real, plain = os.preadv, os.read
 
@@ -180,7 +180,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_as_far_as_there_is_room(
     found, faults = careful(tiny(LIMIT), folder, ["0"])
     assert faults == []
     assert found["0"] == (b"a" * 10 + b"b" * 1000)[: len(found["0"])]
-    # More than its size was: a part of it alone is no valid document, and read once more.
+    # More than its size was. A part of it is no valid document, so it is read again.
     assert len(found["0"]) > 10
 
 
@@ -246,7 +246,7 @@ def test_a_file_that_is_gone_is_marked_as_vanished(tmp_path: Path, folder: int) 
 def test_a_file_that_is_said_to_be_gone_while_it_is_there_has_not_vanished(
     tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is taken for gone needs no blob: so it is asked once more."""
+    """A manifest that counts as gone needs no blobs. So it is asked for once more."""
     fill(tmp_path, [1])
 
     def open_nothing(*args: object, **options: object) -> int:
@@ -267,12 +267,12 @@ def test_an_error_of_the_disk_is_a_fault_with_its_name(
     broken_for(monkeypatch, errno.EIO, size=2)
     found, faults = both(tiny(LIMIT), folder, ["0", "1"])
     assert found == {"0": contents["0"]}
-    # Another try may find it sound: a disk can be mended.
+    # Another try may find it sound: a disk can be repaired.
     assert faults == [Fault(1, "EIO: Input/output error", unknown=True)]
 
 
 def broken_for(monkeypatch: pytest.MonkeyPatch, number: int, size: int) -> None:
-    """Lets files of a size be opened, and not read."""
+    """Files of this size can be opened, but not read."""
     waiting, plain = os.preadv, os.read
 
     def refuse(descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""How long the real run will take, and how that was reached."""
+"""How long the real run will take, and what the estimate is based on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of `list` fits every terminal, and lines up whatever the names are."""
+"""The table of `list` fits every terminal, and its columns line up with any names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics: what Prometheus reads in the file is what was meant."""
+"""Metrics: Prometheus reads from the file what was meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several named rules on a cache of a few images: who selects, who keeps, who is named."""
+"""Several named rules on a cache of a few images: which selects, which keeps, which is named."""
 
 from __future__ import annotations
 

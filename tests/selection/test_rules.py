@@ -1,4 +1,4 @@
-"""The rules of a policy on caches of a few images, each case by itself."""
+"""The rules of a policy on caches of a few images, case by case."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_a_list_is_broken_if_it_leads_to_broken_images_only(builder: CacheBuilde
         "r/a:nested",
         f"r/a@sha256:{broken}",
     ]
-    # The list that still is of use keeps its broken child; unless lists may be broken.
+    # A list that is still useful keeps its broken child, unless --allow-broken is given.
     assert removed(index, Policy(broken=True)) == ["r/a:lost", "r/a:nested"]
     plan = make_plan(index, Policy(broken=True), allow_broken=True)
     assert len(plan.images) == 1

@@ -1,4 +1,4 @@
-"""Size targets on a disk: what counts is what the files have, and what really goes."""
+"""Size targets on a disk: the sizes of the files count, and only of files that really go."""
 
 from __future__ import annotations
 

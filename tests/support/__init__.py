@@ -1,1 +1,1 @@
-"""What the tests share: a builder of caches, an oracle, strategies, and two real caches."""
+"""Helpers that the tests share: a builder of caches, oracles, strategies, and two real caches."""

@@ -1,4 +1,4 @@
-"""What `apply` must do with a saved plan: slow and obvious, from the documentation alone."""
+"""What `apply` must do with a saved plan: a slow model, written from the documentation alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Seen:
     types: Mapping[str, int]
 
     def says(self, path: str) -> tuple[object, ...]:
-        """All that must not change of a manifest: a list refers to its cached children."""
+        """Everything in a manifest that must not change; for a list, its cached children."""
         one = self.cache.manifests[path]
         return (
             self.types[path],
@@ -48,13 +48,13 @@ def look(root: Path) -> Seen:
 
 
 def expected_removals(before: Seen, planned: Outcome, now: Seen, *, allow_broken: bool) -> set[str]:
-    """The paths that `apply` must remove: all that it may, and nothing else.
+    """The paths that `apply` must remove: everything that it may remove, and nothing else.
 
     Args:
         before: The cache when the plan was made.
-        planned: What the plan was.
+        planned: The plan.
         now: The cache when it is applied.
-        allow_broken: Whether the plan was made so.
+        allow_broken: Whether the plan was made with `--allow-broken`.
     """
     named = (planned.lists | planned.images) & set(now.cache.manifests)
     going = {path for path in named if before.says(path) == now.says(path)}
@@ -75,7 +75,7 @@ def expected_removals(before: Seen, planned: Outcome, now: Seen, *, allow_broken
 def _lists_of_what_changed(
     now: Seen, named: frozenset[str] | set[str], going: frozenset[str] | set[str]
 ) -> frozenset[str] | set[str]:
-    """A list stays when an image stays that was to go with it, as that changed."""
+    """A list stays if an image that should go with it stays because it changed."""
     changed = named - going
     while True:
         more = {
@@ -87,7 +87,7 @@ def _lists_of_what_changed(
 
 
 def _losses(seen: Seen, going: frozenset[str] | set[str]) -> list[tuple[str, str]]:
-    """Pairs of a list that stays and a file that it needs: no other of that digest stays."""
+    """Pairs of a list that stays and a file that it needs, if no other copy of that file stays."""
     staying = set(seen.cache.manifests) - going
     served = {seen.cache.manifests[path].digest for path in staying}
     return [

@@ -1,7 +1,7 @@
-"""Builds caches on disk exactly as the real server writes them, and what it never writes.
+"""Builds caches on disk exactly as the real server writes them, and files that it never writes.
 
-Digests are 64 hex digits without a prefix everywhere here: they are the names of the files.
-What a method creates it returns by that name; hazards are returned as relative paths.
+In this module, digests are 64 hex digits without a prefix: the names of the files. A method
+returns the digest of the file that it wrote. Methods for hazards return the relative path.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ _BLOB_MODE = 0o644
 
 
 def digest_of(content: bytes | str) -> str:
-    """The hex sha256 of some bytes, or of a label when a name for nothing is needed."""
+    """The hex sha256 of some bytes, or of a label if only a name is needed."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
 def folder_of(url: str) -> Folder:
     """Where the server keeps a URL's manifest.
 
-    A digest URL goes to img. Of a tag URL, `latest` in any case and a missing tag go to
-    lts, all else to img. A colon before the last slash belongs to a port.
+    A digest URL goes to img. A URL with the tag `latest` in any letter case, or without a tag,
+    goes to lts. All other URLs go to img. A colon before the last slash belongs to a port.
     """
     if "@" in url:
         return "img"
@@ -72,12 +72,12 @@ def folder_of(url: str) -> Folder:
 class CacheBuilder:
     """Writes one cache, file by file.
 
-    It remembers the sizes of what it wrote, for the descriptors of what comes later. Equal
-    calls in equal order give equal caches.
+    It remembers the sizes of the files that it wrote, for the descriptors of later manifests.
+    Equal calls in equal order give equal caches.
     """
 
     def __init__(self, root: Path) -> None:
-        """Makes the three folders at the image path, and the path itself, where missing."""
+        """Creates the image path and its three folders, if they are missing."""
         self.root = root
         self._sizes: dict[str, int] = {}
         self._documents: dict[str, Document] = {}
@@ -177,10 +177,10 @@ class CacheBuilder:
         created: str = TIME,
         pulled: str | None = None,
     ) -> str:
-        """Stores a manifest written before once more, as a pull of it under this URL does.
+        """Writes a manifest again, as a pull of it under this URL does.
 
-        In the folder that has it already the new URL replaces the old one; in the other
-        folder it makes a second file of the same digest.
+        If the folder has the manifest already, the new URL replaces the old one. In the other
+        folder, this makes a second file of the same digest.
         """
         return self._manifest(self._documents[digest], url, created, pulled, folder, digest)
 
@@ -209,13 +209,13 @@ class CacheBuilder:
         name = name or digest_of(f"{kind} in {folder}")
         return self._write(folder, name, corrupt_bytes(kind, url=url, size=size), _MANIFEST_MODE)
 
-    # Hazards: by default each has the name of a digest, so that only its type betrays it.
+    # Hazards: by default each has the name of a digest, so only its type shows what it is.
 
     def link(self, path: str) -> Path:
-        """Gives a file another name, in a folder beside the cache, and says which.
+        """Makes a hard link to a file, in a folder beside the cache, and returns its path.
 
         Args:
-            path: Of the file, relative to the cache.
+            path: The path of the file, relative to the cache.
         """
         other = self.root.parent / f"{self.root.name}-links" / path
         other.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,7 @@ class CacheBuilder:
         return other
 
     def fifo(self, folder: str, name: str | None = None) -> str:
-        """A FIFO: whoever opens it for reading waits for ever."""
+        """A FIFO: a program that opens it for reading waits for ever."""
         return self._node(folder, name, stat.S_IFIFO)
 
     def socket(self, folder: str, name: str | None = None) -> str:
@@ -231,11 +231,11 @@ class CacheBuilder:
         return self._node(folder, name, stat.S_IFSOCK)
 
     def device(self, folder: str, name: str | None = None) -> str:
-        """The device /dev/zero, which never ends; `can_make_devices` says whether it works."""
+        """The device /dev/zero, which never ends; `can_make_devices` says whether this works."""
         return self._node(folder, name, stat.S_IFCHR, os.makedev(1, 5))
 
     def symlink(self, folder: str, target: str | Path, name: str | None = None) -> str:
-        """A symbolic link to anything, there or not."""
+        """A symbolic link; its target need not exist."""
         path = self._hazard(folder, name, "symlink")
         path.symlink_to(target)
         return self._relative(path)
@@ -275,7 +275,7 @@ class CacheBuilder:
         return Descriptor(given, self._sizes.get(given, UNKNOWN_SIZE), Platform())
 
     def _fresh(self, size: int) -> bytes:
-        """Bytes of this size that no blob of this cache has, as far as the size allows."""
+        """Bytes of this size that no other blob of this cache has, if the size allows it."""
         self._counter += 1
         seed = hashlib.sha256(str(self._counter).encode()).digest()
         return seed[:size].ljust(size, b".")
@@ -316,7 +316,7 @@ def can_make_devices(folder: Path) -> bool:
 
 
 class Stamp(NamedTuple):
-    """All that must be equal for an entry to count as untouched.
+    """The values that must be equal if an entry was not touched.
 
     Attributes:
         kind: file, directory, symlink, fifo, socket or device.
@@ -336,13 +336,13 @@ class Stamp(NamedTuple):
 def snapshot(root: Path, *, ignore: Iterable[str] = ()) -> dict[str, Stamp]:
     """Every entry below a folder, and the folder itself as `.`, by relative path.
 
-    Equal snapshots mean that nothing changed at all: a file that came and went in between
-    shows in the mtime of its folder. Nothing but regular files is opened.
+    Equal snapshots mean that nothing changed at all: a file that was created and removed in
+    between changes the mtime of its folder. Only regular files are opened.
 
     Args:
         root: The folder.
-        ignore: Relative paths to leave out, with all below them. (`.` leaves out only the
-            root's own stamp: for a program that puts a lock file there and removes it.)
+        ignore: Relative paths to leave out, with everything below them. (`.` leaves out only
+            the stamp of the root: for a program that creates and removes a lock file there.)
     """
     ignored = set(ignore)
     found: dict[str, Stamp] = {}

@@ -1,4 +1,4 @@
-"""Whether something is a command line of the program, without running it."""
+"""Checks whether the program accepts a command line, without running it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def parse(words: list[str]) -> str:
     """Parses a command line.
 
     Args:
-        words: What stands after `fastprune`.
+        words: The words after `fastprune`.
 
     Returns:
         The name of the command; empty for none.
 
     Raises:
-        UsageError: Of typer's: it is no command line of the program.
+        UsageError: typer's error: the program does not accept it.
     """
     command: Any = typer_program()
     context = typer.Context(command, info_name="fastprune")

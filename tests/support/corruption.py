@@ -1,6 +1,6 @@
-"""Manifest files that can't be understood, one kind of damage each.
+"""Manifest files that can't be understood, each with one kind of damage.
 
-Every kind starts from a sound image manifest, so that the damage named is the only one.
+Each starts as a sound image manifest, so it has no other damage.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def corrupt_bytes(
     """
     holder = _sound(url)
     if kind is Corruption.TOO_LARGE:
-        # Sound but for its size: blanks after a JSON document mean nothing.
+        # Sound except for its size: blanks after a JSON document have no meaning.
         return encode(holder).ljust(size)
     if kind in _EDITS:
         _EDITS[kind](holder)
@@ -112,7 +112,7 @@ def _set(*path_and_value: object) -> Callable[[Json], None]:
 
 
 def _drop(*path: object) -> Callable[[Json], None]:
-    """An edit that takes the key at the end of a path away."""
+    """An edit that removes the key at the end of a path."""
 
     def edit(holder: Json) -> None:
         place: Any = holder
@@ -132,7 +132,7 @@ def _as_list(**part: object) -> Callable[[Json], None]:
 
 
 def _type_true(holder: Json) -> None:
-    """Fills the part of type 1 too: whoever takes true for 1 finds nothing else wrong."""
+    """Fills the part of type 1, too: code that takes true for 1 finds nothing else wrong."""
     holder["type"] = True
     holder[PART_NAMES[1]] = holder[_PART]
 

@@ -1,6 +1,6 @@
-"""Random sound caches, as a server writes them, and what may befall them.
+"""Random sound caches, as a server writes them, and kinds of damage.
 
-Unlike those of `strategies`, every name here is the sha256 of what it stands for.
+Unlike in the caches of `strategies`, every name is the sha256 of the content.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SoundImage:
 
 @dataclass(frozen=True, slots=True)
 class SoundCache:
-    """A cache in which nothing is amiss.
+    """A cache without any damage.
 
     Attributes:
         blobs: Sizes.
@@ -48,7 +48,7 @@ class SoundCache:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Something that befalls one file: which, counted through all that it can befall."""
+    """A kind of damage and its file: the position among all files that can have this damage."""
 
     kind: str
     number: int
@@ -102,7 +102,7 @@ def _forget(builder: CacheBuilder, name: str, url: str) -> None:
 
 
 def befall(root: Path, damage: Damage) -> None:
-    """Does some damage, if there is a file that it can be done to."""
+    """Damages a file, if there is one that can have this damage."""
     change, where = DAMAGES[damage.kind]
     there = sorted(path for path in files(root) if path.startswith(where))
     there = [path for path in there if (root / path).is_file() and len(Path(path).name) == 64]
@@ -189,7 +189,7 @@ def _other_size(holder: dict[str, object]) -> None:
 
 
 def _other_letter_case(holder: dict[str, object]) -> None:
-    """No damage: as an earlier version of the server wrote it."""
+    """This is no damage: an earlier version of the server wrote files like this."""
     for key in list(holder):
         if key.startswith("v2.docker.m"):
             holder[key.replace("docker.m", "docker.M")] = holder.pop(key)

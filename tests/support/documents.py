@@ -1,8 +1,8 @@
 """The JSON that the server writes: upstream documents and the ManifestHolder around them.
 
-The key order, the zero values of the unfilled parts and the keys left out when zero are those
-of the server's own structures, so that a file built here equals, byte for byte, the file that
-the server would have written. The tests rebuild every real manifest to show it.
+A file that is built here equals, byte for byte, the file that the server would write. So the
+order of keys, the zero values of unfilled parts, and the keys that are left out when zero are
+those of the server's own structures. A test rebuilds every real manifest to show this.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LAYER_TYPE: dict[Media, str] = {
     "oci": _OCI + "layer.v1.tar+gzip",
 }
 
-# Value of the holder's `type`, and the name of the part that this type fills.
+# The value of the holder's `type`, and the name of the part that this type fills.
 _LIST_KIND: dict[Media, int] = {"docker": 0, "oci": 2}
 _IMAGE_KIND: dict[Media, int] = {"docker": 1, "oci": 3}
 PART_NAMES = ("v2.docker.manifestList", "v2.docker.manifest", "v1.oci.index", "v1.oci.manifest")

@@ -14,7 +14,7 @@ _ANYTHING = (
 
 
 def assert_shows(shown: list[str], printed: list[str], where: str) -> None:
-    """Checks that lines are those printed, apart from what is another in every run."""
+    """Checks that a page shows the printed lines, except for values that differ in every run."""
     expected = [f"{_plain(line)}\n" for line in shown]
     pattern = "".join(
         r"(?:.*\n)*?" if line == "...\n" else re.escape(line).replace(r"\.\.\.", ".*")

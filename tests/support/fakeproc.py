@@ -1,4 +1,4 @@
-"""A /proc of made-up processes: what no process on a machine that others use should look like."""
+"""A /proc with simulated processes: real ones like these would disturb other users."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _OURS = "20 1 8:1 / / rw,relatime - ext4 /dev/sda rw"
 
 
 class FakeProc:
-    """A folder in the form of /proc, with process 1 and ourselves in it.
+    """A folder in the form of /proc, with process 1 and our own process in it.
 
     Attributes:
         path: The folder.
@@ -20,9 +20,9 @@ class FakeProc:
         """Makes the folder.
 
         Args:
-            path: Where.
-            options: What it is mounted with.
-            status: What is said of ourselves.
+            path: Where it is made.
+            options: The mount options.
+            status: The status of our own process.
         """
         self.path = str(path)
         path.mkdir()
@@ -50,8 +50,8 @@ class FakeProc:
             exe: Its executable; None for one that can't be read.
             cwd: Its working directory.
             root: Its root; by default ours.
-            started: When it started; by default in a distant future, so that no file of
-                its is younger.
+            started: When it started; by default far in the future, so that none of its
+                files is younger.
             mounts: The mounts that it sees; by default ours.
         """
         folder = Path(self.path, pid)

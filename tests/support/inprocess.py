@@ -1,4 +1,4 @@
-"""Runs a command of the program in this process, which is a lot cheaper than in another."""
+"""Runs a command of the program in this process, which is much faster than in another one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastprune.cli.options import GlobalOptions
 
 
 class Output(NamedTuple):
-    """What became of a command.
+    """How a command ended.
 
     Attributes:
         code: Its exit code.
@@ -47,12 +47,12 @@ def invoke(*args: str | Path, cache: Path | None) -> Output:
 
     Args:
         args: Command and options.
-        cache: What `--image-path` says, if it is to be given.
+        cache: The value of `--image-path`, if it should be given.
     """
     out, err = io.StringIO(), io.StringIO()
     path = [] if cache is None else ["--image-path", str(cache)]
     arguments = [*path, "--jobs", "1", *map(str, args)]
-    # No settings of whoever runs the tests.
+    # No settings of the user who runs the tests.
     environment = {"COLUMNS": "100", "TZ": "UTC", "XDG_CONFIG_HOME": os.devnull}
     with (
         patch.dict(os.environ, environment),

@@ -1,4 +1,4 @@
-"""Another user of a cache: it holds the lock."""
+"""Holds the lock of a cache, like another fastprune."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(cache: Path) -> Iterator[None]:
-    """This very process holds the lock; it must be free."""
+    """This process takes and holds the lock, which must be free."""
     descriptor = os.open(cache, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

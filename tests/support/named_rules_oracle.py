@@ -1,6 +1,6 @@
-"""What several named rules must select and keep together: slow, made of dicts and sets.
+"""What several named rules must select and keep: a slow model, made of dicts and sets.
 
-It stands on `rules_oracle`, which says what each rule selects and keeps by itself.
+It uses `rules_oracle`, which says what each rule selects and keeps by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SIZE_TARGET = "size-target"
 def kept_by_several(
     cache: Cache, whole: Rules, rules: Mapping[str, Rules]
 ) -> dict[str, tuple[str, str]]:
-    """What stays whatever selects it: by path the keep, and the rule whose it is, if any."""
+    """What stays even if it is selected: by path, the keep and the name of its rule, if any."""
     found = {path: (keep, "") for path, keep in kept(cache, whole).items()}
     for name, rule in rules.items():
         reach = _with_parts(cache, _matching(cache, rule))
@@ -29,7 +29,7 @@ def kept_by_several(
 def chosen_by_several(
     cache: Cache, whole: Rules, rules: Mapping[str, Rules], *, allow_broken: bool = False
 ) -> dict[str, str]:
-    """What is selected in the end: by path the name of the rule."""
+    """What is selected in the end: by path, the name of the rule."""
     staying = {cache.manifests[path] for path in kept_by_several(cache, whole, rules)}
     found: dict[str, str] = {}
     for name, rule in rules.items():

@@ -1,11 +1,10 @@
 """What a prune must do: a slow and obvious model, made of dicts and sets.
 
 It is written from the specification alone and imports nothing from fastprune. `load` reads a
-cache into plain values; `expected` says what a prune of it must remove, keep and refuse. Files
-are known by relative path ("img/<name>"); digests are the 64 hex digits, without a prefix.
+cache into plain values. `expected` says what a prune of it must remove, keep and refuse. Files
+are identified by relative path ("img/<name>"). Digests are the 64 hex digits, without a prefix.
 
-`expected` compares names and never looks inside them, so a test may build a `Cache` by hand
-with letters for digests.
+`expected` only compares names. So a test may build a `Cache` by hand, with letters for digests.
 """
 
 from __future__ import annotations

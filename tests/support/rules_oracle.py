@@ -1,7 +1,7 @@
-"""What the rules of a policy must select and keep: slow, made of dicts and sets.
+"""What the rules of a policy must select and keep: a slow model, made of dicts and sets.
 
-It stands on `oracle` and, as that, imports nothing from fastprune. Times are texts, which sort
-as the times do; an empty text stands for a time that is not known.
+It uses `oracle` and, like that, imports nothing from fastprune. Times are texts, which sort
+like times. An empty text stands for an unknown time.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class Rules:
     """The criteria and keeps of one prune.
 
     Attributes:
-        patterns: RE2 expressions, one of which must be found in the URL.
-        exclude: RE2 expressions; what one of them is found in stays.
+        patterns: RE2 expressions, one of which must match the URL.
+        exclude: RE2 expressions; an image whose URL one of them matches stays.
         created_before: `created` must be strictly before it.
         pulled_before: The same for the newest pull of the image as a unit.
         dangling: Only untagged images that no list refers to.
-        broken: Only images with missing blobs, and lists of only such.
-        keep_last: Keep so many of the newest tags of each repository that the patterns match.
-        keep_since: Keep what was pulled or created then or later.
+        broken: Only images with missing blobs, and lists that lead only to such images.
+        keep_last: Keep so many newest tags of each repository, of those that the patterns match.
+        keep_since: Keep what was pulled or created at this time or later.
         references: Keep these: full names with tag, or `sha256:<hex>`.
         count: At most so many images, those pulled longest ago first.
-        max_bytes: Go on until no more is left.
-        free_bytes: Go on until so much comes free.
+        max_bytes: Remove images until no more bytes than this are left.
+        free_bytes: Remove images until so many bytes come free.
     """
 
     patterns: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Rules:
 
 
 def newest_pulls(cache: Cache) -> dict[str, str]:
-    """The newest pull of each manifest: first lists learn from children, then the reverse."""
+    """The newest pull of each manifest: lists get that of their children, then the reverse."""
     pulls = {path: _own_pull(manifest) for path, manifest in cache.manifests.items()}
     edges = [
         (parent.path, child.path)
@@ -82,7 +82,7 @@ def owned(cache: Cache, parent: Manifest) -> set[Manifest]:
 
 
 def kept(cache: Cache, rules: Rules) -> dict[str, str]:
-    """What stays whatever selects it: the rule by path; the strongest, if there are several."""
+    """What stays even if it is selected: by path, the strongest rule that keeps it."""
     pulls = newest_pulls(cache)
     newest = _newest_tags(cache, rules)
     excluded = finder(list(rules.exclude))
@@ -148,7 +148,7 @@ def able_to_go(
 
 
 def images_oldest_first(cache: Cache, candidates: set[Manifest]) -> list[Manifest]:
-    """Of candidates those that no other takes along, in the order in which they go."""
+    """The candidates that no other candidate takes along, in the order in which they go."""
     pulls = newest_pulls(cache)
     parts = {child for one in candidates for child in owned(cache, one)}
     levels = _levels(cache)
@@ -159,7 +159,7 @@ def images_oldest_first(cache: Cache, candidates: set[Manifest]) -> list[Manifes
 
 
 def _levels(cache: Cache) -> dict[str, int]:
-    """How many lists lead to each manifest, one through the other: 32 rounds, for cycles."""
+    """How many levels of lists lead to each manifest; 32 rounds, because lists may form cycles."""
     levels = dict.fromkeys(cache.manifests, 0)
     for _ in range(32):
         before = dict(levels)
@@ -191,7 +191,7 @@ def enough(
     *,
     allow_broken: bool,
 ) -> int:
-    """How many of the first images go for a size target."""
+    """How many of the first images must go to meet a size target."""
     outcomes = [
         removal(cache, images[:number], staying, allow_broken=allow_broken, skip_corrupt=True)
         for number in range(len(images) + 1)
@@ -237,12 +237,12 @@ def _tag(url: str) -> tuple[str, str] | None:
 
 
 def _version(url: str) -> tuple[str, str] | None:
-    """Repository and tag, if the tag is one of a version and not what belongs to an image."""
+    """Repository and tag, if the tag is a version and does not belong to an image."""
     return None if named_digest(url) else _tag(url)
 
 
 def _newest_tags(cache: Cache, rules: Rules) -> set[tuple[str, str] | None]:
-    """Of each repository the newest tags, among those that the patterns match."""
+    """The newest tags of each repository, of those that the patterns match."""
     pulls, matches = newest_pulls(cache), finder(list(rules.patterns))
     meant = {
         _version(one.url) for one in cache.manifests.values() if not rules.patterns or matches(one)

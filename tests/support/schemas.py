@@ -1,4 +1,4 @@
-"""The JSON Schema files of the documentation, and what they say of a document."""
+"""The JSON Schema files of the documentation, and checks of documents with them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def errors(name: str, document: object) -> list[str]:
 
 
 def subschemas(schema: object) -> Iterator[Schema]:
-    """A schema and all that it consists of."""
+    """A schema and all schemas inside it."""
     if isinstance(schema, dict):
         yield schema
         for part in schema.values():

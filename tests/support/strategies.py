@@ -1,10 +1,10 @@
 """Hypothesis strategies for small caches and for requests to prune them.
 
-Everything is drawn from small pools, so that what makes pruning hard happens often: shared
-layers and children, one digest in img/ and lts/, several tags on one child, children with a tag
-of their own, nested lists and cycles of lists, equal URLs on two files, missing and repeated
-blobs, orphans, empty and malformed times. A strategy gives a plain `CacheSketch`, whose repr is
-all that a failing test need show; `build` writes it to a folder.
+Everything is drawn from small pools, so that the difficult cases happen often: shared layers and
+children, one digest in img/ and lts/, several tags on one child, children with a tag of their
+own, nested lists and cycles of lists, equal URLs on two files, missing and repeated blobs,
+orphans, empty and malformed times. A strategy gives a plain `CacheSketch`. Its repr is enough to
+understand a failing test. `build` writes it to a folder.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from .oracle import Cache, Outcome, expected
 
 Hazard = Literal["fifo", "symlink", "directory", "socket", "raw"]
 
-# The first two pairs share their first 8 bytes; the next three end in zero bytes, or are only
-# zero bytes. None need be the digest of anything.
+# The first two pairs share their first 8 bytes. The next three end in zero bytes, or are only
+# zero bytes. They need not be digests of anything.
 DIGESTS = (
     "aaaaaaaaaaaaaaaa" + "0" * 47 + "1",
     "aaaaaaaaaaaaaaaa" + "0" * 47 + "2",
@@ -87,7 +87,7 @@ PATTERNS = (
     "nothing",
     ".",
 )
-# What corrupt files of a random cache are damaged by; the slow kinds have tests of their own.
+# The kinds of damage in a random cache. The slow kinds have tests of their own.
 _SMALL_DAMAGE = (
     Corruption.EMPTY,
     Corruption.CUT,
@@ -170,7 +170,7 @@ class Request:
     skip_corrupt: bool = False
 
     def expected(self, cache: Cache) -> Outcome:
-        """What the oracle says of it."""
+        """What the oracle expects of this request."""
         return expected(
             cache,
             patterns=self.patterns,
@@ -220,9 +220,9 @@ class _Draft:
         tail: Rest of the URL; None for a digest URL.
         created: Text of the time.
         pulled: The same.
-        content: What it says, unless another file of its digest comes before it.
-        contrary: Whether it says its own thing nevertheless. A server would not write that,
-            but names are forced here, and a prune must do right by each file.
+        content: Its content, unless another file of its digest comes before it.
+        contrary: Whether it has its own content all the same. A server would not write that.
+            But names are forced here, and a prune must treat each file correctly.
         damage: Of a corrupt file.
     """
 
@@ -247,7 +247,7 @@ class _Content:
     config: str
 
 
-# Strategies are made once: to make them anew in each draw would take most of the time.
+# Strategies are made once: making them again in each draw would take most of the time.
 _DIGESTS = st.sampled_from(DIGESTS)
 _CONTENTS = st.builds(
     _Content,
@@ -274,7 +274,7 @@ _BLOBS = st.lists(
     max_size=len(DIGESTS),
     unique_by=lambda blob: blob[0],
 )
-# Mostly nothing; often all of a kind, as a backup by `cp -al` links them.
+# Mostly none. Often all files of one kind, as a backup by `cp -al` links them.
 _LINKED = st.one_of(
     st.just(frozenset[tuple[str, str]]()),
     st.frozensets(st.tuples(st.sampled_from((*_MANIFEST_FOLDERS, "blobs")), _DIGESTS)),
@@ -301,7 +301,7 @@ _FOREIGN = st.lists(
 )
 _PATTERNS = st.one_of(
     st.lists(st.sampled_from(PATTERNS), max_size=4, unique=True),
-    # What brings up protection and expansion most.
+    # This leads to protection and expansion most often.
     st.sampled_from((["@sha256:"], [":1"], [":latest$"])),
 )
 _EXCLUDES: st.SearchStrategy[list[str]] = st.sampled_from(
@@ -334,7 +334,7 @@ def caches(
     blobs = draw(_BLOBS)
     strangers = draw(_FOREIGN) if foreign else []
     if not corrupt or draw(st.integers(0, 3)):
-        # What may be a manifest to the server is refused, as what is corrupt.
+        # An entry that the server may read as a manifest is refused, like a corrupt one.
         strangers = [one for one in strangers if one.folder == "blobs" or one.hazard == "raw"]
     taken = {(one.folder, one.name) for one in drafts} | {("blobs", name) for name, _ in blobs}
     damaged = [one for one in drafts if corrupt and one.damage is not None]
@@ -354,7 +354,7 @@ def caches(
 
 @st.composite
 def requests(draw: st.DrawFn) -> Request:
-    """Random options; now and then without any criterion."""
+    """Random options; sometimes without any criterion."""
     return Request(
         patterns=tuple(draw(_PATTERNS)),
         exclude=tuple(draw(_EXCLUDES)),
@@ -366,7 +366,7 @@ def requests(draw: st.DrawFn) -> Request:
 
 @functools.cache
 def _several_drafts(most: int) -> st.SearchStrategy[list[_Draft]]:
-    """Files of different places; without a least size, big caches would come too seldom."""
+    """Files in different places. Without a minimal size, large caches would be too rare."""
     return st.one_of(
         *(
             st.lists(
@@ -395,7 +395,7 @@ def _sketches(drafts: list[_Draft], *, contrary: bool) -> tuple[ImageSketch | Li
 
 
 def _sketch(draft: _Draft, content: _Content, names: list[str]) -> ImageSketch | ListSketch:
-    """A list refers to the names that are there and one that isn't; an image to any digest."""
+    """A list refers to existing names and one that does not exist; an image to any digest."""
     known = (*(names if content.is_list else DIGESTS), ABSENT_DIGEST)
     refers_to = tuple(known[position % len(known)] for position in content.positions)
     tail = f"@sha256:{draft.name}" if draft.tail is None else draft.tail
@@ -455,7 +455,7 @@ def _write_foreign(builder: CacheBuilder, foreign: ForeignSketch) -> None:
         case "directory":
             builder.directory(folder, name)
         case "symlink":
-            # To a real manifest or blob where there is one: following it would harm.
+            # To a real manifest or blob, if there is one: following the link would do harm.
             builder.symlink(folder, f"../img/{DIGESTS[0]}", name)
         case "raw":
             builder.raw(folder, name, b"not part of the cache")

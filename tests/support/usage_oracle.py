@@ -1,4 +1,4 @@
-"""Where the space of a cache goes: slow and obvious, with dicts and sets, from docs/du.md."""
+"""Where the space of a cache goes: a slow model of dicts and sets, written from docs/du.md."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def name_of(url: str, by: str, depth: int | None) -> str:
 
 
 def units(cache: Cache) -> dict[str, set[str]]:
-    """The path of each image's head, with the paths of all that belongs to it."""
+    """By the path of an image's first manifest, the paths of everything that belongs to it."""
     every = cache.manifests.values()
     owned = {one.path: {two.path for two in every if is_owned(cache, two, one)} for one in every}
     below = {child for path, children in owned.items() for child in children - {path}}
@@ -58,7 +58,7 @@ def _closure(path: str, owned: Mapping[str, set[str]]) -> set[str]:
 def usage(
     cache: Cache, by: str, *, depth: int | None = None, selected: Collection[str] | None = None
 ) -> dict[Key, Row]:
-    """Every row that is not empty, but for those by layer.
+    """Every row that is not empty, except the rows by layer.
 
     Args:
         cache: What is on disk.
@@ -85,7 +85,7 @@ def _key(cache: Cache, head: str, by: str, depth: int | None, referred: set[str]
         return ("broken", "")
     if is_digest_url(one.url) and not one.is_list and one.digest not in referred:
         return ("dangling", "")
-    # By image, two files of one URL are two rows: told apart by their paths.
+    # By image, two files with one URL are two rows, which differ by their paths.
     return (by, name_of(one.url, by, depth) + (f" {head}" if by == "image" else ""))
 
 

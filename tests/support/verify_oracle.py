@@ -1,4 +1,4 @@
-"""What `verify` must find: slow and obvious, made of dicts and sets, from the documentation.
+"""What `verify` must find: a slow model of dicts and sets, written from the documentation.
 
 It reads the whole cache, and imports nothing from fastprune.
 """
@@ -16,7 +16,7 @@ from .oracle import Manifest, is_digest_url, load, references, upstream_in
 
 
 class Found(NamedTuple):
-    """What is to be found; paths relative to the cache.
+    """The expected findings; paths are relative to the cache.
 
     Attributes:
         unreadable: Manifests that can't be understood.
@@ -42,13 +42,13 @@ class Found(NamedTuple):
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing of it is damage."""
+        """Whether none of the findings is damage."""
         damage = (self.unreadable, self.mismatched, self.broken, self.resized, self.altered)
         return not any(damage)
 
 
 def expected_findings(root: Path, *, content: bool) -> Found:
-    """Finds all there is.
+    """Finds everything that `verify` must find.
 
     Args:
         root: The cache.
@@ -109,7 +109,7 @@ def expected_findings(root: Path, *, content: bool) -> Found:
 
 
 def found_in(document: dict[str, Any]) -> Found:
-    """The same, out of the JSON document of `verify`."""
+    """The findings in the JSON document of `verify`."""
 
     def paths(key: str) -> frozenset[str]:
         return frozenset(item["path"] for item in document[key])
@@ -135,7 +135,7 @@ def found_in(document: dict[str, Any]) -> Found:
 
 
 def _is_true(one: Manifest, content: bytes) -> bool:
-    """Whether a manifest says what its name stands for."""
+    """Whether a manifest matches its name."""
     kind, upstream = upstream_in(content)
     if upstream is None or digest_of(upstream) != one.digest:
         return False
@@ -146,7 +146,7 @@ def _is_true(one: Manifest, content: bytes) -> bool:
 
 
 def _digests_in(content: bytes) -> set[str]:
-    """What looks like a digest in what is left of a manifest, and of the document in it."""
+    """Everything that looks like a digest in a damaged manifest, or in the document in it."""
     texts = [content]
     for encoded in re.findall(rb'"bytes":"([A-Za-z0-9+/]+)', content):
         texts.append(binascii.a2b_base64(encoded[: len(encoded) - len(encoded) % 4]))

@@ -11,7 +11,7 @@ import pytest
 
 from fastprune.text.escaping import column, document_lines, in_utf8, printable, safe_json, to_json
 
-# What makes a terminal do something: C0, DEL, C1, and what turns or hides text.
+# Characters that control a terminal: C0, DEL, C1, and those that turn or hide text.
 CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
 BIDIRECTIONAL = ["\u061c", "\u200e", "\u200f", *map(chr, range(0x202A, 0x202F))]
 ISOLATES = [chr(code) for code in range(0x2066, 0x206A)]

@@ -40,7 +40,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
         (f"docker://{DIGEST}", (DIGEST,)),
         (DIGEST, (DIGEST,)),
         (DIGEST.removeprefix("sha256:"), (DIGEST,)),
-        # Through a registry that stands in for others.
+        # Through a registry that mirrors others.
         (
             "cache:8080/docker.io/nginx:1",
             ("cache:8080/docker.io/nginx:1", "docker.io/library/nginx:1"),

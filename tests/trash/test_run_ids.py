@@ -1,4 +1,4 @@
-"""Run ids: when a run was, and which one is meant."""
+"""Run ids: the time in them, and which run the beginning of one means."""
 
 from __future__ import annotations
 

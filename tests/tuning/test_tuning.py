@@ -1,4 +1,4 @@
-"""Measuring and recommending: the arithmetic, and the folder that always goes."""
+"""Measuring and recommending: the arithmetic, and the folder that is always removed."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_without_mounts_the_file_system_is_unknown() -> None:
 
 
 def ticking() -> Callable[[], float]:
-    """A clock that goes on by a hundredth of a second whenever it is read."""
+    """A clock that advances by a hundredth of a second whenever it is read."""
     numbers = count()
     return lambda: next(numbers) / 100
 

@@ -1,4 +1,4 @@
-"""The HTML report: one page that loads nothing, says the truth, and runs no text of a cache."""
+"""The HTML report: it loads nothing, its figures are right, and it runs no text from a cache."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_the_policy_allows_this_script_and_this_style_and_nothing_else(innocent:
         f"default-src 'none'; script-src '{source(script)}'; style-src '{source(style)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    # It has to come before what it is about.
+    # The policy must come before the script and the style that it is about.
     tags = [tag for tag, _ in innocent.tags]
     assert tags.index("meta") < tags.index("style") < tags.index("script")
 

@@ -1,4 +1,4 @@
-"""The names of repositories are those that `Reference.parse` gives, whatever the URLs."""
+"""For any URL, the name of the repository is the one that `Reference.parse` gives."""
 
 from __future__ import annotations
 

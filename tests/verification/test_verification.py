@@ -1,4 +1,4 @@
-"""Which blobs a sample is, what a worker reads, and how findings add up."""
+"""Which blobs a sample contains, what a worker reads, and how findings add up."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_samples_of_many_seeds_leave_no_blob_out(index: CacheIndex) -> None:
         seen[sampled(index, 0.1, seed)] += 1
     assert seen.sum() == 10 * BLOBS
     assert seen.min() > 0
-    # Ten on average: nobody is a favourite.
+    # Ten on average: no blob is preferred.
     assert seen.max() < 30
     assert len(sampled(index, 0.1, 2**64 - 1)) == BLOBS // 10
 
