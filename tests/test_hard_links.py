@@ -12,7 +12,7 @@ from tests.property.running import run
 from tests.support.cachebuilder import CacheBuilder, files
 
 import fastprune
-from fastprune import DeleteLimits, Policy, PruneReport
+from fastprune import ApplyOptions, DeleteLimits, Exclusion, Policy, PruneReport
 from fastprune.report.prune_report import as_document, planned_report, text_lines
 
 DAYS = tuple(f"2024-01-0{day}T00:00:00" for day in range(1, 10))
@@ -35,8 +35,8 @@ def pruned(builder: CacheBuilder, policy: Policy, *, dry_run: bool = True) -> Pr
             builder.root,
             policy,
             dry_run=dry_run,
-            force=True,
-            delete_limits=DeleteLimits(allow_remove_all=True),
+            exclusion=Exclusion(force=True),
+            applying=ApplyOptions(delete_limits=DeleteLimits(allow_remove_all=True)),
         )
         assert report is not None
         return report

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from calendar import timegm
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,13 +12,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, TextOrJson
 from fastprune.cli.plan_options import PlanningOptions, SelectionOptions
-from fastprune.errors import FastpruneError, ManifestError, UsageError
 from fastprune.policy.criteria import parse_zone
-from fastprune.text.escaping import printable
-
-if TYPE_CHECKING:
-    from fastprune.cli.session import Session
-    from fastprune.index.cache_index import CacheIndex
 
 
 @command(
@@ -62,10 +55,6 @@ def explain_image(
     return explain(options, selection, planning, reference=reference, limit=limit, form=form)
 
 
-_MOST_CANDIDATES = 20
-_MOST_NEAR = 5
-
-
 def explain(
     options: GlobalOptions,
     selection: SelectionOptions,
@@ -95,12 +84,14 @@ def explain(
     index = session.scan(pattern_sets=policy.pattern_sets if policy else ())
     # numpy is there by now: it was imported while the workers read.
     from fastprune.explanation.explaining import explain as explain_row
+    from fastprune.explanation.lookup import find_manifest
     from fastprune.explanation.report import as_document, text_lines
     from fastprune.plan.prune_plan import make_plan
+    from fastprune.reading.named_children import named_children
 
     warn_about(index)
     warn_of_servers(session.image_path)
-    row = _only(index, reference)
+    row = find_manifest(index, reference)
     plan = None
     if policy is not None:
         plan = make_plan(
@@ -109,7 +100,9 @@ def explain(
             allow_broken=planning.allow_broken,
             skip_corrupt=planning.skip_corrupt,
         )
-    named = _named_children(session, index, row)
+    named: bytes | None = b""
+    if index.is_list[row]:
+        named = named_children(index.root, index.path(row), session.max_manifest_bytes)
     explanation = explain_row(index, row, plan, named_children=named)
     if form == "json":
         write_json(as_document(explanation, most=limit))
@@ -124,48 +117,3 @@ def explain(
         )
         write(lines)
     return 0
-
-
-def _only(index: CacheIndex, reference: str) -> int:
-    """The row that a reference means.
-
-    Raises:
-        UsageError: There are several.
-        FastpruneError: There is none.
-    """
-    from fastprune.explanation.lookup import find_manifests, near_matches
-
-    rows = find_manifests(index, reference).tolist()
-    if len(rows) == 1:
-        return int(rows[0])
-    if rows:
-        some = [
-            f"  {index.path(row)} {printable(index.url(row))}" for row in rows[:_MOST_CANDIDATES]
-        ]
-        more = [f"  and {len(rows) - len(some)} more"] if len(rows) > len(some) else []
-        raise UsageError(
-            "\n".join([f"{reference!r} may mean any of these; write more of it:", *some, *more])
-        )
-    near = near_matches(index, reference, _MOST_NEAR)
-    hint = ["; there are:", *(f"  {printable(url)}" for url in near)] if near else [""]
-    raise FastpruneError(f"no image is called {reference!r}" + "\n".join(hint))
-
-
-def _named_children(session: Session, index: CacheIndex, row: int) -> bytes | None:
-    """The raw digests that a list names, cached or not; None if it can't be read any more."""
-    from fastprune.layouts import ociregistry
-    from fastprune.reading.folders import opened_folder
-    from fastprune.reading.reader import FileReader
-    from fastprune.reading.shards import pack_digests
-
-    if not index.is_list[row]:
-        return b""
-    name = index.digests[row].tobytes().hex()
-    reader = FileReader(session.max_manifest_bytes)
-    try:
-        with opened_folder(os.path.join(index.root, index.folder(row))) as folder:
-            for _, content in reader.read_carefully(folder, [name], [0], []):
-                return pack_digests([ociregistry.parse(content).digests])
-    except (OSError, ManifestError):
-        return None
-    return None

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from fastprune.errors import FastpruneError, UsageError
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import edges_of
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX, Reference
+from fastprune.text.escaping import printable
 
 _LEAST_DIGITS = 4
 _HEX = frozenset("0123456789abcdef")
@@ -20,6 +22,32 @@ _LATEST = ":latest"
 # As Docker completes a name.
 _DEFAULT_REGISTRIES = ("", "docker.io/", "docker.io/library/")
 _MOST_COMPARED = 5_000
+_MOST_NAMED = 20
+_MOST_NEAR = 5
+
+
+def find_manifest(index: CacheIndex, reference: str) -> int:
+    """Finds the one manifest that a reference means; see `find_manifests`.
+
+    Returns:
+        Its row.
+
+    Raises:
+        UsageError: It may mean several; the message names them.
+        FastpruneError: It means none; the message names similar ones.
+    """
+    rows = find_manifests(index, reference).tolist()
+    if len(rows) == 1:
+        return int(rows[0])
+    if rows:
+        some = [f"  {index.path(row)} {printable(index.url(row))}" for row in rows[:_MOST_NAMED]]
+        more = [f"  and {len(rows) - len(some)} more"] if len(rows) > len(some) else []
+        raise UsageError(
+            "\n".join([f"{reference!r} may mean any of these; write more of it:", *some, *more])
+        )
+    near = near_matches(index, reference, _MOST_NEAR)
+    hint = ["; there are:", *(f"  {printable(url)}" for url in near)] if near else [""]
+    raise FastpruneError(f"no image is called {reference!r}" + "\n".join(hint))
 
 
 def find_manifests(index: CacheIndex, reference: str) -> Rows:
