@@ -28,7 +28,7 @@ from bench_plan import Cache, open_cache
 from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.index.cache_index import CacheIndex
-from fastprune.layouts import ociregistry
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.plan.prune_plan import make_plan
 from fastprune.policy.policy import Policy
 from fastprune.reading.chunks import ReadTask, read_chunk
@@ -85,7 +85,7 @@ class Parts:
     def __init__(self, cache: Cache, sample: int, rounds: int) -> None:
         """Chooses a sample of the manifests in img/, the same each time."""
         self._root, self._rounds, self._manifests = cache.root, rounds, cache.manifests
-        self._folder = cache.root / ociregistry.manifest_folders[0]
+        self._folder = cache.root / DEFAULT_LAYOUT.manifest_folders[0]
         names = sorted(os.listdir(self._folder))
         self._names = sorted(random.Random(1).sample(names, min(sample, len(names))))
         self._contents = [(self._folder / name).read_bytes() for name in self._names]
@@ -132,14 +132,14 @@ class Parts:
 
         def parse() -> None:
             for content in contents:
-                ociregistry.parse(content)
+                DEFAULT_LAYOUT.parse(content)
 
         self._add("orjson.loads", load, count)
         self._add("orjson.loads, and the columns taken out", parse, count)
 
     def _working(self) -> None:
         count = len(self._names)
-        records = [ociregistry.parse(content) for content in self._contents]
+        records = [DEFAULT_LAYOUT.parse(content) for content in self._contents]
 
         def pack() -> None:
             for first in range(0, count, CHUNK):
@@ -151,7 +151,7 @@ class Parts:
         def read_chunks() -> None:
             for first in range(0, count, CHUNK):
                 digests = bytes.fromhex("".join(self._names[first : first + CHUNK]))
-                task = ReadTask(str(self._folder), 0, digests, 1 << 26, edges=True, pattern_sets=())
+                task = ReadTask(str(self._folder), 0, digests, 1 << 26, True, (), DEFAULT_LAYOUT)
                 for _ in read_chunk(task):
                     pass
 
@@ -166,8 +166,8 @@ class Parts:
                 for _ in list_folder(os.path.join(root, name)):
                     pass
 
-        self._add("listing img/ and lts/", lambda: listing(ociregistry.manifest_folders), count)
-        self._add("listing blobs/", lambda: listing((ociregistry.blob_folder,)), count)
+        self._add("listing img/ and lts/", lambda: listing(DEFAULT_LAYOUT.manifest_folders), count)
+        self._add("listing blobs/", lambda: listing((DEFAULT_LAYOUT.blob_folder,)), count)
         options = ScanOptions(pattern_sets=PATTERNS)
         keeping = KeepingExecutor()
         index = self._checked(scan_cache(root, lambda _: keeping, options))
@@ -189,7 +189,7 @@ class Parts:
 def start_seconds(rounds: int) -> float:
     """Seconds of a whole dry run on a cache without any manifest."""
     with tempfile.TemporaryDirectory() as empty:
-        for name in (*ociregistry.manifest_folders, ociregistry.blob_folder):
+        for name in DEFAULT_LAYOUT.folders:
             os.mkdir(os.path.join(empty, name))
         options = ("--image-path", empty, "prune", "--pattern", "x", "--dry-run")
         command = Command("start", (sys.executable, "-m", "fastprune", *options))

@@ -18,6 +18,7 @@ from fastprune.cli.messages import set_up_messages
 from fastprune.cli.options import GlobalOptions, LogFormat
 from fastprune.cli.progress_bar import LINE_SECONDS, LineProgress, TerminalProgress
 from fastprune.executors.inline import InlineExecutor
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.pipeline import PlanOptions, work_out
 from fastprune.progress import WhenSlow
 from fastprune.reading import folders
@@ -242,7 +243,7 @@ def test_tune_tells_of_a_long_listing(
     builder.image("a:1", layers=[builder.blob(5)])
     told = Told()
     slowly(monkeypatch, clock, seconds)
-    names = list_names(str(builder.root), told)
+    names = list_names(str(builder.root), DEFAULT_LAYOUT, told)
     assert told.steps == (["listing files", "stop"] if seconds else [])
     assert sum(told.counts) == (names.manifest_count + names.blobs if seconds else 0)
 

@@ -14,6 +14,7 @@ from tests.support.scanning import scanned
 
 from fastprune import CacheIndex, NoCacheError, scanner
 from fastprune.executors.inline import InlineExecutor
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.reading.folders import check_root
 from fastprune.scanner import ScanOptions, scan_cache
 
@@ -48,12 +49,12 @@ def test_a_path_without_a_cache_is_refused_and_not_created(tmp_path: Path) -> No
     assert not missing.exists()
     (tmp_path / "file").touch()
     with pytest.raises(NoCacheError, match="no such folder"):
-        check_root(str(tmp_path / "file"))
+        check_root(str(tmp_path / "file"), DEFAULT_LAYOUT)
     with pytest.raises(NoCacheError, match="it has no folder img/"):
-        check_root(str(tmp_path))
+        check_root(str(tmp_path), DEFAULT_LAYOUT)
     (tmp_path / "img").symlink_to(tmp_path)
     with pytest.raises(NoCacheError, match="it has no folder img/"):
-        check_root(str(tmp_path))
+        check_root(str(tmp_path), DEFAULT_LAYOUT)
 
 
 @pytest.mark.parametrize("missing", ["lts", "blobs"])

@@ -30,6 +30,7 @@ _HOMES = {
     "guard.exclusive": "Exclusion",
     "guard.server_findings": "ServerFinding",
     "index.cache_index": "CacheIndex",
+    "layouts.layout": "Layout ManifestRecord",
     "model": "Digest ManifestKind Reference",
     "pipeline": "PlanOptions Reading",
     "plan.files": "load_plan save_plan",

@@ -13,6 +13,7 @@ from fastprune.explanation.explaining import Explanation as Explanation
 from fastprune.guard.exclusive import Exclusion as Exclusion
 from fastprune.guard.server_findings import ServerFinding as ServerFinding
 from fastprune.index.cache_index import CacheIndex as CacheIndex
+from fastprune.layouts.layout import Layout as Layout, ManifestRecord as ManifestRecord
 from fastprune.model import Digest as Digest, ManifestKind as ManifestKind, Reference as Reference
 from fastprune.pipeline import PlanOptions as PlanOptions, Reading as Reading
 from fastprune.plan.files import load_plan as load_plan, save_plan as save_plan

@@ -27,6 +27,8 @@ from fastprune.deletion.held_cache import ApplyOptions
 from fastprune.deletion.locked_cache import locked, thread_reader
 from fastprune.executors.threads import in_thread
 from fastprune.guard.exclusive import Exclusion
+from fastprune.layouts.default import DEFAULT_LAYOUT
+from fastprune.layouts.layout import Layout
 from fastprune.pipeline import PlanOptions, Reading
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
@@ -76,7 +78,9 @@ def _scan(reader: CacheReader, options: ScanOptions) -> CacheIndex:
         )
 
 
-async def load_policy(path: Path, root: Path, *, zone: str | None = None) -> PolicyFile:
+async def load_policy(
+    path: Path, root: Path, *, zone: str | None = None, layout: Layout = DEFAULT_LAYOUT
+) -> PolicyFile:
     """Reads a policy file, for `prune`, `survey` and `make_plan`. Ages count from now.
 
     Args:
@@ -85,6 +89,7 @@ async def load_policy(path: Path, root: Path, *, zone: str | None = None) -> Pol
             has to be free.
         zone: The server's time zone, an IANA name. It comes before what the file says; if
             neither says one, that of this machine counts.
+        layout: What kind of cache it is.
 
     Raises:
         UsageError: It can't be read or used; the message has a line for each thing that is
@@ -95,7 +100,9 @@ async def load_policy(path: Path, root: Path, *, zone: str | None = None) -> Pol
 
     now = datetime.now(UTC)
     return await in_thread(
-        lambda: load_policy_file(os.fspath(path), now, root=os.fspath(root), zone=zone)
+        lambda: load_policy_file(
+            os.fspath(path), now, root=os.fspath(root), layout=layout, zone=zone
+        )
     )
 
 
@@ -176,7 +183,8 @@ async def explain(
             plan = make_plan(index, policy, allow_broken=broken, skip_corrupt=corrupt)
         named: bytes | None = b""
         if index.is_list[row]:
-            named = named_children(index.root, index.path(row), how.scan.max_manifest_bytes)
+            path, most = os.path.join(index.root, index.path(row)), how.scan.max_manifest_bytes
+            named = named_children(path, index.layout, most)
         return explaining.explain(index, row, plan, named_children=named)
 
     return await in_thread(work)
@@ -230,6 +238,7 @@ async def list_trash(
     runs: Iterable[str] | None = None,
     *,
     older_than: timedelta | None = None,
+    layout: Layout = DEFAULT_LAYOUT,
     reading: Reading | None = None,
 ) -> TrashContents:
     """Reads what the trash of a cache holds.
@@ -238,6 +247,7 @@ async def list_trash(
         root: Path of the cache.
         runs: Which runs: ids, or enough of their beginnings; None for all.
         older_than: Only runs longer ago than this.
+        layout: What kind of cache it is.
         reading: See `scan`.
 
     Raises:
@@ -246,7 +256,7 @@ async def list_trash(
         TrashError: The trash can't be read.
     """
     return await in_thread(
-        partial(thread_reader(root, reading).read_trash, runs, older_than=older_than)
+        partial(thread_reader(root, reading, layout).read_trash, runs, older_than=older_than)
     )
 
 
@@ -256,6 +266,7 @@ async def tune(
     seconds: float = 5,
     files: int = 5_000,
     jobs: int | None = None,
+    layout: Layout = DEFAULT_LAYOUT,
     progress: Progress | None = None,
 ) -> TuneReport:
     """Measures how fast this machine reads a cache and deletes files beside it.
@@ -268,6 +279,7 @@ async def tune(
         seconds: How long to measure, more or less.
         files: How many temporary files of 4 KiB to delete with each concurrency, at most.
         jobs: A number of workers to try besides the usual ones.
+        layout: What kind of cache it is.
         progress: Is told how far it is, from another thread.
 
     Raises:
@@ -277,7 +289,7 @@ async def tune(
     """
 
     def work() -> TuneReport:
-        check_root(os.fspath(root))
+        check_root(os.fspath(root), layout)
         from fastprune.executors.processes import available_jobs, start_workers
         from fastprune.tuning.figures import job_settings
 
@@ -291,6 +303,7 @@ async def tune(
             return measuring.tune(
                 os.fspath(root),
                 executors,
+                layout=layout,
                 clock=time.perf_counter,
                 seconds=seconds,
                 files=files,
@@ -336,9 +349,11 @@ async def prune(
     applying = applying or ApplyOptions()
     policy.check()
     applying.delete_limits.check()
-    await in_thread(check_root, os.fspath(root))
+    planning = planning or PlanOptions()
+    layout = planning.scan.layout
+    await in_thread(check_root, os.fspath(root), layout)
     deadline = None if max_seconds is None else time.monotonic() + max_seconds
-    planning = replace(planning or PlanOptions(), deadline=deadline)
+    planning = replace(planning, deadline=deadline)
     if dry_run:
         timed = await in_thread(thread_reader(root, reading).plan, policy, planning)
         exceeded = applying.delete_limits.exceeded_by(timed.plan)
@@ -346,7 +361,8 @@ async def prune(
 
         report = planned_report(timed.plan, trash=applying.trash)
         return replace(report, seconds=timed.seconds, exceeded=exceeded)
-    async with locked(root, **asdict(exclusion or Exclusion()), reading=reading) as cache:
+    how = asdict(exclusion or Exclusion())
+    async with locked(root, **how, layout=layout, reading=reading) as cache:
         plan = await cache.plan(policy, planning)
         # Nobody is asked about what is refused anyway.
         applying.delete_limits.enforce(plan)

@@ -10,17 +10,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastprune.errors import DurationError
 from fastprune.executors.executor import Executor
 from fastprune.executors.processes import available_jobs, start_workers
-from fastprune.layouts import ociregistry
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
 from fastprune.reading.folders import check_root, reading
-from fastprune.scanner import SMALL_CACHE, ScanOptions, measure_files, scan_and_keep_executor
+from fastprune.scanner import (
+    SMALL_CACHE,
+    ScanOptions,
+    measure_blobs,
+    measure_files,
+    scan_and_keep_executor,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,7 +179,7 @@ def work_out_again(
     from fastprune.plan.identity import check_same_cache
     from fastprune.plan.replanning import replan
 
-    check_root(root)
+    check_root(root, options.scan.layout)
     check_same_cache(saved.header.cache, root)
 
     def plan_from(index: CacheIndex, held_blobs: Rows | None) -> PrunePlan:
@@ -207,13 +211,12 @@ def _plan(
     )
     scanned = time.monotonic()
     with reading(root):
-        plan = _measured(root, index, plan_from, executor, options.grace, progress)
+        plan = _measured(index, plan_from, executor, options.grace, progress)
     planned = time.monotonic()
     return TimedPlan(plan, {"scan": scanned - started, "plan": planned - scanned})
 
 
 def _measured(
-    root: str,
     index: CacheIndex,
     plan_from: PlanFrom,
     executor: Executor,
@@ -240,7 +243,7 @@ def _measured(
 
             plan = plan.sparing(young_blobs(index, plan.blobs, grace, progress))
             held = plan.spared_blobs if held is None else np.union1d(held, plan.spared_blobs)
-        files = _files_of(root, index, plan.manifests, plan.blobs, executor, progress)
+        files = _files_of(index, plan.manifests, plan.blobs, executor, progress)
         plan = plan.measured(*files)
         target = plan.target
         if target is None or not plan.shortfall:
@@ -251,7 +254,7 @@ def _measured(
                 break
             all_measured = True
             blobs = np.arange(index.blobs_present)
-            files = _files_of(root, index, np.arange(len(index)), blobs, executor, progress)
+            files = _files_of(index, np.arange(len(index)), blobs, executor, progress)
         sizes = index.blob_sizes.copy()
         sizes[blobs] = files.sizes
         index = replace(index, blob_sizes=sizes)
@@ -268,7 +271,6 @@ class _Files(NamedTuple):
 
 
 def _files_of(
-    root: str,
     index: CacheIndex,
     manifests: Rows,
     blobs: Rows,
@@ -279,13 +281,9 @@ def _files_of(
     import numpy as np
 
     linked: list[Rows] = []
-    for folder, (first, last) in zip(
-        ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
-    ):
+    for folder, first, last in index.folder_rows:
         here = manifests[(first <= manifests) & (manifests < last)]
-        found = measure_files(root, folder, index.digests[here], executor, progress)
+        found = measure_files(index, folder, index.digests[here], executor, progress)
         linked.append(here[found.linked])
-    found = measure_files(
-        root, ociregistry.blob_folder, index.blob_digests[blobs], executor, progress
-    )
+    found = measure_blobs(index, index.blob_digests[blobs], executor, progress)
     return _Files(found.sizes, np.concatenate(linked), blobs[found.linked])

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fastprune.errors import UsageError, WorkerError
 from fastprune.executors.executor import Executor
-from fastprune.layouts import ociregistry
+from fastprune.layouts.default import DEFAULT_LAYOUT
+from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, in_chunks
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
 from fastprune.reading.chunks import REGULAR, PatternSets, ReadTask, kind_of, read_chunk
@@ -65,6 +66,7 @@ class ScanOptions:
         max_manifest_bytes: Larger manifest files are faults.
         chunk: Manifests per piece of work; None picks by their number.
         check_names: Whether to find out if manifests are what their names stand for.
+        layout: What kind of cache it is; the index carries it.
     """
 
     edges: bool = True
@@ -72,6 +74,7 @@ class ScanOptions:
     max_manifest_bytes: int = MAX_MANIFEST_BYTES
     chunk: int | None = None
     check_names: bool = False
+    layout: Layout = DEFAULT_LAYOUT
 
 
 def scan_cache(
@@ -125,19 +128,6 @@ def _run_task(work: str | ReadTask) -> Iterable[ListingPart | ShardIndex]:
     return _list_if_there(work) if isinstance(work, str) else read_chunk(work)
 
 
-def blob_file_sizes(
-    root: str, digests: Digests, executor: Executor, progress: Progress | None = None
-) -> NDArray[np.int64]:
-    """Asks for the sizes of blobs, many at a time.
-
-    A descriptor says what a blob should have; a truncated pull has less.
-
-    Returns:
-        int64: bytes of each; 0 for one that is gone.
-    """
-    return measure_files(root, ociregistry.blob_folder, digests, executor, progress).sizes
-
-
 class Measured(NamedTuple):
     """What the file system says of files.
 
@@ -151,12 +141,16 @@ class Measured(NamedTuple):
 
 
 def measure_files(
-    root: str, folder: str, digests: Digests, executor: Executor, progress: Progress | None = None
+    index: CacheIndex,
+    folder: str,
+    digests: Digests,
+    executor: Executor,
+    progress: Progress | None = None,
 ) -> Measured:
     """Asks for the sizes of files and whether they have other names, many at a time.
 
     Args:
-        root: Path of the cache.
+        index: The cache.
         folder: The folder in it.
         digests: Their names.
         executor: Where to ask.
@@ -166,20 +160,27 @@ def measure_files(
 
     sizes = np.zeros(len(digests), dtype=np.int64)
     linked = np.zeros(len(digests), dtype=np.bool_)
-    for part in _stat_files(root, folder, digests.tobytes(), executor, progress):
+    path = os.path.join(index.root, folder)
+    unit = "blobs" if folder == index.layout.blob_folder else "manifests"
+    for part in _stat_files(path, digests.tobytes(), executor, progress, unit):
         sizes[part.first : part.first + len(part.sizes)] = part.sizes
         linked[[part.first + position for position in part.linked]] = True
     return Measured(sizes, linked)
 
 
+def measure_blobs(
+    index: CacheIndex, digests: Digests, executor: Executor, progress: Progress | None = None
+) -> Measured:
+    """The same of blobs: a descriptor says what one should have; one that was cut off has less."""
+    return measure_files(index, index.layout.blob_folder, digests, executor, progress)
+
+
 def _stat_files(
-    root: str, folder: str, digests: bytes, executor: Executor, progress: Progress | None
+    path: str, digests: bytes, executor: Executor, progress: Progress | None, unit: str
 ) -> Iterator[FileSizes]:
-    path = os.path.join(root, folder)
     tasks = [StatTask(path, *chunk) for chunk in in_chunks(digests, _MOST_IN_CHUNK)]
     if not tasks:
         return
-    unit = "blobs" if folder == ociregistry.blob_folder else "manifests"
     with under_way(WhenSlow(progress), "measuring", len(digests) // DIGEST_BYTES, unit) as slow:
         for sizes in executor.map_unordered(stat_files, tasks):
             slow.advance(len(sizes.sizes))
@@ -201,7 +202,7 @@ class _Run:
     def __init__(
         self, root: str, options: ScanOptions, progress: Progress, checkpoint: Callable[[], None]
     ) -> None:
-        self._root, self._options = root, options
+        self._root, self._options, self._layout = root, options, options.layout
         self._progress, self._checkpoint = progress, checkpoint
         self._names: list[bytes] = []
         self._foreign: list[str] = []
@@ -218,7 +219,7 @@ class _Run:
         scanned_at = time.time()
         if self._options.chunk is not None and self._options.chunk < 1:
             raise UsageError(f"chunk={self._options.chunk}: must be at least 1")
-        check_root(self._root)
+        check_root(self._root, self._layout)
         self._list_manifests()
         total = self._to_read = sum(map(len, self._names)) // DIGEST_BYTES
         executor = open_executor(total)
@@ -237,6 +238,7 @@ class _Run:
                 scanned_at,
                 self._names,
                 self._options.pattern_sets,
+                layout=self._layout,
                 edges=self._options.edges,
             )
             self._names.clear()
@@ -262,7 +264,7 @@ class _Run:
 
     def _list_manifests(self) -> None:
         with under_way(WhenSlow(self._progress), "listing", None, "manifests") as slow:
-            for folder in ociregistry.manifest_folders:
+            for folder in self._layout.manifest_folders:
                 self._names.append(self._list(folder, slow))
 
     def _list(self, folder: str, progress: Progress) -> bytes:
@@ -296,7 +298,7 @@ class _Run:
 
     def _tasks(self, total: int, jobs: int, listings: list[bytes]) -> Iterator[str | ReadTask]:
         if self._options.edges:
-            yield os.path.join(self._root, ociregistry.blob_folder)
+            yield os.path.join(self._root, self._layout.blob_folder)
         size = self._options.chunk or min(
             _MOST_IN_CHUNK, max(_LEAST_IN_CHUNK, total // (jobs * _CHUNKS_PER_JOB))
         )
@@ -314,12 +316,13 @@ class _Run:
         self._chunks += 1
         self._sent[chunk] = (folder, positions)
         return ReadTask(
-            folder=os.path.join(self._root, ociregistry.manifest_folders[folder]),
+            folder=os.path.join(self._root, self._layout.manifest_folders[folder]),
             chunk=chunk,
             digests=digests,
             max_bytes=self._options.max_manifest_bytes,
             edges=self._options.edges,
             pattern_sets=self._options.pattern_sets,
+            layout=self._layout,
             check_names=self._options.check_names,
         )
 
@@ -342,7 +345,7 @@ class _Run:
             if listing:
                 self._progress.advance(len(result.digests) // DIGEST_BYTES)
             blobs.add(as_digests(result.digests))
-            self._foreign += [f"{ociregistry.blob_folder}/{name}" for name in result.foreign]
+            self._foreign += [f"{self._layout.blob_folder}/{name}" for name in result.foreign]
             if result.last:
                 builder.set_blobs(blobs.table())
                 self._blobs_listed = True
@@ -372,7 +375,7 @@ class _Run:
         again = [unread for unread in self._unread if unread.fault.retry]
         self._unread = [unread for unread in self._unread if not unread.fault.retry]
         tasks = []
-        for folder in range(len(ociregistry.manifest_folders)):
+        for folder in range(len(self._layout.manifest_folders)):
             here = [unread for unread in again if unread.folder == folder]
             for first in range(0, len(here), _MOST_IN_CHUNK):
                 some = here[first : first + _MOST_IN_CHUNK]
@@ -386,8 +389,8 @@ class _Run:
     def _measure(self, builder: IndexBuilder, executor: Executor) -> None:
         """Asks for the sizes of the blobs that no descriptor gives: the orphans."""
         names = builder.unsized_blobs()
-        folder = ociregistry.blob_folder
-        builder.set_sizes(_stat_files(self._root, folder, names, executor, self._progress))
+        path = os.path.join(self._root, self._layout.blob_folder)
+        builder.set_sizes(_stat_files(path, names, executor, self._progress, "blobs"))
 
     def _path(self, unread: _Unread) -> str:
-        return f"{ociregistry.manifest_folders[unread.folder]}/{unread.digest.hex()}"
+        return f"{self._layout.manifest_folders[unread.folder]}/{unread.digest.hex()}"

@@ -12,7 +12,7 @@ import stat
 from contextlib import suppress
 
 from fastprune.errors import UsageError
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 
 # What a file system says that has no fsync for a folder (some FUSE file systems), or for a FIFO.
 # EROFS is none of these: a disk that failed says so, when the kernel has made it read-only.
@@ -59,12 +59,13 @@ def sync_if_offered(*descriptors: int) -> None:
 _NO_MODES = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-def checked_target(path: str, root: str) -> str:
+def checked_target(path: str, root: str, layout: Layout) -> str:
     """Checks that a file may be written to a path.
 
     Args:
         path: The path.
         root: Path of the cache.
+        layout: What kind of cache it is.
 
     Returns:
         The path with all links followed.
@@ -74,7 +75,7 @@ def checked_target(path: str, root: str) -> str:
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
-    if found := folder_of_cache(path, root):
+    if found := folder_of_cache(path, root, layout):
         raise UsageError(f"{path} is in the cache's folder {found[0]}/: write it elsewhere")
     try:
         if not stat.S_ISREG(os.stat(target).st_mode):
@@ -87,12 +88,13 @@ def checked_target(path: str, root: str) -> str:
     return target
 
 
-def folder_of_cache(path: str, root: str) -> tuple[str, str] | None:
+def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | None:
     """In which folder of a cache a path lies, by whatever links and mounts.
 
     Args:
         path: The path of a file, which need not be there.
         root: Path of the cache.
+        layout: What kind of cache it is.
 
     Returns:
         The name of the folder, and the path of it that leads there; None if it lies in none.
@@ -101,7 +103,7 @@ def folder_of_cache(path: str, root: str) -> tuple[str, str] | None:
         OSError: A folder of the cache can't be asked about.
     """
     folders: dict[tuple[int, int], str] = {}
-    for name in (*ociregistry.manifest_folders, ociregistry.blob_folder):
+    for name in layout.folders:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             status = os.stat(os.path.join(root, name))
             folders[status.st_dev, status.st_ino] = name

@@ -17,6 +17,7 @@ import pytest
 from fastprune import JournalEntry, JournalError, UsageError
 from fastprune.audit.audit_file import opened_audit_file
 from fastprune.audit.audit_log import AuditLog
+from fastprune.layouts.default import DEFAULT_LAYOUT
 
 NOW = datetime(2026, 11, 23, 14, 5, 1, 250_000, tzinfo=UTC)
 RUN = "20261123T140501Z-3fa9c1"
@@ -33,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def descriptor(path: Path) -> Iterator[int]:
-    with opened_audit_file(str(path), str(path.parent / "cache")) as descriptor:
+    with opened_audit_file(str(path), str(path.parent / "cache"), DEFAULT_LAYOUT) as descriptor:
         yield descriptor
 
 

@@ -19,19 +19,22 @@ from fastprune.cli.options import GlobalOptions, merged
 from fastprune.cli.plan_options import SelectionOptions
 from fastprune.cli.request import overridden
 from fastprune.cli.server_config import PruneSettings
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.policy.criteria import to_policy
 
 NOW = datetime(2024, 7, 1, 12, 0, 0, 999_999, tzinfo=UTC)
 
 
 def policy(now: datetime = NOW, **options: object) -> Policy:
-    return to_policy(SelectionOptions(**options), now, root="")  # type: ignore[arg-type]
+    return to_policy(SelectionOptions(**options), now, layout=DEFAULT_LAYOUT, root="")  # type: ignore[arg-type]
 
 
 def test_without_options_nothing_is_asked_for() -> None:
     assert policy() == Policy()
     nothing = SelectionOptions()
-    assert to_policy(nothing, NOW, root="", orphans_only=True) == Policy(orphans_only=True)
+    assert to_policy(nothing, NOW, layout=DEFAULT_LAYOUT, root="", orphans_only=True) == Policy(
+        orphans_only=True
+    )
 
 
 def test_patterns_are_split_and_keep_their_order() -> None:

@@ -40,6 +40,7 @@ MAY_BE_ASYNC = {
         "plan/files.py",
         "deletion/pruning.py",
         "deletion/batches.py",
+        "deletion/phases.py",
         "deletion/journal.py",
         "deletion/held_cache.py",
         "deletion/locked_cache.py",

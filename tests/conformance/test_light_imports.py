@@ -58,7 +58,8 @@ def test_a_worker_that_reads_manifests_never_imports_numpy(tmp_path: Path) -> No
     statement = (
         "from fastprune.reading.chunks import ReadTask, read_chunk; "
         "from fastprune.reading.folders import list_folder; "
-        f"(shard,) = read_chunk(ReadTask(*{task!r})); "
+        "from fastprune.layouts.default import DEFAULT_LAYOUT; "
+        f"(shard,) = read_chunk(ReadTask(*{task!r}, DEFAULT_LAYOUT)); "
         f"parts = list(list_folder({task[0]!r})); "
         "assert not shard.faults and shard.kinds and parts"
     )

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 
 import pytest
-from tests.conformance.source import dotted, modules
+from tests.conformance.source import dotted, imported, modules
 
 # Functions of the standard library that change what is on disk.
 CHANGING = {
@@ -118,6 +118,13 @@ def _of_mode(call: ast.Call) -> Iterator[str]:
 @pytest.mark.parametrize("name", modules())
 def test_a_module_changes_no_file(name: str) -> None:
     assert set(changes(modules()[name])) == EXCEPTIONS.get(name, set())
+
+
+def test_the_deleter_knows_neither_plans_nor_what_is_in_a_file() -> None:
+    """It is given names and checks; the rest of the house is none of its business."""
+    ours = imported(modules()["deletion/deleter.py"])
+    rooms = {name.split(".")[1] for name in ours if name.startswith("fastprune.")}
+    assert rooms <= {"deletion", "errors", "layouts", "reading", "whole_files"}
 
 
 def test_every_exception_is_a_module() -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from tests.support import oracle
 
-from fastprune.deletion import deleter, pruning
-from fastprune.deletion.deleter import Expected
+from fastprune.deletion.checks import still_says
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.index.builder import IndexBuilder
 from fastprune.index.cache_index import CacheIndex
 from fastprune.index.digests import DigestTable, as_digests
-from fastprune.layouts import ociregistry
+from fastprune.index.records import kept_records
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import ManifestRecord
 from fastprune.reading.chunks import ReadTask, read_chunk
 from fastprune.reading.shards import ABSENT, ShardIndex, UrlForm, check_record
@@ -68,7 +68,9 @@ class Checker:
         _check_upstream(content, record)
         self._file.write_bytes(content)
         (shard,) = read_chunk(
-            ReadTask(str(self._folder), 0, NAME, MAX_MANIFEST_BYTES, True, _PATTERNS)
+            ReadTask(
+                str(self._folder), 0, NAME, MAX_MANIFEST_BYTES, True, _PATTERNS, DEFAULT_LAYOUT
+            )
         )
         index = self._index(shard)
         if record is None:
@@ -107,7 +109,9 @@ class Checker:
         assert record.pulled == (manifest.pulled or "")
 
     def _index(self, shard: ShardIndex) -> CacheIndex:
-        builder = IndexBuilder(str(self._root), 0.0, [NAME, b""], _PATTERNS, edges=True)
+        builder = IndexBuilder(
+            str(self._root), 0.0, [NAME, b""], _PATTERNS, layout=DEFAULT_LAYOUT, edges=True
+        )
         # One of the blobs is there, the others are missing.
         builder.set_blobs(DigestTable.from_unsorted(as_digests(shard.digests[:32])))
         builder.add(shard, builder.rows_of(0, slice(0, 1)))
@@ -115,28 +119,28 @@ class Checker:
 
     def _check_that_it_can_be_removed(self, index: CacheIndex) -> None:
         """Read again, unchanged, it says what it said; else it could never be pruned."""
-        expected: list[Expected] = pruning._expected(index, np.array([0]))
-        assert deleter._still_says(self._descriptor, NAME.hex(), expected[0])
+        (record,) = kept_records(index, np.array([0]))
+        assert still_says(DEFAULT_LAYOUT, record)(self._descriptor, NAME.hex())
 
 
 def _check_upstream(content: bytes, record: ManifestRecord | None) -> None:
     """What `verify` looks at besides: nothing is raised, and the record is the same."""
-    ociregistry.digests_in(content)
+    DEFAULT_LAYOUT.digests_in(content)
     try:
-        again, upstream = ociregistry.parse_with_upstream(content)
+        again, upstream = DEFAULT_LAYOUT.parse_with_upstream(content)
     except ManifestError:
         assert record is None
         return
     assert record is None or again == record
     named = b"" if upstream is None else sha256(upstream).digest()
-    reason = ociregistry.disagreement(again, upstream, named)
+    reason = DEFAULT_LAYOUT.disagreement(again, upstream, named)
     assert not reason.startswith("its bytes have")
 
 
 def _parsed(content: bytes) -> tuple[ManifestRecord | None, bool]:
     """The record, or None and whether reading again may help. Nothing else is raised."""
     try:
-        record = ociregistry.parse(content)
+        record = DEFAULT_LAYOUT.parse(content)
         check_record(record)
     except ManifestError as error:
         return None, isinstance(error, CutOffError)

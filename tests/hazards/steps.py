@@ -56,9 +56,8 @@ class OneByOne:
         errors: dict[int, int] = {}
         for position, name in enumerate(batch.names):
             here = slice(position, position + 1)
-            expected = None if batch.expected is None else batch.expected[here]
-            marks = None if batch.marks is None else batch.marks[here]
-            one = batch._replace(names=[name], expected=expected, marks=marks)
+            checks = None if batch.checks is None else batch.checks[here]
+            one = batch._replace(names=[name], checks=checks)
             result = self.remove_one(folder, one)
             outcomes += result.outcomes
             freed += result.freed

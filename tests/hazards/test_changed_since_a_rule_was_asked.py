@@ -15,6 +15,7 @@ from tests.hazards.test_changed_since_the_plan import apply, saved_by
 from tests.support.cachebuilder import CacheBuilder, files
 
 from fastprune import Policy, Rule, SavedPlan
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.policy.file_loading import load_policy_file
 
 LATER = "2025-01-01T00:00:00"
@@ -141,5 +142,7 @@ def test_the_same_by_a_policy_file(change: Change, builder: CacheBuilder, tmp_pa
     path = tmp_path / "nightly.toml"
     path.write_text(NIGHTLY, "utf-8")
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    found = load_policy_file(str(path), now, root=str(builder.root), zone=None)
+    found = load_policy_file(
+        str(path), now, layout=DEFAULT_LAYOUT, root=str(builder.root), zone=None
+    )
     check(saved_by(builder.root, found.policy), change, builder)

@@ -21,6 +21,7 @@ from tests.support.scanning import scanned
 from fastprune import CacheIndex
 from fastprune.deletion.deleter import Unlinker
 from fastprune.deletion.pace import Limits
+from fastprune.deletion.phases import Phases
 from fastprune.deletion.pruning import _Run
 from fastprune.index.refcounts import count_references
 from fastprune.progress import NoProgress
@@ -224,11 +225,12 @@ def test_a_thread_that_looked_too_early_does_not_clear_what_another_has_seen(
     builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builder.image("a:1", layers=[builder.blob(10)])
-    begun = _Run(plan_for(builder.root, "a"), Unlinker(), Limits(), NoProgress(), None)
+    phases = Phases(Limits(), NoProgress(), batch_size=Unlinker.batch_size)
+    begun = _Run(plan_for(builder.root, "a"), Unlinker(), phases)
     listed, seen, answers = threading.Event(), threading.Event(), dict[str, bool]()
 
     def look() -> None:
-        answers[threading.current_thread().name] = begun._nothing_appeared()
+        answers[threading.current_thread().name] = begun.nothing_appeared()
 
     early, late = (threading.Thread(target=look, name=name) for name in ("early", "late"))
 
@@ -247,13 +249,13 @@ def test_a_thread_that_looked_too_early_does_not_clear_what_another_has_seen(
             early.join(10)
 
     monkeypatch.setattr("fastprune.deletion.pruning.new_manifests", listing)
-    monkeypatch.setattr(begun._crew, "stopping", slowly)
+    monkeypatch.setattr(phases.crew, "stopping", slowly)
     early.start()
     assert listed.wait(10)
     late.start()
     late.join(10)
     assert answers["late"] is False
-    assert begun._appeared == ("img/new",)
+    assert begun.appeared == ("img/new",)
 
 
 @pytest.mark.parametrize("hazard", ["fifo", "directory", "symlink", "socket"])

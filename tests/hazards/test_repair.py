@@ -31,6 +31,7 @@ from fastprune.deletion.pace import Limits
 from fastprune.deletion.repairing import carry_out
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.reading import blob_contents
 from fastprune.reading.folders import StatTask
 from fastprune.scanner import ScanOptions
@@ -57,7 +58,7 @@ def repair(
     plan = plan_repair(findings or verify(root))
 
     async def work() -> RepairReport:
-        with moving_to_trash(str(root), RUN) as mover:
+        with moving_to_trash(str(root), RUN, DEFAULT_LAYOUT) as mover:
             return await carry_out(plan, wrap(mover), limits=limits or Limits(concurrency=1))
 
     return anyio.run(work)
@@ -147,7 +148,7 @@ def repair_again(root: Path) -> RepairReport:
     plan = plan_repair(verify(root))
 
     async def work() -> RepairReport:
-        with moving_to_trash(str(root), "20261125T000000Z-000000") as mover:
+        with moving_to_trash(str(root), "20261125T000000Z-000000", DEFAULT_LAYOUT) as mover:
             return await carry_out(plan, mover)
 
     return anyio.run(work)

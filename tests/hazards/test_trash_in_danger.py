@@ -28,6 +28,7 @@ from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 
 from fastprune import Limits, Policy, TrashError
 from fastprune.deletion.deleter import Batch, BatchResult, Outcome, Restorer, moving_to_trash
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.trash.report import report_lines
 from fastprune.trash.tree import list_trash
 
@@ -77,7 +78,7 @@ def test_nothing_stays_when_nothing_could_be_moved(cache: Path) -> None:
     plan = plan_for(cache, ".")
     for path in files(cache):
         (cache / path).unlink()
-    with moving_to_trash(str(cache), RUN) as mover:
+    with moving_to_trash(str(cache), RUN, DEFAULT_LAYOUT) as mover:
         assert trash_of(cache).is_dir()
         assert carry_out_now(plan, mover).already_gone == 7
     assert not (cache / ".fastprune").exists()
@@ -112,7 +113,7 @@ def test_a_manifest_that_changed_since_the_scan_is_not_moved(
     path = next(path for path, one in load(cache).manifests.items() if one.url == "b:1")
     digest = path.partition("/")[2]
     builder.tag(digest, "b:1", pulled="2024-02-02T00:00:00")
-    with moving_to_trash(str(cache), RUN) as mover:
+    with moving_to_trash(str(cache), RUN, DEFAULT_LAYOUT) as mover:
         report = carry_out_now(plan, mover)
     assert report.changed == (f"img/{digest}",)
     assert path in files(cache)
@@ -124,7 +125,7 @@ def test_a_folder_that_took_the_place_of_a_blob_is_not_moved(cache: Path, tmp_pa
     plan = plan_for(builder.root, "nothing")
     (builder.root / "blobs" / blob).unlink()
     builder.directory("blobs", blob)
-    with moving_to_trash(str(builder.root), RUN) as mover:
+    with moving_to_trash(str(builder.root), RUN, DEFAULT_LAYOUT) as mover:
         report = carry_out_now(plan, mover)
     assert report.changed == (f"blobs/{blob}",)
     assert (builder.root / "blobs" / blob / "inside").exists()
@@ -147,7 +148,7 @@ def test_the_trash_is_durable_before_the_folder_that_the_files_left(
     plan = plan_for(cache, ".")
     monkeypatch.setattr(os, "fsync", fsync)
     trash = trash_of(cache).relative_to(cache).as_posix()
-    with moving_to_trash(str(cache), RUN) as mover:
+    with moving_to_trash(str(cache), RUN, DEFAULT_LAYOUT) as mover:
         # All that leads to the run is durable before anything is moved.
         assert synced == [".", ".fastprune", ".fastprune/trash", trash]
         synced.clear()
@@ -305,7 +306,7 @@ def test_what_is_no_folder_on_the_way_to_the_trash_is_refused(
     with pytest.raises(TrashError, match=Path(step).name):
         prune_to_trash(cache, ALL)
     with pytest.raises(TrashError):
-        list_trash(str(cache))
+        list_trash(str(cache), DEFAULT_LAYOUT)
     assert snapshot(cache) == before
     assert snapshot(elsewhere) == there
     assert not (tmp_path / "nowhere").exists()
@@ -319,8 +320,8 @@ def test_a_link_in_place_of_a_run_or_of_a_folder_in_it_is_not_followed(
     untouched = snapshot(victim.root)
     prune_to_trash(cache, ALL)
     trash_of(cache, LATER).symlink_to(victim.root)
-    assert list_trash(str(cache)).runs == (RUN,)
-    assert list_trash(str(cache)).foreign == (f".fastprune/trash/{LATER}",)
+    assert list_trash(str(cache), DEFAULT_LAYOUT).runs == (RUN,)
+    assert list_trash(str(cache), DEFAULT_LAYOUT).foreign == (f".fastprune/trash/{LATER}",)
     for path in trash_of(cache).joinpath("blobs").iterdir():
         path.unlink()
     trash_of(cache).joinpath("blobs").rmdir()
@@ -409,7 +410,7 @@ def test_foreign_things_are_named_and_left_alone(cache: Path) -> None:
     within.raw("blobs", "layer.tar", b"mine")
     within.fifo("img")
     fifo = next(path for path in in_trash(cache) if (trash_of(cache) / path).is_fifo())
-    assert list_trash(str(cache)).foreign == (
+    assert list_trash(str(cache), DEFAULT_LAYOUT).foreign == (
         f".fastprune/trash/{LATER}",
         ".fastprune/trash/20261125T000000Z-000000",
         ".fastprune/trash/README",
@@ -427,7 +428,7 @@ def test_foreign_things_are_named_and_left_alone(cache: Path) -> None:
 def test_a_run_that_a_crash_left_empty_goes_with_the_next_command(cache: Path) -> None:
     before = entries(cache)
     trash_of(cache).mkdir(parents=True)
-    assert list_trash(str(cache)).runs == (RUN,)
+    assert list_trash(str(cache), DEFAULT_LAYOUT).runs == (RUN,)
     assert contents_of(cache).files == 0
     assert restore_now(cache).exit_code == 0
     assert entries(cache) == before
@@ -487,14 +488,14 @@ def test_a_run_that_can_not_be_listed_is_not_taken_for_none(
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(TrashError, match=f"{RUN} can't be listed: {os.strerror(number)}"):
-        list_trash(str(cache))
+        list_trash(str(cache), DEFAULT_LAYOUT)
 
 
 def test_a_run_that_is_listed_twice_is_one(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a folder of mergerfs may do."""
     prune_to_trash(cache, ALL)
     real = os.scandir
-    once = list_trash(str(cache))
+    once = list_trash(str(cache), DEFAULT_LAYOUT)
 
     @contextmanager
     def twice(folder: int) -> Iterator[list[os.DirEntry[str]]]:
@@ -502,7 +503,7 @@ def test_a_run_that_is_listed_twice_is_one(cache: Path, monkeypatch: pytest.Monk
             yield [*entries] * 2
 
     monkeypatch.setattr(os, "scandir", twice)
-    assert list_trash(str(cache)) == once
+    assert list_trash(str(cache), DEFAULT_LAYOUT) == once
     assert len(once.runs) == 1
 
 

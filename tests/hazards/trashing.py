@@ -21,6 +21,8 @@ from fastprune import (
 from fastprune.deletion.deleter import Restorer
 from fastprune.deletion.trashing import empty, restore
 from fastprune.executors.inline import InlineExecutor
+from fastprune.layouts.default import DEFAULT_LAYOUT
+from fastprune.layouts.layout import Layout
 from fastprune.trash.contents import read_run
 from fastprune.trash.model import RunContents
 from fastprune.trash.report import TrashReport
@@ -56,9 +58,9 @@ def prune_to_trash(
     return anyio.run(work)
 
 
-def contents_of(root: Path, run: str = RUN) -> RunContents:
+def contents_of(root: Path, run: str = RUN, layout: Layout = DEFAULT_LAYOUT) -> RunContents:
     """What a run holds."""
-    return read_run(str(root), run, InlineExecutor())
+    return read_run(str(root), run, InlineExecutor(), layout=layout)
 
 
 def restore_now(
@@ -72,7 +74,7 @@ def restore_now(
 
 def empty_now(root: Path, *, limits: Limits | None = None) -> TrashReport:
     """Empties the trash, one batch at a time."""
-    runs = [contents_of(root, run) for run in list_trash(str(root)).runs]
+    runs = [contents_of(root, run) for run in list_trash(str(root), DEFAULT_LAYOUT).runs]
     return anyio.run(partial(empty, str(root), runs, limits=limits or Limits(concurrency=1)))
 
 

@@ -1,14 +1,14 @@
-"""A layout is a module: mypy holds it against the protocol, name by name."""
+"""A layout is a value: mypy holds it against the protocol, name by name."""
 
 from __future__ import annotations
 
 import pytest
 from tests.support.cachebuilder import CacheBuilder
 
-from fastprune.layouts import ociregistry
 from fastprune.layouts.layout import Layout
+from fastprune.layouts.ociregistry import OCIREGISTRY
 
-LAYOUTS: dict[str, Layout] = {"ociregistry": ociregistry}
+LAYOUTS: dict[str, Layout] = {"ociregistry": OCIREGISTRY}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from tests.property.profile import examples
 
 from fastprune.errors import CutOffError, ManifestError
-from fastprune.layouts import holders, ociregistry
+from fastprune.layouts import holders
 from fastprune.layouts.gojson import loads
+from fastprune.layouts.ociregistry import OCIREGISTRY
 from fastprune.reading.shards import check_record, pack_digests
 
 _TABLE = Path(__file__).parents[1] / "data" / "odd_documents.jsonl"
@@ -39,9 +40,9 @@ def reading(row: dict[str, Any]) -> tuple[list[str], list[int]]:
         digests, sizes, _ = holders.upstream_references(row["type"], content)
         pack_digests([digests])
         return digests.split(), sizes
-    record = ociregistry.parse(content)
+    record = OCIREGISTRY.parse(content)
     check_record(record)
-    assert record == ociregistry.parse_with_upstream(content)[0]
+    assert record == OCIREGISTRY.parse_with_upstream(content)[0]
     return record.digests.split(), record.sizes
 
 
@@ -85,7 +86,7 @@ def test_a_level_more_than_go_takes() -> None:
 @pytest.mark.parametrize("content", [b"", b'{"type":3,"imageUrl":"a', b"\0" * 512, b"not JSON"])
 def test_what_may_be_being_written_is_told_from_the_rest(content: bytes) -> None:
     with pytest.raises(CutOffError):
-        ociregistry.parse(content)
+        OCIREGISTRY.parse(content)
 
 
 _JSON = st.recursive(

@@ -17,6 +17,7 @@ from tests.support.scanning import scanned
 
 import fastprune
 from fastprune import FastpruneError, PlanFileError, Policy, PrunePlan, UsageError, make_plan
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.plan.decoding import PlanDecoder
 from fastprune.plan.encoding import encode
 from fastprune.plan.identity import identify
@@ -68,7 +69,7 @@ def written(lines: list[Json]) -> bytes:
 
 
 def decoded(content: bytes) -> fastprune.SavedPlan:
-    decoder = PlanDecoder()
+    decoder = PlanDecoder(DEFAULT_LAYOUT)
     decoder.feed(content)
     return decoder.finish()
 
@@ -122,7 +123,7 @@ def test_what_is_unchanged_is_read_back(lines: list[Json]) -> None:
     assert len(saved.blobs) == sum(line["record"] == "blob" for line in lines)
     assert saved.header.policy == Policy(patterns=("r/",))
     # In pieces of any size.
-    decoder = PlanDecoder()
+    decoder = PlanDecoder(DEFAULT_LAYOUT)
     for byte in written(lines):
         decoder.feed(bytes([byte]))
     assert decoder.finish().blobs.tolist() == saved.blobs.tolist()
@@ -274,7 +275,7 @@ def test_a_line_without_end_takes_no_more_memory_than_it_may(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("fastprune.plan.decoding._MOST_LINE_BYTES", 1000)
-    decoder = PlanDecoder()
+    decoder = PlanDecoder(DEFAULT_LAYOUT)
     decoder.feed(b" " * 1000)
     with pytest.raises(PlanFileError, match="too long"):
         decoder.feed(b" ")

@@ -11,6 +11,7 @@ import pytest
 from tests.support.cachebuilder import CacheBuilder
 
 from fastprune.errors import CacheReadError, UsageError
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.policy import criteria_io
 from fastprune.policy.criteria_io import space_to_free
 
@@ -61,7 +62,7 @@ def test_the_file_system_of_the_blobs_is_asked_and_others_are_named(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     mounted(monkeypatch, {root / "blobs": Disk(1000, 100), root: Disk(1000, 900)})
-    assert space_to_free("50%", OPTION, str(root)) == 400 * 4096
+    assert space_to_free("50%", OPTION, str(root), DEFAULT_LAYOUT) == 400 * 4096
     (warning,) = warnings(caplog)
     assert warning == (
         f"--min-free-space: the file system of {root}/blobs was asked; img/ and lts/ are on "
@@ -73,12 +74,12 @@ def test_one_folder_of_manifests_elsewhere_is_named_alone(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     mounted(monkeypatch, {root / "lts": Disk(1000, 900)})
-    assert space_to_free("1B", OPTION, str(root)) == 0
+    assert space_to_free("1B", OPTION, str(root), DEFAULT_LAYOUT) == 0
     assert "lts/ is on another one" in warnings(caplog)[0]
 
 
 def test_on_one_file_system_nothing_is_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert space_to_free("1B", OPTION, str(root)) == 0
+    assert space_to_free("1B", OPTION, str(root), DEFAULT_LAYOUT) == 0
     assert warnings(caplog) == []
 
 
@@ -88,7 +89,7 @@ def test_without_blobs_the_file_system_of_the_manifests_is_asked(
     (root / "blobs").rmdir()
     (root / "lts").rmdir()
     mounted(monkeypatch, {root / "img": Disk(1000, 100)})
-    assert space_to_free("50%", OPTION, str(root)) == 400 * 4096
+    assert space_to_free("50%", OPTION, str(root), DEFAULT_LAYOUT) == 400 * 4096
     assert warnings(caplog) == []
 
 
@@ -96,7 +97,7 @@ def test_blobs_that_are_a_link_are_not_followed(root: Path, tmp_path: Path) -> N
     (root / "blobs").rmdir()
     (root / "blobs").symlink_to(tmp_path)
     with pytest.raises(CacheReadError, match="blobs can't be read: Not a directory"):
-        space_to_free("10%", OPTION, str(root))
+        space_to_free("10%", OPTION, str(root), DEFAULT_LAYOUT)
 
 
 @pytest.mark.parametrize("text", ["10%", "1GB", "0B"])
@@ -105,7 +106,7 @@ def test_a_file_system_without_a_size_is_refused(
 ) -> None:
     mounted(monkeypatch, {root / "blobs": Disk(0, 0)})
     with pytest.raises(UsageError, match=r"of .*/blobs reports no size, so .* can't be known"):
-        space_to_free(text, OPTION, str(root))
+        space_to_free(text, OPTION, str(root), DEFAULT_LAYOUT)
 
 
 @pytest.mark.parametrize("free", [1001, 2**64 // 4096 - 5, -5])
@@ -114,16 +115,16 @@ def test_more_free_than_there_is_is_no_answer(
 ) -> None:
     mounted(monkeypatch, {root / "blobs": Disk(1000, free)})
     with pytest.raises(UsageError, match=r"reports a size of 4096000 bytes and -?\d+ of them free"):
-        space_to_free("10%", OPTION, str(root))
+        space_to_free("10%", OPTION, str(root), DEFAULT_LAYOUT)
 
 
 def test_more_than_the_file_system_has_can_not_be_asked_for(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounted(monkeypatch, {root / "blobs": Disk(1000, 100)})
-    assert space_to_free("4096000B", OPTION, str(root)) == 900 * 4096
+    assert space_to_free("4096000B", OPTION, str(root), DEFAULT_LAYOUT) == 900 * 4096
     with pytest.raises(UsageError, match="has 4096000 bytes in all, so 4096001 can't be free"):
-        space_to_free("4096001B", OPTION, str(root))
+        space_to_free("4096001B", OPTION, str(root), DEFAULT_LAYOUT)
 
 
 def test_a_file_system_that_does_not_answer_is_refused(
@@ -134,4 +135,4 @@ def test_a_file_system_that_does_not_answer_is_refused(
 
     monkeypatch.setattr(criteria_io.os, "statvfs", refuse)  # type: ignore[attr-defined]
     with pytest.raises(CacheReadError, match="can't be read: Operation not permitted"):
-        space_to_free("10%", OPTION, str(root))
+        space_to_free("10%", OPTION, str(root), DEFAULT_LAYOUT)

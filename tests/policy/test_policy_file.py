@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.property.profile import examples
 
 from fastprune import DeleteLimits, Policy, Rule, UsageError
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.policy.file_entries import Entry
 from fastprune.policy.file_loading import PolicyFile, load_policy_file
 from fastprune.policy.file_reading import lines_of_keys, read_toml, read_yaml
@@ -91,7 +92,7 @@ def folder(tmp_path: Path) -> Path:
 def loaded(folder: Path, content: str, name: str = "p.toml", zone: str | None = None) -> PolicyFile:
     path = folder / name
     path.write_text(content, encoding="utf-8")
-    return load_policy_file(str(path), NOW, root=str(folder), zone=zone)
+    return load_policy_file(str(path), NOW, layout=DEFAULT_LAYOUT, root=str(folder), zone=zone)
 
 
 @pytest.mark.parametrize(("content", "name"), [(TOML, "p.toml"), (YAML, "p.yaml"), (YAML, "P.YML")])
@@ -294,10 +295,14 @@ def test_files_that_are_no_policies(content: str, name: str, says: str, folder: 
 def test_a_file_that_can_not_be_read(folder: Path) -> None:
     for path in (folder / "missing.toml", folder):
         with pytest.raises(UsageError, match=r"^--policy "):
-            load_policy_file(f"{path}/x.toml", NOW, root=str(folder), zone=None)
+            load_policy_file(
+                f"{path}/x.toml", NOW, layout=DEFAULT_LAYOUT, root=str(folder), zone=None
+            )
     (folder / "p.toml").write_bytes(b"# a\n\xff\n")
     with pytest.raises(UsageError, match=r"p.toml, line 2: not text in UTF-8"):
-        load_policy_file(str(folder / "p.toml"), NOW, root=str(folder), zone=None)
+        load_policy_file(
+            str(folder / "p.toml"), NOW, layout=DEFAULT_LAYOUT, root=str(folder), zone=None
+        )
 
 
 # The lines of keys.

@@ -40,8 +40,8 @@ class FailingDeleter:
                 outcomes[position] = Outcome.FAILED
                 errors[position] = errno.EPERM
                 continue
-            expected = None if batch.expected is None else [batch.expected[position]]
-            result = self._unlinker.remove(folder, Batch([name], [batch.sizes[position]], expected))
+            checks = None if batch.checks is None else [batch.checks[position]]
+            result = self._unlinker.remove(folder, Batch([name], [batch.sizes[position]], checks))
             outcomes[position], freed[position] = result.outcomes[0], result.freed[0]
         return BatchResult(outcomes, freed, errors)
 

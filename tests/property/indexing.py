@@ -16,6 +16,7 @@ from tests.support.strategies import CacheSketch, ImageSketch, ListSketch
 from fastprune.index.builder import IndexBuilder
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable, as_digests
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import ManifestRecord
 from fastprune.patterns import UrlMatcher
 from fastprune.reading.shards import ChunkRecords, FileSizes, ShardIndex
@@ -47,7 +48,7 @@ def index_of(
     sizes = dict(sketch.blobs)
     listings = [_files(sketch, folder) for folder in FOLDERS]
     names = [b"".join(bytes.fromhex(name) for name, _ in files) for files in listings]
-    builder = IndexBuilder("cache", 0.0, names, pattern_sets, edges=True)
+    builder = IndexBuilder("cache", 0.0, names, pattern_sets, layout=DEFAULT_LAYOUT, edges=True)
     blobs = b"".join(bytes.fromhex(name) for name, _ in sketch.blobs)
     builder.set_blobs(DigestTable.from_unsorted(as_digests(blobs)))
     match = UrlMatcher(pattern_sets).match if pattern_sets else None

@@ -17,8 +17,8 @@ from tests.support.strategies import MALFORMED_TIMES, TIMES
 
 from fastprune.errors import ManifestError
 from fastprune.index.times import BAD_TIME, NO_TIME, format_times, parse_times
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import shown
-from fastprune.layouts.ociregistry import parse
 from fastprune.model import file_names, pack_names, parse_time
 from fastprune.reading.shards import (
     ABSENT,
@@ -176,7 +176,7 @@ def test_one_wrong_digest_makes_a_fault_of_its_manifest_and_of_no_other(
     for row, digests in enumerate(images):
         content = json.dumps(_holder(kind, digests)).encode()
         try:
-            records.put(row, parse(content), len(content))
+            records.put(row, DEFAULT_LAYOUT.parse(content), len(content))
         except ManifestError as error:
             records.faults.append(Fault(row, str(error)))
     shard = records.pack(edges=True, match=None)

@@ -27,7 +27,7 @@ from fastprune import Limits, PruneReport
 from fastprune.deletion.pruning import carry_out
 from fastprune.executors.inline import InlineExecutor
 from fastprune.plan.prune_plan import make_plan
-from fastprune.scanner import blob_file_sizes
+from fastprune.scanner import measure_blobs
 
 # Which of the files that are to go can't be removed.
 FAILURES = st.lists(st.booleans(), min_size=1, max_size=20)
@@ -40,7 +40,7 @@ def prune_with_failures(
     index = scanned(root)
     plan = make_plan(index, policy_of(request), allow_broken=request.allow_broken)
     plan = plan.measured(
-        blob_file_sizes(str(root), plan.index.blob_digests[plan.blobs], InlineExecutor())
+        measure_blobs(plan.index, plan.index.blob_digests[plan.blobs], InlineExecutor()).sizes
     )
     planned = sorted(index.path(row) for row in plan.removed.nonzero()[0].tolist())
     planned += sorted(blob_paths(index, plan.blobs))

@@ -18,7 +18,7 @@ from fastprune import JournalEntry, JournalError, Limits, PrunePlan, PruneReport
 from fastprune.deletion.pruning import carry_out
 from fastprune.executors.inline import InlineExecutor
 from fastprune.plan.prune_plan import make_plan
-from fastprune.scanner import blob_file_sizes
+from fastprune.scanner import measure_blobs
 
 FAILURES = st.lists(st.booleans(), min_size=1, max_size=20)
 
@@ -47,7 +47,7 @@ class Notes:
 def plan_of(root: Path, request: Request) -> PrunePlan:
     plan = make_plan(scanned(root), policy_of(request), allow_broken=request.allow_broken)
     return plan.measured(
-        blob_file_sizes(str(root), plan.index.blob_digests[plan.blobs], InlineExecutor())
+        measure_blobs(plan.index, plan.index.blob_digests[plan.blobs], InlineExecutor()).sizes
     )
 
 

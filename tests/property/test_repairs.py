@@ -27,6 +27,7 @@ from fastprune.deletion.deleter import moving_to_trash
 from fastprune.deletion.repairing import carry_out
 from fastprune.errors import UnreadableManifestsError
 from fastprune.executors.inline import InlineExecutor
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.trash.tree import list_trash
 from fastprune.verification.repair_plan import plan_repair
 from fastprune.verification.repair_report import as_document, planned_report
@@ -98,7 +99,7 @@ def test_wherever_a_repair_is_cut_off_the_next_one_does_the_rest(
         expected = must_move(root, expected_findings(root, content=content))
         plan = plan_repair(verify(root, content=content))
         try:
-            with moving_to_trash(str(root), RUN) as mover:
+            with moving_to_trash(str(root), RUN, DEFAULT_LAYOUT) as mover:
                 cut_off = CutOffMover(mover, Power(steps))
                 anyio.run(partial(carry_out, plan, cut_off, limits=Limits(concurrency=1)))
         except* PowerCutError:
@@ -108,9 +109,13 @@ def test_wherever_a_repair_is_cut_off_the_next_one_does_the_rest(
         assert repair(root, LATER, content=content).exit_code == (3 if unknown else 0)
         assert verify(root, content=content).is_clean == (not unknown)
         # Also what only its size gave away: no bad blob was left behind as an orphan.
-        trashed = {path for name in list_trash(str(root)).runs for path in in_trash(root, name)}
+        trashed = {
+            path
+            for name in list_trash(str(root), DEFAULT_LAYOUT).runs
+            for path in in_trash(root, name)
+        }
         assert trashed == expected
-        for name in list_trash(str(root)).runs:
+        for name in list_trash(str(root), DEFAULT_LAYOUT).runs:
             assert restore_now(root, name).exit_code == 0
         assert entries(root) == before
 
@@ -118,7 +123,7 @@ def test_wherever_a_repair_is_cut_off_the_next_one_does_the_rest(
 def everything(root: Path) -> Iterator[str]:
     """The files of the cache, wherever they are."""
     yield from files(root)
-    for name in list_trash(str(root)).runs:
+    for name in list_trash(str(root), DEFAULT_LAYOUT).runs:
         yield from in_trash(root, name)
 
 

@@ -28,6 +28,7 @@ from fastprune import (
     make_plan,
     replan,
 )
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.plan.decoding import PlanDecoder
 from fastprune.plan.encoding import encode
 from fastprune.plan.identity import identify
@@ -79,7 +80,7 @@ def saved(plan: PrunePlan, root: Path) -> SavedPlan:
 
 
 def decoded(content: bytes) -> SavedPlan:
-    decoder = PlanDecoder()
+    decoder = PlanDecoder(DEFAULT_LAYOUT)
     for first in range(0, len(content), 700):
         decoder.feed(content[first : first + 700])
     return decoder.finish()

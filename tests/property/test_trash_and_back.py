@@ -28,6 +28,7 @@ from tests.support.strategies import CacheSketch, Request, caches, on_disk, requ
 from fastprune import Limits, PruneReport
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Restorer, moving_to_trash
 from fastprune.deletion.pruning import carry_out
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.plan.prune_plan import make_plan
 
 STEPS = st.integers(min_value=0, max_value=25)
@@ -52,12 +53,7 @@ class Power:
 def one_by_one(batch: Batch) -> list[Batch]:
     pieces = [slice(position, position + 1) for position in range(len(batch.names))]
     return [
-        Batch(
-            batch.names[one],
-            batch.sizes[one],
-            batch.expected and batch.expected[one],
-            batch.marks and batch.marks[one],
-        )
+        Batch(batch.names[one], batch.sizes[one], batch.checks and batch.checks[one])
         for one in pieces
     ]
 
@@ -172,7 +168,7 @@ def test_wherever_both_are_cut_off_nothing_is_lost(
         )
 
         def move() -> None:
-            with moving_to_trash(str(root), RUN) as mover:
+            with moving_to_trash(str(root), RUN, DEFAULT_LAYOUT) as mover:
                 cut_off = CutOffMover(mover, Power(moving))
                 anyio.run(partial(carry_out, plan, cut_off, limits=Limits(concurrency=1)))
 

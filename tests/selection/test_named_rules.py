@@ -16,11 +16,12 @@ import fastprune
 from fastprune import Policy, PrunePlan, Rule, UsageError, make_plan, replan
 from fastprune.audit.audit_log import plan_facts
 from fastprune.deletion.deleter import Batch, BatchResult
-from fastprune.deletion.journal import manifest_entries
+from fastprune.deletion.journal import file_entries, manifest_facts
 from fastprune.explanation.explaining import explain
 from fastprune.explanation.report import as_document as explained
 from fastprune.explanation.report import text_lines as explanation_lines
 from fastprune.index.cache_index import CacheIndex
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.plan.decoding import PlanDecoder
 from fastprune.plan.encoding import encode
 from fastprune.plan.identity import identify
@@ -111,7 +112,7 @@ def test_the_report_counts_by_rule_and_names_the_rule_of_each_item(index: CacheI
 def through_a_file(plan: PrunePlan) -> tuple[list[dict[str, Any]], PrunePlan]:
     """The lines of a saved plan, and what still holds of it on the same cache."""
     content = b"".join(encode(plan, identify(plan.index.root), made_by="1"))
-    decoder = PlanDecoder()
+    decoder = PlanDecoder(DEFAULT_LAYOUT)
     decoder.feed(content)
     lines = [json.loads(line) for line in content.splitlines()]
     return lines, replan(decoder.finish(), plan.index)
@@ -137,7 +138,8 @@ def test_the_audit_log_names_the_rules(index: CacheIndex) -> None:
     count = len(plan.images)
     batch = Batch(["ab" * 32] * count, [1] * count, None)
     result = BatchResult(bytearray(count), [1] * count, {})
-    entries = manifest_entries(plan, "image", "img", plan.images, batch, result)
+    facts = manifest_facts(plan, plan.images)
+    entries = file_entries("image", "img", facts, batch, result)
     rules = {entry.url: (entry.reason, entry.rule) for entry in entries}
     assert rules["ci/app:3"] == ("selected", "ci")
     assert rules["prod/app:1"] == ("selected", "old")

@@ -12,6 +12,7 @@ from tests.support.cachebuilder import CacheBuilder, Descriptor
 import fastprune
 from fastprune import PlanOptions, Policy, PruneReport
 from fastprune.errors import NoCacheError, UsageError
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.policy import criteria_io
 from fastprune.policy.criteria_io import space_to_free
 
@@ -123,8 +124,13 @@ def test_free_space_is_what_df_calls_available(
     text: str, blocks: int, builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(criteria_io.os, "statvfs", lambda path: Space)  # type: ignore[attr-defined]
-    assert space_to_free(text, "--min-free-space", str(builder.root)) == blocks * 4096
-    assert space_to_free("2MiB", "--min-free-space", str(builder.root)) == 2**21 - 250 * 4096
+    assert (
+        space_to_free(text, "--min-free-space", str(builder.root), DEFAULT_LAYOUT) == blocks * 4096
+    )
+    assert (
+        space_to_free("2MiB", "--min-free-space", str(builder.root), DEFAULT_LAYOUT)
+        == 2**21 - 250 * 4096
+    )
 
 
 @pytest.mark.parametrize("text", ["0%", "101%", "-5%", "%", "5 %", "5", "half", "-1GB", "1e3GB"])
@@ -132,9 +138,9 @@ def test_what_is_neither_a_size_nor_a_percentage_is_refused(
     text: str, builder: CacheBuilder
 ) -> None:
     with pytest.raises(UsageError, match="^--min-free-space: not a"):
-        space_to_free(text, "--min-free-space", str(builder.root))
+        space_to_free(text, "--min-free-space", str(builder.root), DEFAULT_LAYOUT)
 
 
 def test_the_space_of_no_cache_is_not_asked_for(tmp_path: Path) -> None:
     with pytest.raises(NoCacheError):
-        space_to_free("1GB", "--min-free-space", str(tmp_path / "missing"))
+        space_to_free("1GB", "--min-free-space", str(tmp_path / "missing"), DEFAULT_LAYOUT)

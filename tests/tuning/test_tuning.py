@@ -13,6 +13,7 @@ from tests.support.cachebuilder import CacheBuilder, digest_of, snapshot
 
 from fastprune.errors import FastpruneError, NoCacheError
 from fastprune.executors.inline import InlineExecutor
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.progress import NoProgress
 from fastprune.tuning import scanning, scratch
 from fastprune.tuning.deleting import DeleteMeter, StoppedError
@@ -243,7 +244,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def test_names_are_those_of_all_folders(cache: Path) -> None:
-    names = list_names(str(cache))
+    names = list_names(str(cache), DEFAULT_LAYOUT)
     assert [len(raw) for raw in names.manifests] == [40 * 32, 40 * 32]
     assert names.blobs == len(list((cache / "blobs").iterdir()))
 
@@ -252,14 +253,14 @@ def test_a_cache_without_manifests_is_refused(tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path / "cache")
     builder.blob(10)
     with pytest.raises(NoCacheError, match="is empty"):
-        list_names(str(builder.root))
+        list_names(str(builder.root), DEFAULT_LAYOUT)
 
 
 def test_a_small_cache_is_read_with_one_job_only(cache: Path) -> None:
     before = snapshot(cache)
-    meter = ScanMeter(str(cache), clock=ticking(), progress=NoProgress())
+    meter = ScanMeter(str(cache), DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress())
     executors = [InlineExecutor(), Four()]
-    figures = meter.measure(list_names(str(cache)), executors, 2)
+    figures = meter.measure(list_names(str(cache), DEFAULT_LAYOUT), executors, 2)
     assert figures.too_small
     assert figures.sample == 80
     assert [one.setting for one in figures.measurements] == [1]
@@ -277,8 +278,8 @@ def test_every_executor_is_timed_in_every_round(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scanning, "SMALL_CACHE", 10)
-    meter = ScanMeter(str(cache), clock=ticking(), progress=NoProgress())
-    figures = meter.measure(list_names(str(cache)), [InlineExecutor(), Four()], 2)
+    meter = ScanMeter(str(cache), DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress())
+    figures = meter.measure(list_names(str(cache), DEFAULT_LAYOUT), [InlineExecutor(), Four()], 2)
     assert not figures.too_small
     assert [one.setting for one in figures.measurements] == [1, 4]
     assert {len(one.seconds) for one in figures.measurements} == {25}
@@ -289,8 +290,8 @@ def test_the_sample_of_a_large_cache_is_bounded_and_from_both_folders(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scanning, "MOST_IN_SAMPLE", 50)
-    meter = ScanMeter(str(cache), clock=ticking(), progress=NoProgress())
-    figures = meter.measure(list_names(str(cache)), [InlineExecutor()], 2)
+    meter = ScanMeter(str(cache), DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress())
+    figures = meter.measure(list_names(str(cache), DEFAULT_LAYOUT), [InlineExecutor()], 2)
     assert figures.sample == 50
 
 
@@ -298,9 +299,9 @@ def test_what_there_is_no_time_to_read_is_left_out(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scanning, "_LEAST_SAMPLE", 1)
-    meter = ScanMeter(str(cache), clock=ticking(), progress=NoProgress())
+    meter = ScanMeter(str(cache), DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress())
     # Three readings of the clock are more than this budget has for warming up.
-    figures = meter.measure(list_names(str(cache)), [InlineExecutor()], 0.1)
+    figures = meter.measure(list_names(str(cache), DEFAULT_LAYOUT), [InlineExecutor()], 0.1)
     assert 0 < figures.sample < 80
 
 
@@ -308,8 +309,8 @@ def test_unreadable_manifests_do_not_matter(tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path / "cache")
     builder.image("a:1")
     builder.raw("img", digest_of("not a manifest"), b"{")
-    meter = ScanMeter(str(builder.root), clock=ticking(), progress=NoProgress())
-    figures = meter.measure(list_names(str(builder.root)), [InlineExecutor()], 1)
+    meter = ScanMeter(str(builder.root), DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress())
+    figures = meter.measure(list_names(str(builder.root), DEFAULT_LAYOUT), [InlineExecutor()], 1)
     assert figures.sample == 2
 
 
@@ -351,7 +352,7 @@ def test_it_is_nowhere_if_nothing_can_be_written_to(
 
 
 def test_it_goes_with_all_that_is_in_it(parent: Path) -> None:
-    with scratch.scratch_cache(str(parent)) as path:
+    with scratch.scratch_cache(str(parent), DEFAULT_LAYOUT) as path:
         for number in range(600):
             (Path(path) / "blobs" / digest_of(str(number))).touch()
         assert scratch_folders(parent) == [Path(path)]
@@ -363,7 +364,10 @@ def test_it_goes_when_something_fails(parent: Path) -> None:
         (blobs / digest_of("1")).touch()
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), scratch.scratch_cache(str(parent)) as path:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        scratch.scratch_cache(str(parent), DEFAULT_LAYOUT) as path,
+    ):
         fail(Path(path) / "blobs")
     assert list(parent.iterdir()) == []
 
@@ -371,7 +375,7 @@ def test_it_goes_when_something_fails(parent: Path) -> None:
 def test_what_is_not_its_own_is_not_removed(parent: Path) -> None:
     with (
         pytest.raises(FastpruneError, match=r"can't be removed: Directory not empty"),
-        scratch.scratch_cache(str(parent)) as path,
+        scratch.scratch_cache(str(parent), DEFAULT_LAYOUT) as path,
     ):
         (Path(path) / "blobs" / "somebody's file").touch()
     assert len(list(parent.rglob("somebody's file"))) == 1
@@ -380,7 +384,7 @@ def test_what_is_not_its_own_is_not_removed(parent: Path) -> None:
 def test_it_says_where_it_could_not_be_made(tmp_path: Path) -> None:
     with (
         pytest.raises(FastpruneError, match=r"no temporary files can be made in .*gone"),
-        scratch.scratch_cache(str(tmp_path / "gone")),
+        scratch.scratch_cache(str(tmp_path / "gone"), DEFAULT_LAYOUT),
     ):
         pass
 
@@ -390,12 +394,14 @@ def test_it_says_where_it_could_not_be_made(tmp_path: Path) -> None:
 
 @pytest.fixture
 def folder(parent: Path) -> Iterator[str]:
-    with scratch.scratch_cache(str(parent)) as path:
+    with scratch.scratch_cache(str(parent), DEFAULT_LAYOUT) as path:
         yield path
 
 
 def meter_in(folder: str, stopped: Callable[[], str] = lambda: "") -> DeleteMeter:
-    return DeleteMeter(folder, clock=ticking(), progress=NoProgress(), stopped=stopped)
+    return DeleteMeter(
+        folder, DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress(), stopped=stopped
+    )
 
 
 def blobs_in(folder: str) -> list[str]:
@@ -455,7 +461,7 @@ def test_a_disk_that_fills_up_is_named(
     monkeypatch.setattr(os, "posix_fallocate", fill_up, raising=False)
     with (
         pytest.raises(FastpruneError, match="no room for temporary files in "),
-        scratch.scratch_cache(str(parent)) as folder,
+        scratch.scratch_cache(str(parent), DEFAULT_LAYOUT) as folder,
     ):
         meter_in(folder).measure(100, 60)
     assert list(parent.iterdir()) == []
@@ -485,7 +491,9 @@ def test_files_that_cannot_be_deleted_are_an_error(
 
 def test_a_cache_is_measured_and_not_changed(cache: Path) -> None:
     before = snapshot(cache)
-    report = tune(str(cache), [InlineExecutor()], clock=ticking(), seconds=1, files=100)
+    report = tune(
+        str(cache), [InlineExecutor()], layout=DEFAULT_LAYOUT, clock=ticking(), seconds=1, files=100
+    )
     assert snapshot(cache) == before
     assert [path.name for path in cache.parent.iterdir()] == ["cache"]
     assert (report.manifests, report.scan.sample) == (80, 80)
@@ -500,5 +508,12 @@ def test_nothing_is_written_if_reading_fails(cache: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(ScanMeter, "measure", fail)
     with pytest.raises(FastpruneError, match="a worker died"):
-        tune(str(cache), [InlineExecutor()], clock=ticking(), seconds=1, files=100)
+        tune(
+            str(cache),
+            [InlineExecutor()],
+            layout=DEFAULT_LAYOUT,
+            clock=ticking(),
+            seconds=1,
+            files=100,
+        )
     assert [path.name for path in cache.parent.iterdir()] == ["cache"]

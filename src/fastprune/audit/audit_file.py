@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastprune.errors import FastpruneError, JournalError, UsageError
+from fastprune.layouts.default import DEFAULT_LAYOUT
+from fastprune.layouts.layout import Layout
 from fastprune.whole_files import folder_of_cache
 
 if TYPE_CHECKING:
@@ -100,29 +102,33 @@ class AuditFile:
 
 @contextmanager
 def open_audit_log(
-    path: str | os.PathLike[str], root: str | os.PathLike[str]
+    path: str | os.PathLike[str],
+    root: str | os.PathLike[str],
+    layout: Layout = DEFAULT_LAYOUT,
 ) -> Iterator[AuditFile]:
     """Opens an audit log, or makes it, as the journal of `ApplyOptions`.
 
     Args:
         path: The file.
         root: Path of the cache, whose folders can't hold it.
+        layout: What kind of cache it is.
 
     Raises:
         UsageError: It can't be opened, or lies in a folder of the cache.
     """
     path = os.fspath(path)
-    with opened_audit_file(path, os.fspath(root)) as descriptor:
+    with opened_audit_file(path, os.fspath(root), layout) as descriptor:
         yield AuditFile(path, descriptor)
 
 
 @contextmanager
-def opened_audit_file(path: str, root: str) -> Iterator[int]:
+def opened_audit_file(path: str, root: str, layout: Layout) -> Iterator[int]:
     """Opens a file to append an audit log to; makes it where it is missing.
 
     Args:
         path: The file.
         root: Path of the cache, whose folders can't hold it.
+        layout: What kind of cache it is.
 
     Yields:
         Its descriptor.
@@ -130,7 +136,7 @@ def opened_audit_file(path: str, root: str) -> Iterator[int]:
     Raises:
         UsageError: It can't be opened, or lies in a folder of the cache.
     """
-    if found := folder_of_cache(path, root):
+    if found := folder_of_cache(path, root, layout):
         raise UsageError(
             f"--audit-log {path}: lies in a folder of the cache ({found[1]}), where only "
             "cached files may be; nothing was deleted"

@@ -54,6 +54,7 @@ def apply_plan(
     """
     from fastprune.cli.option_values import check_form, delete_limits_of, seconds_of
     from fastprune.cli.plan_run import carry_out, run_metered
+    from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.pipeline import PlanOptions
     from fastprune.policy.criteria_io import is_stdin
     from fastprune.reading.folders import check_root
@@ -65,7 +66,7 @@ def apply_plan(
         delete_limits = delete_limits_of(limits)
         if is_stdin(file):
             session.inputs.take_stdin("the plan")
-        check_root(session.image_path)
+        check_root(session.image_path, DEFAULT_LAYOUT)
         saved = _load(file)
         plan_options = PlanOptions(
             scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from calendar import timegm
 from datetime import UTC, datetime
 from typing import Annotated
@@ -102,7 +103,8 @@ def explain(
         )
     named: bytes | None = b""
     if index.is_list[row]:
-        named = named_children(index.root, index.path(row), session.max_manifest_bytes)
+        path, most = os.path.join(index.root, index.path(row)), session.max_manifest_bytes
+        named = named_children(path, index.layout, most)
     explanation = explain_row(index, row, plan, named_children=named)
     if form == "json":
         write_json(as_document(explanation, most=limit))

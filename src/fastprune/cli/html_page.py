@@ -32,10 +32,11 @@ def checked_html(path: str | None, root: str) -> str | None:
     """
     if path is None:
         return None
+    from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.whole_files import check_writable, checked_target
 
     try:
-        target = checked_target(path, root)
+        target = checked_target(path, root, DEFAULT_LAYOUT)
         check_writable(target)
     except OSError as error:
         raise UsageError(f"--html {path}: {error.strerror}") from None
@@ -60,15 +61,12 @@ def write_plan_page(
         FastpruneError: It can't be written.
     """
     from fastprune.executors.inline import InlineExecutor
-    from fastprune.layouts import ociregistry
     from fastprune.policy.policy import Policy
-    from fastprune.scanner import measure_files
+    from fastprune.scanner import measure_blobs
     from fastprune.usage.surveying import survey_of
 
     index = plan.index
-    files = measure_files(
-        index.root, ociregistry.blob_folder, index.present_digests, InlineExecutor(), progress
-    )
+    files = measure_blobs(index, index.present_digests, InlineExecutor(), progress)
     survey = survey_of(index.with_linked_blobs(files.linked), Policy(), files.sizes)
     write_page(target, survey, plan, command, zone)
 

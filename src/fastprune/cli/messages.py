@@ -64,9 +64,10 @@ def set_up_messages(options: GlobalOptions, cache: str | None = None) -> None:
 
 
 def _refuse_in_cache(path: str, cache: str) -> None:
+    from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.whole_files import folder_of_cache
 
-    if found := folder_of_cache(path, cache):
+    if found := folder_of_cache(path, cache, DEFAULT_LAYOUT):
         raise UsageError(
             f"--log-file {path}: lies in a folder of the cache ({found[1]}), where only cached "
             "files may be"

@@ -13,6 +13,7 @@ from fastprune.cli.messages import facts, log
 from fastprune.cli.options import DEFAULT_IMAGE_PATH, GlobalOptions
 from fastprune.cli.session import image_path_of
 from fastprune.errors import FastpruneError, UnreadableManifestsError, UsageError
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.report.metrics import (
     Labels,
     RunFacts,
@@ -132,7 +133,7 @@ def _exit_code(error: BaseException) -> int:
 def _checked(path: str, root: str) -> str:
     """The path with all links followed, if metrics can be written there."""
     try:
-        target = checked_target(path, root)
+        target = checked_target(path, root, DEFAULT_LAYOUT)
         former = _read(target)
         check_writable(target)
     except UsageError as error:

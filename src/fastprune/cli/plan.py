@@ -104,13 +104,14 @@ def plan(
     from fastprune.cli.messages import say_error
     from fastprune.cli.option_values import check_form
     from fastprune.cli.request import request_of
+    from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.pipeline import work_out
     from fastprune.reading.folders import check_root
     from fastprune.report.metrics import plan_values
 
     request = request_of(session, selection, planning, limits)
     check_form(form)
-    check_root(session.image_path)
+    check_root(session.image_path, DEFAULT_LAYOUT)
     page = checked_html(html, session.image_path)
     if output != STDOUT:
         _check_output(output, session.image_path)
@@ -141,10 +142,11 @@ def plan(
 
 def _check_output(output: str, root: str) -> None:
     """Checks where the plan is to go: better now than after a long scan."""
+    from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.whole_files import checked_target
 
     try:
-        checked_target(output, root)
+        checked_target(output, root, DEFAULT_LAYOUT)
     except UsageError as error:
         raise UsageError(f"--output {error}") from None
 

@@ -12,6 +12,7 @@ from fastprune.cli.plan_options import DeleteLimitOptions, PlanningOptions, Sele
 from fastprune.cli.server_config import PruneSettings, prune_settings
 from fastprune.cli.session import Session
 from fastprune.errors import UsageError
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.pipeline import PlanOptions
 from fastprune.policy.criteria import to_policy
 from fastprune.policy.delete_limits import DeleteLimits
@@ -95,7 +96,11 @@ def what_is_meant(
     """
     if policy_file is None:
         policy = to_policy(
-            selection, datetime.now(UTC), root=session.image_path, inputs=session.inputs
+            selection,
+            datetime.now(UTC),
+            root=session.image_path,
+            layout=DEFAULT_LAYOUT,
+            inputs=session.inputs,
         )
         return policy, selection.zone
     found = _policy_of_file(session, policy_file, selection)
@@ -125,6 +130,7 @@ def _policy_of_options(
         overridden(selection, settings),
         datetime.now(UTC),
         root=session.image_path,
+        layout=DEFAULT_LAYOUT,
         orphans_only=planning.orphans_only,
         inputs=session.inputs,
     )
@@ -139,10 +145,12 @@ def _policy_of_file(session: Session, path: str, selection: SelectionOptions) ->
         if field.name not in _KEEPING and value is not None and value is not False and value != []:
             raise _beside_a_file("--" + field.name.replace("_", "-"))
     now, root, inputs = datetime.now(UTC), session.image_path, session.inputs
-    found = load_policy_file(path, now, root=root, zone=selection.zone, inputs=inputs)
+    found = load_policy_file(
+        path, now, root=root, layout=DEFAULT_LAYOUT, zone=selection.zone, inputs=inputs
+    )
     selection = dataclasses.replace(selection, zone=found.zone)
-    policy = _keeping_more(found.policy, to_policy(selection, now, root=root, inputs=inputs))
-    return dataclasses.replace(found, policy=policy)
+    keeps = to_policy(selection, now, root=root, layout=DEFAULT_LAYOUT, inputs=inputs)
+    return dataclasses.replace(found, policy=_keeping_more(found.policy, keeps))
 
 
 def _beside_a_file(option: str) -> UsageError:

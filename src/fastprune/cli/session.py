@@ -95,8 +95,9 @@ class Session:
     def reader(self) -> CacheReader:
         """What reads the cache, with the workers and the progress of this session."""
         from fastprune.deletion.cache_reader import CacheReader
+        from fastprune.layouts.default import DEFAULT_LAYOUT
 
-        return CacheReader(self.image_path, self.workers, self.progress)
+        return CacheReader(self.image_path, DEFAULT_LAYOUT, self.workers, self.progress)
 
     def scan(
         self, *, edges: bool = True, pattern_sets: tuple[tuple[str, ...], ...] = ()

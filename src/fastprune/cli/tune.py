@@ -85,6 +85,7 @@ def tune(options: GlobalOptions, tuning: TuneOptions) -> int:
     from fastprune.cli.option_values import check_form, parse_number_or_auto
     from fastprune.cli.session import open_session
     from fastprune.cli.tuned_defaults import SavedDefaults, save_defaults
+    from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.reading.folders import check_root
 
     check_form(tuning.form)
@@ -92,7 +93,7 @@ def tune(options: GlobalOptions, tuning: TuneOptions) -> int:
         # It is in any range, as it is never outside of it.
         raise UsageError(f"--seconds {tuning.seconds}: not a number")
     session = open_session(options)
-    check_root(session.image_path)
+    check_root(session.image_path, DEFAULT_LAYOUT)
     report = _measure(session, tuning, parse_number_or_auto(options.jobs, "--jobs"))
     saved, code = None, 0
     if tuning.save:
@@ -119,11 +120,13 @@ def _measure(session: Session, tuning: TuneOptions, jobs: int | None) -> TuneRep
             stack.enter_context(dataclasses.replace(session, jobs=number).executor())
             for number in job_settings(available_jobs(), jobs)
         ]
+        from fastprune.layouts.default import DEFAULT_LAYOUT
         from fastprune.tuning import measuring
 
         return measuring.tune(
             session.image_path,
             executors,
+            layout=DEFAULT_LAYOUT,
             clock=time.perf_counter,
             seconds=tuning.seconds,
             files=tuning.files,

@@ -11,15 +11,11 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import anyio
-import numpy as np
-from numpy.typing import NDArray
 
 from fastprune.deletion.deleter import Batch, BatchResult
 from fastprune.deletion.pace import Limits
 from fastprune.executors.threads import Threads, in_thread
 from fastprune.guard.server_findings import LookForServers, ServerFinding
-from fastprune.index.digests import Digests
-from fastprune.model import file_names
 from fastprune.whole_files import NotDurableError
 
 _LONGEST_SLEEP = 0.2
@@ -172,20 +168,6 @@ class Crew:
             await anyio.sleep(min(wait, _LONGEST_SLEEP))
 
 
-def in_pieces(digests: Digests, sizes: NDArray[np.int64], size: int) -> Iterator[Piece]:
-    """Cuts files that are known by their names alone into pieces.
-
-    Args:
-        digests: uint8 (n, 32): the names.
-        sizes: int64 (n,): bytes of each file.
-        size: Files in a piece.
-    """
-    for positions in slices(0, len(digests), size):
-        names = file_names(digests[positions].tobytes())
-        yield Piece(positions, Batch(names, sizes[positions].tolist(), None))
-
-
-def slices(begin: int, end: int, size: int) -> Iterator[slice]:
-    """The slices of so many positions that make up a range."""
-    for first in range(begin, end, size):
-        yield slice(first, min(first + size, end))
+def slices(count: int, size: int) -> Iterator[slice]:
+    """The slices of at most so many positions that make up all of them."""
+    return (slice(first, min(first + size, count)) for first in range(0, count, size))

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from fastprune import pipeline
+from fastprune.layouts.layout import Layout
 from fastprune.pipeline import OpenExecutor, PlanOptions, TimedPlan
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
@@ -40,12 +41,15 @@ class CacheReader:
 
     Attributes:
         root: Path of the cache.
+        layout: What kind of cache it is, for its trash; a plan and findings take that of their
+            scan.
         workers: Opens where to read, for each reading anew; see `Reading.workers`.
         progress: Gives who is told how far it is; asked when the workers have started.
         checkpoint: Called often; raises if the reading is to end.
     """
 
     root: str
+    layout: Layout
     workers: Callable[[], AbstractContextManager[OpenExecutor]]
     progress: Callable[[], Progress | None] = lambda: None
     checkpoint: Callable[[], None] = lambda: None
@@ -100,8 +104,8 @@ class CacheReader:
             TrashError: Something on the way to a run is no folder.
             FastpruneError: A run can't be listed.
         """
-        check_root(self.root)
-        found = list_trash(self.root)
+        check_root(self.root, self.layout)
+        found = list_trash(self.root, self.layout)
         chosen = choose_runs(found.runs, runs, older_than=older_than, now=datetime.now(UTC))
         contents: list[RunContents] = []
         if chosen:
@@ -117,6 +121,7 @@ class CacheReader:
                             self.root,
                             run,
                             executor,
+                            layout=self.layout,
                             max_manifest_bytes=max_manifest_bytes,
                             progress=self.progress(),
                         )

@@ -1,11 +1,11 @@
 """The only module that deletes or moves in a cache.
 
 Stage: apply. Input: open folders and batches of names. Output: what became of each
-file. I/O: open, read, unlink, rename, link, mkdir, rmdir and fsync, relative to
+file. I/O: unlink, rename, link, mkdir, rmdir, stat and fsync, relative to
 descriptors of the folders.
 
-These are the leaves: blocking functions over a batch, called on threads. What goes when,
-and what comes before what, is decided in `fastprune.deletion.pruning`.
+All functions block; those that work on a batch are called on threads. The order in which
+files go is decided by `pruning`, `repairing` and `trashing`.
 
 A name is always 64 hex digits made from raw bytes of a directory listing, relative to a
 folder's descriptor: nothing that a manifest says can become a path.
@@ -22,17 +22,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from fastprune.errors import ManifestError, TrashError
-from fastprune.layouts import ociregistry
-from fastprune.reading.blob_contents import mark_of
-from fastprune.reading.marks import FileMark
-from fastprune.reading.reader import OPEN_FLAGS
-from fastprune.reading.shards import ODD_TIME_CHARS, pack_digests
-from fastprune.trash.tree import RUN_FOLDERS, STEPS, open_root, open_step, opened_cache, opened_run
+from fastprune.deletion.checks import Check
+from fastprune.errors import TrashError
+from fastprune.layouts.layout import Layout
+from fastprune.reading.trash_folders import STEPS, open_root, open_step, opened_cache, opened_run
 from fastprune.whole_files import sync, sync_if_offered
 
 _TRASH_MODE = 0o755
-_LOOKING = threading.Lock()
+_CHECKING = threading.Lock()
 # What a system says that can't make hard links, or not for this user or to this file.
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -46,39 +43,19 @@ class Outcome(IntEnum):
     FAILED = 3
 
 
-class Expected(NamedTuple):
-    """What a manifest file said when it was scanned.
-
-    Attributes:
-        kind: A value of `ManifestKind`.
-        url: The image URL.
-        created: As `CacheIndex.created_texts` gives it.
-        pulled: In the same way.
-        blobs: Of an image: the digests it refers to, raw; of a list: empty.
-    """
-
-    kind: int
-    url: str
-    created: str
-    pulled: str
-    blobs: bytes
-
-
 class Batch(NamedTuple):
     """Some files of one folder that are to go.
 
     Attributes:
         names: The file names.
         sizes: Bytes of each, as far as they are known from the scan.
-        expected: What each manifest must still say; None for blobs, which are known by
-            their names alone.
-        marks: What each file must still be, for those that are known by nothing else.
+        checks: Whether each is still what it was, asked right before it goes; None for files
+            that are known by their names alone, as blobs are.
     """
 
     names: list[str]
     sizes: list[int]
-    expected: list[Expected] | None
-    marks: list[FileMark] | None = None
+    checks: list[Check] | None = None
 
 
 class BatchResult(NamedTuple):
@@ -127,10 +104,10 @@ class Unlinker:
         """See `Deleter.remove`. What changed since the scan is left alone."""
 
         def unlink(name: str) -> bool:
-            # Nothing is asked about a blob here (`guard.replaced_blobs` has, for all at
-            # once): every further call takes threads in turn, and costs more than the
-            # unlinking. What took its place since loses a name and no more: unlink follows
-            # no link and removes no folder.
+            # Nothing is asked about a blob here: one more call for each costs more than the
+            # unlinking. `guard.drift.replaced_blobs` has asked about all at once. If a link
+            # has taken the place of a blob since, the link goes, and not what it leads to.
+            # A folder stays.
             os.unlink(name, dir_fd=folder)
             return True
 
@@ -149,7 +126,7 @@ def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> Batch
         batch: The files.
         take: Takes one away, by its name; False if it is not what it was, after all.
     """
-    names, expected, marks = batch.names, batch.expected, batch.marks
+    names, checks = batch.names, batch.checks
     outcomes = bytearray(len(names))
     freed = [0] * len(names)
     errors: dict[int, int] = {}
@@ -176,13 +153,11 @@ def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> Batch
         return succeeded
 
     going: Sequence[int] = range(len(names))
-    if expected is not None:
-        # To look takes many short calls, and after each a thread queues up to go on. One
-        # thread at a time looks at a batch in half the time that all of them would take.
-        with _LOOKING:
-            going = attempt(lambda at: _still_says(folder, names[at], expected[at]), going)
-    if marks is not None:
-        going = attempt(lambda at: mark_of(_status(names[at], folder)) == marks[at], going)
+    if checks is not None:
+        # A check is many short calls, and a thread waits for its turn after each. One thread
+        # at a time checks a batch in half the time that all of them together would take.
+        with _CHECKING:
+            going = attempt(lambda at: checks[at](folder, names[at]), going)
     for position in attempt(lambda at: take(names[at]), going):
         outcomes[position] = Outcome.REMOVED
         freed[position] = batch.sizes[position]
@@ -193,7 +168,7 @@ def _is_gone(name: str, folder: int) -> bool:
     """Whether a file that was not found is really not there.
 
     What is taken for gone counts as removed, and what only it needed goes next. So it is
-    asked once more: the trash may have been gone, or a file server in confusion.
+    asked once more: a move also says so if the trash is gone, and a file server may be wrong.
     """
     try:
         _status(name, folder)
@@ -202,45 +177,6 @@ def _is_gone(name: str, folder: int) -> bool:
     except OSError:
         return False
     return False
-
-
-def _still_says(folder: int, name: str, expected: Expected) -> bool:
-    """Whether a manifest file says what it said when it was scanned.
-
-    Its content is compared, not its times: a clock of a file server may differ from
-    ours, and a pull by a running server changes what counts, `pulled`.
-    """
-    try:
-        descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):
-            return False
-        raise
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return False
-        content = _read(descriptor, status.st_size)
-    finally:
-        os.close(descriptor)
-    try:
-        record = ociregistry.parse(content)
-        blobs = pack_digests([record.digests]) if record.sizes else b""
-    except ManifestError:
-        return False
-    created, pulled = record.created[:ODD_TIME_CHARS], record.pulled[:ODD_TIME_CHARS]
-    return Expected(record.kind, record.url, created, pulled, blobs) == expected
-
-
-def _read(descriptor: int, size: int) -> bytes:
-    """Reads a file to its end, in one call if it is as large as it says.
-
-    Threads take turns at each call, so a file object, which asks more, takes twice the time.
-    """
-    content = os.read(descriptor, size + 1)
-    while len(content) < size and (more := os.read(descriptor, size + 1 - len(content))):
-        content += more
-    return content
 
 
 class Mover:
@@ -266,11 +202,11 @@ class Mover:
         except KeyError:
             # Another folder has its name since the run began.
             return _all_failed(batch, errno.ESTALE)
-        blobs = batch.expected is None
+        unchecked = batch.checks is None
 
         def move(name: str) -> bool:
             # Unlike unlinking, renaming works on folders as well.
-            if blobs and not stat.S_ISREG(_status(name, folder).st_mode):
+            if unchecked and not stat.S_ISREG(_status(name, folder).st_mode):
                 return False
             os.rename(name, name, src_dir_fd=folder, dst_dir_fd=trash)
             return True
@@ -280,8 +216,8 @@ class Mover:
     def settle(self, folder: int) -> None:
         """See `Deleter.settle`.
 
-        That the files are in the trash is made durable before that they have left their
-        folder: so even where a rename is not atomic in a power cut, they are somewhere.
+        First the trash, then the folder: so after a power cut the files are in at least one
+        of the two, even where a rename is not atomic.
         """
         trash = self._trash.get(_identity(folder))
         sync(*(one for one in (trash, folder) if one is not None))
@@ -304,12 +240,13 @@ def _status(name: str, folder: int) -> os.stat_result:
 
 
 @contextmanager
-def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
+def moving_to_trash(root: str, run: str, layout: Layout) -> Iterator[Mover]:
     """Makes the folders of a run in the trash, durably; removes those that stay empty.
 
     Args:
         root: Path of the cache, which the caller has locked.
         run: The id of the run, which is new.
+        layout: What kind of cache it is.
 
     Yields:
         What moves files there.
@@ -318,11 +255,11 @@ def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
         TrashError: It can't be done; nothing was moved.
     """
     with ExitStack() as opened:
-        opened.callback(remove_run, root, run)
+        opened.callback(remove_run, root, run, layout)
         try:
-            _make_run(root, run)
-            trash = opened.enter_context(opened_run(root, run))
-            cache = opened.enter_context(opened_cache(root))
+            _make_run(root, run, layout)
+            trash = opened.enter_context(opened_run(root, run, layout))
+            cache = opened.enter_context(opened_cache(root, layout))
             for name, folder in cache.items():
                 if name not in trash:
                     raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -334,7 +271,7 @@ def moving_to_trash(root: str, run: str) -> Iterator[Mover]:
         yield Mover((folder, trash[name]) for name, folder in cache.items())
 
 
-def _make_run(root: str, run: str) -> None:
+def _make_run(root: str, run: str, layout: Layout) -> None:
     with ExitStack() as opened:
         at = open_root(root)
         opened.callback(os.close, at)
@@ -346,7 +283,7 @@ def _make_run(root: str, run: str) -> None:
         os.mkdir(run, _TRASH_MODE, dir_fd=at)
         sync_if_offered(at)
         at = open_step(run, at, opened)
-        for name in RUN_FOLDERS:
+        for name in layout.folders:
             os.mkdir(name, _TRASH_MODE, dir_fd=at)
         sync_if_offered(at)
 
@@ -372,15 +309,16 @@ def _check_renaming(name: str, folder: int, trash: int, absent: str) -> None:
         ) from None
 
 
-def remove_run(root: str, run: str) -> None:
+def remove_run(root: str, run: str, layout: Layout) -> None:
     """Removes the folders of a run that are empty, and those of the trash if they are.
 
     Args:
         root: Path of the cache, which the caller has locked.
         run: The id of the run.
+        layout: What kind of cache it is.
     """
-    # img/ goes last of its kind: without it, a run does not look like one.
-    _remove_empty(root, (*STEPS, run), RUN_FOLDERS)
+    # The first folder goes last: without it, a run does not look like one.
+    _remove_empty(root, (*STEPS, run), layout.folders)
 
 
 def remove_trash(root: str) -> None:

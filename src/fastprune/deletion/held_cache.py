@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fastprune.deletion.deleter import Deleter
     from fastprune.deletion.journal import Journal
     from fastprune.guard.server_findings import ServerFinding
+    from fastprune.index.cache_index import CacheIndex
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.plan.saved_plan import SavedPlan
     from fastprune.report.prune_report import PruneReport
@@ -102,6 +103,7 @@ class HeldCache:
 
     Attributes:
         root: Path of the cache.
+        layout: What kind of cache it is.
         overridden: Servers that were found and that `force` overrides.
         unlocked: Why the cache is not locked; empty if it is.
     """
@@ -114,7 +116,7 @@ class HeldCache:
             reader: What reads it.
         """
         self.root, self.overridden, self.unlocked = held.root, held.overridden, held.unlocked
-        self._held, self._reader = held, reader
+        self._held, self._reader, self.layout = held, reader, reader.layout
         self._is_held = True
         self._made: list[object] = []
         self._used: list[object] = []
@@ -189,7 +191,7 @@ class HeldCache:
         async def work() -> PruneReport:
             if plan.is_empty or not options.trash:
                 return await carry(Unlinker())
-            report = await _with_trash(self.root, run, carry)
+            report = await _with_trash(plan.index, run, carry)
             moved = len(report.manifests) or len(report.blobs)
             return replace(report, trash_run=run if moved else "")
 
@@ -225,7 +227,7 @@ class HeldCache:
         async def work() -> RepairReport:
             if plan.is_empty:
                 return replace(planned_report(plan), dry_run=False)
-            report = await _with_trash(self.root, run, carry)
+            report = await _with_trash(findings.index, run, carry)
             moved = any(moved.any() for _, moved in report.moved)
             return replace(report, trash_run=run if moved else "")
 
@@ -315,7 +317,8 @@ def held_cache(
     Raises:
         FastpruneError: See `hold`.
     """
-    with hold(reader.root, exclusion, reader.checkpoint, overriding=overriding) as held:
+    asks = reader.checkpoint
+    with hold(reader.root, reader.layout, exclusion, asks, overriding=overriding) as held:
         cache = HeldCache(held, reader)
         try:
             yield cache
@@ -351,14 +354,14 @@ async def _told(
     return report
 
 
-async def _with_trash(root: str, run: str, work: Callable[[Deleter], Awaitable[T]]) -> T:
+async def _with_trash(index: CacheIndex, run: str, work: Callable[[Deleter], Awaitable[T]]) -> T:
     """Does work with what moves files to a new run in the trash."""
     import anyio
 
     from fastprune.deletion.deleter import moving_to_trash
     from fastprune.executors.threads import in_thread
 
-    moving = moving_to_trash(root, run)
+    moving = moving_to_trash(index.root, run, index.layout)
     mover = await in_thread(moving.__enter__)
     try:
         return await work(mover)

@@ -7,7 +7,7 @@ No I/O; what a journal does with its entries is its own affair (`fastprune.audit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from fastprune.deletion.deleter import Batch, BatchResult, Outcome
@@ -61,58 +61,43 @@ class Journal(Protocol):
         ...
 
 
-def manifest_entries(
-    plan: PrunePlan, kind: str, folder: str, rows: Rows, batch: Batch, result: BatchResult
-) -> list[JournalEntry]:
-    """The entries of a batch of manifests.
+class Fact(NamedTuple):
+    """What a journal is told of a file besides what became of it; see `JournalEntry`."""
 
-    Args:
-        plan: Knows their URLs and reasons.
-        kind: list or image.
-        folder: The folder they are in.
-        rows: Their rows, in the order of the batch.
-        batch: Their names.
-        result: What became of them.
-    """
-    urls = plan.index.urls(rows)
+    url: str | None
+    reason: str
+    rule: str | None = None
+
+
+def manifest_facts(plan: PrunePlan, rows: Rows) -> Iterator[Fact]:
+    """What a plan knows of manifests, in the order of their rows."""
     reasons = (plan.manifest_reason(row).text for row in rows.tolist())
-    entries = file_entries(kind, folder, zip(urls, reasons, strict=True), batch, result)
-    if plan.by_rule is None:
-        return entries
-    rules = plan.rules_of(rows)
-    return [entry._replace(rule=rule) for entry, rule in zip(entries, rules, strict=True)]
+    return map(Fact, plan.index.urls(rows), reasons, plan.rules_of(rows))
 
 
-def blob_entries(
-    plan: PrunePlan, folder: str, blobs: Rows, batch: Batch, result: BatchResult
-) -> list[JournalEntry]:
-    """The entries of a batch of blobs; the arguments are those of `manifest_entries`."""
-    facts = ((None, reason.text) for reason in plan.blob_reasons(blobs))
-    return file_entries("blob", folder, facts, batch, result)
+def blob_facts(plan: PrunePlan, blobs: Rows) -> Iterator[Fact]:
+    """What a plan knows of blobs, in the order of their ids."""
+    return (Fact(None, reason.text) for reason in plan.blob_reasons(blobs))
 
 
 def file_entries(
-    kind: str,
-    folder: str,
-    facts: Iterable[tuple[str | None, str]],
-    batch: Batch,
-    result: BatchResult,
+    kind: str, folder: str, facts: Iterable[Fact], batch: Batch, result: BatchResult
 ) -> list[JournalEntry]:
-    """The entries of a batch of any files.
+    """The entries of a batch of files.
 
     Args:
         kind: What they are.
         folder: The folder they are in.
-        facts: The URL of each, if it has one, and the reason why it was to go.
+        facts: What is known of each.
         batch: Their names.
         result: What became of them.
     """
     entries = []
     rows = zip(batch.names, facts, result.freed, result.outcomes, strict=True)
-    for position, (name, (url, reason), freed, outcome) in enumerate(rows):
+    for position, (name, (url, reason, rule), freed, outcome) in enumerate(rows):
         number = result.errors.get(position)
         error = None if number is None else os.strerror(number)
         path = f"{folder}/{name}"
         became = Outcome(outcome).name.lower()
-        entries.append(JournalEntry(kind, path, url, reason, freed, became, error))
+        entries.append(JournalEntry(kind, path, url, reason, freed, became, error, rule))
     return entries

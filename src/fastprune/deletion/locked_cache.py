@@ -24,8 +24,11 @@ from fastprune.deletion.held_cache import ApplyOptions, HeldCache, held_cache
 from fastprune.deletion.pace import Limits
 from fastprune.executors.threads import check_cancelled, in_thread
 from fastprune.guard.exclusive import Exclusion
+from fastprune.layouts.default import DEFAULT_LAYOUT
+from fastprune.layouts.layout import Layout
 from fastprune.pipeline import PlanOptions, Reading
 from fastprune.policy.policy import Policy
+from fastprune.scanner import ScanOptions
 from fastprune.verification.verifier import VerifyOptions
 
 if TYPE_CHECKING:
@@ -38,15 +41,20 @@ if TYPE_CHECKING:
     from fastprune.verification.repair_report import RepairReport
 
 
-def thread_reader(root: str | os.PathLike[str], reading: Reading | None) -> CacheReader:
+def thread_reader(
+    root: str | os.PathLike[str], reading: Reading | None, layout: Layout = DEFAULT_LAYOUT
+) -> CacheReader:
     """What reads a cache on a thread, until the caller is cancelled.
 
     Args:
         root: Path of the cache.
         reading: Where to read, and who is told.
+        layout: What kind of cache it is.
     """
     reading = reading or Reading()
-    return CacheReader(os.fspath(root), reading.workers, lambda: reading.progress, check_cancelled)
+    return CacheReader(
+        os.fspath(root), layout, reading.workers, lambda: reading.progress, check_cancelled
+    )
 
 
 class LockedCache:
@@ -66,7 +74,7 @@ class LockedCache:
         Args:
             held: The same cache, for who may block.
         """
-        self._held = held
+        self._held, self._scan = held, ScanOptions(layout=held.layout)
         self.root: str = held.root
         self.overridden: tuple[ServerFinding, ...] = held.overridden
         self.no_lock: str = held.unlocked
@@ -84,7 +92,7 @@ class LockedCache:
             DurationError: The deadline passed.
             WorkerError: A worker died.
         """
-        return (await in_thread(self._held.plan, policy, planning or PlanOptions())).plan
+        return (await in_thread(self._held.plan, policy, planning or PlanOptions(self._scan))).plan
 
     async def replan(self, saved: SavedPlan, planning: PlanOptions | None = None) -> PrunePlan:
         """Scans the cache and finds out what of a saved plan still holds.
@@ -100,12 +108,12 @@ class LockedCache:
             DurationError: The deadline passed.
             WorkerError: A worker died.
         """
-        planning = planning or PlanOptions(grace=saved.header.grace)
+        planning = planning or PlanOptions(self._scan, grace=saved.header.grace)
         return (await in_thread(self._held.replan, saved, planning)).plan
 
     async def verify(self, options: VerifyOptions | None = None) -> Findings:
         """Looks for damage; see `verify`."""
-        return await in_thread(self._held.verify, options or VerifyOptions())
+        return await in_thread(self._held.verify, options or VerifyOptions(self._scan))
 
     async def apply(self, plan: PrunePlan, options: ApplyOptions | None = None) -> PruneReport:
         """Carries out a plan that this cache made, once. See `HeldCache.apply`."""
@@ -159,6 +167,7 @@ async def locked(
     force: bool = False,
     no_lock: bool = False,
     trash_only: bool = False,
+    layout: Layout = DEFAULT_LAYOUT,
     reading: Reading | None = None,
 ) -> AsyncIterator[LockedCache]:
     """Makes sure that no server runs on a cache, and locks it, before anything is read.
@@ -171,6 +180,7 @@ async def locked(
         force: See `Exclusion`.
         no_lock: See `Exclusion`.
         trash_only: See `Exclusion`.
+        layout: What kind of cache it is.
         reading: Where to read, and who is told of all steps.
 
     Raises:
@@ -180,7 +190,7 @@ async def locked(
         CantLockError: The file system can't lock, and `no_lock` was not given.
     """
     exclusion = Exclusion(wait, force, no_lock, trash_only)
-    holding = held_cache(thread_reader(root, reading), exclusion)
+    holding = held_cache(thread_reader(root, reading, layout), exclusion)
     held = await in_thread(holding.__enter__)
     try:
         yield LockedCache(held)

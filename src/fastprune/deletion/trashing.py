@@ -1,7 +1,7 @@
 """Puts runs of the trash back into the cache, or deletes them for good.
 
-Stage: apply. Input: `RunContents`. Output: `TrashReport`. I/O: opens folders; all that
-changes one is done by `fastprune.deletion.deleter`, in batches on threads.
+Stage: apply. Input: `RunContents`. Output: `TrashReport`. I/O: opens folders; what goes back or
+goes for good, goes by `fastprune.deletion.phases`.
 
 The order is the safety, in both directions. What is put back comes before what needs it:
 blobs, images, lists, each durable before the next. What is deleted goes the other way
@@ -13,15 +13,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
-import numpy as np
-
-from fastprune.deletion.batches import Crew, Piece, in_pieces
 from fastprune.deletion.deleter import (
-    Batch,
-    BatchResult,
     Outcome,
     Restorer,
     Unlinker,
@@ -29,18 +24,16 @@ from fastprune.deletion.deleter import (
     remove_trash,
 )
 from fastprune.deletion.pace import Limits
+from fastprune.deletion.phases import Files, Phases, named_batch
 from fastprune.errors import TrashError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.server_findings import LookForServers
-from fastprune.index.digests import Digests
 from fastprune.index.refcounts import Mask
-from fastprune.layouts import ociregistry
 from fastprune.model import file_names
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
-from fastprune.report.prune_report import Failure
+from fastprune.reading.trash_folders import opened_cache, opened_run
 from fastprune.trash.model import KINDS, RunContents, RunPart
 from fastprune.trash.report import TrashReport
-from fastprune.trash.tree import opened_cache, opened_run
 
 
 async def restore(
@@ -70,46 +63,59 @@ async def restore(
         TrashError: The cache lacks a folder that the run has files for.
         OSError: A folder can't be opened; nothing was put back.
     """
-    restorer = restorer or Restorer()
-    work = _Work("restore", root, limits or Limits(), progress or NoProgress(), look)
+    restorer, limits = restorer or Restorer(), limits or Limits()
+    progress, started = progress or NoProgress(), time.monotonic()
+    phases = Phases(limits, progress, look=look, batch_size=Unlinker.batch_size)
     with (
-        under_way(work.progress, "restoring", contents.files, "files"),
-        opened_run(root, contents.run) as trash,
-        opened_cache(root) as cache,
+        under_way(progress, "restoring", contents.files, "files"),
+        opened_run(root, contents.run, contents.layout) as trash,
+        opened_cache(root, contents.layout) as cache,
     ):
         _check_folders(contents, cache)
         for parts in contents.phases:
-            await _put_back(work, parts, trash, cache, restorer)
-            if work.failures:
-                work.crew.stop("files that could not be put back")
-    await in_thread(remove_run, root, contents.run)
-    missing = await in_thread(_missing_blobs, root, contents.needs)
-    return work.report((contents,), missing_blobs=missing)
+            back = await _put_back(phases, parts, trash, cache, restorer)
+            for part, done in back:
+                # Whether or not the rest is stopped.
+                forgetting = Phases(
+                    Limits(limits.concurrency), NoProgress(), batch_size=Unlinker.batch_size
+                )
+                await forgetting.work_on(
+                    _files(part, done), partial(restorer.forget, trash[part.folder])
+                )
+                phases.failures += forgetting.failures
+            if phases.failures:
+                phases.crew.stop("files that could not be put back")
+    await in_thread(remove_run, root, contents.run, contents.layout)
+    missing = await in_thread(_missing_blobs, root, contents)
+    return _report("restore", root, (contents,), phases, started, missing_blobs=missing)
 
 
 async def _put_back(
-    work: _Work,
+    phases: Phases,
     parts: Sequence[RunPart],
     trash: dict[str, int],
     cache: dict[str, int],
     restorer: Restorer,
-) -> None:
-    """Puts back all of a kind; when that is durable, removes it from the trash."""
+) -> list[tuple[RunPart, Mask]]:
+    """Puts back all of a kind, durably.
+
+    Returns:
+        What can be removed from the trash: of each part, bool (n,). What may not last in the
+        cache stays in the trash as well.
+    """
     back: list[tuple[RunPart, Mask]] = []
-    if not any(len(part.digests) for part in parts) or not await work.crew.may_begin():
-        return
+    if not any(len(part.digests) for part in parts) or not await phases.crew.may_begin():
+        return back
     for part in parts:
+        files = _files(part)
         put = partial(restorer.put_back, trash[part.folder], cache[part.folder])
-        back.append((part, await work.on_part(part, put)))
+        await phases.work_on(files, put)
+        back.append((part, files.are(Outcome.REMOVED)))
     for part, done in back:
-        if done.any() and not await work.crew.settle(
-            part.folder, restorer.settle, cache[part.folder]
-        ):
-            # What may not last in the cache stays in the trash as well.
-            return
-    for part, done in back:
-        forget = partial(restorer.forget, trash[part.folder])
-        await work.afterwards(part, done, forget)
+        folder = cache[part.folder]
+        if done.any() and not await phases.settle(part.folder, restorer.settle, folder):
+            return []
+    return back
 
 
 async def empty(
@@ -131,118 +137,69 @@ async def empty(
         What was deleted, and what was not and why. What could not be deleted keeps all of
         its run that it may need.
     """
-    work = _Work("empty", root, limits or Limits(), progress or NoProgress())
+    started, progress = time.monotonic(), progress or NoProgress()
+    phases = Phases(limits or Limits(), progress, batch_size=Unlinker.batch_size)
     files = sum(contents.files for contents in runs)
-    with under_way(work.progress, "deleting", files, "files"):
+    with under_way(progress, "deleting", files, "files"):
         for contents in runs:
-            with work.crew.stopping(f"{contents.run} can't be opened"):
-                await _delete(work, contents)
-            if work.crew.must_stop():
+            with phases.crew.stopping(f"{contents.run} can't be opened"):
+                await _delete(phases, root, contents)
+            if phases.crew.must_stop():
                 break
-            await in_thread(remove_run, root, contents.run)
+            await in_thread(remove_run, root, contents.run, contents.layout)
         if not runs:
             await in_thread(remove_trash, root)
-    return work.report(runs)
+    return _report("empty", root, runs, phases, started)
 
 
-async def _delete(work: _Work, contents: RunContents) -> None:
+async def _delete(phases: Phases, root: str, contents: RunContents) -> None:
     unlinker = Unlinker()
-    with opened_run(work.root, contents.run) as trash:
+    with opened_run(root, contents.run, contents.layout) as trash:
         # In the opposite order: see the head of this module.
         for parts in reversed(contents.phases):
-            failed = len(work.failures)
+            failed = len(phases.failures)
             for part in parts:
-                await work.on_part(part, partial(unlinker.remove, trash[part.folder]))
+                await phases.work_on(_files(part), partial(unlinker.remove, trash[part.folder]))
             for part in parts:
-                await work.crew.settle(part.folder, unlinker.settle, trash[part.folder])
-            if len(work.failures) > failed:
+                await phases.settle(part.folder, unlinker.settle, trash[part.folder])
+            if len(phases.failures) > failed:
                 # What could not be deleted can still be put back, and may need the rest.
                 return
 
 
-class _Work:
-    """One command on the trash: the threads that do it, and what came of it."""
+def _files(part: RunPart, which: Mask | slice = slice(None)) -> Files:
+    """The files of a part, or some of them."""
+    digests, sizes = part.digests[which], part.sizes[which]
+    return Files(part.kind, part.folder, len(digests), partial(named_batch, digests, sizes))
 
-    def __init__(
-        self,
-        command: str,
-        root: str,
-        limits: Limits,
-        progress: Progress,
-        look: LookForServers | None = None,
-    ) -> None:
-        self.root, self.crew, self.progress = root, Crew(limits, look), progress
-        self.failures: list[Failure] = []
-        self._command, self._limits = command, limits
-        self._counts = dict.fromkeys(KINDS, 0)
-        self._size = self._tried = 0
-        self._kept: list[str] = []
-        self._started = time.monotonic()
 
-    async def on_part(self, part: RunPart, work: Callable[[Batch], BatchResult]) -> Mask:
-        """Works on the files of a part, until it must stop; gives which of them are done."""
-        finished = np.zeros(len(part.digests), dtype=bool)
-
-        async def note(piece: Piece, result: BatchResult) -> None:
-            outcomes = np.frombuffer(result.outcomes, dtype=np.uint8)
-            finished[piece.positions] = outcomes == Outcome.REMOVED
-            self._note(part, piece.batch, result)
-
-        size = self.crew.batch_size(Unlinker.batch_size)
-        await self.crew.work_on(in_pieces(part.digests, part.sizes, size), work, note)
-        return finished
-
-    async def afterwards(
-        self, part: RunPart, done: Mask, work: Callable[[Batch], BatchResult]
-    ) -> None:
-        """Works on those files of a part that are done, whether or not the rest is stopped."""
-
-        async def note(piece: Piece, result: BatchResult) -> None:
-            self._note_failures(part, piece.batch, result)
-
-        pieces = in_pieces(part.digests[done], part.sizes[done], Unlinker.batch_size)
-        await Crew(Limits(self._limits.concurrency)).work_on(pieces, work, note)
-
-    def _note(self, part: RunPart, batch: Batch, result: BatchResult) -> None:
-        self._tried += len(batch.names)
-        self._counts[part.kind] += result.outcomes.count(Outcome.REMOVED)
-        self._size += sum(result.freed)
-        self._kept += [
-            f"{part.folder}/{name}"
-            for name, outcome in zip(batch.names, result.outcomes, strict=True)
-            if outcome == Outcome.CHANGED
-        ]
-        self._note_failures(part, batch, result)
-        self.progress.advance(len(batch.names), sum(result.freed))
-
-    def _note_failures(self, part: RunPart, batch: Batch, result: BatchResult) -> None:
-        self.failures += [
-            Failure(f"{part.folder}/{batch.names[position]}", number, os.strerror(number))
-            for position, number in result.errors.items()
-        ]
-
-    def report(
-        self, runs: Sequence[RunContents], *, missing_blobs: tuple[str, ...] = ()
-    ) -> TrashReport:
-        """What was done to some runs."""
-        files = sum(contents.files for contents in runs)
-        return TrashReport(
-            command=self._command,
-            root=self.root,
-            runs=tuple(contents.run for contents in runs),
-            dry_run=False,
-            counts=self._counts,
-            size=self._size,
-            kept=tuple(sorted(self._kept)),
-            failures=tuple(sorted(self.failures)),
-            left=files - self._tried,
-            stopped=self.crew.stopped,
-            servers=self.crew.servers,
-            missing_blobs=missing_blobs,
-            foreign=foreign_paths(runs),
-            seconds=time.monotonic() - self._started,
-            not_durable=tuple(self.crew.not_durable),
-        )
+def _report(
+    command: str,
+    root: str,
+    runs: Sequence[RunContents],
+    phases: Phases,
+    started: float,
+    *,
+    missing_blobs: tuple[str, ...] = (),
+) -> TrashReport:
+    """What was done to some runs."""
+    return TrashReport(
+        command=command,
+        root=root,
+        runs=tuple(contents.run for contents in runs),
+        dry_run=False,
+        counts={kind: phases.count(Outcome.REMOVED, kind) for kind in KINDS},
+        size=phases.freed,
+        kept=phases.changed,
+        failures=tuple(sorted(phases.failures)),
+        left=sum(contents.files for contents in runs) - phases.tried,
+        stopped=phases.crew.stopped,
+        servers=phases.crew.servers,
+        missing_blobs=missing_blobs,
+        foreign=foreign_paths(runs),
+        seconds=time.monotonic() - started,
+        not_durable=tuple(phases.crew.not_durable),
+    )
 
 
 def planned_restore(
@@ -258,12 +215,12 @@ def planned_restore(
     counts, size, kept = dict.fromkeys(KINDS, 0), 0, list[str]()
     with (
         under_way(WhenSlow(progress), "comparing", contents.files, "files") as slow,
-        opened_run(root, contents.run) as trash,
-        opened_cache(root) as cache,
+        opened_run(root, contents.run, contents.layout) as trash,
+        opened_cache(root, contents.layout) as cache,
     ):
         _check_folders(contents, cache)
         for part in contents.parts:
-            for piece in in_pieces(part.digests, part.sizes, Unlinker.batch_size):
+            for piece in _files(part).pieces(Unlinker.batch_size):
                 for name, bytes_of_file in zip(*piece.batch[:2], strict=True):
                     if _is_in_the_way(name, trash[part.folder], cache[part.folder]):
                         kept.append(f"{part.folder}/{name}")
@@ -279,7 +236,7 @@ def planned_restore(
         counts=counts,
         size=size,
         kept=tuple(sorted(kept)),
-        missing_blobs=_missing_blobs(root, contents.needs),
+        missing_blobs=_missing_blobs(root, contents),
         foreign=foreign_paths([contents]),
     )
 
@@ -324,8 +281,8 @@ def _is_in_the_way(name: str, trash: int, folder: int) -> bool:
     return not os.path.samestat(there, os.stat(name, dir_fd=trash, follow_symlinks=False))
 
 
-def _missing_blobs(root: str, needs: Digests) -> tuple[str, ...]:
-    """Which of some blobs the cache has no file of."""
-    folder = os.path.join(root, ociregistry.blob_folder)
-    names = file_names(needs.tobytes())
+def _missing_blobs(root: str, contents: RunContents) -> tuple[str, ...]:
+    """Which of the blobs that a run needs the cache has no file of."""
+    folder = os.path.join(root, contents.layout.blob_folder)
+    names = file_names(contents.needs.tobytes())
     return tuple(name for name in names if not os.path.lexists(os.path.join(folder, name)))

@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 import stat
 import time
-from itertools import pairwise
 
 import numpy as np
 
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable, as_digests
 from fastprune.index.refcounts import Mask
-from fastprune.layouts import ociregistry
 from fastprune.model import file_names
 from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.chunks import kind_of
@@ -42,7 +40,7 @@ def young_blobs(
     youngest = time.time() - seconds
     young = np.zeros(len(blobs), dtype=bool)
     with (
-        opened_folder(os.path.join(index.root, ociregistry.blob_folder)) as folder,
+        opened_folder(os.path.join(index.root, index.layout.blob_folder)) as folder,
         under_way(WhenSlow(progress), "checking ages", len(blobs), "blobs") as slow,
     ):
         for position, name in enumerate(index.blob_names(blobs)):
@@ -68,7 +66,7 @@ def replaced_blobs(index: CacheIndex, blobs: Rows) -> Mask:
     Returns:
         bool (n,): True where there is a link, a FIFO or the like. What is gone is not.
     """
-    with opened_folder(os.path.join(index.root, ociregistry.blob_folder)) as folder:
+    with opened_folder(os.path.join(index.root, index.layout.blob_folder)) as folder:
         if len(blobs) * _ENTRIES_PER_STAT < index.blobs_present:
             odd = {name for name in index.blob_names(blobs) if _is_odd(name, folder)}
         else:
@@ -85,19 +83,19 @@ def _is_odd(name: str, folder: int) -> bool:
         return False
 
 
-def manifests_changed_at(root: str) -> tuple[int, ...]:
+def manifests_changed_at(index: CacheIndex) -> tuple[int, ...]:
     """When the folders of manifests last got or lost a file: nanoseconds; 0 for a missing one.
 
     Args:
-        root: Path of the cache.
+        index: The cache.
 
     Raises:
         OSError: The system does not say.
     """
     times = []
-    for folder in ociregistry.manifest_folders:
+    for folder in index.layout.manifest_folders:
         try:
-            times.append(os.lstat(os.path.join(root, folder)).st_mtime_ns)
+            times.append(os.lstat(os.path.join(index.root, folder)).st_mtime_ns)
         except FileNotFoundError:
             times.append(0)
     return tuple(times)
@@ -119,9 +117,7 @@ def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
     """
     known_faults = {path for path, _ in index.faults}
     found = []
-    for folder, (first, last) in zip(
-        ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
-    ):
+    for folder, first, last in index.folder_rows:
         stay = ~removed[first:last]
         table = DigestTable(index.digests[first:last][stay])
         path = os.path.join(index.root, folder)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fastprune.guard import servers
 from fastprune.guard.lock import cache_lock
+from fastprune.layouts.layout import Layout
 from fastprune.reading.folders import check_root
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Hold:
 @contextmanager
 def hold(
     root: str,
+    layout: Layout,
     exclusion: Exclusion,
     checkpoint: Callable[[], None] = lambda: None,
     *,
@@ -75,6 +77,7 @@ def hold(
 
     Args:
         root: Path of the cache.
+        layout: What kind of cache it is.
         exclusion: How.
         checkpoint: Called while it waits for the lock; raises if the wait is to end.
         overriding: Is told which servers `force` overrides, before it waits for the lock.
@@ -85,10 +88,10 @@ def hold(
         LockedError: Another fastprune works on it.
         CantLockError: The file system can't lock, and `no_lock` was not given.
     """
-    check_root(root)
+    check_root(root, layout)
     overridden: tuple[ServerFinding, ...] = ()
     if not exclusion.trash_only:
-        overridden = servers.refuse_servers(root, force=exclusion.force)
+        overridden = servers.refuse_servers(root, layout, force=exclusion.force)
         overriding(overridden)
     with cache_lock(root, exclusion.wait, checkpoint, no_lock=exclusion.no_lock) as unlocked:
         yield Hold(root, exclusion, overridden, unlocked)

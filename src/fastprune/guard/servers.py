@@ -19,6 +19,7 @@ from fastprune.errors import ServerRunningError
 from fastprune.guard.process_table import PROC, Process, UnknownError, processes, what_is_hidden
 from fastprune.guard.server_findings import ServerFinding, Verdict
 from fastprune.guard.server_program import CommandLine, Nature, nature_of, parsed
+from fastprune.layouts.layout import Layout
 from fastprune.reading.folders import check_root
 
 _DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
@@ -148,11 +149,12 @@ def _read(process: Process, path: str) -> tuple[bytes, float]:
     return content, changed
 
 
-def refuse_servers(root: str, *, force: bool = False) -> tuple[ServerFinding, ...]:
+def refuse_servers(root: str, layout: Layout, *, force: bool = False) -> tuple[ServerFinding, ...]:
     """Makes sure that no server runs on a cache.
 
     Args:
         root: Path of the cache.
+        layout: What kind of cache it is.
         force: Go on in any case.
 
     Returns:
@@ -163,7 +165,7 @@ def refuse_servers(root: str, *, force: bool = False) -> tuple[ServerFinding, ..
         ServerRunningError: One seems to run, or that can't be ruled out; the message says
             which process, and what could not be known.
     """
-    check_root(root)
+    check_root(root, layout)
     from fastprune.guard.server_findings import Verdict, in_words
 
     found = find_servers(root)

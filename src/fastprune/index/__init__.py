@@ -2,7 +2,8 @@
 
 It takes the shards that `reading` gives, and gives a `CacheIndex`.
 
-- `cache_index`: the `CacheIndex`. `builder`: merges shards into it.
+- `cache_index`: the `CacheIndex`. `builder`: merges shards into it. `records`: what manifests
+  say, out of an index again.
 - `digests`, `times`: tables of digests, times as numbers. `arrays`: growing arrays, and steps on
   arrays by name.
 - `refcounts`: the kernels: what lists take along, what they protect, which blobs are needed.

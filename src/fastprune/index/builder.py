@@ -21,7 +21,7 @@ from fastprune.index.attached import with_attached
 from fastprune.index.cache_index import UNKNOWN_SIZE, CacheIndex
 from fastprune.index.digests import Digests, DigestTable, as_digests, repeated, sort_order
 from fastprune.index.times import BAD_TIME, parse_times
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, is_hex_name
 from fastprune.reading.shards import (
     ABSENT,
@@ -48,6 +48,7 @@ class IndexBuilder:
         names: Sequence[bytes],
         pattern_sets: tuple[tuple[str, ...], ...],
         *,
+        layout: Layout,
         edges: bool,
     ) -> None:
         """Makes room for all manifests.
@@ -57,9 +58,10 @@ class IndexBuilder:
             scanned_at: When the scan began.
             names: For each manifest folder, its file names as raw digests.
             pattern_sets: What the shards' `url_matches` mean.
+            layout: What kind of cache it is.
             edges: Whether references between manifests and blobs are kept.
         """
-        self._root, self._scanned_at = root, scanned_at
+        self._root, self._layout, self._scanned_at = root, layout, scanned_at
         self._pattern_sets, self._edges = pattern_sets, edges
         self._tables: list[DigestTable] = []
         self._positions: list[NDArray[np.int32]] = []
@@ -265,7 +267,7 @@ class IndexBuilder:
             missing_sizes = np.full(len(table), UNKNOWN_SIZE, dtype=np.int64)
             _raise_to(missing_sizes, ids, np.concatenate(self._missing_sizes))
             blob_ids[np.concatenate(self._missing_at)] = len(blob_digests) + ids
-            found = table.find(_blobs_among(foreign))
+            found = table.find(_blobs_among(foreign, self._layout.blob_folder))
             foreign_blobs = np.sort(found[found >= 0]).astype(np.intp) + len(self._blobs)
             blob_digests = np.concatenate([blob_digests, table.digests])
             blob_sizes = np.concatenate([blob_sizes, missing_sizes])
@@ -294,6 +296,7 @@ class IndexBuilder:
             mismatches = {int(renumbered[row]): why for row, why in mismatches.items()}
         index = CacheIndex(
             root=self._root,
+            layout=self._layout,
             scanned_at=self._scanned_at,
             folder_starts=starts,
             digests=digests,
@@ -329,8 +332,10 @@ class IndexBuilder:
         return parents.astype(np.int32), children.astype(np.int32)
 
     def _twins(self) -> NDArray[np.int32]:
-        first, second = self._tables
         twins = np.full(self._starts[-1], -1, dtype=np.int32)
+        if len(self._tables) == 1:
+            return twins
+        first, second = self._tables
         found = first.find(second.digests)
         here = np.flatnonzero(found >= 0)
         twins[here + self._starts[1]] = found[here]
@@ -338,10 +343,10 @@ class IndexBuilder:
         return twins
 
 
-def _blobs_among(foreign: Iterable[str]) -> Digests:
+def _blobs_among(foreign: Iterable[str], blob_folder: str) -> Digests:
     """The names of blobs that have a link or the like instead of a file."""
     split = (path.split("/", 1) for path in foreign)
-    names = [name for folder, name in split if folder == ociregistry.blob_folder]
+    names = [name for folder, name in split if folder == blob_folder]
     return as_digests(b"".join(bytes.fromhex(name) for name in names if is_hex_name(name)))
 
 

@@ -2,14 +2,16 @@
 
 Stage: index. A value, which `fastprune.index.builder` makes. Pure: no I/O.
 
-Rows of manifests are ordered by folder (img, then lts) and digest, blobs by digest with
-the present ones first.
+Rows of manifests are ordered by folder, as the layout names them, and digest; blobs by
+digest with the present ones first.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from fastprune.errors import fault_items
 from fastprune.index.digests import Digests
 from fastprune.index.times import BAD_TIME, Times, format_times
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_PREFIX, file_names
 
 Rows = NDArray[np.intp]
@@ -41,6 +43,7 @@ class CacheIndex:
 
     Attributes:
         root: Path of the cache.
+        layout: What kind of cache it is.
         scanned_at: Seconds since the epoch when the scan began.
         folder_starts: First row of each manifest folder, and n.
         digests: uint8 (n, 32): the file names.
@@ -78,7 +81,7 @@ class CacheIndex:
             They have no row.
         unknown: The paths of those faults that could not be read, or are no regular files:
             they may be sound. The content of the others is broken.
-        foreign: Paths in the three folders that are not cached files, sorted. Those in the
+        foreign: Paths in the folders that are not cached files, sorted. Those in the
             folders of manifests that are named as manifests are faults as well.
         foreign_blobs: The ids of blobs that have no regular file, but a link or the like by
             their name: they are foreign, and not missing. Ascending.
@@ -91,6 +94,7 @@ class CacheIndex:
     """
 
     root: str
+    layout: Layout
     scanned_at: float
     folder_starts: tuple[int, ...]
     digests: Digests
@@ -168,7 +172,14 @@ class CacheIndex:
 
     def folder(self, row: int) -> str:
         """The folder that a row's file is in."""
-        return ociregistry.manifest_folders[0 if row < self.folder_starts[1] else 1]
+        return self.layout.manifest_folders[bisect_right(self.folder_starts, row, 1) - 1]
+
+    @property
+    def folder_rows(self) -> Iterator[tuple[str, int, int]]:
+        """Each manifest folder, with its first row and the one after its last."""
+        rows = pairwise(self.folder_starts)
+        for folder, (first, last) in zip(self.layout.manifest_folders, rows, strict=True):
+            yield folder, first, last
 
     def path(self, row: int) -> str:
         """The path of a row's file, relative to the cache."""

@@ -3,4 +3,5 @@
 It takes bytes of a manifest file, and gives a `ManifestRecord`. It can't delete anything. Pure.
 
 - `layout`: the `ManifestRecord`, and what a layout is. `ociregistry`: the cache of ociregistry.
+- `default`: the layout that is taken where none is given.
 """

@@ -34,19 +34,81 @@ class ManifestRecord(NamedTuple):
     sizes: list[int]
 
 
+Content = bytes | bytearray | memoryview
+"""The bytes of a manifest file."""
+
+
 class Layout(Protocol):
-    """The tree of one kind of cache.
+    """The tree of one kind of cache, and what its manifest files say.
+
+    A scan is given one (`ScanOptions`), and the `CacheIndex` carries it to all that comes after.
+    A layout can be pickled, as workers need it; what has no state is pickled by reference.
 
     Attributes:
-        manifest_folders: Folders that hold manifest files, in the order of the index.
+        manifest_folders: One folder that holds manifest files, or two, in the order of the
+            index. The first one is always there.
         blob_folder: The folder that holds blobs.
     """
 
     manifest_folders: tuple[str, ...]
     blob_folder: str
 
-    def parse(self, content: bytes | bytearray | memoryview) -> ManifestRecord:
-        """Turns the bytes of one manifest file into a record; pure."""
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """All folders: those of the manifests, then that of the blobs."""
+        return (*self.manifest_folders, self.blob_folder)
+
+    def parse(self, content: Content, /) -> ManifestRecord:
+        """Takes out of a manifest file what an index needs; pure.
+
+        Args:
+            content: The whole file.
+
+        Returns:
+            The record. Its digests are the strings of the file, not yet checked.
+
+        Raises:
+            ManifestError: The references are not all known; the message says why. Nothing
+                doubtful is read as "no references".
+        """
+        ...
+
+    def parse_with_upstream(self, content: Content, /) -> tuple[ManifestRecord, bytes | None]:
+        """Takes out the upstream document that the file was made of as well; pure.
+
+        Args:
+            content: The whole file.
+
+        Returns:
+            The record; and the upstream document, None if the file does not have it.
+
+        Raises:
+            ManifestError: As for `parse`.
+        """
+        ...
+
+    def disagreement(self, record: ManifestRecord, upstream: bytes | None, name: bytes, /) -> str:
+        """Says why a manifest file is not what its name stands for; empty if it is. Pure.
+
+        Args:
+            record: What the file says.
+            upstream: The document in it.
+            name: The file name, 32 raw bytes.
+        """
+        ...
+
+    def digests_in(self, content: bytes, /) -> set[bytes]:
+        """Finds what looks like digests in a manifest file that can't be understood; pure.
+
+        Whatever is left of it says what it may have needed: enough not to call that unneeded,
+        and for nothing else.
+
+        Args:
+            content: The file, cut off or altered anywhere.
+
+        Returns:
+            The digests, 32 raw bytes each.
+        """
         ...
 
 

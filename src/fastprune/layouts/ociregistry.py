@@ -31,10 +31,7 @@ from fastprune.layouts.holders import (
     read_with_care,
     upstream_references,
 )
-from fastprune.layouts.layout import ManifestRecord
-
-manifest_folders: tuple[str, ...] = ("img", "lts")
-blob_folder = "blobs"
+from fastprune.layouts.layout import Content, Layout, ManifestRecord
 
 # A holder has ten members, so one more may be one of these in other letters, which the server
 # takes for the same. Likewise what else is in the part that is filled. Descriptors are not
@@ -54,97 +51,69 @@ _WRITTEN_BYTES = re.compile(rb'(?i)"bytes"\s*:\s*"([a-z0-9+/]+)').findall
 _CARE = (LookupError, TypeError, ValueError)
 
 
-def parse(content: bytes | bytearray | memoryview) -> ManifestRecord:
-    """Takes out of a ManifestHolder what an index needs.
+class Ociregistry(Layout):
+    """See `Layout`."""
 
-    Args:
-        content: The whole file.
+    manifest_folders = ("img", "lts")
+    blob_folder = "blobs"
 
-    Returns:
-        The record. Its digests are the strings of the file, not yet checked.
+    # Static: a scan calls it for each file, and a bound method would cost more.
+    @staticmethod
+    def parse(content: Content, /) -> ManifestRecord:
+        """See `Layout.parse`."""
+        try:
+            return _record(orjson.loads(content))
+        except _CARE:
+            return read_with_care(content)[0]
 
-    Raises:
-        ManifestError: The content is not a ManifestHolder whose references are all
-            known; the message says why. Nothing doubtful is read as "no references".
-    """
-    try:
-        return _record(orjson.loads(content))
-    except _CARE:
-        return read_with_care(content)[0]
+    @staticmethod
+    def parse_with_upstream(content: Content, /) -> tuple[ManifestRecord, bytes | None]:
+        """See `Layout.parse_with_upstream`: it is what `bytes` says in base64 (RFC 4648)."""
+        try:
+            holder = orjson.loads(content)
+            record = _record(holder)
+        except _CARE:
+            return read_with_care(content)
+        return record, decoded(holder.get("bytes"))
 
+    def disagreement(self, record: ManifestRecord, upstream: bytes | None, name: bytes, /) -> str:
+        """See `Layout.disagreement`.
 
-def parse_with_upstream(
-    content: bytes | bytearray | memoryview,
-) -> tuple[ManifestRecord, bytes | None]:
-    """Takes out of a ManifestHolder the upstream document that it was made of as well.
+        The name is the sha256 of the upstream document, which is what clients get. What a
+        prune goes by, and the server, is a part that was filled from it.
+        """
+        from hashlib import sha256
 
-    Args:
-        content: The whole file.
+        if upstream is None:
+            return "its bytes are missing, or no base64"
+        digest = sha256(upstream)
+        if digest.digest() != name:
+            return f"its bytes have the sha256 {digest.hexdigest()}"
+        said = (record.digests, record.sizes)
+        try:
+            found = _REFERENCES[record.kind](orjson.loads(upstream))
+        except _CARE:
+            found = None
+        # Two deeply nested values could not even be compared.
+        if found is not None and set(map(type, found[1])) <= {int} and found == said:
+            return ""
+        try:
+            digests, sizes, _ = upstream_references(record.kind, upstream)
+        except ManifestError as error:
+            return f"its bytes are no such manifest: {error}"
+        return "" if (digests, sizes) == said else "it does not refer to what its bytes refer to"
 
-    Returns:
-        The record; and what `bytes` says in base64 (RFC 4648), None if it says nothing.
-
-    Raises:
-        ManifestError: As for `parse`.
-    """
-    try:
-        holder = orjson.loads(content)
-        record = _record(holder)
-    except _CARE:
-        return read_with_care(content)
-    return record, decoded(holder.get("bytes"))
-
-
-def disagreement(record: ManifestRecord, upstream: bytes | None, name: bytes) -> str:
-    """Says why a manifest file is not what its name stands for; empty if it is.
-
-    The name is the sha256 of the upstream document, which is what clients get. What a
-    prune goes by, and the server, is a part that was filled from it.
-
-    Args:
-        record: What the file says.
-        upstream: The document in it.
-        name: The file name, 32 raw bytes.
-    """
-    from hashlib import sha256
-
-    if upstream is None:
-        return "its bytes are missing, or no base64"
-    digest = sha256(upstream)
-    if digest.digest() != name:
-        return f"its bytes have the sha256 {digest.hexdigest()}"
-    said = (record.digests, record.sizes)
-    try:
-        found = _REFERENCES[record.kind](orjson.loads(upstream))
-    except _CARE:
-        found = None
-    # Two deeply nested values could not even be compared.
-    if found is not None and set(map(type, found[1])) <= {int} and found == said:
-        return ""
-    try:
-        digests, sizes, _ = upstream_references(record.kind, upstream)
-    except ManifestError as error:
-        return f"its bytes are no such manifest: {error}"
-    return "" if (digests, sizes) == said else "it does not refer to what its bytes refer to"
+    def digests_in(self, content: bytes, /) -> set[bytes]:
+        """See `Layout.digests_in`: in the file itself, or in its upstream document."""
+        found = set(_WRITTEN_DIGEST(content))
+        for encoded in _WRITTEN_BYTES(content):
+            upstream = binascii.a2b_base64(encoded[: len(encoded) // 4 * 4])
+            found.update(_WRITTEN_DIGEST(upstream))
+        return {binascii.unhexlify(digest) for digest in found}
 
 
-def digests_in(content: bytes) -> set[bytes]:
-    """Finds what looks like digests in a manifest file that can't be understood.
-
-    Whatever is left of it, in the file itself or in its upstream document, says what it
-    may have needed: enough not to call that unneeded, and for nothing else.
-
-    Args:
-        content: The file, cut off or altered anywhere.
-
-    Returns:
-        The digests, 32 raw bytes each.
-    """
-    found = set(_WRITTEN_DIGEST(content))
-    for encoded in _WRITTEN_BYTES(content):
-        upstream = binascii.a2b_base64(encoded[: len(encoded) // 4 * 4])
-        found.update(_WRITTEN_DIGEST(upstream))
-    return {binascii.unhexlify(digest) for digest in found}
+OCIREGISTRY: Layout = Ociregistry()
+"""The layout; `fastprune.layouts.default` is the only module that knows it by name."""
 
 
 def _record(holder: Any) -> ManifestRecord:

@@ -15,9 +15,9 @@ import orjson
 
 from fastprune.errors import PlanFileError, UsageError
 from fastprune.index.digests import as_digests
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout, ManifestRecord
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX, ManifestKind, is_hex_name
-from fastprune.plan.manifest_states import State
+from fastprune.plan.manifest_states import pull_digest, said_digest
 from fastprune.plan.saved_plan import (
     NO_FOLDER,
     VERSION,
@@ -36,14 +36,20 @@ _LARGEST = 2**63 - 1
 class PlanDecoder:
     """Reads a plan piece by piece, strictly: what it does not know, it refuses."""
 
-    def __init__(self) -> None:
+    def __init__(self, layout: Layout) -> None:
+        """Has read nothing yet.
+
+        Args:
+            layout: What kind of cache the plan is for.
+        """
+        self._folders = layout.manifest_folders
         self._rest = b""
         self._line = 0
         self._checksum = hashlib.sha256()
         self._header: PlanHeader | None = None
         self._ended = False
         self._last: tuple[int, bytes] = (0, b"")
-        self._manifests, self._owners, self._broken_by = _Names(), _Names(), _Names()
+        self._manifests, self._owners, self._broken_by = (_Names(self._folders) for _ in range(3))
         self._said, self._pulls, self._blobs = bytearray(), bytearray(), bytearray()
         self._broken: list[int] = []
         self._by_rule = array("h")
@@ -124,14 +130,14 @@ class PlanDecoder:
         _, path, url, label, kind, created, pulled, _, _, owner, breaks, references = fields
         if kind not in iter(ManifestKind) or ManifestKind(kind).label != label:
             raise _WrongError("type and kind don't fit")
-        folder, digest = _split(path)
+        folder, digest = _split(path, self._folders)
         if self._blobs or (folder, digest) <= self._last:
             raise _WrongError("manifests must come by path, each once, before the blobs")
         self._last = folder, digest
-        state = State(kind, url, created, pulled, _raw(references))
+        record = ManifestRecord(kind, url, created, pulled, "", [])
         self._manifests.append(path)
-        self._said += state.said()
-        self._pulls += state.pull()
+        self._said += said_digest(record, _raw(references))
+        self._pulls += pull_digest(record)
         self._owners.append(owner)
         self._by_rule.append(self._rule(rule))
         for parent in breaks:
@@ -162,14 +168,17 @@ class _WrongError(Exception):
 class _Names:
     """Collects `Named` manifests."""
 
-    def __init__(self) -> None:
+    def __init__(self, folders: tuple[str, ...]) -> None:
+        self._known = folders
         self._folders, self._digests = bytearray(), bytearray()
 
     def __len__(self) -> int:
         return len(self._folders)
 
     def append(self, path: str | None) -> None:
-        folder, digest = (NO_FOLDER, bytes(DIGEST_BYTES)) if path is None else _split(path)
+        folder, digest = (
+            (NO_FOLDER, bytes(DIGEST_BYTES)) if path is None else _split(path, self._known)
+        )
         self._folders.append(folder)
         self._digests += digest
 
@@ -308,12 +317,12 @@ def _criteria(document: dict[str, Any], version: int) -> Policy:
     return Policy(**values)
 
 
-def _split(path: str) -> tuple[int, bytes]:
+def _split(path: str, folders: tuple[str, ...]) -> tuple[int, bytes]:
     """The folder, by number, and the raw digest that a path names."""
     folder, _, name = path.partition("/")
-    if folder not in ociregistry.manifest_folders or not is_hex_name(name):
+    if folder not in folders or not is_hex_name(name):
         raise _WrongError(f"not the path of a manifest: {path!r:.80}")
-    return ociregistry.manifest_folders.index(folder), bytes.fromhex(name)
+    return folders.index(folder), bytes.fromhex(name)
 
 
 def _raw(name: str) -> bytes:

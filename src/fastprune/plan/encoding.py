@@ -89,22 +89,24 @@ def _manifests(plan: PrunePlan) -> Iterator[dict[str, Any]]:
     for parent, child in zip(*map(np.ndarray.tolist, lost_edges(index, plan.removed)), strict=True):
         broken.setdefault(child, []).append(index.path(parent))
     rules = plan.rules_of(rows)
-    for row, state, rule in zip(rows.tolist(), states(index, rows), rules, strict=True):
+    for row, (said, references), rule in zip(
+        rows.tolist(), states(index, rows), rules, strict=True
+    ):
         owner = int(plan.taken_by[row])
         yield {
             "record": "manifest",
             "path": index.path(row),
-            "url": state.url,
-            "kind": ManifestKind(state.kind).label,
-            "type": state.kind,
-            "created": state.created,
-            "pulled": state.pulled,
+            "url": said.url,
+            "kind": ManifestKind(said.kind).label,
+            "type": said.kind,
+            "created": said.created,
+            "pulled": said.pulled,
             "bytes": int(index.file_sizes[row]),
             "reason": plan.manifest_reason(row).text,
             "rule": rule,
             "taken_by": None if owner == NOBODY else index.path(owner),
             "breaks": broken.get(row, []),
-            "references": state.references.hex(),
+            "references": references.hex(),
         }
 
 

@@ -18,6 +18,8 @@ from aiofiles.threadpool.binary import AsyncBufferedIOBase, AsyncBufferedReader
 
 from fastprune.errors import FastpruneError, PlanFileError
 from fastprune.executors.threads import OneThread, in_thread
+from fastprune.layouts.default import DEFAULT_LAYOUT
+from fastprune.layouts.layout import Layout
 from fastprune.plan.decoding import PlanDecoder
 from fastprune.plan.encoding import encode
 from fastprune.plan.identity import identify
@@ -46,7 +48,7 @@ async def save_plan(plan: PrunePlan, path: str | os.PathLike[str], *, grace: flo
         FastpruneError: The file can't be written.
     """
     root = plan.index.root
-    target = await in_thread(checked_target, os.fspath(path), root)
+    target = await in_thread(checked_target, os.fspath(path), root, plan.index.layout)
     cache = await in_thread(identify, root)
     folder, name = os.path.split(target)
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}")
@@ -67,11 +69,14 @@ async def save_plan(plan: PrunePlan, path: str | os.PathLike[str], *, grace: flo
         raise FastpruneError(f"{target} can't be written: {error.strerror}") from error
 
 
-async def load_plan(path: str | os.PathLike[str] | int) -> SavedPlan:
+async def load_plan(
+    path: str | os.PathLike[str] | int, *, layout: Layout = DEFAULT_LAYOUT
+) -> SavedPlan:
     """Reads a plan that `save_plan` wrote.
 
     Args:
         path: The file, or the descriptor of an open one, which stays open; 0 is stdin.
+        layout: What kind of cache it is for.
 
     Raises:
         PlanFileError: It can't be read, is not whole, was altered, or is of a newer format;
@@ -81,7 +86,7 @@ async def load_plan(path: str | os.PathLike[str] | int) -> SavedPlan:
         name = "stdin" if path == 0 else f"descriptor {path}"
     else:
         name = os.fspath(path)
-    decoder = PlanDecoder()
+    decoder = PlanDecoder(layout)
     try:
         opening = aiofiles.open(path, "rb", closefd=not isinstance(path, int), executor=OneThread())
         async with _closing(opening) as file:

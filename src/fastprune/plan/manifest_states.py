@@ -8,72 +8,61 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.records import kept_records
+from fastprune.layouts.layout import ManifestRecord
+from fastprune.model import DIGEST_PREFIX
 
 _BLOCK = 10_000
 
 
-class State(NamedTuple):
-    """What a manifest says, as far as it must still be true when it is removed.
+def said_digest(record: ManifestRecord, references: bytes) -> bytes:
+    """The sha256 of what a manifest says, but for `pulled`.
 
-    Attributes:
-        kind: A value of `ManifestKind`.
-        url: The image URL.
-        created: As `CacheIndex.created_texts` gives it.
-        pulled: In the same way.
-        references: The sha256 of the raw digests that it refers to. Of an image: its layers,
-            in order, and its config. Of a list: its cached children, ascending.
+    Args:
+        record: What it says. Its digests and sizes are not used.
+        references: The sha256 of the raw digests that it refers to, as `states` gives it.
     """
-
-    kind: int
-    url: str
-    created: str
-    pulled: str
-    references: bytes
-
-    def said(self) -> bytes:
-        """The sha256 of all but `pulled`."""
-        # The length tells where one text ends and the next begins.
-        text = f"{self.kind} {len(self.url)} {self.url}{self.created}"
-        return hashlib.sha256(self.references + text.encode()).digest()
-
-    def pull(self) -> bytes:
-        """The sha256 of `pulled`."""
-        return hashlib.sha256(self.pulled.encode()).digest()
+    # The length tells where one text ends and the next begins.
+    text = f"{record.kind} {len(record.url)} {record.url}{record.created}"
+    return hashlib.sha256(references + text.encode()).digest()
 
 
-def states(index: CacheIndex, rows: Rows) -> Iterator[State]:
-    """What manifests say, in the order of the rows."""
+def pull_digest(record: ManifestRecord) -> bytes:
+    """The sha256 of `pulled`."""
+    return hashlib.sha256(record.pulled.encode()).digest()
+
+
+def states(index: CacheIndex, rows: Rows) -> Iterator[tuple[ManifestRecord, bytes]]:
+    """What manifests say, in the order of the rows.
+
+    Yields:
+        The record; and the sha256 of the raw digests that it refers to. Of an image: its
+        layers, in order, and its config. Of a list: its cached children, ascending.
+    """
     for first in range(0, len(rows), _BLOCK):
         block = rows[first : first + _BLOCK]
-        columns = zip(
-            index.kinds[block].tolist(),
-            index.urls(block),
-            index.created_texts(block),
-            index.pulled_texts(block),
-            _references(index, block),
-            strict=True,
-        )
-        yield from map(State._make, columns)
+        for record, children in zip(
+            kept_records(index, block), _children(index, block), strict=True
+        ):
+            # The text is the index's own, so nothing has to be checked.
+            raw = bytes.fromhex(record.digests.replace(DIGEST_PREFIX, "")) or children
+            yield record, hashlib.sha256(raw).digest()
 
 
-def _references(index: CacheIndex, rows: Rows) -> Iterator[bytes]:
-    is_list = index.is_list[rows]
-    starts, counts = index.blob_starts[rows].astype(np.int64), index.blob_counts[rows]
-    # Of a list the slice of its children, which are sorted by their parents.
+def _children(index: CacheIndex, rows: Rows) -> Iterator[bytes]:
+    """The raw digests of the cached children of lists; nothing for an image."""
+    # They are sorted by their parents.
     parents, wanted = index.child_parents, rows.astype(index.child_parents.dtype)
-    firsts = np.where(is_list, np.searchsorted(parents, wanted, side="left"), starts)
-    ends = np.where(is_list, np.searchsorted(parents, wanted, side="right"), starts + counts)
-    for of_list, first, end in zip(is_list.tolist(), firsts.tolist(), ends.tolist(), strict=True):
-        if of_list:
-            children = index.digests[index.child_rows[first:end]]
-            # A child in both folders is one reference.
-            named = {digest.tobytes() for digest in children}
-            raw = b"".join(sorted(named))
-        else:
-            raw = index.blob_digests[index.blob_ids[first:end]].tobytes()
-        yield hashlib.sha256(raw).digest()
+    firsts = np.searchsorted(parents, wanted, side="left").tolist()
+    ends = np.searchsorted(parents, wanted, side="right").tolist()
+    for first, end in zip(firsts, ends, strict=True):
+        if first == end:
+            yield b""
+            continue
+        # A child in both folders is one reference.
+        named = {digest.tobytes() for digest in index.digests[index.child_rows[first:end]]}
+        yield b"".join(sorted(named))

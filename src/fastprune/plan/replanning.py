@@ -27,8 +27,7 @@ from fastprune.index.refcounts import (
     referrers,
     unreferenced,
 )
-from fastprune.layouts import ociregistry
-from fastprune.plan.manifest_states import states
+from fastprune.plan.manifest_states import pull_digest, said_digest, states
 from fastprune.plan.prune_plan import LeftOut, PrunePlan, freed
 from fastprune.plan.saved_plan import Named, SavedPlan
 from fastprune.policy.policy import NO_NAME
@@ -113,9 +112,9 @@ def _compare(saved: SavedPlan, index: CacheIndex, rows: Rows) -> tuple[Mask, Mas
     """Which manifests say something else now, and which only that they were pulled; bool (n,)."""
     there = np.flatnonzero(rows >= 0)
     said, pulls = bytearray(), bytearray()
-    for state in states(index, rows[there]):
-        said += state.said()
-        pulls += state.pull()
+    for record, references in states(index, rows[there]):
+        said += said_digest(record, references)
+        pulls += pull_digest(record)
     differs = _differ(saved.said[there], said)
     changed, pulled = np.zeros((2, len(index)), dtype=bool)
     changed[rows[there[differs]]] = True
@@ -193,5 +192,5 @@ def _left_blobs(index: CacheIndex, blobs: Rows, removed: Mask) -> Iterator[LeftO
     stay = ~removed[images]
     needed, first = np.unique(ids[stay], return_index=True)
     for blob, row in zip(needed.tolist(), images[stay][first].tolist(), strict=True):
-        path = f"{ociregistry.blob_folder}/{index.blob_name(blob)}"
+        path = f"{index.layout.blob_folder}/{index.blob_name(blob)}"
         yield LeftOut(path, "", NEEDED, index.url(row))

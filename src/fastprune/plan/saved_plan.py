@@ -90,8 +90,8 @@ class SavedPlan:
     Attributes:
         header: What it was made of.
         manifests: The n manifests, ascending.
-        said: uint8 (n, 32): see `State.said`.
-        pulls: uint8 (n, 32): see `State.pull`.
+        said: uint8 (n, 32): see `said_digest`.
+        pulls: uint8 (n, 32): see `pull_digest`.
         owners: For each, the list that takes it along.
         broken: Pairs of rows of `manifests` and lists that may stay without them.
         broken_by: The lists of these pairs.

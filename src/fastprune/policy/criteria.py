@@ -17,6 +17,7 @@ from fastprune.policy.policy import Policy
 from fastprune.text.quantities import parse_duration, parse_size
 
 if TYPE_CHECKING:
+    from fastprune.layouts.layout import Layout
     from fastprune.policy.criteria_io import Inputs
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S"
@@ -61,6 +62,7 @@ def to_policy(
     now: datetime,
     *,
     root: str,
+    layout: Layout,
     orphans_only: bool = False,
     named: Named = str,
     inputs: Inputs | None = None,
@@ -71,6 +73,7 @@ def to_policy(
         criteria: What is asked for.
         now: The current time, with a zone.
         root: Path of the cache; the file system of its blobs is asked for --min-free-space.
+        layout: What kind of cache it is.
         orphans_only: See `Policy`.
         named: What to call each option in messages: itself, or where a file says it.
         inputs: What this run reads from files and stdin; see `fastprune.policy.criteria_io`.
@@ -105,7 +108,7 @@ def to_policy(
         keep_since=None if recent is None else _ago(recent, recently, now, zone),
         keep_references=_references(criteria.keep_from, named("--keep-from"), inputs),
         max_bytes=_size(criteria.max_size, named("--max-size")),
-        free_bytes=_bytes_to_free(criteria, root, named),
+        free_bytes=_bytes_to_free(criteria, root, layout, named),
     )
     policy.check_values()
     return policy
@@ -115,13 +118,13 @@ def _size(text: str | None, option: str) -> int | None:
     return None if text is None else parse_size(text, option)
 
 
-def _bytes_to_free(criteria: Criteria, root: str, named: Named) -> int | None:
+def _bytes_to_free(criteria: Criteria, root: str, layout: Layout, named: Named) -> int | None:
     free, space = _size(criteria.free, named("--free")), criteria.min_free_space
     if space is None:
         return free
     from fastprune.policy.criteria_io import space_to_free
 
-    return max(free or 0, space_to_free(space, named("--min-free-space"), root))
+    return max(free or 0, space_to_free(space, named("--min-free-space"), root, layout))
 
 
 def _references(paths: list[str] | None, option: str, inputs: Inputs | None) -> tuple[str, ...]:

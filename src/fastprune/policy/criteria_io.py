@@ -11,7 +11,7 @@ import os
 import sys
 
 from fastprune.errors import UsageError
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.reading.folders import check_root, open_folder, reading
 from fastprune.text.quantities import parse_percentage, parse_size
 from fastprune.text.references import parse_references
@@ -118,7 +118,7 @@ def _text(inputs: Inputs, path: str, source: str) -> str:
         raise UsageError(f"{source}: not text in UTF-8") from None
 
 
-def space_to_free(text: str, option: str, root: str) -> int:
+def space_to_free(text: str, option: str, root: str, layout: Layout) -> int:
     """How much must come free so that a file system has so much space, for --min-free-space.
 
     It is the file system of the blobs, as these are what takes space. If a folder of
@@ -128,6 +128,7 @@ def space_to_free(text: str, option: str, root: str) -> int:
         text: A size, or a percentage of the whole file system.
         option: Where it was given, for the message.
         root: Path of a cache.
+        layout: What kind of cache it is.
 
     Returns:
         Bytes; 0 if there is enough.
@@ -140,8 +141,8 @@ def space_to_free(text: str, option: str, root: str) -> int:
     """
     share = parse_percentage(text, option) if text.endswith("%") else None
     wanted = parse_size(text, option) if share is None else 0
-    check_root(root)
-    path, space = _space_of_blobs(root, option)
+    check_root(root, layout)
+    path, space = _space_of_blobs(root, option, layout)
     size, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
     if size <= 0:
         raise UsageError(
@@ -164,21 +165,21 @@ def space_to_free(text: str, option: str, root: str) -> int:
     return max(0, wanted - free)
 
 
-def _space_of_blobs(root: str, option: str) -> tuple[str, os.statvfs_result]:
+def _space_of_blobs(root: str, option: str, layout: Layout) -> tuple[str, os.statvfs_result]:
     """What the file system of the blobs says of itself, and the folder that it was asked for."""
-    path = os.path.join(root, ociregistry.blob_folder)
+    path = os.path.join(root, layout.blob_folder)
     with reading(root):
         try:
             folder = open_folder(path)
         except FileNotFoundError:
             # Without blobs, manifests are all that there is to free.
-            path = os.path.join(root, ociregistry.manifest_folders[0])
+            path = os.path.join(root, layout.manifest_folders[0])
             folder = open_folder(path)
         try:
             device, space = os.fstat(folder).st_dev, os.statvfs(folder)
         finally:
             os.close(folder)
-        elsewhere = [name for name in ociregistry.manifest_folders if _is_off(root, name, device)]
+        elsewhere = [name for name in layout.manifest_folders if _is_off(root, name, device)]
     if elsewhere:
         _log.warning(
             "%s: the file system of %s was asked; %s on another one, which is not looked at",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fastprune.errors import UsageError
+from fastprune.layouts.layout import Layout
 from fastprune.policy.criteria import Criteria, Named, parse_zone, to_policy
 from fastprune.policy.criteria_io import STDIN, Inputs
 from fastprune.policy.delete_limits import DeleteLimits
@@ -51,7 +52,13 @@ class PolicyFile:
 
 
 def load_policy_file(
-    path: str, now: datetime, *, root: str, zone: str | None, inputs: Inputs | None = None
+    path: str,
+    now: datetime,
+    *,
+    root: str,
+    layout: Layout,
+    zone: str | None,
+    inputs: Inputs | None = None,
 ) -> PolicyFile:
     """Reads a policy file.
 
@@ -59,6 +66,7 @@ def load_policy_file(
         path: The file: TOML or YAML, by its ending.
         now: The current time, with a zone.
         root: Path of the cache, whose file system is asked for min-free-space.
+        layout: What kind of cache it is.
         zone: What --zone says; it comes before what the file says.
         inputs: What this run reads from files and stdin; see `fastprune.policy.criteria_io`.
 
@@ -76,7 +84,8 @@ def load_policy_file(
 
     def made(settings: Settings, place: str) -> Policy:
         try:
-            return _policy_of(settings, now, path=path, root=root, zone=zone, inputs=inputs)
+            criteria, named = _criteria_of(settings, path, zone), _named(settings)
+            return to_policy(criteria, now, root=root, layout=layout, named=named, inputs=inputs)
         except UsageError as error:
             wrong.append(_placed(error, path, place))
             return Policy()
@@ -125,10 +134,8 @@ def _read(path: str) -> str:
         raise UsageError(f"{path}, line {line}: not text in UTF-8") from None
 
 
-def _policy_of(
-    settings: Settings, now: datetime, *, path: str, root: str, zone: str | None, inputs: Inputs
-) -> Policy:
-    """The policy that options of the same names and values make."""
+def _criteria_of(settings: Settings, path: str, zone: str | None) -> Criteria:
+    """The criteria that options of the same names and values make."""
     values = {key.replace("-", "_"): setting.value for key, setting in settings.items()}
     values = {name: value for name, value in values.items() if name in _CRITERIA}
     for name in ("pattern", "exclude", "keep_from"):
@@ -136,8 +143,7 @@ def _policy_of(
             values[name] = [values[name]]
     if "keep_from" in values:
         values["keep_from"] = [_beside(path, name) for name in values["keep_from"]]
-    criteria = Criteria(**values | {"zone": zone})
-    return to_policy(criteria, now, root=root, named=_named(settings), inputs=inputs)
+    return Criteria(**values | {"zone": zone})
 
 
 def _beside(path: str, name: str) -> str:

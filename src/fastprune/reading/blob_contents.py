@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, file_names
 from fastprune.reading.folders import StatTask, open_folder, statuses
 from fastprune.reading.marks import ABSENT_MARK, FileMark, OddFile, Verdict
@@ -66,11 +66,13 @@ class SalvageTask(NamedTuple):
         folder: Path of the folder.
         digests: The names, 32 raw bytes each.
         max_bytes: Larger files are not looked into.
+        layout: What kind of cache they are of.
     """
 
     folder: str
     digests: bytes
     max_bytes: int
+    layout: Layout
 
 
 def salvage_digests(task: SalvageTask) -> Iterator[bytes]:
@@ -87,7 +89,7 @@ def salvage_digests(task: SalvageTask) -> Iterator[bytes]:
     try:
         reader = FileReader(task.max_bytes)
         for _, content in reader.read_carefully(folder, names, range(len(names)), []):
-            yield b"".join(ociregistry.digests_in(bytes(content)))
+            yield b"".join(task.layout.digests_in(bytes(content)))
     finally:
         os.close(folder)
 

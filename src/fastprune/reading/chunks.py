@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from fastprune.errors import CutOffError, ManifestError
-from fastprune.layouts import ociregistry
-from fastprune.layouts.layout import ManifestRecord
+from fastprune.layouts.layout import Layout, ManifestRecord
 from fastprune.model import DIGEST_BYTES, file_names
 from fastprune.reading.folders import opened_folder
 from fastprune.reading.reader import FileReader
@@ -47,6 +46,7 @@ class ReadTask(NamedTuple):
         max_bytes: Larger files are refused.
         edges: Whether the digests that the manifests refer to are wanted.
         pattern_sets: Patterns to match the URLs with, a bit per set.
+        layout: What kind of cache they are of.
         check_names: Whether to find out if the manifests are what their names stand for.
     """
 
@@ -56,6 +56,7 @@ class ReadTask(NamedTuple):
     max_bytes: int
     edges: bool
     pattern_sets: PatternSets
+    layout: Layout
     check_names: bool = False
 
 
@@ -80,9 +81,9 @@ def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
     """
     records = ChunkRecords(task.chunk, file_names(task.digests))
     if task.check_names:
-        _read_into(records, task, ociregistry.parse_with_upstream, _checking(records, task))
+        _read_into(records, task, task.layout.parse_with_upstream, _checking(records, task))
     else:
-        _read_into(records, task, ociregistry.parse, records.put)
+        _read_into(records, task, task.layout.parse, records.put)
     yield records.pack(edges=task.edges, match=_matcher(task.pattern_sets))
 
 
@@ -120,7 +121,7 @@ def _checking(
         record, upstream = parsed
         records.put(row, record, size)
         name = task.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
-        if reason := ociregistry.disagreement(record, upstream, name):
+        if reason := task.layout.disagreement(record, upstream, name):
             records.mismatches.append(Mismatch(row, reason))
 
     return put

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from fastprune.errors import CacheReadError, FastpruneError, NoCacheError, NoMemoryError
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.model import file_names, is_hex_name, pack_names
 from fastprune.reading.reader import open_unseen
 from fastprune.reading.shards import FileSizes
@@ -174,8 +174,12 @@ def reading(root: str) -> Iterator[None]:
         raise CacheReadError(f"{path} can't be read: {error.strerror}") from error
 
 
-def check_root(root: str) -> None:
-    """Checks that a path holds a cache: a folder with a folder img/ in it.
+def check_root(root: str, layout: Layout) -> None:
+    """Checks that a path holds a cache: a folder with the first folder of manifests in it.
+
+    Args:
+        root: The path.
+        layout: The kind of cache.
 
     Raises:
         NoCacheError: It does not. Nothing is created.
@@ -188,16 +192,14 @@ def check_root(root: str) -> None:
             there = False
     if not there:
         raise NoCacheError(f"no cache at {root}: no such folder")
-    manifests = os.path.join(root, ociregistry.manifest_folders[0])
+    first = layout.manifest_folders[0]
     with reading(root):
         try:
-            there = stat.S_ISDIR(os.lstat(manifests).st_mode)
+            there = stat.S_ISDIR(os.lstat(os.path.join(root, first)).st_mode)
         except FileNotFoundError:
             there = False
     if not there:
-        raise NoCacheError(
-            f"no cache at {root}: it has no folder {ociregistry.manifest_folders[0]}/"
-        )
+        raise NoCacheError(f"no cache at {root}: it has no folder {first}/")
 
 
 def _list_if_there(path: str) -> Iterator[ListingPart]:

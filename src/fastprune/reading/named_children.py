@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 
 from fastprune.errors import ManifestError
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.reading.folders import opened_folder
 from fastprune.reading.reader import FileReader
 from fastprune.reading.shards import pack_digests
 
 
-def named_children(root: str, path: str, max_manifest_bytes: int) -> bytes | None:
+def named_children(path: str, layout: Layout, max_manifest_bytes: int) -> bytes | None:
     """The raw digests that a list names, one after the other.
 
     Args:
-        root: Path of the cache.
-        path: The list, relative to the cache.
+        path: Path of the list.
+        layout: What kind of cache it is.
         max_manifest_bytes: Larger manifest files are not read.
 
     Returns:
@@ -29,9 +29,9 @@ def named_children(root: str, path: str, max_manifest_bytes: int) -> bytes | Non
     folder, name = os.path.split(path)
     reader = FileReader(max_manifest_bytes)
     try:
-        with opened_folder(os.path.join(root, folder)) as descriptor:
+        with opened_folder(folder) as descriptor:
             for _, content in reader.read_carefully(descriptor, [name], [0], []):
-                return pack_digests([ociregistry.parse(content).digests])
+                return pack_digests([layout.parse(content).digests])
     except (OSError, ManifestError):
         return None
     return None

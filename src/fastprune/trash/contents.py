@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +16,12 @@ from fastprune.executors.executor import Executor
 from fastprune.index.cache_index import CacheIndex
 from fastprune.index.digests import as_digests
 from fastprune.index.refcounts import list_levels
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.progress import Progress
-from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, blob_file_sizes, scan_cache
+from fastprune.reading.trash_folders import opened_run
+from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, measure_blobs, scan_cache
 from fastprune.trash.model import RunContents, RunPart
-from fastprune.trash.tree import foreign_in_run, opened_run, trash_path
+from fastprune.trash.tree import foreign_in_run, trash_path
 
 
 def read_run(
@@ -29,6 +29,7 @@ def read_run(
     run: str,
     executor: Executor,
     *,
+    layout: Layout,
     max_manifest_bytes: int = MAX_MANIFEST_BYTES,
     progress: Progress | None = None,
 ) -> RunContents:
@@ -38,6 +39,7 @@ def read_run(
         root: Path of the cache.
         run: The id of a run that `list_trash` has found.
         executor: Where to read.
+        layout: What kind of cache it is.
         max_manifest_bytes: Larger manifest files are unreadable.
         progress: Is told how many manifests were read.
 
@@ -45,37 +47,36 @@ def read_run(
         TrashError: Something on the way to it is no folder.
         FastpruneError: It can't be listed.
     """
-    with opened_run(root, run) as folders:
+    with opened_run(root, run, layout) as folders:
+        foreign = foreign_in_run(root, run, layout)
         if not folders:
-            return RunContents(run, (), as_digests(b""), foreign_in_run(root, run))
-    path = trash_path(root, run)
-    options = ScanOptions(max_manifest_bytes=max_manifest_bytes)
-    index = scan_cache(path, lambda _: executor, options, progress=progress)
-    sizes = blob_file_sizes(path, index.present_digests, executor, progress)
+            return RunContents(run, layout, (), as_digests(b""), foreign)
+    options = ScanOptions(max_manifest_bytes=max_manifest_bytes, layout=layout)
+    index = scan_cache(trash_path(root, run), lambda _: executor, options, progress=progress)
+    sizes = measure_blobs(index, index.present_digests, executor, progress).sizes
     return RunContents(
         run=run,
+        layout=layout,
         parts=tuple(part for part in _parts(index, sizes) if len(part.digests)),
         needs=index.blob_digests[index.blobs_present :],
-        foreign=tuple(sorted(index.foreign + foreign_in_run(root, run))),
+        foreign=tuple(sorted(index.foreign + foreign)),
     )
 
 
 def _parts(index: CacheIndex, blob_sizes: NDArray[np.int64]) -> Iterator[RunPart]:
-    yield RunPart("blob", ociregistry.blob_folder, index.present_digests, blob_sizes)
+    yield RunPart("blob", index.layout.blob_folder, index.present_digests, blob_sizes)
     lists = list_levels(index, np.flatnonzero(index.is_list))
     phases = [("image", 0, np.flatnonzero(~index.is_list))]
     phases += [("list", level, rows) for level, rows in enumerate(reversed(lists))]
     for kind, level, rows in phases:
-        for folder, (first, last) in zip(
-            ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
-        ):
+        for folder, first, last in index.folder_rows:
             here = rows[(first <= rows) & (rows < last)]
             sizes = index.file_sizes[here].astype(np.int64)
             yield RunPart(kind, folder, index.digests[here], sizes, level)
     # What is no regular file was never moved there.
     files = sorted({path for path, _ in index.faults} - set(index.foreign))
-    for folder in ociregistry.manifest_folders:
-        names = [path.partition("/")[2] for path in files if path.startswith(folder)]
+    for folder in index.layout.manifest_folders:
+        names = [path.partition("/")[2] for path in files if path.startswith(f"{folder}/")]
         found = [_size(os.path.join(index.root, folder, name)) for name in names]
         digests = as_digests(bytes.fromhex("".join(names)))
         yield RunPart("unreadable", folder, digests, np.array(found, dtype=np.int64))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.index.digests import Digests
+from fastprune.layouts.layout import Layout
 
 KINDS = ("blob", "image", "list", "unreadable")
 """What the files of a run are, in the order in which they are put back: what is needed
@@ -24,7 +25,7 @@ class RunPart(NamedTuple):
 
     Attributes:
         kind: One of `KINDS`.
-        folder: img, lts or blobs.
+        folder: The folder of the run.
         digests: uint8 (n, 32): their names.
         sizes: int64 (n,): bytes of each.
         level: Of lists: 0 if they hold no list of this run, else one more than those.
@@ -43,12 +44,14 @@ class RunContents:
 
     Attributes:
         run: Its id.
+        layout: What kind of cache it is a part of.
         parts: Its files, in the order of `KINDS`, and lists by level; no part is empty.
         needs: uint8 (n, 32): the blobs that its images need and that are not in it.
         foreign: Paths, relative to the run, of what is no cached file.
     """
 
     run: str
+    layout: Layout
     parts: tuple[RunPart, ...]
     needs: Digests
     foreign: tuple[str, ...]

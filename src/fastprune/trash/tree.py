@@ -1,29 +1,18 @@
-"""The tree of the trash: its folders, opened step by step, and the runs in it.
+"""The tree of the trash: the runs in it, and what else.
 
-Stage: walk. Input: the path of a cache. Output: open folders and names. I/O: reads only.
-
-Every folder on the way is opened relative to the one before, and must be a real one:
-whoever puts a symbolic link in its place leads nothing astray.
+Stage: walk. Input: the path of a cache. Output: names. I/O: reads only.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from fastprune.errors import TrashError
-from fastprune.layouts import ociregistry
-from fastprune.reading.folders import open_folder
+from fastprune.layouts.layout import Layout
+from fastprune.reading.trash_folders import STEPS, open_root, open_step
 from fastprune.trash.run_ids import run_time
-
-STEPS = (".fastprune", "trash")
-"""The way from the cache to its trash."""
-
-RUN_FOLDERS = (*ociregistry.manifest_folders, ociregistry.blob_folder)
-"""What a run consists of; the first one is made first and removed last."""
 
 
 class TrashListing(NamedTuple):
@@ -43,115 +32,38 @@ def trash_path(root: str, *more: str) -> str:
     return os.path.join(root, *STEPS, *more)
 
 
-def open_root(root: str) -> int:
-    """Opens the folder of a cache, which may be behind a symbolic link."""
-    return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-def open_step(name: str, parent: int, opened: ExitStack) -> int:
-    """Opens a folder in an open folder.
-
-    Args:
-        name: Its name.
-        parent: The open folder that it is in.
-        opened: Closes it in the end.
-
-    Raises:
-        FileNotFoundError: There is none.
-        TrashError: There is something else of this name.
-    """
-    try:
-        descriptor = open_folder(name, within=parent)
-    except OSError as error:
-        if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            raise TrashError(
-                f"{name} on the way to the trash is not a folder (or is a symbolic link)"
-            ) from None
-        raise
-    opened.callback(os.close, descriptor)
-    return descriptor
-
-
-@contextmanager
-def opened_run(root: str, run: str) -> Iterator[dict[str, int]]:
-    """Opens the folders of a run.
+def list_trash(root: str, layout: Layout) -> TrashListing:
+    """Lists the trash of a cache; one that does not exist is empty.
 
     Args:
         root: Path of the cache.
-        run: A run id.
-
-    Yields:
-        Descriptors by name; a folder that does not exist is left out.
-
-    Raises:
-        FileNotFoundError: There is no such run.
-        TrashError: Something on the way is no folder.
-    """
-    with ExitStack() as opened:
-        at = open_root(root)
-        opened.callback(os.close, at)
-        for step in (*STEPS, run):
-            at = open_step(step, at, opened)
-        yield _open_all(at, opened)
-
-
-@contextmanager
-def opened_cache(root: str) -> Iterator[dict[str, int]]:
-    """Opens img/, lts/ and blobs/ of a cache, as `opened_run` does those of a run."""
-    with ExitStack() as opened:
-        at = open_root(root)
-        opened.callback(os.close, at)
-        yield _open_all(at, opened)
-
-
-def _open_all(parent: int, opened: ExitStack) -> dict[str, int]:
-    folders = {}
-    for name in RUN_FOLDERS:
-        try:
-            folders[name] = open_step(name, parent, opened)
-        except FileNotFoundError as error:
-            # Taken for one that never was, it would be as if it had no files: asked once more.
-            if _is_there(name, parent):
-                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name) from error
-    return folders
-
-
-def _is_there(name: str, parent: int) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def list_trash(root: str) -> TrashListing:
-    """Lists the trash of a cache; one that does not exist is empty.
+        layout: What kind of cache it is.
 
     Raises:
         TrashError: Something on the way to it is no folder, or it can't be listed.
     """
     runs, foreign = [], []
     for name, is_folder in _entries(root):
-        if is_folder and run_time(name) is not None and _is_run(root, name):
+        if is_folder and run_time(name) is not None and _is_run(root, name, layout):
             runs.append(name)
         else:
             foreign.append(os.path.join(*STEPS, name))
     return TrashListing(tuple(runs), tuple(foreign))
 
 
-def _is_run(root: str, name: str) -> bool:
+def _is_run(root: str, name: str, layout: Layout) -> bool:
     """Whether a folder is empty, as a crash may leave it, or looks like a cache."""
     within = [within for within, _ in _entries(root, name)]
-    return not within or RUN_FOLDERS[0] in within
+    return not within or layout.manifest_folders[0] in within
 
 
-def foreign_in_run(root: str, run: str) -> tuple[str, ...]:
-    """Paths, relative to the run, of what stands beside its three folders.
+def foreign_in_run(root: str, run: str, layout: Layout) -> tuple[str, ...]:
+    """Paths, relative to the run, of what stands beside its folders.
 
     Raises:
         TrashError: It can't be listed.
     """
-    return tuple(name for name, _ in _entries(root, run) if name not in RUN_FOLDERS)
+    return tuple(name for name, _ in _entries(root, run) if name not in layout.folders)
 
 
 def _entries(root: str, *run: str) -> list[tuple[str, bool]]:

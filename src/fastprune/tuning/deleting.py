@@ -29,7 +29,7 @@ from fastprune.errors import FastpruneError
 from fastprune.executors.threads import Threads
 from fastprune.index.builder import IndexBuilder
 from fastprune.index.digests import DigestTable, as_digests
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.plan.prune_plan import PrunePlan, make_plan
 from fastprune.policy.policy import Policy
 from fastprune.progress import NoProgress, Progress, under_way
@@ -63,6 +63,7 @@ class DeleteMeter:
     def __init__(
         self,
         scratch: str,
+        layout: Layout,
         *,
         clock: Callable[[], float],
         progress: Progress,
@@ -72,11 +73,12 @@ class DeleteMeter:
 
         Args:
             scratch: A folder that `scratch_cache` made.
+            layout: What kind of cache it looks like.
             clock: Gives seconds.
             progress: Is told about files.
             stopped: Asked often; says why it must end, or nothing.
         """
-        self._scratch, self._clock = scratch, clock
+        self._scratch, self._layout, self._clock = scratch, layout, clock
         self._progress, self._stopped = progress, stopped
 
     def measure(self, files: int, seconds: float) -> DeleteFigures:
@@ -127,7 +129,7 @@ class DeleteMeter:
         started = self._clock()
         with (
             under_way(self._progress, "creating", total, "files"),
-            opened_folder(os.path.join(self._scratch, ociregistry.blob_folder)) as folder,
+            opened_folder(os.path.join(self._scratch, self._layout.blob_folder)) as folder,
         ):
             while len(digests) < total:
                 needed = self._clock() - started + len(digests) * _USUAL_SECONDS
@@ -177,7 +179,7 @@ class DeleteMeter:
     async def _delete(self, digests: Sequence[bytes], concurrency: int) -> float:
         """Seconds to delete files."""
         deleter = _TimedUnlinker(batch_size(len(digests), concurrency), self._clock)
-        plan = _orphans(self._scratch, digests)
+        plan = _orphans(self._scratch, self._layout, digests)
         started = self._clock()
         report = await carry_out(
             plan,
@@ -220,10 +222,10 @@ class _PartOf(NoProgress):
         self._whole.advance(count, size)
 
 
-def _orphans(root: str, digests: Sequence[bytes]) -> PrunePlan:
+def _orphans(root: str, layout: Layout, digests: Sequence[bytes]) -> PrunePlan:
     """The plan to delete some blobs of a cache without manifests."""
-    nothing = [b"" for _ in ociregistry.manifest_folders]
-    builder = IndexBuilder(root, 0, nothing, (), edges=True)
+    nothing = [b"" for _ in layout.manifest_folders]
+    builder = IndexBuilder(root, 0, nothing, (), layout=layout, edges=True)
     builder.set_blobs(DigestTable.from_unsorted(as_digests(b"".join(digests))))
     sizes = array("q", [FILE_BYTES]) * len(digests)
     builder.set_sizes([FileSizes(0, sizes)])

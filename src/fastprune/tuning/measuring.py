@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from fastprune.executors.executor import Executor
+from fastprune.layouts.layout import Layout
 from fastprune.progress import NoProgress, Progress
 from fastprune.reading.folders import check_root
 from fastprune.tuning.deleting import DeleteMeter
@@ -25,6 +26,7 @@ def tune(
     root: str,
     executors: Sequence[Executor],
     *,
+    layout: Layout,
     clock: Callable[[], float],
     seconds: float,
     files: int,
@@ -38,6 +40,7 @@ def tune(
     Args:
         root: Path of the cache; nothing in it changes.
         executors: One for each number of jobs to try, ascending, the first with one job.
+        layout: What kind of cache it is.
         clock: Gives seconds, as `time.perf_counter` does.
         seconds: How long to measure, more or less.
         files: How many files of its own to delete with each concurrency, at most.
@@ -53,14 +56,14 @@ def tune(
     """
     progress = progress or NoProgress()
     started = clock()
-    check_root(root)
-    names = list_names(root, progress)
+    check_root(root, layout)
+    names = list_names(root, layout, progress)
     parent = scratch_parent(root)
-    scan = ScanMeter(root, clock=clock, progress=progress).measure(
+    scan = ScanMeter(root, layout, clock=clock, progress=progress).measure(
         names, executors, seconds * _SCAN_SHARE
     )
-    with signals or nullcontext(lambda: "") as stopped, scratch_cache(parent) as scratch:
-        meter = DeleteMeter(scratch, clock=clock, progress=progress, stopped=stopped)
+    with signals or nullcontext(lambda: "") as stopped, scratch_cache(parent, layout) as scratch:
+        meter = DeleteMeter(scratch, layout, clock=clock, progress=progress, stopped=stopped)
         deletion = meter.measure(files, seconds * (1 - _SCAN_SHARE))
     return TuneReport(
         image_path=root,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from fastprune.errors import FastpruneError, NoCacheError
 from fastprune.executors.executor import Executor
 from fastprune.index.builder import IndexBuilder
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, in_chunks
 from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.chunks import ReadTask, read_chunk
@@ -86,11 +86,12 @@ class _Sample(NamedTuple):
         return _Sample(tuple(raw[: count * DIGEST_BYTES] for raw, count in names))
 
 
-def list_names(root: str, progress: Progress | None = None) -> CacheNames:
+def list_names(root: str, layout: Layout, progress: Progress | None = None) -> CacheNames:
     """Lists a cache.
 
     Args:
         root: Path of the cache.
+        layout: What kind of cache it is.
         progress: Is told how many files there are so far.
 
     Raises:
@@ -100,11 +101,11 @@ def list_names(root: str, progress: Progress | None = None) -> CacheNames:
     with under_way(WhenSlow(progress), "listing", None, "files") as slow:
         manifests = tuple(
             b"".join(_listing(os.path.join(root, folder), slow))
-            for folder in ociregistry.manifest_folders
+            for folder in layout.manifest_folders
         )
         if not any(manifests):
             raise NoCacheError(f"the cache at {root} is empty: there is nothing to measure")
-        blobs = _listing(os.path.join(root, ociregistry.blob_folder), slow)
+        blobs = _listing(os.path.join(root, layout.blob_folder), slow)
         return CacheNames(manifests, sum(map(len, blobs)) // DIGEST_BYTES)
 
 
@@ -122,15 +123,19 @@ def _listing(path: str, progress: Progress) -> Iterator[bytes]:
 class ScanMeter:
     """Times scans of one sample of a cache."""
 
-    def __init__(self, root: str, *, clock: Callable[[], float], progress: Progress) -> None:
+    def __init__(
+        self, root: str, layout: Layout, *, clock: Callable[[], float], progress: Progress
+    ) -> None:
         """Reads nothing yet.
 
         Args:
             root: Path of the cache.
+            layout: What kind of cache it is.
             clock: Gives seconds.
             progress: Is told about manifests.
         """
-        self._root, self._clock, self._progress = root, clock, progress
+        self._root, self._layout = root, layout
+        self._clock, self._progress = clock, progress
 
     def measure(
         self, names: CacheNames, executors: Sequence[Executor], seconds: float
@@ -173,7 +178,7 @@ class ScanMeter:
         started = self._clock()
         total = sum(map(len, names)) // DIGEST_BYTES
         with under_way(self._progress, "warming up", total, "manifests"):
-            for chunk in _chunks(self._root, names, _LEAST_IN_CHUNK):
+            for chunk in _chunks(self._root, self._layout, names, _LEAST_IN_CHUNK):
                 elapsed = self._clock() - started
                 if elapsed > 4 * seconds or (elapsed > seconds and count >= _LEAST_SAMPLE):
                     break
@@ -189,9 +194,8 @@ class ScanMeter:
         by_jobs = {executor.jobs: executor for executor in executors}
         seconds: dict[int, list[float]] = {jobs: [] for jobs in by_jobs}
         share = sample.manifests // (max(by_jobs) * _CHUNKS_PER_JOB)
-        chunks = list(
-            _chunks(self._root, sample.names, max(_LEAST_IN_CHUNK, min(_MOST_IN_CHUNK, share)))
-        )
+        size = max(_LEAST_IN_CHUNK, min(_MOST_IN_CHUNK, share))
+        chunks = list(_chunks(self._root, self._layout, sample.names, size))
         total = sample.manifests * len(by_jobs) * rounds
         with under_way(self._progress, step, total, "manifests"):
             for number in range(rounds):
@@ -203,7 +207,7 @@ class ScanMeter:
 
     def _scan(self, sample: _Sample, chunks: Sequence[_Chunk], executor: Executor) -> float:
         """Seconds to read the sample and to merge what was read, as a scan does."""
-        builder = IndexBuilder(self._root, 0, sample.names, (), edges=True)
+        builder = IndexBuilder(self._root, 0, sample.names, (), layout=self._layout, edges=True)
         started = self._clock()
         for shard in executor.map_unordered(read_chunk, [chunk.task for chunk in chunks]):
             chunk = chunks[shard.chunk]
@@ -228,11 +232,12 @@ def _spread_out(names: CacheNames) -> tuple[bytes, ...]:
     return tuple(samples)
 
 
-def _chunks(root: str, names: Sequence[bytes], size: int) -> Iterator[_Chunk]:
+def _chunks(root: str, layout: Layout, names: Sequence[bytes], size: int) -> Iterator[_Chunk]:
     number = 0
     for folder, raw in enumerate(names):
-        path = os.path.join(root, ociregistry.manifest_folders[folder])
+        path = os.path.join(root, layout.manifest_folders[folder])
         for first, digests in in_chunks(raw, size):
-            task = ReadTask(path, number, digests, MAX_MANIFEST_BYTES, edges=True, pattern_sets=())
+            most = MAX_MANIFEST_BYTES
+            task = ReadTask(path, number, digests, most, edges=True, pattern_sets=(), layout=layout)
             yield _Chunk(task, folder, slice(first, first + size))
             number += 1

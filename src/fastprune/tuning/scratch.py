@@ -17,7 +17,7 @@ from functools import partial
 from fastprune.deletion.deleter import Batch, Unlinker
 from fastprune.errors import FastpruneError
 from fastprune.executors.threads import CANT_START
-from fastprune.layouts import ociregistry
+from fastprune.layouts.layout import Layout
 from fastprune.model import file_names
 from fastprune.reading.folders import list_folder, opened_folder
 from fastprune.tuning.figures import FILE_BYTES
@@ -37,7 +37,7 @@ def scratch_parent(root: str) -> str:
     """Where to make a folder for files that are there to be deleted.
 
     Beside the image path if that is the same file system and can be written to, else in
-    it, beside img/, lts/ and blobs/.
+    it, beside the folders of the cache.
 
     Args:
         root: Path of the cache.
@@ -60,20 +60,21 @@ def scratch_parent(root: str) -> str:
 
 
 @contextmanager
-def scratch_cache(parent: str) -> Iterator[str]:
+def scratch_cache(parent: str, layout: Layout) -> Iterator[str]:
     """Makes a folder that looks like an empty cache; removes it in the end.
 
     Args:
         parent: Where to make it.
+        layout: What kind of cache it looks like.
 
     Yields:
-        The path of the folder, which has a folder blobs/ in it.
+        The path of the folder, which has the folder for blobs in it.
 
     Raises:
         FastpruneError: It can't be made, or not be removed.
     """
     path = os.path.join(parent, SCRATCH_PREFIX + secrets.token_hex(6))
-    blobs = os.path.join(path, ociregistry.blob_folder)
+    blobs = os.path.join(path, layout.blob_folder)
     try:
         os.mkdir(path, 0o700)
         try:
@@ -86,12 +87,11 @@ def scratch_cache(parent: str) -> Iterator[str]:
     try:
         yield path
     finally:
-        _clear(path)
+        _clear(path, blobs)
 
 
-def _clear(path: str) -> None:
+def _clear(path: str, blobs: str) -> None:
     """Removes the folder and all files that are left in it."""
-    blobs = os.path.join(path, ociregistry.blob_folder)
     try:
         with (
             opened_folder(blobs) as folder,

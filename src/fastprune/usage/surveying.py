@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastprune.executors.executor import Executor
-from fastprune.layouts import ociregistry
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
-from fastprune.scanner import ScanOptions, measure_files, scan_and_keep_executor
+from fastprune.scanner import ScanOptions, measure_blobs, scan_and_keep_executor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,8 +101,7 @@ def survey_cache(
     index, executor = scan_and_keep_executor(
         root, open_executor, options, progress=progress, checkpoint=checkpoint
     )
-    # A descriptor says what a blob should have; a pull that was cut off has less.
-    files = measure_files(root, ociregistry.blob_folder, index.present_digests, executor, progress)
+    files = measure_blobs(index, index.present_digests, executor, progress)
     return survey_of(index.with_linked_blobs(files.linked), policy, files.sizes)
 
 

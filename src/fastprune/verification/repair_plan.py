@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +26,6 @@ from numpy.typing import NDArray
 from fastprune.index.cache_index import Rows
 from fastprune.index.digests import Digests, as_digests
 from fastprune.index.refcounts import needing
-from fastprune.layouts import ociregistry
 from fastprune.reading.marks import MARK_FIELDS, FileMark
 from fastprune.verification.findings import Findings
 
@@ -56,7 +54,7 @@ class RepairPart(NamedTuple):
 
     Attributes:
         kind: blob, image, list or unreadable.
-        folder: img, lts or blobs.
+        folder: The folder of the cache.
         digests: uint8 (n, 32): their names, ascending.
         marks: int64 (n, `MARK_FIELDS`): what they must still be.
         reasons: uint8 (n,): values of `RepairReason`.
@@ -157,7 +155,7 @@ def _blobs(findings: Findings, bad: Rows) -> RepairPart:
     at = np.searchsorted(findings.odd.ids, bad)
     marks = [findings.odd.marks[position] for position in at.tolist()]
     digests = findings.index.blob_digests[bad]
-    folder = ociregistry.blob_folder
+    folder = findings.index.layout.blob_folder
     return RepairPart("blob", folder, digests, _as_marks(marks), reasons, _NONE)
 
 
@@ -174,9 +172,7 @@ def _manifests(findings: Findings, bad: Rows) -> list[RepairPart]:
     reasons[findings.mismatched] = RepairReason.MISMATCHED
     parts = []
     for kind, wanted in (("image", False), ("list", True)):
-        for folder, (first, last) in zip(
-            ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
-        ):
+        for folder, first, last in index.folder_rows:
             here = (rows >= first) & (rows < last) & (index.is_list[rows] == wanted)
             here &= reasons[rows] > 0
             some = rows[here]
@@ -190,7 +186,7 @@ def _manifests(findings: Findings, bad: Rows) -> list[RepairPart]:
 
 def _unreadable(findings: Findings) -> list[RepairPart]:
     parts = []
-    for folder in ociregistry.manifest_folders:
+    for folder in findings.index.layout.manifest_folders:
         some = sorted(
             one
             for one in findings.unreadable
@@ -205,8 +201,9 @@ def _unreadable(findings: Findings) -> list[RepairPart]:
 
 
 def _left(findings: Findings) -> tuple[str, ...]:
-    names = findings.index.blob_names(findings.refused)
-    blobs = [f"{ociregistry.blob_folder}/{name}" for name in names]
+    index = findings.index
+    names = index.blob_names(findings.refused)
+    blobs = [f"{index.layout.blob_folder}/{name}" for name in names]
     return tuple(sorted([*blobs, *(one.path for one in findings.unreadable if one.unknown)]))
 
 

@@ -14,11 +14,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fastprune.executors.executor import Executor
-from fastprune.layouts import ociregistry
 from fastprune.model import in_chunks
 from fastprune.progress import NoProgress, Progress, under_way
 from fastprune.reading.blob_contents import (
@@ -32,7 +30,7 @@ from fastprune.reading.chunks import ReadTask, read_chunk
 from fastprune.reading.folders import StatTask, reading
 from fastprune.reading.marks import ABSENT_MARK, MARK_FIELDS, FileMark, OddFile
 from fastprune.reading.shards import Fault
-from fastprune.scanner import ScanOptions, blob_file_sizes, scan_and_keep_executor
+from fastprune.scanner import ScanOptions, measure_blobs, scan_and_keep_executor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +122,8 @@ class _Run:
         from fastprune.verification.findings import Evidence, find, odd_blobs
 
         index = self._index
-        sizes = blob_file_sizes(index.root, index.present_digests, self._executor, self._progress)
+        blobs = index.present_digests
+        sizes = measure_blobs(index, blobs, self._executor, self._progress).sizes
         read = self._to_read(sizes)
         odd, content = self._read_blobs(read)
         nothing = np.empty(0, dtype=np.intp)
@@ -176,7 +175,7 @@ class _Run:
         )
 
     def _hash_tasks(self, blobs: Rows) -> Iterator[HashTask]:
-        folder = os.path.join(self._index.root, ociregistry.blob_folder)
+        folder = os.path.join(self._index.root, self._index.layout.blob_folder)
         for first in range(0, len(blobs), _BLOBS_IN_TASK):
             some = self._index.blob_digests[blobs[first : first + _BLOBS_IN_TASK]]
             yield HashTask(folder, first, some.tobytes())
@@ -192,9 +191,7 @@ class _Run:
         mended: list[int] = []
         unreadable: list[UnreadableManifest] = []
         claimed = bytearray()
-        for folder, (first, last) in zip(
-            ociregistry.manifest_folders, pairwise(index.folder_starts), strict=True
-        ):
+        for folder, first, last in index.folder_rows:
             # Marks first: what changes from here on is left alone by a repair.
             here = slice(*np.searchsorted(rows, (first, last)).tolist())
             marks[here] = self._marks(folder, index.digests[rows[here]])
@@ -210,7 +207,7 @@ class _Run:
         vanished = evidence.vanished.copy()
         vanished[rows[marks[:, 0] == ABSENT_MARK.inode]] = True
         missing = findings.missing
-        found = self._marks(ociregistry.blob_folder, index.blob_digests[missing])
+        found = self._marks(index.layout.blob_folder, index.blob_digests[missing])
         return replace(
             evidence,
             vanished=vanished,
@@ -250,7 +247,8 @@ class _Run:
         """What manifests that can't be trusted seem to refer to, raw digests."""
         path = os.path.join(self._index.root, folder)
         most = self._options.scan.max_manifest_bytes
-        tasks = [SalvageTask(path, some, most) for _, some in in_chunks(digests, _FILES_IN_TASK)]
+        layout, chunks = self._index.layout, in_chunks(digests, _FILES_IN_TASK)
+        tasks = [SalvageTask(path, some, most, layout) for _, some in chunks]
         return b"".join(self._executor.map_unordered(salvage_digests, tasks) if tasks else ())
 
     def _marks(self, folder: str, digests: Digests) -> NDArray[np.int64]:
@@ -277,6 +275,7 @@ class _Run:
                 max_bytes=self._options.scan.max_manifest_bytes,
                 edges=True,
                 pattern_sets=(),
+                layout=self._index.layout,
                 check_names=True,
             )
             for first, some in in_chunks(digests, _FILES_IN_TASK)

@@ -1,0 +1,86 @@
+"""What must still be true of a file when it goes.
+
+Stage: apply. Input: an open folder and a name. Output: yes or no. I/O: reads only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from fastprune.errors import ManifestError
+from fastprune.index.records import kept_part
+from fastprune.layouts.layout import Layout, ManifestRecord
+from fastprune.reading.blob_contents import mark_of
+from fastprune.reading.marks import ABSENT_MARK, FileMark
+from fastprune.reading.reader import OPEN_FLAGS
+
+Check: TypeAlias = Callable[[int, str], bool]
+"""Is given an open folder and a name in it; says whether the file is a regular one, and still
+what it was. Raises OSError if it can't be read."""
+
+
+def still_says(layout: Layout, record: ManifestRecord) -> Check:
+    """Whether a manifest file says what it said when it was scanned.
+
+    Its content is compared, not its times: a clock of a file server may differ from
+    ours, and a pull by a running server changes what counts, `pulled`.
+
+    Args:
+        layout: Reads it.
+        record: What an index has kept of it.
+    """
+    return partial(_says, layout, record)
+
+
+def still_has(mark: FileMark) -> Check:
+    """Whether a file has the mark that it had when it was looked at."""
+    return partial(_has, mark)
+
+
+def _says(layout: Layout, record: ManifestRecord, folder: int, name: str) -> bool:
+    content = _content(folder, name)
+    if content is None:
+        return False
+    try:
+        return kept_part(layout.parse(content)) == record
+    except ManifestError:
+        return False
+
+
+def _has(mark: FileMark, folder: int, name: str) -> bool:
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return ABSENT_MARK != mark_of(status) == mark
+
+
+def _content(folder: int, name: str) -> bytes | None:
+    """What is in a file; None if it is no regular file."""
+    try:
+        descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
+    except OSError as error:
+        # A symbolic link or a FIFO.
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return None
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return _read(descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """Reads a file to its end, in one call if it is as large as it says.
+
+    Threads take turns at each call, so a file object, which asks more, takes twice the time.
+    """
+    content = os.read(descriptor, size + 1)
+    while len(content) < size and (more := os.read(descriptor, size + 1 - len(content))):
+        content += more
+    return content

@@ -1,0 +1,230 @@
+"""The engine below every plan: works on the files of a folder, and takes down what came of it.
+
+Stage: apply. Input: `Files`. Output: what became of each, in its arrays. I/O: opens folders;
+all that changes one is done by `fastprune.deletion.deleter`, in batches on threads.
+
+`pruning`, `repairing` and `trashing` say which files come in which order. For the files of one
+folder, the order is always this: the journal is told of each batch; at the end what it was told
+is made durable, and then the folder is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.deletion.batches import Crew, Piece, slices
+from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Outcome
+from fastprune.deletion.journal import Fact, Journal, file_entries
+from fastprune.deletion.pace import Limits
+from fastprune.errors import JournalError
+from fastprune.guard.server_findings import LookForServers
+from fastprune.index.digests import Digests
+from fastprune.index.refcounts import Mask
+from fastprune.model import file_names
+from fastprune.progress import Progress, under_way
+from fastprune.reading.folders import opened_folder
+from fastprune.report.prune_report import Failure
+
+UNTRIED = 255
+"""The outcome of a file that no batch has come to."""
+
+
+class Files:
+    """Files of one kind in one folder that all take the same step, and what became of each.
+
+    Attributes:
+        kind: list, image, blob or unreadable.
+        folder: The name of the folder.
+        facts: What the journal is told of those at some positions.
+        outcomes: uint8 (n,): values of `Outcome`, or `UNTRIED`.
+        freed: int64 (n,): bytes of each file that was removed, else 0.
+    """
+
+    __slots__ = ("_batch", "facts", "folder", "freed", "kind", "outcomes")
+
+    def __init__(
+        self,
+        kind: str,
+        folder: str,
+        count: int,
+        batch: Callable[[slice], Batch],
+        facts: Callable[[slice], Iterable[Fact]] = lambda _: (),
+    ) -> None:
+        """Nothing was tried yet.
+
+        Args:
+            kind: What they are.
+            folder: Where they are.
+            count: How many there are.
+            batch: Makes the batch of those at some positions, when their turn comes.
+            facts: What a journal is told of these.
+        """
+        self.kind, self.folder, self.facts, self._batch = kind, folder, facts, batch
+        self.outcomes = np.full(count, UNTRIED, dtype=np.uint8)
+        self.freed = np.zeros(count, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    def are(self, *outcomes: int) -> Mask:
+        """Which files have one of these outcomes; bool (n,)."""
+        return np.isin(self.outcomes, outcomes)
+
+    def count(self, outcome: int) -> int:
+        """How many files have this outcome."""
+        return int((self.outcomes == outcome).sum())
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        """All of them, at most so many in a piece."""
+        return (Piece(positions, self._batch(positions)) for positions in slices(len(self), size))
+
+
+def named_batch(digests: Digests, sizes: NDArray[np.int64], positions: slice) -> Batch:
+    """A batch of files that are known by their names alone.
+
+    Args:
+        digests: uint8 (n, 32): the names of all.
+        sizes: int64 (n,): bytes of each.
+        positions: Which of them.
+    """
+    return Batch(file_names(digests[positions].tobytes()), sizes[positions].tolist())
+
+
+class Phases:
+    """Carries out one phase after the other, and keeps what came of all of them.
+
+    Attributes:
+        crew: Works on batches; knows why the work was stopped.
+        failures: The files that could not be removed.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        progress: Progress,
+        journal: Journal | None = None,
+        look: LookForServers | None = None,
+        *,
+        batch_size: int,
+    ) -> None:
+        """Nothing was done yet.
+
+        Args:
+            limits: Pace and end.
+            progress: Is told about files and bytes.
+            journal: Is told what became of every file.
+            look: Looks for servers before each phase; None if they do not matter.
+            batch_size: How many files a batch may have.
+        """
+        self.crew = Crew(limits, look)
+        self.failures: list[Failure] = []
+        self._progress, self._journal = progress, journal
+        self._batch_size = self.crew.batch_size(batch_size)
+        self._begun: list[Files] = []
+        self._changed: list[str] = []
+
+    @contextmanager
+    def under_way(self, step: str, total: int) -> Iterator[None]:
+        """Tells the progress about a run of so many files; it ends in order without memory."""
+        with under_way(self._progress, step, total, "files"), self.crew.stopping_without_memory():
+            yield
+
+    def count(self, outcome: int, kind: str = "") -> int:
+        """How many files have this outcome: of a kind, or all."""
+        return sum(files.count(outcome) for files in self._begun if kind in ("", files.kind))
+
+    @property
+    def tried(self) -> int:
+        """How many files were tried."""
+        return sum(len(files) for files in self._begun) - self.count(UNTRIED)
+
+    @property
+    def freed(self) -> int:
+        """Bytes of all that was removed."""
+        return sum(int(files.freed.sum()) for files in self._begun)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Paths of files that were not what they had been, and were left alone."""
+        return tuple(sorted(self._changed))
+
+    async def remove(
+        self,
+        files: Files,
+        root: str,
+        deleter: Deleter,
+        remove: Callable[[int, Batch], BatchResult | None] | None = None,
+    ) -> None:
+        """Removes files from a folder of a cache, and makes that durable.
+
+        Args:
+            files: What is to go.
+            root: Path of the cache.
+            deleter: How it goes.
+            remove: Does it instead of `deleter.remove`; gives None once nothing more may go.
+        """
+        if not len(files) or self.crew.must_stop():
+            return
+        with ExitStack() as opened:
+            with self.crew.stopping(f"{files.folder}/ can't be opened"):
+                folder = opened.enter_context(opened_folder(os.path.join(root, files.folder)))
+            if self.crew.must_stop():
+                return
+            await self.work_on(files, partial(remove or deleter.remove, folder))
+            await self.settle(files.folder, deleter.settle, folder)
+
+    async def work_on(self, files: Files, work: Callable[[Batch], BatchResult | None]) -> None:
+        """Does something with files, until all are done or it must stop.
+
+        Args:
+            files: The files.
+            work: Is called with each batch, on a thread; gives None for what it did not begin.
+        """
+        self._begun.append(files)
+        pieces = files.pieces(self._batch_size)
+        await self.crew.work_on(pieces, work, partial(self._record, files))
+
+    async def settle(self, name: str, settle: Callable[[int], None], folder: int) -> bool:
+        """Makes durable what the journal was told, then what was done; see `Crew.settle`."""
+        if self._journal is not None:
+            await self._tell(self._journal.settle())
+        return await self.crew.settle(name, settle, folder)
+
+    def leave_alone(self, files: Files) -> None:
+        """Takes down that files are not what they were; nothing is done to them."""
+        self._begun.append(files)
+        files.outcomes[:] = Outcome.CHANGED
+        for piece in files.pieces(self._batch_size):
+            self._changed += [f"{files.folder}/{name}" for name in piece.batch.names]
+
+    async def _record(self, files: Files, piece: Piece, result: BatchResult) -> None:
+        names = piece.batch.names
+        files.outcomes[piece.positions] = np.frombuffer(result.outcomes, dtype=np.uint8)
+        files.freed[piece.positions] = result.freed
+        for position, number in result.errors.items():
+            path = f"{files.folder}/{names[position]}"
+            self.failures.append(Failure(path, number, os.strerror(number)))
+        if Outcome.CHANGED in result.outcomes:
+            self._changed += [
+                f"{files.folder}/{name}"
+                for name, outcome in zip(names, result.outcomes, strict=True)
+                if outcome == Outcome.CHANGED
+            ]
+        self._progress.advance(len(names), sum(result.freed))
+        if self._journal is not None:
+            facts = files.facts(piece.positions)
+            entries = file_entries(files.kind, files.folder, facts, piece.batch, result)
+            await self._tell(self._journal.note(entries))
+
+    async def _tell(self, told: Awaitable[None]) -> None:
+        """What can't be taken down ends the run: nothing goes without a trace."""
+        try:
+            await told
+        except JournalError as error:
+            self.crew.stop(str(error))
