@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_READY := $(VENV)/.demo-ready
 INSTALL := install --quiet --disable-pip-version-check
+PRINT_NEEDS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")
 
 .PHONY: help demo test tools check docs reference screenshots browser-test page-screenshots chromium dist bench clean
 
@@ -23,17 +24,19 @@ help:
 	@echo "make bench   a quick set of benchmarks (about two minutes)"
 	@echo "make clean   remove the virtual environment and caches"
 
-# What running needs, and no more: a newcomer sees a prune sooner. Where PYTHON has a pip that can
-# install elsewhere (22.3 or newer), the environment gets none yet: that takes as long as the rest.
+# What running needs, and no more: a newcomer sees a prune sooner. fastprune itself runs from src/:
+# to build it takes as long as to install all else. Where PYTHON has a pip that can install
+# elsewhere (23 or newer), the environment gets none yet.
 $(DEMO_READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "fastprune needs Python 3.11 or newer; run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@if $(PYTHON) -m pip --python "$$(command -v $(PYTHON))" --version >/dev/null 2>&1; then \
+	@mkdir -p $(VENV) && $(PYTHON) -c '$(PRINT_NEEDS)' >$(VENV)/needs.txt
+	@if $(PYTHON) -c 'import pip; assert int(pip.__version__.split(".")[0]) >= 23' 2>/dev/null; then \
 		$(PYTHON) -m venv --without-pip $(VENV) && \
-		$(PYTHON) -m pip --python $(BIN)/python $(INSTALL) --no-compile --editable .; \
+		$(PYTHON) -m pip --python $(BIN)/python $(INSTALL) --no-compile --requirement $(VENV)/needs.txt; \
 	else \
 		$(PYTHON) -m venv $(VENV) && \
-		$(BIN)/python -m pip $(INSTALL) --no-compile --editable .; \
+		$(BIN)/python -m pip $(INSTALL) --no-compile --requirement $(VENV)/needs.txt; \
 	fi
 	@touch $@
 
@@ -41,11 +44,11 @@ $(DEMO_READY): pyproject.toml
 $(READY): $(DEMO_READY)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	$(BIN)/python -m pip $(INSTALL) --upgrade "pip>=25.1"
-	$(BIN)/python -m pip $(INSTALL) --group dev --group docs
+	$(BIN)/python -m pip $(INSTALL) --editable . --group dev --group docs
 	@touch $@
 
 demo: $(DEMO_READY)
-	@$(BIN)/python benchmarks/demo.py
+	@PYTHONPATH=src $(BIN)/python benchmarks/demo.py
 
 test: $(READY) tools check docs
 	$(BIN)/python -m pytest --numprocesses logical --dist worksteal

@@ -1,4 +1,4 @@
-"""What a prune of a generated cache must answer, worked out without any code of fastprune.
+"""The right answers of a prune of a generated cache, worked out without code of fastprune.
 
 Children never cross a repository, so selection, expansion and protection are settled one
 repository at a time, with plain dicts. Only base layers are shared: their reference counts are
@@ -67,8 +67,8 @@ class Totals:
 def removed_files(files: list[ManifestFile], pattern: re.Pattern[str]) -> set[int]:
     """Positions of the files that a prune by one pattern removes from a repository.
 
-    Selection, expansion to children, protection of what a kept list still needs. Lists are never
-    nested here, so one pass of each is enough.
+    The steps are selection, expansion to children, and protection of the children of kept lists.
+    Lists are never nested here, so one pass of each step is enough.
     """
     removed = {position for position, file in enumerate(files) if pattern.search(file.url)}
     if not removed:

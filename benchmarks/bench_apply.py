@@ -4,8 +4,7 @@ Usage: ``python benchmarks/bench_apply.py [--files 5000] [--kinds 4k,1m] [--conc
 
 Every run deletes fresh files: equal copies of a cache for all runs are written and flushed first,
 and nothing is deleted before all of them are there, since ext4 creates files slowly for some
-time after others were deleted. After every prune exactly the files of the images that were to
-stay must be left.
+time after a deletion. After every prune exactly the files of the kept images must be left.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ REMOVE = "rm -rf"
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What every copy of a cache holds, by folder and name.
+    """The files of every copy of a cache, by folder and name.
 
     Attributes:
         manifests: Manifest files.
@@ -89,7 +88,7 @@ class Deletion:
 
 
 def make_content(files: int, blob_size: int) -> Content:
-    """Works out a cache in which about so many files go and a few images stay."""
+    """Works out a cache in which about `files` files go and a few images stay."""
     images = max(1, files // (BLOBS_PER_IMAGE + 1))
     manifests: dict[str, bytes] = {}
     blobs: list[str] = []
@@ -134,7 +133,7 @@ def check_left(content: Content, root: Path) -> None:
 
 
 def make_commands(fastprune: tuple[str, ...], concurrency: list[str], root: Path) -> list[Command]:
-    """What is measured; the copy of each command is the folder of its place in this list."""
+    """The commands to measure; the place of each in the list is the name of its copy."""
     commands = [
         Command(REMOVE, ("rm", "-rf", str(root / "0"))),
         Command("find -delete", ("find", str(root / "1"), "-type", "f", "-delete")),

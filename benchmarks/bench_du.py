@@ -2,7 +2,7 @@
 
 Usage: ``python benchmarks/bench_du.py [--sizes 10k,100k] [--cache DIR] [--runs 3] [--work DIR]``
 
-`du` asks for the size of every blob, which a dry run does not: so it is compared with `list`.
+`du` asks for the size of every blob; a dry run does not. So `du` is compared with `list`.
 """
 
 from __future__ import annotations

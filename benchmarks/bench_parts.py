@@ -3,8 +3,8 @@
 Usage: ``python benchmarks/bench_parts.py CACHE [--sample 40000] [--rounds 5] [--json FILE]``
 
 CACHE is one that `generate.py` made. Figures are processor time per manifest, medians of the
-rounds. Reading and parsing are measured on a sample of the manifests, read once before; merging on
-all, with what workers have sent for them. The index that comes out must have what the generator
+rounds. Reading and parsing are measured on a sample of the manifests that was read once before.
+Merging is measured on the results for all manifests. The index must have all that the generator
 wrote.
 """
 
@@ -43,7 +43,7 @@ PATTERNS = (("calico/typha",),)
 
 
 class KeepingExecutor(InlineExecutor):
-    """Works in this process, and keeps what the workers of a scan would have sent."""
+    """Works in this process, and keeps the results that workers would have sent."""
 
     def __init__(self) -> None:
         """Keeps nothing yet."""
@@ -60,10 +60,10 @@ class KeepingExecutor(InlineExecutor):
 
 
 class ReplayingExecutor(InlineExecutor):
-    """Does no reading: gives what was kept."""
+    """Does not read: returns the results that were kept."""
 
     def __init__(self, kept: Sequence[ListingPart | ShardIndex]) -> None:
-        """Takes what a `KeepingExecutor` kept."""
+        """Takes the results that a `KeepingExecutor` kept."""
         self._kept: Sequence[ListingPart | ShardIndex] | None = kept
 
     def map_unordered(
@@ -80,7 +80,7 @@ class ReplayingExecutor(InlineExecutor):
 
 
 class Parts:
-    """The parts of a scan of one cache, and what each takes."""
+    """The parts of a scan of one cache, and the time of each."""
 
     def __init__(self, cache: Cache, sample: int, rounds: int) -> None:
         """Chooses a sample of the manifests in img/, the same each time."""

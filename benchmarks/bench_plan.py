@@ -2,10 +2,9 @@
 
 Usage: ``python benchmarks/bench_plan.py [--sizes 10k,100k] [--cache DIR] [--runs 5] [--cold]``
 
-A dry run of a prune reads every manifest file and deletes nothing, and so does ripgrep when it
-counts a word in the same files: its time is what reading the files costs. `floor.py` reads and
-parses them and does nothing else. Before anything is timed, the answers are compared with those
-that the generator worked out.
+A dry run of a prune reads every manifest file and deletes nothing. ripgrep, which counts a word
+in the same files, shows how long reading takes. `floor.py` only reads and parses them. Before
+anything is timed, the answers are compared with those that the generator worked out.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ class Tools:
         fastprune: How to start it.
         ripgrep: Its path, if it is there.
         original: The path of ociregistry, if it is there.
-        original_limit: It runs on caches of at most so many manifests.
+        original_limit: The most manifests of a cache that it is run on.
     """
 
     fastprune: tuple[str, ...]
@@ -89,7 +88,7 @@ class Tools:
         return (*self.items(cache, pattern), "--summary", *options)
 
     def items(self, cache: Cache, pattern: str) -> tuple[str, ...]:
-        """A dry run of fastprune that names all that would go."""
+        """A dry run of fastprune that names every file that would go."""
         selection = ("--pattern", cache.pattern(pattern), "--dry-run")
         return (*self.fastprune, "--image-path", str(cache.root), "prune", *selection)
 
@@ -151,7 +150,7 @@ def parse_size(text: str) -> int:
 
 
 def check_answers(cache: Cache, tools: Tools) -> None:
-    """Compares what fastprune answers with what the generator worked out."""
+    """Compares the answers of fastprune with those that the generator worked out."""
     for name in CHECKED_PATTERNS:
         output = read_output(Command(name, tools.prune(cache, name, "--format", "json")))
         totals = json.loads(output)["totals"]
@@ -173,12 +172,12 @@ def check_answers(cache: Cache, tools: Tools) -> None:
 
 
 def cache_commands(cache: Cache, tools: Tools) -> list[Command]:
-    """What is measured on one cache."""
+    """The commands that are measured on one cache."""
     commands = []
     if tools.ripgrep:
         options = ("-c", "--no-messages", "--hidden", "--no-ignore", "calico")
         folders = (str(cache.root / "img"), str(cache.root / "lts"))
-        # Exit code 1: no such word in any file.
+        # Exit code 1: the word is in no file.
         commands.append(Command(RIPGREP, (tools.ripgrep, *options, *folders), codes=(0, 1)))
     floor = Path(__file__).with_name("floor.py")
     commands.append(Command(FLOOR, (sys.executable, str(floor), str(cache.root))))

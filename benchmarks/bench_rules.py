@@ -2,10 +2,10 @@
 
 Usage: ``python benchmarks/bench_rules.py [--sizes 10k,100k] [--cache DIR] [--runs 5]``
 
-The scan and the rules run in turn in one process, so that what else the machine does hits both.
-Processor time is what counts: of the scan that of its workers as well. Before anything is
-timed, size targets are checked with sets: what stays is no larger than the target, and with the
-image that was pulled last of those that go it would be.
+The scan and the rules run in turn in one process, so that other work of the machine slows both
+alike. Processor time is measured, for the scan with its workers. Before anything is timed, size
+targets are checked with sets: the files that stay are no larger than the target; if the image that
+goes last stayed as well, they would be.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def unpack(revision: str, folder: Path) -> Path:
-    """Gives a folder with the source of a revision."""
+    """Returns a folder with the source of a revision."""
     if revision == WORKING_FILES:
         return PROJECT / "src"
     archive = ("git", "-C", str(PROJECT), "archive", "--format=tar", revision, "src")
@@ -50,7 +50,7 @@ def unpack(revision: str, folder: Path) -> Path:
 
 def revision_tools(source: Path) -> Tools:
     """The program as it is in a folder."""
-    # Before all other paths, and without the current folder: that would be a third revision.
+    # Before all other paths, and without the current folder, which has yet another revision.
     code = (
         f"import runpy, sys; sys.path.insert(0, {str(source)!r}); "
         "runpy.run_module('fastprune', run_name='__main__')"
@@ -59,7 +59,7 @@ def revision_tools(source: Path) -> Tools:
 
 
 def revision_commands(name: str, cache: Cache, tools: Tools) -> list[Command]:
-    """What is compared; the same list for each revision."""
+    """The commands that are compared; the same list for each revision."""
     commands = [
         Command(f"prune, {pattern}", tools.prune(cache, pattern)) for pattern in TIMED_PATTERNS
     ]

@@ -1,4 +1,4 @@
-"""The content of a generated cache: what the server would have written for one repository.
+"""The content of a generated cache, as the server would have written it for one repository.
 
 The unit of work is one repository. Its content depends only on the seed and on its number.
 Repositories share nothing but base layers, which are named by small integers. Nothing here
@@ -59,7 +59,7 @@ CONFIG_TYPES = {True: f"{OCI}.config.v1+json", False: f"{DOCKER}.container.image
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """What decides the content of a cache."""
+    """The settings that decide the content of a cache."""
 
     seed: int
     manifests: int
@@ -125,7 +125,7 @@ class ManifestFile:
 
 
 def blob_digest(*parts: object) -> str:
-    """A digest that looks random and follows from its parts."""
+    """A digest that looks random but depends only on the parts."""
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
 
 
@@ -251,7 +251,7 @@ class RepositoryBuilder:
 
     def _list(self, children: list[Document]) -> Document:
         rng = self.random
-        # At least one platform is not cached: its new digest makes every list another document.
+        # At least one platform is not cached: its new digest makes every list a new document.
         platforms = PLATFORMS[: max(len(children) + 1, rng.choice((2, 2, 3, 4, 5, 6, 8)))]
         kind = MEDIA_TYPES[OCI_IMAGE if self._oci else DOCKER_IMAGE]
         manifests = []
@@ -304,7 +304,7 @@ class RepositoryBuilder:
 
 
 def descriptor(media_type: str, digest: str, size: int) -> dict[str, Any]:
-    """What a manifest says of a blob or of a child."""
+    """The descriptor of a blob or of a child."""
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": size}
 
 

@@ -1,4 +1,4 @@
-"""The main job on a sample cache: what `make demo` runs.
+"""A prune of a sample cache, for `make demo`.
 
 Unpacks a copy of a cache that a real ociregistry wrote (tests/data/pulled.tar.gz) into a
 temporary folder, lists it, shows what a prune would remove, and prunes it.

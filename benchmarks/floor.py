@@ -2,9 +2,9 @@
 
 Usage: ``python benchmarks/floor.py DIR [--jobs N]``
 
-This is the least that a program in Python can do that parses each manifest with orjson: list the
-names, fork a process per processor, open, read into one buffer, close, `orjson.loads`. Nothing is
-checked, taken out, sent or kept. `bench_plan.py` runs it in turn with fastprune and ripgrep.
+A program in Python that parses each manifest with orjson can't do less: list the names, fork a
+process per processor, open, read into one buffer, close, `orjson.loads`. It checks, keeps and sends
+nothing. `bench_plan.py` runs it in turn with fastprune and ripgrep.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from content import (
 FOLDERS = ("img", "lts", "blobs")
 TINY_BLOB = hashlib.sha256(b"blob").digest() * (TINY // 32)
 LISTS_SHARE = 0.68  # of the repositories publish lists, the others single images
-# What a repository of lists (True) or of single images (False) adds up to, measured.
+# Measured, for a repository of lists (True) or of single images (False).
 MANIFESTS_PER_TAG = {True: 2.16, False: 1.04}
 MANIFESTS_PER_REPOSITORY = {True: 0.6, False: 0.36}
 MAX_TAGS = 400  # of one repository

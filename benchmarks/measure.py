@@ -5,7 +5,7 @@ Every benchmark uses this file, so that all figures mean the same:
 * Time is the wall time from starting the process to its end; processor time is user and system
   time of the process and of every child it waited for.
 * Commands that are compared run in turn, round after round. A ratio is the median of the ratios
-  within each round, which a slow minute of a noisy machine moves far less than a ratio of medians.
+  within each round: a slow minute of a noisy machine changes it far less than a ratio of medians.
 * Memory is sampled in a separate run, so that sampling never disturbs the time.
 """
 
@@ -35,7 +35,7 @@ PACKAGES = ("fastprune", "numpy", "orjson", "google-re2", "anyio", "uvloop", "ty
 
 
 class MeasureError(Exception):
-    """A command failed, or answered what it must not."""
+    """A command failed, or gave a wrong answer."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Command:
     """A command line to measure.
 
     Attributes:
-        name: How the tables call it.
+        name: Its name in the tables.
         argv: Program and arguments.
         codes: Exit codes that count as success.
     """
@@ -85,7 +85,7 @@ class Series:
         return statistics.median(mine.seconds / its.seconds for mine, its in pairs)
 
     def as_json(self) -> dict[str, Any]:
-        """For the results file: nothing rounded, every single run."""
+        """The values for the results file: every run, not rounded."""
         return {
             "command": [_last_name(argument) for argument in self.command.argv],
             "seconds": self.seconds,
@@ -95,12 +95,12 @@ class Series:
 
 
 def _last_name(argument: str) -> str:
-    """A program or a folder without the way to it, which is this machine's alone."""
+    """A program or a folder without its path, which is different on other machines."""
     return Path(argument).name if os.path.isabs(argument) else argument
 
 
 def exit_code_of(program: str, work: Callable[[], None]) -> int:
-    """Runs a benchmark and gives its exit code; what can't be measured is said."""
+    """Runs a benchmark and returns its exit code; a `MeasureError` becomes a message."""
     try:
         work()
     except MeasureError as error:
@@ -112,7 +112,7 @@ def exit_code_of(program: str, work: Callable[[], None]) -> int:
 def environment() -> dict[str, str]:
     """The environment of measured programs: Python may keep its compiled modules.
 
-    Without that, every start would compile the program anew, and nothing else would be measured.
+    Without that, every start would compile the program anew, and that time would be measured.
     """
     return {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
 
@@ -126,7 +126,7 @@ def run(command: Command, output: Path | None = None) -> Run:
             programs do less when they see that they write to `/dev/null`.
 
     Returns:
-        What it took.
+        Its times.
 
     Raises:
         MeasureError: The exit code says that it failed.
@@ -214,7 +214,7 @@ def peak(command: Command) -> TreeMemory:
 
 
 def fastprune_argv(program: str | None) -> tuple[str, ...]:
-    """How to start fastprune: as told, else the script beside this Python, else as a module."""
+    """How to start fastprune: as given, else the script beside this Python, else as a module."""
     if program:
         return (program,)
     script = Path(sys.executable).with_name("fastprune")
@@ -222,7 +222,7 @@ def fastprune_argv(program: str | None) -> tuple[str, ...]:
 
 
 def describe_machine(*folders: Path) -> dict[str, Any]:
-    """What the figures were measured on: processor, kernel, file systems, versions."""
+    """The machine of the figures: processor, kernel, file systems, versions."""
     versions = {}
     for name in PACKAGES:
         try:

@@ -26,7 +26,7 @@ class TreeMemory:
     """Memory of a tree of processes, in bytes.
 
     Attributes:
-        private: Anonymous and file pages, each in proportion to who maps it.
+        private: Anonymous and file pages, each divided by the number of processes that map it.
         shared: Shared memory, counted once.
     """
 
@@ -35,12 +35,12 @@ class TreeMemory:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Private and shared memory."""
         return self.private + self.shared
 
     @property
     def megabytes(self) -> float:
-        """All of it in millions of bytes."""
+        """The total in millions of bytes."""
         return self.total / 1e6
 
 

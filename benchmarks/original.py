@@ -1,4 +1,4 @@
-"""How the original is run on a cache, and that it answers as fastprune does.
+"""Runs the original, ociregistry, on a cache, and compares its answers with those of fastprune.
 
 Its `list` must name the same manifests, and its dry run the same URLs. It may name fewer blobs: it
 knows manifests by URL, so of two files with one URL it counts down only one.
@@ -15,7 +15,7 @@ from measure import Command, MeasureError
 
 NAME = "ociregistry"
 SECTIONS = {"Prune manifests (dry run):": "manifests", "Prune blobs (dry run):": "blobs"}
-# It adds sizes in single precision, which can turn the only decimal into its neighbour.
+# It adds sizes in single precision, so its only decimal can be off by one.
 MEGABYTES_APART = 0.15
 
 
@@ -32,7 +32,7 @@ class Original:
     root: Path
 
     def command(self, name: str, *arguments: str) -> Command:
-        """A command, called as the one of fastprune that it is compared with."""
+        """A command, under the name of the command of fastprune that it is compared with."""
         start = (self.program, "--image-path", str(self.root))
         return Command(f"{NAME} {name}", (*start, *arguments))
 
@@ -46,7 +46,7 @@ class Original:
 
 
 class DryRun(NamedTuple):
-    """What a dry run names.
+    """The names in the output of a dry run.
 
     Attributes:
         manifests: URLs; two files can have one.

@@ -114,11 +114,11 @@ def main() -> None:
         results: dict[str, Any] = json.loads((arguments.results / name).read_text())
         return results
 
-    # The largest caches have a file of their own.
+    # The results of the largest caches are in a file of their own.
     warm = read("plan-warm.json")
     warm["caches"] |= read("plan-warm-2m.json")["caches"]
 
-    # The same file for the same results, and text that can be searched for.
+    # The same results give the same file, and its text can be searched.
     plt.rcParams |= {"svg.hashsalt": "fastprune", "svg.fonttype": "none"}
     arguments.output.mkdir(parents=True, exist_ok=True)
     draw_scan(warm, read("plan-cold.json"), arguments.output / "scan.svg")

@@ -3,8 +3,8 @@
 Usage: ``sudo python benchmarks/run_all.py --work DIR [--results DIR] [--ociregistry PATH]``
 
 It takes an hour or so and 30 GB, most of it for the caches of one and two million manifests, which
-are kept for the next time. Without the right to empty the kernel's caches the cold runs are left
-out, and without the original what is compared with it.
+are kept for the next time. Cold runs are left out without permission to empty the kernel's caches;
+comparisons with the original are left out without --ociregistry.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Holds the committed results against the targets of the project.
+"""Compares the committed results with the targets of the project.
 
 Usage: ``python benchmarks/targets.py [--results benchmarks/results] [--write]``
 
@@ -22,14 +22,14 @@ K100, M1 = 100_000, 1_000_000
 
 
 class Target(NamedTuple):
-    """What is wanted, and what was measured.
+    """A target, and the value that was measured.
 
     Attributes:
-        what: In words.
-        wanted: The bound.
-        measured: The same quantity.
+        what: The quantity, in words.
+        wanted: Its bound.
+        measured: Its value.
         at_least: Whether the bound is a floor rather than a cap.
-        unit: Follows both numbers.
+        unit: The unit of both numbers.
     """
 
     what: str
@@ -59,7 +59,7 @@ def targets(
 ) -> Iterator[Target]:
     """Every target that can be measured on one machine, in the order of the table.
 
-    Those that compare with the original are there if it was measured.
+    Targets that compare with the original are left out if it was not measured.
 
     Args:
         warm: Results of `bench_plan.py`.

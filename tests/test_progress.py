@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,6 @@ from fastprune.executors.inline import InlineExecutor
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.pipeline import PlanOptions, work_out
 from fastprune.progress import WhenSlow
-from fastprune.reading import folders
 from fastprune.scanner import ScanOptions, scan_cache
 from fastprune.tuning.scanning import list_names
 
@@ -204,17 +204,17 @@ def test_every_step_of_a_scan_is_told_and_ends(
 
 
 def slowly(monkeypatch: pytest.MonkeyPatch, clock: Clock, seconds: float) -> None:
-    """Lets each part of a listing and each chunk of sizes take its time."""
+    """Lets the disk take its time for each folder and each file that it is asked for."""
 
     def late(function: Callable[..., object]) -> Callable[..., object]:
-        def wait(*arguments: object) -> object:
+        def wait(*arguments: object, **options: object) -> object:
             clock.now += 3 * seconds
-            return function(*arguments)
+            return function(*arguments, **options)
 
         return wait
 
-    monkeypatch.setattr(folders, "_listing_part", late(folders._listing_part))
-    monkeypatch.setattr("fastprune.scanner.stat_files", late(folders.stat_files))
+    monkeypatch.setattr(os, "scandir", late(os.scandir))
+    monkeypatch.setattr(os, "stat", late(os.stat))
 
 
 def test_blobs_that_are_still_being_listed_are_a_step_of_their_own(

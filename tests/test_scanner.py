@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Naps:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *then: Callable[[], object]) -> None:
         self.waits: list[float] = []
         self._then = list(then)
-        monkeypatch.setattr("fastprune.scanner.time.sleep", self._sleep)
+        monkeypatch.setattr(time, "sleep", self._sleep)
 
     def _sleep(self, seconds: float) -> None:
         self.waits.append(seconds)

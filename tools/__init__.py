@@ -1,1 +1,1 @@
-"""Programs for whoever works on fastprune; nothing in here is installed."""
+"""Programs for developers of fastprune; they are not installed."""

@@ -2,9 +2,9 @@
 
     python -m tools.check_dist dist [--tests tests/cli/test_help.py ...]
 
-Input: a folder with one wheel and one sdist. Each is installed as somebody else would, in
-a fresh virtual environment: the wheel must give the program, its man page and a right
-answer on a real cache; the sdist must pass its own tests (some of them, by default).
+Input: a folder with one wheel and one sdist. Each is installed in a fresh virtual environment,
+as a user would do it. The wheel must give the program, its man page and a right answer on a
+real cache. The sdist must pass its own tests (some of them, by default).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TESTS = ["tests/conformance", "tests/cli/test_help.py", "tests/cli/test_prune.p
 
 
 def main() -> int:
-    """Checks both; the first thing that is wrong ends it with an exception."""
+    """Checks both; raises an exception at the first error."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tests", nargs="+", default=_TESTS)

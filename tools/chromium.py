@@ -46,11 +46,11 @@ def chromium() -> Iterator[WebDriver]:
 
 
 def look(browser: WebDriver, *, width: int, height: int, theme: str = "light") -> None:
-    """Says how large the window is, and what theme the system has.
+    """Sets the size of the window, and the theme of the system.
 
     Args:
-        browser: What to tell.
-        width: In CSS pixels; below 500 a phone's.
+        browser: The browser.
+        width: In CSS pixels; below 500 it is a phone.
         height: In CSS pixels.
         theme: light or dark.
     """
@@ -61,7 +61,7 @@ def look(browser: WebDriver, *, width: int, height: int, theme: str = "light") -
 
 
 def show(browser: WebDriver, page: Path) -> None:
-    """Opens a file, and forgets what the console said before."""
+    """Opens a file, and clears the messages of the console."""
     browser.get_log("browser")
     browser.get(page.resolve().as_uri())
 

@@ -1,4 +1,4 @@
-"""What the program says of its commands and options, as plain values.
+"""The commands and options of the program, as plain values.
 
 Input: the typer program, with all its commands registered. Output: `Program`. The
 reference, the man page and the tests that hold documents to the program start here.
@@ -16,8 +16,7 @@ import typer
 import typer.core
 import typer.main
 
-from fastprune.cli.app import app
-from fastprune.cli.commands import COMMANDS
+from fastprune.cli.app import COMMANDS, app
 from fastprune.cli.headings import GLOBAL, HEADINGS
 
 GLOBAL_PANEL = GLOBAL
@@ -29,10 +28,10 @@ class Option:
 
     Attributes:
         names: All its names, the one that turns it off included, in the order of `--help`.
-        metavar: What stands for its value; empty for a flag.
+        metavar: The placeholder of its value; empty for a flag.
         text: Its help.
-        default: What holds if it isn't given; empty if the help says so or nothing does.
-        panel: The heading that `--help` puts above it and its like.
+        default: The value if it isn't given; empty if the help names it or there is none.
+        panel: The heading above it in `--help`.
     """
 
     names: tuple[str, ...]
@@ -59,7 +58,7 @@ class Command:
         paragraphs: Its help.
         arguments: In their order.
         options: In the order of `--help`, without `--help`.
-        commands: What a group holds.
+        commands: The commands of a group.
         examples: Command lines that its help ends with.
     """
 
@@ -72,7 +71,7 @@ class Command:
 
     @property
     def name(self) -> str:
-        """As it is typed, without the name of the program."""
+        """The words that are typed for it, without the name of the program."""
         return " ".join(self.path)
 
     def own_options(self) -> tuple[Option, ...]:
@@ -97,17 +96,17 @@ class Command:
 
 def typer_program() -> typer.core.TyperGroup:
     """The program with all its commands, as typer parses it."""
-    for entry in COMMANDS.values():
-        importlib.import_module(f"fastprune.cli.{entry.module}")
+    for name in COMMANDS:
+        importlib.import_module(f"fastprune.cli.{name}")
     program = typer.main.get_command(app)
     assert isinstance(program, typer.core.TyperGroup)
-    # As `--help` has them, whichever module was imported first.
+    # In the order of `--help`, whichever module was imported first.
     program.commands = {name: program.commands[name] for name in COMMANDS}
     return program
 
 
 def read_program() -> Command:
-    """Walks the program."""
+    """Reads all commands of the program."""
     return _command(typer_program(), ())
 
 
@@ -143,7 +142,7 @@ def _paragraphs(text: str) -> tuple[str, ...]:
 def _option(option: typer.core.TyperOption, context: typer.Context) -> Option:
     return Option(
         names=(*option.opts, *option.secondary_opts),
-        # The names of a choice stand in angle brackets there.
+        # click puts the names of a choice in angle brackets.
         metavar="" if option.is_flag else option.make_metavar(context).strip("<>"),
         text=" ".join((option.help or "").split()),
         default=_default(option),

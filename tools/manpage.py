@@ -1,4 +1,4 @@
-"""The man page: what the program says of itself, as roff (man(7)).
+"""The man page: the help of the program as roff (man(7)).
 
 Input: the command tree and the exit codes. Output: the text of `docs/man/fastprune.1`,
 which the wheel installs.

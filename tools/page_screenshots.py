@@ -2,8 +2,8 @@
 
     python -m tools.page_screenshots    # make page-screenshots
 
-Output: docs/images/report/NAME.png. The cache is always the same one, and so is the day that
-the pages think it is: the pictures change only when the page does.
+Output: docs/images/report/NAME.png. The cache and the date on the pages are always the same: the
+pictures change only when the page changes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DAY = datetime(2026, 7, 2, 9, tzinfo=UTC)
 A_YEAR_BEFORE = "2025-07-02T09:00:00"
 
 _GENERATOR = ROOT / "benchmarks" / "generate.py"
-# Where the pictures pretend that the cache is.
+# The path of the cache in the pictures.
 _SHOWN = "/var/lib/ociregistry"
 
 
@@ -43,7 +43,7 @@ class Shot(NamedTuple):
         theme: light or dark.
         width: Of the window, in pixels.
         height: The same.
-        steps: What is done first, as a script.
+        steps: A script that runs before the picture is taken.
     """
 
     page: str

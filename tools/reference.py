@@ -1,10 +1,10 @@
-"""Writes the pages that say what the program says: commands, options, errors, exit codes.
+"""Writes the reference pages from the program: commands, options, errors, exit codes.
 
     python -m tools.reference            # rewrite them: make reference
     python -m tools.reference --check    # only compare; exit code 1 if they differ
 
 Input: the command tree and `fastprune.errors`. Output: the files of `pages()`. A test of
-`make test` compares them, so that what is committed is true.
+`make test` compares them, so that the committed pages are up to date.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _shared_panels(leaves: Iterable[Command]) -> dict[str, tuple[Option, ...]]:
                 counts[option] = counts.get(option, 0) + 1
     shared: dict[str, tuple[Option, ...]] = {}
     for panel, counts in panels.items():
-        # Where a name has several meanings, the first is described here.
+        # Of options with the same name but another meaning, the first is described here.
         by_name: dict[str, Option] = {}
         for option, count in counts.items():
             if count > 1:
@@ -190,7 +190,7 @@ def _cell(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """As code. A vertical line in it would end a cell of a table on GitHub."""
+    """Text as code. Vertical lines are escaped: on GitHub they would end the cell of a table."""
     if "|" in text:
         return f"<code>{text.replace('|', '&#124;')}</code>"
     return f"`{text}`"
@@ -207,7 +207,7 @@ def _slug(title: str) -> str:
 
 
 def outdated() -> list[str]:
-    """Paths of pages that don't say what the program says."""
+    """Paths of pages that differ from the program."""
     return [
         path
         for path, text in pages().items()

@@ -33,7 +33,7 @@ FOLDER = ROOT / "docs" / "images" / "terminal"
 WIDTH = 96
 
 _HEIGHT = 60
-# Where the pictures pretend that the cache is.
+# The path of the cache in the pictures.
 _SHOWN = "/var/lib/ociregistry"
 _FONT = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
 
@@ -43,8 +43,8 @@ class Shot:
     """A picture.
 
     Attributes:
-        commands: What is typed, after `fastprune`; each is answered with yes if it asks.
-        generated: Manifests of the generated cache that it is of; 0 for the sample.
+        commands: The arguments of `fastprune` in each run; a question is answered with yes.
+        generated: Number of manifests of the generated cache; 0 for the sample cache.
         lines: How many lines of the output to show; None for all.
         stable: Whether another run prints the same, apart from times.
     """
@@ -71,7 +71,7 @@ SHOTS = {
             "prune --pattern calico/typha:v3.27.0 --summary",
         )
     ),
-    # The ages below the first table are another every day.
+    # The ages below the first table change every day.
     "du": Shot(("du --top 9",), generated=3000, lines=16),
     "tune": Shot(("tune",), generated=20_000, stable=False),
 }
@@ -104,7 +104,7 @@ def take(shot: Shot, cache: Path) -> Text:
     """Runs the commands of a picture.
 
     Returns:
-        What stands on the terminal, with its colours.
+        The text on the terminal, with its colours.
     """
     text = Text()
     for command in shot.commands:

@@ -1,15 +1,15 @@
 """The structure of the package in four figures: `python -m tools.structure` prints them.
 
 Input: the imports between the modules of fastprune, as grimp reads them from the source (also
-those inside functions and those for the type checker). Output: a line of figures, and what is
-wrong by name.
+those inside functions and those for the type checker). Output: a line of figures, and the names
+of imports and circles that should not be there.
 
 - **Rooms**: the packages at any depth that hold modules, with `fastprune` itself, and the modules
   that lie directly in `fastprune`. A module of a package belongs to the room of that package.
 - **Levels**: the length of the longest chain of imports from room to room. Rooms that import each
   other in a circle stand on one level.
-- **Arrows back up**: imports from room to room that would have to go so that no rooms stand in a
-  circle; as few as possible.
+- **Arrows back up**: the fewest imports from room to room that would have to go so that no rooms
+  stand in a circle.
 - **Circles**: groups of modules of one room that import each other in a circle.
 """
 
@@ -25,7 +25,7 @@ import grimp
 PACKAGE = "fastprune"
 
 Graph = Mapping[str, Collection[str]]
-"""What each node imports; all nodes are keys."""
+"""The imports of each node; all nodes are keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def circles_of(graph: Graph) -> list[tuple[str, ...]]:
 
 
 def arrows_back(group: tuple[str, ...], graph: Graph) -> list[tuple[str, str]]:
-    """The fewest arrows without which a circle is none: tries which node may stand lowest."""
+    """The fewest arrows that break all circles of a group: tries each node as the lowest."""
 
     @cache
     def fewest(left: frozenset[str]) -> tuple[tuple[str, str], ...]:

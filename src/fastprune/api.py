@@ -93,7 +93,7 @@ async def load_policy(
 
     Raises:
         UsageError: It can't be read or used; the message has a line for each thing that is
-            wrong, with file, line and key.
+            wrong, with file and key.
         NoCacheError: There is no cache, and the file says how much space has to be free.
     """
     from fastprune.policy.file_loading import load_policy_file

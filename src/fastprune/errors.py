@@ -67,7 +67,7 @@ class NoCacheError(FastpruneError):
 
 
 class CacheReadError(FastpruneError):
-    """The system does not let a cache be read, so nothing partial is taken for the whole."""
+    """A part of the cache can't be read, so the scan is not whole and was discarded."""
 
     hint = "nothing was deleted"
 
@@ -83,7 +83,7 @@ class CantLockError(FastpruneError):
     """The file system can't lock, so whether another fastprune is at work can't be known.
 
     Attributes:
-        reason: What the system says.
+        reason: The message of the system.
     """
 
     exit_code = 11
@@ -125,7 +125,7 @@ class TrashError(FastpruneError):
 
 
 class JournalError(FastpruneError):
-    """What was removed can't be taken down, so nothing more may be removed."""
+    """The audit log can't be written, so nothing more may be removed."""
 
     exit_code = 3
 
@@ -141,7 +141,7 @@ class ManifestError(FastpruneError, ValueError):
 
 
 class CutOffError(ManifestError):
-    """The content is empty or no whole JSON document: it may be being written."""
+    """The content is empty or no whole JSON document: the server may be writing it."""
 
 
 _SKIP = "treat them as absent with --skip-corrupt"
@@ -154,8 +154,8 @@ def _aside(or_else: str) -> str:
 class UnreadableManifestsError(FastpruneError):
     """Manifests with unknown references: a prune would not be safe.
 
-    Those whose content is broken can be moved aside or skipped. Those that could not be
-    read, or are no regular files, may be sound: the hint never offers that for them.
+    Files with broken content can be moved aside or skipped. Files that could not be read, or are
+    no regular files, may be sound: the hint never offers to move or skip them.
 
     Attributes:
         faults: Pairs of path (relative to the cache) and reason.
@@ -176,9 +176,9 @@ class UnreadableManifestsError(FastpruneError):
 
         Args:
             faults: See above.
-            unknown: Paths of files that could not be read; others than those of `faults`
-                do not count.
-            or_else: What else than a repair helps against broken content.
+            unknown: Paths of files that could not be read; paths that are not in `faults` do
+                not count.
+            or_else: What helps against broken content besides a repair.
         """
         self.faults = tuple(faults)
         self.unknown = frozenset(path for path, _ in self.faults if path in unknown)
@@ -227,7 +227,7 @@ class Exceeded(NamedTuple):
     Attributes:
         limit: Its name: that of the option, without dashes.
         most: What it allows: manifests, bytes or percent.
-        planned: What the plan comes to, in the same unit.
+        planned: What the plan would remove, in the same unit.
         text: Both, in words.
     """
 

@@ -147,7 +147,7 @@ def pack_names(names: list[str]) -> bytes:
     if not names:
         return b""
     joined = "".join(names)
-    # A byte that is no part of UTF-8 comes as a lone surrogate, which unhexlify refuses.
+    # A byte that is not UTF-8 becomes a lone surrogate, which unhexlify refuses.
     if set(map(len, names)) != {_HEX_CHARS} or joined != joined.lower():
         raise ValueError("not the name of a cached file")
     return binascii.unhexlify(joined)

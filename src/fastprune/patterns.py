@@ -1,4 +1,4 @@
-r"""URL patterns: RE2, which is what Go's regexp package means and can't blow up.
+r"""URL patterns: RE2, the syntax of Go's regexp package, in linear time for any pattern.
 
 Stage: select. Input: patterns and URLs. Output: which sets match. Pure, no I/O.
 
@@ -21,9 +21,9 @@ from fastprune.errors import UsageError
 _PLAIN = frozenset(string.ascii_letters + string.digits + "/:@_-.")
 _MOST_LITERALS = 16
 
-# What says on purpose that everything is meant.
+# Patterns that match everything on purpose.
 _EVERYTHING = frozenset({".*", "^.*", ".*$", "^.*$"})
-# A text that no pattern names: what matches nothing of it, and yet matches, matches anywhere.
+# Texts that hold nothing of a URL: a pattern that matches one of them matches every URL.
 _NAMELESS = ("", "_")
 
 # A character, one with its backslash, or a class by name.
@@ -42,7 +42,7 @@ def split_patterns(texts: Sequence[str], option: str) -> tuple[str, ...]:
 
     Raises:
         UsageError: An element is empty, looks like an option, is not valid RE2, or matches
-            every image by accident; or a comma separates what stands in brackets.
+            every image by accident; or there is a comma inside brackets.
     """
     patterns = []
     for text in texts:
@@ -89,7 +89,7 @@ def _pieces(text: str, option: str) -> Iterator[str]:
 
 
 class _Opened:
-    """Which bracket of a pattern is open, as far as it was read; a quotation counts as one."""
+    r"""The brackets that are open in the part of a pattern that was read; `\Q` counts as one."""
 
     def __init__(self) -> None:
         self._open: list[str] = []
@@ -101,7 +101,7 @@ class _Opened:
         return self._open[-1] if self._open else ""
 
     def take(self, mark: str, before: str) -> None:
-        """Reads on.
+        """Reads the next mark.
 
         Args:
             mark: What `_MARK` found.
@@ -111,7 +111,7 @@ class _Opened:
         if self.bracket == "\\Q":
             self._close(when=mark == "\\E")
         elif self.bracket == "[":
-            # Right after its beginning, the closing bracket is one of the class.
+            # A closing bracket at the beginning of a class is a member of the class.
             self._close(when=mark == "]" and not first)
             self._first_of_class = first and mark == "^" and before == "["
         elif mark in _CLOSING:
@@ -126,10 +126,10 @@ class _Opened:
 
 
 def _check_that_it_names_something(pattern: str, option: str) -> None:
-    """Refuses what matches every image, or the empty text, without saying that it means all.
+    """Refuses a pattern that matches every image or the empty text, unless that is on purpose.
 
     Raises:
-        UsageError: It does.
+        UsageError: It is such a pattern.
     """
     if pattern in _EVERYTHING:
         return
@@ -231,14 +231,14 @@ class _PatternSet:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         literals = [_longest_literal(pattern) for pattern in patterns]
-        # To look for many texts takes longer than the automaton does.
+        # Searching for many texts takes longer than the automaton.
         few = len(literals) <= _MOST_LITERALS
         self.literals = tuple(literals) if few and all(literals) else ()
         self._search = re2.Set.SearchSet(_options())
         for pattern in patterns:
             self._search.Add(pattern)
-        # Matches everything. If it is missing in an answer, the automaton of the set ran
-        # out of memory, and the patterns are tried one by one, without that limit.
+        # This pattern matches everything. If it is missing in an answer, the automaton of the
+        # set ran out of memory: the patterns are then tried one by one, without that limit.
         self._sentinel = self._search.Add("")
         self._search.Compile()
         self._patterns = [re2.compile(pattern, _options()) for pattern in patterns]
@@ -253,7 +253,7 @@ class _PatternSet:
 
 
 def _longest_literal(pattern: str) -> bytes:
-    """The longest text that a match must hold; empty if that is not plain to see."""
+    """The longest text that every match must hold; empty if it is not easy to find."""
     if not _PLAIN.issuperset(pattern):
         return b""
     return max(pattern.split("."), key=len).encode()

@@ -1,4 +1,4 @@
-"""From a cache to a plan: what the library and the command line both do first.
+"""From a cache to a plan, for the library and the command line.
 
 Stage: walk to plan. Input: the path of a cache and a policy. Output: `PrunePlan`.
 Blocking; I/O: reads only.
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from fastprune.plan.saved_plan import SavedPlan
 
     PlanFrom = Callable[[CacheIndex, Rows | None], PrunePlan]
-    """Makes a plan of an index; it is told of blobs that stay in any case."""
+    """Makes a plan from an index and the ids of blobs that stay in any case."""
 
-# Each round learns of blobs that are smaller than they should be, or too young. Where every one
-# of that many finds new ones, what is missing is reported.
+# Each round finds blobs that are smaller than declared, or too young. If even the last round finds
+# new ones, the report names the bytes that are missing.
 _MOST_ROUNDS = 10
 
 
@@ -159,13 +159,13 @@ def work_out_again(
     progress: Progress | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> TimedPlan:
-    """Scans a cache and finds out what of a saved plan still holds.
+    """Scans a cache and works out which parts of a saved plan still hold.
 
     Args:
         root: Path of the cache.
         saved: The plan.
         open_executor: Gives the executor for a number of manifests.
-        options: How; what is allowed and what is skipped is for the plan to say.
+        options: How; the plan decides about broken lists and corrupt manifests.
         progress: Is told about the scan.
         checkpoint: Called often; raises if the work is to end.
 
@@ -225,12 +225,11 @@ def _measured(
 ) -> PrunePlan:
     """Makes a plan, spares young blobs and measures the others.
 
-    A blob that was cut off is smaller than its descriptors say, a file with other names frees
-    nothing, and a young blob stays. If a size target was met by what the descriptors say and
-    is missed by the files, more has to go: the plan is made again by what is known now. If by
-    what they say it can't be met at all, they may lie about a blob that stays, so that all
-    would go in vain: then all files are measured. So they are once a file has other names, as
-    many will.
+    A blob that was cut off is smaller than its descriptors say. A file with other hard links
+    frees nothing. A young blob stays. So a plan that meets a size target by its descriptors may
+    miss it by its files: then the plan is made again with the sizes that are known now. All
+    files are measured in two cases: the target can't be met by the descriptors, which may be
+    wrong about blobs that stay; or a file has other hard links, as many others will, too.
     """
     import numpy as np
 
@@ -263,7 +262,7 @@ def _measured(
 
 
 class _Files(NamedTuple):
-    """What the file system says of files: see `PrunePlan.measured`."""
+    """The sizes and links of files: see `PrunePlan.measured`."""
 
     sizes: NDArray[np.int64]
     linked_manifests: Rows
@@ -277,7 +276,7 @@ def _files_of(
     executor: Executor,
     progress: Progress | None,
 ) -> _Files:
-    """Asks about some manifests and blobs."""
+    """Asks the file system about some manifests and blobs."""
     import numpy as np
 
     linked: list[Rows] = []

@@ -1,4 +1,4 @@
-"""How far a long step is: the protocol, and the one that says nothing.
+"""Progress of long steps: the protocol, and one that shows nothing.
 
 Stage: all that do I/O. The terminal's own is `fastprune.cli.progress_bar`.
 """
@@ -27,7 +27,7 @@ class Progress(Protocol):
         ...
 
     def advance(self, count: int, size: int = 0) -> None:
-        """So many more units are done, with so many bytes."""
+        """Some more units are done, with some bytes."""
         ...
 
     def stop(self) -> None:
@@ -40,10 +40,10 @@ Told = TypeVar("Told", bound=Progress)
 
 @contextmanager
 def under_way(progress: Told, step: str, total: int | None, unit: str) -> Iterator[Told]:
-    """Tells that a step begins, and that it has ended, however it does.
+    """Tells that a step begins, and in any case that it has ended.
 
     Args:
-        progress: Who is told; it is given back for what is done meanwhile.
+        progress: The progress to tell; the context gives it back.
         step: See `Progress.start`.
         total: See `Progress.start`.
         unit: See `Progress.start`.
@@ -69,13 +69,13 @@ class NoProgress:
 
 
 class WhenSlow:
-    """Passes a step on as soon as it has taken a second: most are over before."""
+    """Passes a step on when it has taken a second: most steps are shorter."""
 
     def __init__(self, progress: Progress | None) -> None:
         """Says nothing yet.
 
         Args:
-            progress: Who is told, if anybody.
+            progress: The progress to tell, if any.
         """
         self._progress = progress or NoProgress()
         self._started = False

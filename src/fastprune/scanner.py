@@ -4,8 +4,8 @@ Stage: walk, read, parse, index. Input: the path of a cache, an executor. Output
 `CacheIndex`. I/O: reads only; this process lists the manifests, workers list the blobs
 and read the manifests.
 
-Nothing here decides what a prune removes, but a prune is only as safe as this is whole:
-whatever can't be read is in `faults`, and a worker that dies ends the scan.
+The scan does not decide what a prune removes, but a prune is safe only if the scan is whole. So
+every file that can't be read is in `faults`, and a worker that dies ends the scan.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from fastprune.reading.folders import (
     reading,
     stat_files,
 )
-from fastprune.reading.shards import Fault, FileSizes, ShardIndex
+from fastprune.reading.marks import FileSizes
+from fastprune.reading.shards import Fault, ShardIndex
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,7 @@ MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """Larger manifest files are refused: the most that registries accept is 4 MiB."""
 
 SMALL_CACHE = 4_000
-"""Up to so many manifests, starting workers costs more than they save."""
+"""With no more manifests than this, starting workers costs more than they save."""
 
 _MOST_IN_CHUNK = 1_024
 _LEAST_IN_CHUNK = 64
@@ -60,8 +61,8 @@ class ScanOptions:
     """How to scan.
 
     Attributes:
-        edges: Whether references between manifests and blobs are wanted, which needs
-            the listing of blobs/. Without, an index is good for lists only.
+        edges: Whether references between manifests and blobs are wanted. Blobs/ is listed for
+            them. An index without edges is enough for a list of manifests.
         pattern_sets: Patterns to match URLs with, a bit of `url_matches` per set.
         max_manifest_bytes: Larger manifest files are faults.
         chunk: Manifests per piece of work; None picks by their number.
@@ -96,7 +97,7 @@ def scan_cache(
 
     Raises:
         NoCacheError: There is no cache at this path.
-        CacheReadError: A folder can't be listed, or a file not be asked about.
+        CacheReadError: A folder can't be listed, or the system gives no status of a file.
         WorkerError: A worker died.
     """
     index, _ = scan_and_keep_executor(
@@ -113,7 +114,7 @@ def scan_and_keep_executor(
     progress: Progress | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> tuple[CacheIndex, Executor]:
-    """Scans a cache for who has more to ask about it; the arguments are those of `scan_cache`.
+    """Scans a cache as `scan_cache` does, for callers that need the workers afterwards.
 
     Returns:
         The index, and the executor that was opened.
@@ -124,16 +125,16 @@ def scan_and_keep_executor(
 
 
 def _run_task(work: str | ReadTask) -> Iterable[ListingPart | ShardIndex]:
-    """What a worker does with a piece of work: a folder to list, or a chunk to read."""
+    """The function that a worker runs: it lists a folder, or reads a chunk."""
     return _list_if_there(work) if isinstance(work, str) else read_chunk(work)
 
 
 class Measured(NamedTuple):
-    """What the file system says of files.
+    """The sizes of files, and which have other hard links.
 
     Attributes:
         sizes: int64: bytes of each; 0 for one that is gone.
-        linked: bool: whether it has other names (hard links), so that removing it frees nothing.
+        linked: bool: whether it has other hard links, so that removing it frees nothing.
     """
 
     sizes: NDArray[np.int64]
@@ -188,7 +189,7 @@ def _stat_files(
 
 
 class _Unread(NamedTuple):
-    """A file that could not be read, so far."""
+    """A file that could not be read yet."""
 
     folder: int
     position: int
@@ -197,7 +198,7 @@ class _Unread(NamedTuple):
 
 
 class _Run:
-    """One scan: what was handed out, and what has come back."""
+    """One scan: the tasks that were handed out, and the results so far."""
 
     def __init__(
         self, root: str, options: ScanOptions, progress: Progress, checkpoint: Callable[[], None]
@@ -206,12 +207,12 @@ class _Run:
         self._progress, self._checkpoint = progress, checkpoint
         self._names: list[bytes] = []
         self._foreign: list[str] = []
-        # What is on its way: chunk -> folder and positions in its listing.
+        # Chunks without a result yet: chunk -> folder and positions in its listing.
         self._sent: dict[int, tuple[int, slice | list[int]]] = {}
         self._chunks = self._to_read = 0
         self._blobs_listed = False
         self._unread: list[_Unread] = []
-        # What may be a manifest to the server, and is not read: path -> reason.
+        # Files that are not read, but that the server may read as manifests: path -> reason.
         self._irregular: dict[str, str] = {}
 
     def scan(self, open_executor: Callable[[int], Executor]) -> tuple[CacheIndex, Executor]:
@@ -282,12 +283,12 @@ class _Run:
         return bytes(digests)
 
     def _look_at(self, path: str, name: str) -> bytes:
-        """Finds out about a name that was listed as no regular file.
+        """Looks at a name that was not listed as a regular file.
 
-        Where a file system does not list kinds, one that was being replaced looks so, too.
+        On file systems that don't list types, a file that was just being replaced is one, too.
 
         Returns:
-            The raw digest if it is to be read, after all.
+            The raw digest if it is a regular file now, to be read; else nothing.
         """
         kind = kind_of(os.path.join(self._root, path))
         if kind == REGULAR:
@@ -303,8 +304,8 @@ class _Run:
             _MOST_IN_CHUNK, max(_LEAST_IN_CHUNK, total // (jobs * _CHUNKS_PER_JOB))
         )
         for folder in range(len(listings)):
-            # Names that were handed out are dropped, so that their memory goes back while
-            # the columns grow.
+            # Names that were handed out are dropped, so that their memory is free for the
+            # columns.
             names, listings[folder] = bytearray(listings[folder]), b""
             for first in range(0, len(names) // DIGEST_BYTES, size):
                 digests = bytes(names[: size * DIGEST_BYTES])
@@ -327,7 +328,7 @@ class _Run:
         )
 
     def _merge(self, builder: IndexBuilder, results: Iterable[ListingPart | ShardIndex]) -> None:
-        """Merges what comes back, in any order."""
+        """Merges results, which come in any order."""
         from fastprune.index.digests import DigestSorter, as_digests
 
         blobs = DigestSorter()
@@ -338,7 +339,7 @@ class _Run:
                 self._add(builder, result)
                 continue
             if not self._to_read and not listing:
-                # All manifests are read, and a worker still lists the blobs.
+                # All manifests are read; a worker still lists the blobs.
                 listing = True
                 self._progress.stop()
                 self._progress.start("listing", None, "blobs")
@@ -351,7 +352,7 @@ class _Run:
                 self._blobs_listed = True
 
     def _check_whole(self) -> None:
-        """A part of a scan must never be taken for the whole."""
+        """Makes sure that no result is missing: the index would be incomplete."""
         if self._sent or self._options.edges != self._blobs_listed:
             raise WorkerError("the scan is not whole: workers left something out")
 
@@ -371,7 +372,7 @@ class _Run:
         self._progress.advance(len(rows), sum(shard.file_sizes))
 
     def _read_again(self, builder: IndexBuilder, executor: Executor) -> None:
-        """Reads again, once, what may have been caught while the server wrote it."""
+        """Reads files again that the server may have been writing."""
         again = [unread for unread in self._unread if unread.fault.retry]
         self._unread = [unread for unread in self._unread if not unread.fault.retry]
         tasks = []

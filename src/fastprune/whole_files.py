@@ -5,10 +5,10 @@ Stage: rim. Input: paths, bytes. Output: a file. I/O: never in a folder of the c
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 
 from fastprune.errors import UsageError
@@ -104,12 +104,12 @@ def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | N
     """
     folders: dict[tuple[int, int], str] = {}
     for name in layout.folders:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             status = os.stat(os.path.join(root, name))
             folders[status.st_dev, status.st_ino] = name
     above = os.path.dirname(os.path.realpath(path))
     while True:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             status = os.stat(above)
             if found := folders.get((status.st_dev, status.st_ino)):
                 return found, above
@@ -118,33 +118,54 @@ def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | N
         above = os.path.dirname(above)
 
 
-def write_whole(path: str, content: bytes, *, mode: int = 0o600) -> None:
+def write_whole(path: str, content: Iterable[bytes], *, mode: int | None = None) -> None:
     """Writes a file that is there whole and on disk, or as it was before.
 
     Args:
         path: Where to; its folder must be there.
-        content: All of it.
-        mode: Its permissions, whatever the umask.
+        content: All of it, in pieces of any size.
+        mode: Its permissions, whatever the umask; None for those that the umask leaves.
 
     Raises:
         OSError: It can't be written.
     """
-    import tempfile
-
-    folder, name = os.path.split(path)
-    # The dot and the missing suffix: nobody takes it for the file itself.
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
+    descriptor, temporary = _open_beside(path, 0o666 if mode is None else mode)
     try:
         with open(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(content)
             file.flush()
-            _give_mode(file.fileno(), mode)
-            sync_if_offered(file.fileno())
+            if mode is not None:
+                _give_mode(descriptor, mode)
+            sync_if_offered(descriptor)
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.unlink(temporary)
         raise
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_if_offered(folder)
+    finally:
+        os.close(folder)
+
+
+def check_writable(path: str) -> None:
+    """Checks that `write_whole` can make a file beside the path.
+
+    Raises:
+        OSError: It can't.
+    """
+    descriptor, temporary = _open_beside(path, 0o600)
+    os.close(descriptor)
+    os.unlink(temporary)
+
+
+def _open_beside(path: str, mode: int) -> tuple[int, str]:
+    """Makes an empty file in the same folder; gives its descriptor and its path."""
+    folder, name = os.path.split(path)
+    # The dot and the missing suffix: nobody takes it for the file itself.
+    temporary = os.path.join(folder, f".{name}-{os.urandom(8).hex()}")
+    return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), temporary
 
 
 def _give_mode(descriptor: int, mode: int) -> None:
@@ -154,17 +175,3 @@ def _give_mode(descriptor: int, mode: int) -> None:
     except OSError as error:
         if error.errno not in _NO_MODES:
             raise
-
-
-def check_writable(path: str) -> None:
-    """Checks that `write_whole` can make a file beside the path.
-
-    Raises:
-        OSError: It can't.
-    """
-    import tempfile
-
-    folder, name = os.path.split(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
-    os.close(descriptor)
-    os.unlink(temporary)

@@ -9,7 +9,6 @@ from tests.cli.program import Result
 from typer.testing import CliRunner
 
 from fastprune.cli.app import app
-from fastprune.cli.commands import COMMANDS
 
 
 def run_inside(*args: str | Path, cache: Path) -> Result:
@@ -19,7 +18,7 @@ def run_inside(*args: str | Path, cache: Path) -> Result:
         args: Command and options.
         cache: What `--image-path` says, before the command.
     """
-    importlib.import_module(f"fastprune.cli.{COMMANDS[str(args[0])].module}")
+    importlib.import_module(f"fastprune.cli.{args[0]}")
     words = ["--image-path", str(cache), *map(str, args)]
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     return Result(done.exit_code, done.stdout, done.stderr)

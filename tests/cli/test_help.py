@@ -12,7 +12,7 @@ from tests.support.command_lines import parse
 from tools.command_tree import Command, read_program
 
 import fastprune
-from fastprune.cli.commands import COMMANDS
+from fastprune.cli.app import COMMANDS
 from fastprune.cli.headings import GLOBAL, HEADINGS
 
 TRASH = [("trash",), ("trash", "list"), ("trash", "restore"), ("trash", "empty")]
@@ -50,8 +50,8 @@ def test_without_a_command_it_shows_the_help_and_fails() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_summary_of_a_command_is_the_first_sentence_of_its_help(command: str) -> None:
     text = " ".join(run(command, "--help").out.split())
-    assert f" {COMMANDS[command].summary} " in text
-    assert f" {command} {COMMANDS[command].summary}" in " ".join(run("--help").out.split())
+    assert f" {COMMANDS[command]} " in text
+    assert f" {command} {COMMANDS[command]}" in " ".join(run("--help").out.split())
 
 
 def test_a_value_that_is_the_name_of_a_command_is_no_command() -> None:

@@ -139,8 +139,11 @@ def test_a_log_file_that_can_not_be_opened_is_a_usage_error(said: Said) -> None:
         ),
         ("0.0 is not in the range 1<=x<=3600.", "0.0 is not from 1 to 3600"),
         ("-1 is not in the range x>=0.", "-1 is less than 0"),
-        ("Got unexpected extra argument(s) (foo bar)", "got what does not belong there: foo bar"),
-        ("Got unexpected extra argument (foo)", "got what does not belong there: foo"),
+        (
+            "Got unexpected extra argument(s) (foo bar)",
+            "got arguments that do not belong there: foo bar",
+        ),
+        ("Got unexpected extra argument (foo)", "got arguments that do not belong there: foo"),
     ],
 )
 def test_the_parser_speaks_as_the_rest_does(parsed: str, shown: str | None) -> None:

@@ -223,11 +223,11 @@ def test_of_the_servers_file_only_the_dry_run_stays_in_force(
     assert snapshot(cache) == before
 
 
-def test_an_error_in_the_file_is_a_usage_error_with_its_line(cache: Path, tmp_path: Path) -> None:
+def test_an_error_in_the_file_is_a_usage_error_with_its_key(cache: Path, tmp_path: Path) -> None:
     policy = written(tmp_path, "[rules.ci]\n\nkep-last = 3\n")
     before = snapshot(cache)
     result = invoke("prune", "--policy", policy, "--format", "json", cache=cache)
-    said = f"{policy}, line 3: rules.ci.kep-last: unknown key; did you mean 'keep-last'?"
+    said = f"{policy}: rules.ci.kep-last: unknown key; did you mean 'keep-last'?"
     assert (result.code, result.document["error"]) == (2, said)
     assert f"fastprune: error: {said}\n" in result.err
     assert snapshot(cache) == before

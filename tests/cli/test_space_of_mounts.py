@@ -75,7 +75,7 @@ def test_the_trash_frees_nothing_so_it_can_not_serve_for_space(tmp_path: Path) -
     before = files(cache.root)
     for options, where in (
         (("--min-free-space", "99.9%"), "--min-free-space: "),
-        (("--policy", str(policy)), f"{policy}, line 2: policy.min-free-space: "),
+        (("--policy", str(policy)), f"{policy}: policy.min-free-space: "),
     ):
         found = run_inside("prune", "--trash", "--yes", *options, cache=cache.root)
         assert (found.code, found.out) == (2, "")

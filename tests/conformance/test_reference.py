@@ -12,7 +12,7 @@ from tests.support.command_lines import parse
 from tools.command_tree import Command, read_program
 from tools.reference import ROOT, commands_page, outdated, pages
 
-from fastprune.cli.commands import COMMANDS
+from fastprune.cli.app import COMMANDS
 from fastprune.errors import EXIT_CODES
 
 PROGRAM = read_program()

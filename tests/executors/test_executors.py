@@ -82,11 +82,10 @@ def say_when(marker: str) -> Iterator[str]:
 
 
 def start(jobs: int, how: str) -> ProcessExecutor:
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # Python 3.12 warns of forking beside threads; here no thread holds a lock.
         warnings.simplefilter("ignore", DeprecationWarning)
-        patch.setattr(processes, "_can_fork", lambda: how == "forked")
-        return ProcessExecutor(jobs)
+        return ProcessExecutor(jobs, fork=how == "forked")
 
 
 @pytest.fixture(params=("inline", *STARTS))

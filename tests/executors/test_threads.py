@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import threading
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
 import anyio
 import pytest
 
-from fastprune import whole_files
 from fastprune.executors.threads import OneThread, Threads, check_cancelled, in_thread
-from fastprune.whole_files import NotDurableError, sync, sync_if_offered
 
 
 @pytest.fixture
@@ -86,65 +80,3 @@ def test_an_error_of_the_work_is_raised_and_it_is_not_done_twice(error: Exceptio
     with pytest.raises(type(error)):
         anyio.run(in_thread, fail)
     assert calls == [1]
-
-
-# What makes durable.
-
-
-def refusing(numbers: dict[int, int], synced: list[int], descriptor: int) -> None:
-    if number := numbers.get(descriptor):
-        raise OSError(number, os.strerror(number))
-    synced.append(descriptor)
-
-
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_what_is_not_offered_for_one_is_done_for_the_others(
-    number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[int] = []
-    monkeypatch.setattr(os, "fsync", partial(refusing, {7: number}, synced))
-    with pytest.raises(NotDurableError):
-        sync(7, 8)
-    sync_if_offered(7, 9)
-    assert synced == [8, 9]
-
-
-@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ENOSPC])
-def test_an_error_is_raised_whatever_else_is_not_offered(
-    number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[int] = []
-    numbers = {7: errno.EINVAL, 8: number}
-    monkeypatch.setattr(os, "fsync", partial(refusing, numbers, synced))
-    for make in (sync, sync_if_offered):
-        with pytest.raises(OSError, match=os.strerror(number)) as raised:
-            make(7, 8, 9)
-        assert not isinstance(raised.value, NotDurableError)
-        assert raised.value.errno == number
-    assert synced == []
-
-
-@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_a_file_is_written_where_there_are_no_permissions_and_no_fsync(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(error: int, *_: int) -> None:
-        raise OSError(error, os.strerror(error))
-
-    monkeypatch.setattr(os, "fchmod", partial(refuse, number))
-    monkeypatch.setattr(os, "fsync", partial(refuse, errno.EINVAL))
-    path = tmp_path / "file"
-    whole_files.write_whole(str(path), b"content", mode=0o644)
-    assert path.read_bytes() == b"content"
-
-
-def test_a_file_whose_permissions_can_t_be_set_for_another_reason_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: int) -> None:
-        raise OSError(errno.EIO, "no mode")
-
-    monkeypatch.setattr(os, "fchmod", refuse)
-    with pytest.raises(OSError, match="no mode"):
-        whole_files.write_whole(str(tmp_path / "file"), b"content")
-    assert list(tmp_path.iterdir()) == []

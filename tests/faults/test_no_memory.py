@@ -126,7 +126,9 @@ def test_what_is_put_back_is_told_as_well(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_python_without_ctypes_does_the_same(scene: Scene) -> None:
     """Python is built without it where there is no libffi."""
-    program = "import sys\nsys.modules['_ctypes'] = None\nfrom fastprune.cli import main\nmain()\n"
+    program = (
+        "import sys\nsys.modules['_ctypes'] = None\nfrom fastprune.cli.main import main\nmain()\n"
+    )
     plan = scene.root.parent / "plan"
     for words in (
         ("list",),

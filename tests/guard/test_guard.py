@@ -93,7 +93,7 @@ def test_whoever_waits_gets_the_lock_when_it_is_freed(
         if len(waits) == 3:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 
-    monkeypatch.setattr("fastprune.guard.lock.time.sleep", free_it)
+    monkeypatch.setattr(time, "sleep", free_it)
     checks: list[int] = []
     with cache_lock(str(tmp_path), wait=60, checkpoint=lambda: checks.append(1)):
         pass

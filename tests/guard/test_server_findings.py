@@ -344,7 +344,7 @@ def test_a_path_that_we_may_not_look_at(
     def refuse(*_: object) -> bool:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("fastprune.guard.servers.os.path.samefile", refuse)
+    monkeypatch.setattr(os.path, "samefile", refuse)
     proc.add("7", "ociregistry", "serve", "--image-path", "/data")
     assert "/data can't be looked at: Permission denied" in doubt(proc, root)
 
@@ -420,9 +420,7 @@ def test_a_command_line_that_can_t_be_read(
     root: Path, proc: FakeProc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proc.add("7", "anything")
-    monkeypatch.setattr(
-        "fastprune.guard.process_table.os.access", lambda path, _: "/7/" not in path
-    )
+    monkeypatch.setattr(os, "access", lambda path, _: "/7/" not in path)
     assert doubt(proc, root) == "the command line of process 7 can't be read"
 
 

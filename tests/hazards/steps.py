@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
+import pytest
 
 import fastprune
 from fastprune import CacheIndex, Limits, Policy, PrunePlan, PruneReport, Reading, make_plan
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Outcome, Unlinker
 from fastprune.deletion.pruning import carry_out
 from fastprune.progress import Progress
+
+
+@contextmanager
+def listing_again(times: int = 2) -> Iterator[None]:
+    """Folders list each name several times, as those of mergerfs may do."""
+    real = os.scandir
+
+    @contextmanager
+    def scandir(folder: int) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with real(folder) as entries:
+            yield iter([*entries] * times)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        yield
 
 
 def scan_now(root: Path, progress: Progress | None = None) -> CacheIndex:

@@ -12,20 +12,18 @@ from typing import Any
 
 import pytest
 from tests.cli.program import run
-from tests.hazards.steps import carry_out_now, plan_for, scan_now
+from tests.hazards.steps import carry_out_now, listing_again, plan_for, scan_now
 from tests.property.decoding import decoded
 from tests.support.cachebuilder import TIME, CacheBuilder, Corruption, files, snapshot
 from tests.support.oracle import Cache, load
 from tests.support.scanning import scanned
 
-from fastprune import CacheIndex
 from fastprune.deletion.deleter import Unlinker
 from fastprune.deletion.pace import Limits
 from fastprune.deletion.phases import Phases
 from fastprune.deletion.pruning import _Run
 from fastprune.index.refcounts import count_references
 from fastprune.progress import NoProgress
-from fastprune.reading.folders import ListingPart, list_folder
 
 REWRITES_PER_SECOND = 200
 
@@ -146,46 +144,27 @@ def test_a_manifest_that_appears_after_the_scan_keeps_every_blob(builder: CacheB
     assert files(builder.root) >= blobs | {f"img/{new}"}
 
 
-def test_a_name_that_is_listed_twice_is_one_manifest(
-    builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_is_listed_twice_is_one_manifest(builder: CacheBuilder) -> None:
     # POSIX leaves it open what a folder gives that changes while it is listed.
     child = builder.image("a@sha256:" + "12" * 32, layers=[builder.blob(10)])
     listed = builder.index("b:1", children=[child])
     builder.image("a:2", layers=[builder.blob(20)])
-
-    def twice(path: str) -> Iterator[ListingPart]:
-        *parts, last = list_folder(path)
-        yield from (*parts, *parts, *parts, last)
-
-    monkeypatch.setattr("fastprune.reading.folders.list_folder", twice)
-    plan = plan_for(builder.root, "a")
+    once = scan_now(builder.root)
+    with listing_again(3):
+        plan = plan_for(builder.root, "a")
+        carry_out_now(plan)
     assert len(plan.index) == 3
-    assert_same_index(plan.index, builder)
+    # What is listed twice is the same cache as what is listed once.
+    assert count_references(plan.index).tolist() == count_references(once).tolist()
+    assert decoded(plan.index) == decoded(once)
     assert plan.images.tolist() == [row for row in range(3) if plan.index.url(row) == "a:2"]
-    carry_out_now(plan)
     assert set(snapshot(builder.root / "img")) == {".", listed, child}
-
-
-def assert_same_index(index: CacheIndex, builder: CacheBuilder) -> None:
-    """What is listed twice is the same cache as what is listed once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastprune.reading.folders.list_folder", list_folder)
-        once = scan_now(builder.root)
-    assert count_references(index).tolist() == count_references(once).tolist()
-    assert decoded(index) == decoded(once)
-
-
-def listing_everything_twice(path: str) -> Iterator[ListingPart]:
-    """As a folder of mergerfs does, and in two chunks."""
-    *parts, last = list_folder(path)
-    yield from (*parts, *parts, last)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 5, 1_000])
 @pytest.mark.parametrize("edges", [True, False])
 def test_a_folder_that_lists_all_twice_gives_the_same_index(
-    edges: bool, chunk: int, builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+    edges: bool, chunk: int, builder: CacheBuilder
 ) -> None:
     shared = builder.blob(10)
     child = builder.image("a@sha256:" + "12" * 32, layers=[shared, shared])
@@ -198,26 +177,25 @@ def test_a_folder_that_lists_all_twice_gives_the_same_index(
     builder.raw("img", "README", b"")
     options: dict[str, Any] = {"edges": edges, "chunk": chunk, "pattern_sets": (("a",), ("b",))}
     once = scanned(builder.root, **options)
-    monkeypatch.setattr("fastprune.reading.folders.list_folder", listing_everything_twice)
-    twice = scanned(builder.root, **options)
+    with listing_again():
+        twice = scanned(builder.root, **options)
     assert decoded(twice) == decoded(once)
     assert count_references(twice).tolist() == count_references(once).tolist()
     assert (twice.faults, twice.foreign) == (once.faults, once.foreign)
     assert len(set(twice.faults)) == len(twice.faults) == 2
 
 
-def test_the_blobs_of_what_is_listed_twice_go_in_the_same_run(
-    builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_blobs_of_what_is_listed_twice_go_in_the_same_run(builder: CacheBuilder) -> None:
     builder.image("a:1", layers=[builder.blob(10)])
     kept = builder.image("b:1", layers=[builder.blob(20)])
-    monkeypatch.setattr("fastprune.reading.folders.list_folder", listing_everything_twice)
-    plan = plan_for(builder.root, "a")
+    with listing_again():
+        plan = plan_for(builder.root, "a")
     assert len(plan.blobs) == 2
     freed = sum(path.stat().st_size for path in (builder.root / "img").iterdir())
     freed -= (builder.root / "img" / kept).stat().st_size
     assert plan.bytes_freed == freed + int(plan.blob_bytes.sum())
-    carry_out_now(plan)
+    with listing_again():
+        carry_out_now(plan)
     assert len(files(builder.root)) == 3
 
 

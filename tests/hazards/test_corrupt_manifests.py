@@ -13,7 +13,7 @@ from tests.hazards.steps import carry_out_now, plan_for
 from tests.support.cachebuilder import CacheBuilder, Corruption, Stamp, files, snapshot
 from tests.support.oracle import Outcome, expected, load
 
-from fastprune import UnreadableManifestsError, scanner
+from fastprune import UnreadableManifestsError
 
 LIMIT = ("--max-manifest-size", "1MiB")
 LIMIT_BYTES = 2**20
@@ -52,13 +52,7 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Damaged:
     return build(tmp_path_factory.mktemp("corrupt") / "cache")
 
 
-@pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing will get better by reading it again."""
-    monkeypatch.setattr(scanner, "_RETRY_DELAYS", ())
-
-
-@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.usefixtures("read_again_at_once")
 @pytest.mark.parametrize("kind", Corruption)
 def test_one_damaged_manifest_is_enough_to_refuse(kind: Corruption, tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path)
@@ -74,7 +68,7 @@ def test_one_damaged_manifest_is_enough_to_refuse(kind: Corruption, tmp_path: Pa
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.usefixtures("read_again_at_once")
 @pytest.mark.parametrize("kind", Corruption)
 def test_a_damaged_manifest_can_be_skipped_and_is_left_alone(
     kind: Corruption, tmp_path: Path

@@ -7,8 +7,9 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import pytest
@@ -29,24 +30,49 @@ from fastprune import Findings, RepairReport, VerifyOptions
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, moving_to_trash
 from fastprune.deletion.pace import Limits
 from fastprune.deletion.repairing import carry_out
+from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.layouts.default import DEFAULT_LAYOUT
-from fastprune.reading import blob_contents
-from fastprune.reading.folders import StatTask
+from fastprune.reading.blob_contents import hash_files, mark_files
 from fastprune.scanner import ScanOptions
 from fastprune.verification.repair_plan import plan_repair
 from fastprune.verification.verifier import verify_cache
 
 BLOBS = 1_500
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 pytestmark = pytest.mark.usefixtures("read_again_at_once")
 
 
-def verify(root: Path, *, content: bool = True, limit: int | None = None) -> Findings:
+class Before(InlineExecutor):
+    """Does something before each piece of one kind of work."""
+
+    def __init__(self, work: Callable[..., object], do: Callable[[], object]) -> None:
+        self._work, self._do = work, do
+
+    def map_unordered(
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+    ) -> Iterator[R]:
+        """See `Executor.map_unordered`."""
+        for item in items:
+            if function == self._work:
+                self._do()
+            yield from function(item)
+
+
+def verify(
+    root: Path,
+    *,
+    content: bool = True,
+    limit: int | None = None,
+    executor: Executor | None = None,
+) -> Findings:
     scan = ScanOptions() if limit is None else ScanOptions(max_manifest_bytes=limit)
     options = VerifyOptions(scan=scan, content=content)
-    return verify_cache(str(root), lambda _: InlineExecutor(), options)
+    return verify_cache(str(root), lambda _: executor or InlineExecutor(), options)
 
 
 def repair(
@@ -276,44 +302,31 @@ def test_a_killed_repair_loses_nothing_and_the_next_one_does_the_rest(
     assert run("verify", "--content", cache=root).code == 0
 
 
-def test_manifests_that_a_server_rewrites_are_read_again(
-    builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_manifests_that_a_server_rewrites_are_read_again(builder: CacheBuilder) -> None:
     """Empty during the whole scan, and whole when it is looked at a second time."""
     path = builder.root / "img" / builder.image("a:1")
     content = path.read_bytes()
     path.write_bytes(b"")
-    read = blob_contents.mark_files
-
-    def write_first(task: StatTask) -> object:
-        path.write_bytes(content)
-        return read(task)
-
-    monkeypatch.setattr("fastprune.verification.verifier.mark_files", write_first)
-    findings = verify(builder.root)
+    write_first = Before(mark_files, lambda: path.write_bytes(content))
+    findings = verify(builder.root, executor=write_first)
     assert findings.is_clean
     assert findings.index.faults
 
 
-def test_what_a_prune_removes_meanwhile_is_not_called_damaged(
-    builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_prune_removes_meanwhile_is_not_called_damaged(builder: CacheBuilder) -> None:
     gone = builder.image("a:1", layers=[builder.blob(10)])
     builder.image("a:2", layers=["ab" * 32])
     removed = builder.blob(30)
-    read = blob_contents.hash_files
 
-    def remove_first(task: blob_contents.HashTask) -> object:
+    def remove() -> None:
         for path in (f"img/{gone}", f"blobs/{removed}"):
             (builder.root / path).unlink(missing_ok=True)
         (builder.root / "blobs" / ("ab" * 32)).write_bytes(b"pulled")
-        return read(task)
 
     for name in [path for path in files(builder.root) if path.startswith("blobs/")]:
         if name != f"blobs/{removed}":
             alter(builder.root / name)
-    monkeypatch.setattr("fastprune.verification.verifier.hash_files", remove_first)
-    findings = verify(builder.root)
+    findings = verify(builder.root, executor=Before(hash_files, remove))
     assert (findings.missing.tolist(), findings.broken.tolist()) == ([], [])
     assert f"blobs/{removed}" not in {
         f"blobs/{findings.index.blob_digests[blob].tobytes().hex()}" for blob in findings.orphans
@@ -390,20 +403,17 @@ def test_what_is_no_file_is_never_opened_nor_moved(
 
 @pytest.mark.parametrize("hazard", ["fifo", "symlink", "directory"])
 def test_a_blob_that_is_no_file_any_more_when_it_is_read_stays(
-    hazard: str, builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
+    hazard: str, builder: CacheBuilder
 ) -> None:
     name = builder.blob(9)
     builder.image("a:1", layers=[name])
-    read = blob_contents.hash_files
 
-    def replace_first(task: blob_contents.HashTask) -> object:
+    def replace() -> None:
         (builder.root / "blobs" / name).unlink()
         target = ["../outside"] if hazard == "symlink" else []
         getattr(builder, hazard)("blobs", *target, name=name)
-        return read(task)
 
-    monkeypatch.setattr("fastprune.verification.verifier.hash_files", replace_first)
-    findings = verify(builder.root)
+    findings = verify(builder.root, executor=Before(hash_files, replace))
     assert (len(findings.refused), findings.exit_code) == (1, 3)
     report = repair(builder.root, findings)
     assert (report.plan.left, report.exit_code) == ((f"blobs/{name}",), 3)

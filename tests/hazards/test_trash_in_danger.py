@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.program import run, without_privileges
-from tests.hazards.steps import carry_out_now, folder_name, plan_for
+from tests.hazards.steps import carry_out_now, folder_name, listing_again, plan_for
 from tests.hazards.trashing import (
     LATER,
     RUN,
@@ -491,19 +489,11 @@ def test_a_run_that_can_not_be_listed_is_not_taken_for_none(
         list_trash(str(cache), DEFAULT_LAYOUT)
 
 
-def test_a_run_that_is_listed_twice_is_one(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a folder of mergerfs may do."""
+def test_a_run_that_is_listed_twice_is_one(cache: Path) -> None:
     prune_to_trash(cache, ALL)
-    real = os.scandir
     once = list_trash(str(cache), DEFAULT_LAYOUT)
-
-    @contextmanager
-    def twice(folder: int) -> Iterator[list[os.DirEntry[str]]]:
-        with real(folder) as entries:
-            yield [*entries] * 2
-
-    monkeypatch.setattr(os, "scandir", twice)
-    assert list_trash(str(cache), DEFAULT_LAYOUT) == once
+    with listing_again():
+        assert list_trash(str(cache), DEFAULT_LAYOUT) == once
     assert len(once.runs) == 1
 
 

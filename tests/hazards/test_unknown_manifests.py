@@ -14,7 +14,7 @@ from tests.hazards.steps import carry_out_now, plan_for, scan_now
 from tests.hazards.test_corrupt_manifests import reasons_told
 from tests.support.cachebuilder import CacheBuilder, Corruption, files, snapshot
 
-from fastprune import UnreadableManifestsError, scanner
+from fastprune import UnreadableManifestsError
 from fastprune.reading.reader import PASSING
 
 NAMES = ("EACCES", "EPERM", "ENOSYS", "EIO", "EBADMSG", "EUCLEAN", "ENODEV", "ENOMEDIUM")
@@ -24,9 +24,7 @@ NUMBERS = (*(getattr(errno, name) for name in NAMES if hasattr(errno, name)), *s
 Refuse = Callable[[str], OSError | None]
 
 
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanner, "_RETRY_DELAYS", (0, 0, 0))
+pytestmark = pytest.mark.usefixtures("read_again_at_once")
 
 
 def when_opened(monkeypatch: pytest.MonkeyPatch, refuse: Refuse) -> None:

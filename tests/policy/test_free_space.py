@@ -10,9 +10,8 @@ from typing import NamedTuple
 import pytest
 from tests.support.cachebuilder import CacheBuilder
 
-from fastprune.errors import CacheReadError, UsageError
+from fastprune.errors import CacheReadError, NoCacheError, UsageError
 from fastprune.layouts.default import DEFAULT_LAYOUT
-from fastprune.policy import criteria_io
 from fastprune.policy.criteria_io import space_to_free
 
 OPTION = "--min-free-space"
@@ -49,7 +48,7 @@ def mounted(monkeypatch: pytest.MonkeyPatch, disks: dict[Path, Disk]) -> None:
         fields[2] = 1_000_000 + inodes[status.st_ino][1]
         return os.stat_result(fields)
 
-    monkeypatch.setattr(criteria_io.os, "statvfs", ask)  # type: ignore[attr-defined]
+    monkeypatch.setattr(os, "statvfs", ask)
     monkeypatch.setattr(os, "fstat", lambda at: on_its_disk(fstat(at)))
     monkeypatch.setattr(os, "lstat", lambda path: on_its_disk(lstat(path)))
 
@@ -66,7 +65,7 @@ def test_the_file_system_of_the_blobs_is_asked_and_others_are_named(
     (warning,) = warnings(caplog)
     assert warning == (
         f"--min-free-space: the file system of {root}/blobs was asked; img/ and lts/ are on "
-        "another one, which is not looked at"
+        "another one, which was not asked"
     )
 
 
@@ -133,6 +132,30 @@ def test_a_file_system_that_does_not_answer_is_refused(
     def refuse(at: int) -> object:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(criteria_io.os, "statvfs", refuse)  # type: ignore[attr-defined]
+    monkeypatch.setattr(os, "statvfs", refuse)
     with pytest.raises(CacheReadError, match="can't be read: Operation not permitted"):
         space_to_free("10%", OPTION, str(root), DEFAULT_LAYOUT)
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [("10%", 0), ("25%", 0), ("25.1%", 1), ("30%", 50), ("100%", 750), ("0B", 0)],
+)
+def test_free_space_is_what_df_calls_available(
+    text: str, blocks: int, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # df calls 300 blocks free; 50 of them are for root only.
+    mounted(monkeypatch, {root / "blobs": Disk(1000, 250)})
+    assert space_to_free(text, OPTION, str(root), DEFAULT_LAYOUT) == blocks * 4096
+    assert space_to_free("2MiB", OPTION, str(root), DEFAULT_LAYOUT) == 2**21 - 250 * 4096
+
+
+@pytest.mark.parametrize("text", ["0%", "101%", "-5%", "%", "5 %", "5", "half", "-1GB", "1e3GB"])
+def test_what_is_neither_a_size_nor_a_percentage_is_refused(text: str, root: Path) -> None:
+    with pytest.raises(UsageError, match="^--min-free-space: not a"):
+        space_to_free(text, OPTION, str(root), DEFAULT_LAYOUT)
+
+
+def test_the_space_of_no_cache_is_not_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(NoCacheError):
+        space_to_free("1GB", OPTION, str(tmp_path / "missing"), DEFAULT_LAYOUT)

@@ -19,7 +19,8 @@ from fastprune.index.digests import DigestTable, as_digests
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import ManifestRecord
 from fastprune.patterns import UrlMatcher
-from fastprune.reading.shards import ChunkRecords, FileSizes, ShardIndex
+from fastprune.reading.marks import FileSizes
+from fastprune.reading.shards import ChunkRecords, ShardIndex
 
 PatternSets = tuple[tuple[str, ...], ...]
 Shuffle = Callable[[list[tuple[int, list[int], ShardIndex]]], None]

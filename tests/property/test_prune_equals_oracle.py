@@ -22,7 +22,7 @@ from tests.support.strategies import CacheSketch, Request, caches, on_disk, requ
 from fastprune import PruneReport, UnreadableManifestsError
 from fastprune.index.times import BAD_TIME
 from fastprune.plan.prune_plan import Reason
-from fastprune.report.prune_report import as_document
+from fastprune.report.prune_rendering import as_document
 
 
 @examples(120)

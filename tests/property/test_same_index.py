@@ -18,7 +18,6 @@ from tests.support.oracle import is_digest_url, is_real_time, load
 from tests.support.scanning import scanned
 from tests.support.strategies import PATTERNS, CacheSketch, caches, on_disk
 
-from fastprune.executors import processes
 from fastprune.executors.executor import Executor
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.index.times import BAD_TIME, NO_TIME
@@ -60,12 +59,12 @@ def pools(request: pytest.FixtureRequest) -> Iterator[list[Executor]]:
     """One, two and three workers."""
     forked = request.param == "forked"
     with contextlib.ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        with warnings.catch_warnings():
             # Python 3.12 warns of forking beside threads; here no thread holds a lock.
             warnings.simplefilter("ignore", DeprecationWarning)
-            patch.setattr(processes, "_can_fork", lambda: forked)
             opened = [
-                stack.enter_context(contextlib.closing(ProcessExecutor(jobs))) for jobs in (1, 2, 3)
+                stack.enter_context(contextlib.closing(ProcessExecutor(jobs, fork=forked)))
+                for jobs in (1, 2, 3)
             ]
         yield list(opened)
 

@@ -13,7 +13,7 @@ from tests.support.cachebuilder import CacheBuilder, can_make_devices, digest_of
 
 from fastprune.reading import folders
 from fastprune.reading.folders import ListingPart, StatTask, list_folder, open_folder, stat_files
-from fastprune.reading.shards import FileSizes
+from fastprune.reading.marks import FileSizes
 
 # What systems say of O_NOATIME: not for you, or not here.
 NO_SUCH_FLAG = (
@@ -67,13 +67,12 @@ def test_where_kinds_are_not_listed_each_name_is_asked_for_once() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 10, 11])
 def test_a_listing_in_parts_is_whole_and_only_the_last_part_says_so(
-    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    size: int, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(folders, "_LISTING_PART", size)
     for name in NAMES:
         (tmp_path / name).touch()
     (tmp_path / "README").touch()
-    parts = list(list_folder(str(tmp_path)))
+    parts = list(list_folder(str(tmp_path), part_size=size))
     assert whole(parts) == (sorted(NAMES), ["README"])
     assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
 
@@ -91,14 +90,13 @@ def test_a_folder_that_can_t_be_listed_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_listing_leaves_no_descriptor_open_even_if_it_is_abandoned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(folders, "_LISTING_PART", 1)
     for name in NAMES:
         (tmp_path / name).touch()
     before = os.listdir("/proc/self/fd")
-    list(list_folder(str(tmp_path)))
-    abandoned = list_folder(str(tmp_path))
+    list(list_folder(str(tmp_path), part_size=1))
+    abandoned = list_folder(str(tmp_path), part_size=1)
     next(abandoned)
     del abandoned
     assert os.listdir("/proc/self/fd") == before

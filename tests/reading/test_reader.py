@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.support.cachebuilder import CacheBuilder, can_make_devices
 
-from fastprune.reading import reader
 from fastprune.reading.reader import FileReader
 from fastprune.reading.shards import Fault
 
@@ -21,9 +21,8 @@ SIZES = (1, 2, ROOM - 1, ROOM, ROOM + 1, 3 * ROOM, 5, 0, 4)
 Buffers = Sequence[memoryview]
 
 
-@pytest.fixture(autouse=True)
-def _tiny_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_BUFFER_BYTES", ROOM)
+tiny = partial(FileReader, buffer_bytes=ROOM)
+"""A reader with a tiny buffer."""
 
 
 @pytest.fixture
@@ -67,28 +66,28 @@ def both(of: FileReader, folder: int, names: Sequence[str]) -> tuple[dict[str, b
 
 def test_every_file_is_read_whole_whatever_its_size(tmp_path: Path, folder: int) -> None:
     contents = fill(tmp_path)
-    assert both(FileReader(LIMIT), folder, list(contents)) == (contents, [])
-    assert careful(FileReader(LIMIT), folder, list(contents)) == (contents, [])
+    assert both(tiny(LIMIT), folder, list(contents)) == (contents, [])
+    assert careful(tiny(LIMIT), folder, list(contents)) == (contents, [])
 
 
 def test_what_fills_the_buffer_may_go_on_and_is_left_to_the_second_pass(
     tmp_path: Path, folder: int
 ) -> None:
     contents = fill(tmp_path, [ROOM - 1, ROOM, ROOM + 1, 0])
-    found, suspects = cached(FileReader(LIMIT), folder, list(contents))
+    found, suspects = cached(tiny(LIMIT), folder, list(contents))
     assert set(suspects) >= {1, 2, 3}
     assert all(contents[name] == content for name, content in found.items())
 
 
 def test_a_large_file_makes_room_for_small_ones_after_it(tmp_path: Path, folder: int) -> None:
     contents = fill(tmp_path, [5 * ROOM, 3, ROOM, 20 * ROOM, 1])
-    of = FileReader(LIMIT)
+    of = tiny(LIMIT)
     assert careful(of, folder, list(contents)) == (contents, [])
     assert both(of, folder, list(contents)) == (contents, [])
 
 
 def test_no_names_give_nothing(folder: int) -> None:
-    assert both(FileReader(LIMIT), folder, []) == ({}, [])
+    assert both(tiny(LIMIT), folder, []) == ({}, [])
 
 
 # The page cache.
@@ -106,10 +105,9 @@ def test_what_is_not_in_the_page_cache_is_asked_for_and_read_later(
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         return real(descriptor, buffers, offset)
 
-    monkeypatch.setattr(reader, "_RWF_NOWAIT", 8)
     monkeypatch.setattr(os, "preadv", wait)
     monkeypatch.setattr(os, "posix_fadvise", lambda fd, at, size, advice: asked.append(advice))
-    of = FileReader(LIMIT)
+    of = tiny(LIMIT, nowait=8)
     assert cached(of, folder, list(contents)) == ({}, [0, 1, 2])
     assert asked == [os.POSIX_FADV_WILLNEED] * 3
     assert careful(of, folder, list(contents)) == (contents, [])
@@ -125,10 +123,9 @@ def test_a_short_read_without_waiting_is_never_taken_for_the_end(
     def halves(descriptor: int, buffers: Buffers, offset: int, flags: int = 0) -> int:
         return real(descriptor, [buffers[0][:20]], offset)
 
-    monkeypatch.setattr(reader, "_RWF_NOWAIT", 8)
     monkeypatch.setattr(os, "preadv", halves)
     monkeypatch.setattr(os, "read", lambda descriptor, count: plain(descriptor, min(count, 20)))
-    of = FileReader(LIMIT)
+    of = tiny(LIMIT, nowait=8)
     assert cached(of, folder, ["0"])[0]["0"] == contents["0"][:20]
     # The second pass asks again and again until there is no more.
     assert careful(of, folder, ["0"]) == (contents, [])
@@ -148,9 +145,8 @@ def test_where_reading_without_waiting_is_not_known_it_is_tried_once(
             raise OSError(number, os.strerror(number))
         return real(descriptor, buffers, offset)
 
-    monkeypatch.setattr(reader, "_RWF_NOWAIT", 8)
     monkeypatch.setattr(os, "preadv", unknown)
-    of = FileReader(LIMIT)
+    of = tiny(LIMIT, nowait=8)
     for _ in range(2):
         assert both(of, folder, list(contents)) == (contents, [])
     assert len(tries) == 1
@@ -160,10 +156,9 @@ def test_a_system_without_these_calls_reads_all_the_same(
     tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = fill(tmp_path)
-    monkeypatch.setattr(reader, "_RWF_NOWAIT", 0)
     monkeypatch.delattr(os, "posix_fadvise")
     monkeypatch.delattr(os, "O_NOATIME")
-    assert both(FileReader(LIMIT), folder, list(contents)) == (contents, [])
+    assert both(tiny(LIMIT, nowait=0), folder, list(contents)) == (contents, [])
 
 
 # Files that change.
@@ -182,7 +177,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_as_far_as_there_is_room(
         return status
 
     monkeypatch.setattr(os, "fstat", grow)
-    found, faults = careful(FileReader(LIMIT), folder, ["0"])
+    found, faults = careful(tiny(LIMIT), folder, ["0"])
     assert faults == []
     assert found["0"] == (b"a" * 10 + b"b" * 1000)[: len(found["0"])]
     # More than its size was: a part of it alone is no valid document, and read once more.
@@ -203,7 +198,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_shorter(
         return status
 
     monkeypatch.setattr(os, "fstat", shrink)
-    found, faults = careful(FileReader(LIMIT), folder, ["0", "1"])
+    found, faults = careful(tiny(LIMIT), folder, ["0", "1"])
     # Nothing of another file, or of an earlier one, is in the rest of the buffer.
     assert found == {"0": contents["0"][:left], "1": contents["1"]}
     assert faults == []
@@ -220,7 +215,7 @@ def test_nothing_but_regular_files_is_read_and_nothing_hangs(tmp_path: Path, fol
     if can_make_devices(tmp_path):
         hazards.append(builder.device("img"))
     names = [f"cache/{path}" for path in hazards]
-    found, faults = both(FileReader(LIMIT), folder, names)
+    found, faults = both(tiny(LIMIT), folder, names)
     assert found == {}
     assert sorted(fault.row for fault in faults) == list(range(len(names)))
     assert {fault.reason for fault in faults} == {"not a regular file"}
@@ -229,21 +224,21 @@ def test_nothing_but_regular_files_is_read_and_nothing_hangs(tmp_path: Path, fol
 
 def test_a_file_larger_than_the_limit_is_refused_with_its_size(tmp_path: Path, folder: int) -> None:
     contents = fill(tmp_path, [LIMIT, LIMIT + 1])
-    found, faults = both(FileReader(LIMIT), folder, ["0", "1"])
+    found, faults = both(tiny(LIMIT), folder, ["0", "1"])
     assert found == {"0": contents["0"]}
     assert faults == [Fault(1, f"larger than the limit: {LIMIT + 1} > {LIMIT} bytes")]
 
 
 def test_a_limit_below_the_size_of_the_buffer_holds_too(tmp_path: Path, folder: int) -> None:
     fill(tmp_path, [10, 11])
-    found, faults = both(FileReader(10), folder, ["0", "1"])
+    found, faults = both(tiny(10), folder, ["0", "1"])
     assert set(found) == {"0"}
     assert [fault.row for fault in faults] == [1]
 
 
 def test_a_file_that_is_gone_is_marked_as_vanished(tmp_path: Path, folder: int) -> None:
     fill(tmp_path, [1])
-    found, faults = both(FileReader(LIMIT), folder, ["0", "gone"])
+    found, faults = both(tiny(LIMIT), folder, ["0", "gone"])
     assert set(found) == {"0"}
     assert [(fault.row, fault.vanished, fault.retry) for fault in faults] == [(1, True, False)]
 
@@ -259,7 +254,7 @@ def test_a_file_that_is_said_to_be_gone_while_it_is_there_has_not_vanished(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", open_nothing)
-        faults = careful(FileReader(LIMIT), folder, ["0"])[1]
+        faults = careful(tiny(LIMIT), folder, ["0"])[1]
     assert [(fault.vanished, fault.reason) for fault in faults] == [
         (False, f"ESTALE: {os.strerror(errno.ESTALE)}")
     ]
@@ -270,7 +265,7 @@ def test_an_error_of_the_disk_is_a_fault_with_its_name(
 ) -> None:
     contents = fill(tmp_path, [1, 2])
     broken_for(monkeypatch, errno.EIO, size=2)
-    found, faults = both(FileReader(LIMIT), folder, ["0", "1"])
+    found, faults = both(tiny(LIMIT), folder, ["0", "1"])
     assert found == {"0": contents["0"]}
     # Another try may find it sound: a disk can be mended.
     assert faults == [Fault(1, "EIO: Input/output error", unknown=True)]
@@ -313,7 +308,7 @@ def test_a_file_of_another_owner_is_read_without_the_flag_for_owners(
         return real(path, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", refuse)
-    of = FileReader(LIMIT)
+    of = tiny(LIMIT)
     assert both(of, folder, list(contents)) == (contents, [])
     # It has learned.
     before = len(refused)
@@ -330,7 +325,7 @@ def test_a_file_that_nobody_may_read_is_a_fault(
     fill(tmp_path, [1])
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        found, faults = both(FileReader(LIMIT), folder, ["0"])
+        found, faults = both(tiny(LIMIT), folder, ["0"])
     assert (found, faults) == ({}, [Fault(0, "EACCES: Permission denied", unknown=True)])
 
 
@@ -338,7 +333,7 @@ def test_access_times_are_left_alone(tmp_path: Path, folder: int) -> None:
     contents = fill(tmp_path)
     for name in contents:
         os.utime(tmp_path / name, ns=(1, 2))
-    both(FileReader(LIMIT), folder, list(contents))
+    both(tiny(LIMIT), folder, list(contents))
     assert {(tmp_path / name).stat().st_atime_ns for name in contents} == {1}
 
 
@@ -360,7 +355,7 @@ def test_one_file_is_open_at_a_time_and_none_in_the_end(
     before = len(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(os, "preadv", count)
     monkeypatch.setattr(os, "read", count_plain)
-    of = FileReader(LIMIT)
+    of = tiny(LIMIT)
     assert both(of, folder, list(contents)) == (contents, [])
     assert open_files == {before + 1}
     abandoned = of.read_cached(folder, list(contents), [])

@@ -26,7 +26,8 @@ from fastprune.plan.decoding import PlanDecoder
 from fastprune.plan.encoding import encode
 from fastprune.plan.identity import identify
 from fastprune.policy.policy import MOST_PATTERN_SETS
-from fastprune.report.prune_report import as_document, planned_report, text_lines
+from fastprune.report.prune_rendering import as_document, text_lines
+from fastprune.report.prune_report import planned_report
 
 CI = Rule("ci", Policy(patterns=("^ci/app:",), keep_last=1))
 OLD = Rule("old", Policy(created_before="2024-01-03T00:00:00"))

@@ -11,10 +11,6 @@ from tests.support.cachebuilder import CacheBuilder, Descriptor
 
 import fastprune
 from fastprune import PlanOptions, Policy, PruneReport
-from fastprune.errors import NoCacheError, UsageError
-from fastprune.layouts.default import DEFAULT_LAYOUT
-from fastprune.policy import criteria_io
-from fastprune.policy.criteria_io import space_to_free
 
 DAYS = tuple(f"2024-01-0{day}T00:00:00" for day in range(1, 10))
 
@@ -108,39 +104,3 @@ def test_a_target_that_is_missed_says_by_how_much(builder: CacheBuilder) -> None
     # With a rule that keeps everything, nothing at all goes.
     report = pruned(builder, Policy(keep_since=DAYS[0], free_bytes=50_000))
     assert (urls(report), report.shortfall) == ([], 50_000)
-
-
-class Space:
-    """What statvfs says of a file system of 1000 blocks, of which root keeps some."""
-
-    f_frsize, f_blocks, f_bfree, f_bavail = 4096, 1000, 300, 250
-
-
-@pytest.mark.parametrize(
-    ("text", "blocks"),
-    [("10%", 0), ("25%", 0), ("25.1%", 1), ("30%", 50), ("100%", 750), ("0B", 0)],
-)
-def test_free_space_is_what_df_calls_available(
-    text: str, blocks: int, builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(criteria_io.os, "statvfs", lambda path: Space)  # type: ignore[attr-defined]
-    assert (
-        space_to_free(text, "--min-free-space", str(builder.root), DEFAULT_LAYOUT) == blocks * 4096
-    )
-    assert (
-        space_to_free("2MiB", "--min-free-space", str(builder.root), DEFAULT_LAYOUT)
-        == 2**21 - 250 * 4096
-    )
-
-
-@pytest.mark.parametrize("text", ["0%", "101%", "-5%", "%", "5 %", "5", "half", "-1GB", "1e3GB"])
-def test_what_is_neither_a_size_nor_a_percentage_is_refused(
-    text: str, builder: CacheBuilder
-) -> None:
-    with pytest.raises(UsageError, match="^--min-free-space: not a"):
-        space_to_free(text, "--min-free-space", str(builder.root), DEFAULT_LAYOUT)
-
-
-def test_the_space_of_no_cache_is_not_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(NoCacheError):
-        space_to_free("1GB", "--min-free-space", str(tmp_path / "missing"), DEFAULT_LAYOUT)

@@ -11,12 +11,10 @@ from typing import Any
 
 import pytest
 from tests.support.cachebuilder import (
-    TIME,
     CacheBuilder,
     Descriptor,
     Platform,
     can_make_devices,
-    digest_of,
     files,
     folder_of,
     snapshot,
@@ -129,40 +127,6 @@ def test_a_docker_descriptor_leaves_out_a_size_of_zero(tmp_path: Path) -> None:
     assert load(tmp_path).corrupt == {}
 
 
-def test_blobs_of_one_size_differ_and_names_can_be_forced(tmp_path: Path) -> None:
-    builder = CacheBuilder(tmp_path)
-    first, second = builder.blob(10), builder.blob(10)
-    forced = builder.blob(10_485_760, name=HEX)
-    assert first != second
-    assert digest_of((tmp_path / "blobs" / first).read_bytes()) == first
-    assert forced == HEX
-    assert (tmp_path / "blobs" / HEX).stat().st_size == 10_485_760
-    assert (tmp_path / "blobs" / HEX).stat().st_blocks == 0
-    assert (tmp_path / "blobs" / builder.blob(b"x", name="0" * 64)).read_bytes() == b"x"
-
-
-def test_one_digest_can_be_in_both_folders(tmp_path: Path) -> None:
-    builder = CacheBuilder(tmp_path)
-    name = builder.index("r/a:1")
-    builder.tag(name, "r/a:latest", created="", pulled="")
-    one, two = load(tmp_path).manifests.values()
-    assert {one.path, two.path} == {f"img/{name}", f"lts/{name}"}
-    assert {one.url, two.url} == {"r/a:1", "r/a:latest"}
-    builder.tag(name, "r/a:2")
-    assert load(tmp_path).manifests[f"img/{name}"].url == "r/a:2"
-
-
-def test_times_and_forced_names_are_written(tmp_path: Path) -> None:
-    builder = CacheBuilder(tmp_path)
-    assert builder.image("r/a:1", name=HEX, folder="lts", created="never", pulled="") == HEX
-    found = load(tmp_path).manifests[f"lts/{HEX}"]
-    assert (found.created, found.pulled) == ("never", "")
-    other = load(tmp_path).manifests
-    builder.image("r/b:1")
-    (new,) = load(tmp_path).manifests.keys() - other.keys()
-    assert load(tmp_path).manifests[new].pulled == TIME
-
-
 def test_json_is_escaped_as_go_escapes_it() -> None:
     assert encode({"a": "<é>&\u2028"}) == b'{"a":"\\u003c\xc3\xa9\\u003e\\u0026\\u2028"}'
 
@@ -218,15 +182,6 @@ def test_a_snapshot_sees_every_change(tmp_path: Path) -> None:
         assert after != before
         before = after
     assert snapshot(tmp_path)[f"img/{link.name}"].content == "two"
-
-
-def test_a_snapshot_can_leave_out_the_root(tmp_path: Path) -> None:
-    CacheBuilder(tmp_path).blob(b"abc")
-    before = snapshot(tmp_path, ignore=[".", "lock"])
-    (tmp_path / "lock").touch()
-    assert snapshot(tmp_path, ignore=[".", "lock"]) == before
-    (tmp_path / "other").touch()
-    assert snapshot(tmp_path, ignore=[".", "lock"]) != before
 
 
 def test_modes_are_those_of_a_server(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+import fastprune
 from fastprune.errors import UsageError
-from fastprune.text import quantities
 from fastprune.text.quantities import (
     format_bytes,
     format_count,
     format_seconds,
     parse_duration,
+    parse_percentage,
     parse_size,
 )
 
@@ -127,7 +128,7 @@ def test_a_number_and_its_noun(count: int, plural: str, text: str) -> None:
 
 def test_a_plural_is_all_of_the_noun() -> None:
     """Not only what changes in it: that once printed "3 that lie"."""
-    root = Path(quantities.__file__).parent
+    root = Path(fastprune.__file__).parent
     calls = [
         (f"{path.name}:{call.lineno}", [ast.literal_eval(arg) for arg in call.args[1:3]])
         for path in root.rglob("*.py")
@@ -143,3 +144,14 @@ def test_a_plural_is_all_of_the_noun() -> None:
         words = singular.split()
         assert len(words) == len(plural.split()), where
         assert plural.startswith(words[0][:-1]), where
+
+
+@pytest.mark.parametrize("text", ["", "5", "%", "-1%", "0%", "0.0%", "100.1%", "1e1%", "٥%", "5 %"])
+def test_what_is_no_percentage(text: str) -> None:
+    with pytest.raises(UsageError, match="--sample"):
+        parse_percentage(text, "--sample")
+
+
+@pytest.mark.parametrize(("text", "share"), [("100%", 1), ("5%", 0.05), ("0.1%", 0.001)])
+def test_percentages(text: str, share: float) -> None:
+    assert parse_percentage(text, "--sample") == pytest.approx(share)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.support.cachebuilder import CacheBuilder, digest_of, snapshot
@@ -15,7 +16,7 @@ from fastprune.errors import FastpruneError, NoCacheError
 from fastprune.executors.inline import InlineExecutor
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.progress import NoProgress
-from fastprune.tuning import scanning, scratch
+from fastprune.tuning import scratch
 from fastprune.tuning.deleting import DeleteMeter, StoppedError
 from fastprune.tuning.figures import (
     CONCURRENCY_SETTINGS,
@@ -274,11 +275,8 @@ class Four(InlineExecutor):
     jobs = 4
 
 
-def test_every_executor_is_timed_in_every_round(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scanning, "SMALL_CACHE", 10)
-    meter = ScanMeter(str(cache), DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress())
+def test_every_executor_is_timed_in_every_round(cache: Path) -> None:
+    meter = ScanMeter(str(cache), DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress(), small=10)
     figures = meter.measure(list_names(str(cache), DEFAULT_LAYOUT), [InlineExecutor(), Four()], 2)
     assert not figures.too_small
     assert [one.setting for one in figures.measurements] == [1, 4]
@@ -286,20 +284,14 @@ def test_every_executor_is_timed_in_every_round(
     assert {one.count for one in figures.measurements} == {80}
 
 
-def test_the_sample_of_a_large_cache_is_bounded_and_from_both_folders(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scanning, "MOST_IN_SAMPLE", 50)
-    meter = ScanMeter(str(cache), DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress())
+def test_the_sample_of_a_large_cache_is_bounded_and_from_both_folders(cache: Path) -> None:
+    meter = ScanMeter(str(cache), DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress(), most=50)
     figures = meter.measure(list_names(str(cache), DEFAULT_LAYOUT), [InlineExecutor()], 2)
     assert figures.sample == 50
 
 
-def test_what_there_is_no_time_to_read_is_left_out(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scanning, "_LEAST_SAMPLE", 1)
-    meter = ScanMeter(str(cache), DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress())
+def test_what_there_is_no_time_to_read_is_left_out(cache: Path) -> None:
+    meter = ScanMeter(str(cache), DEFAULT_LAYOUT, clock=ticking(), progress=NoProgress(), least=1)
     # Three readings of the clock are more than this budget has for warming up.
     figures = meter.measure(list_names(str(cache), DEFAULT_LAYOUT), [InlineExecutor()], 0.1)
     assert 0 < figures.sample < 80
@@ -468,7 +460,9 @@ def test_a_disk_that_fills_up_is_named(
 
 
 def test_little_free_space_is_left_alone(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastprune.tuning.deleting.room_for_files", lambda path: 479)
+    # A tenth of it is one file short of what is needed at least.
+    space = SimpleNamespace(f_bavail=4_799, f_frsize=4096, f_files=0, f_favail=0)
+    monkeypatch.setattr(os, "statvfs", lambda path: space)
     with pytest.raises(FastpruneError, match="too little free space"):
         meter_in(folder).measure(100, 60)
     assert blobs_in(folder) == []

@@ -26,11 +26,11 @@ from fastprune.plan.prune_plan import PrunePlan, make_plan
 from fastprune.policy.policy import Policy
 from fastprune.scanner import ScanOptions
 from fastprune.text.escaping import printable
-from fastprune.usage import tree as usage_tree
 from fastprune.usage.page import PAGE_DAYS, page_document
 from fastprune.usage.page_template import embedded_json, render_page
 from fastprune.usage.rows import By
 from fastprune.usage.surveying import Survey, survey_cache, survey_of
+from fastprune.usage.tree import MOST, Most
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -84,7 +84,7 @@ class Page(HTMLParser):
         )
 
 
-def document_of(survey: Survey, plan: PrunePlan | None = None) -> dict[str, Any]:
+def document_of(survey: Survey, plan: PrunePlan | None = None, most: Most = MOST) -> dict[str, Any]:
     return page_document(
         [
             survey.usage(By.registry, apart=False),
@@ -98,6 +98,7 @@ def document_of(survey: Survey, plan: PrunePlan | None = None) -> dict[str, Any]
         survey.blob_bytes,
         plan=plan,
         now=NOW,
+        most=most,
         scanned="2023-11-14 22:13",
         command="du",
         version="0",
@@ -237,9 +238,7 @@ def test_the_children_of_a_node_add_up_to_it(sketch: CacheSketch, request: Reque
         assert point["bytes_left"] + point["bytes_freed"] == tree["b"]
 
 
-def test_what_is_too_much_to_show_is_summed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_is_too_much_to_show_is_summed(tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path)
     shared = builder.blob(50)
     for number in range(60):
@@ -248,18 +247,14 @@ def test_what_is_too_much_to_show_is_summed(
     survey = survey_cache(str(tmp_path), Policy(), lambda _: InlineExecutor(), ScanOptions())
     whole = document_of(survey)["tree"]
     assert sum(1 for _ in nodes(whole)) > 60
-    monkeypatch.setattr(usage_tree, "MOST_REGISTRIES", 3)
-    monkeypatch.setattr(usage_tree, "MOST_NAMESPACES", 9)
-    monkeypatch.setattr(usage_tree, "MOST_REPOSITORIES", 5)
-    monkeypatch.setattr(usage_tree, "MOST_IMAGES", 2)
-    tree = document_of(survey)["tree"]
+    most = Most(registries=3, namespaces=9, repositories=5, images=2)
+    tree = document_of(survey, most=most)["tree"]
     assert_children_add_up(tree)
     assert tree["b"] == whole["b"]
     assert sum(1 for _ in nodes(tree)) < 30
     assert "2 more registries" in [node["n"] for node in nodes(tree)]
-    monkeypatch.setattr(usage_tree, "MOST_REGISTRIES", 4)
-    monkeypatch.setattr(usage_tree, "MOST_IMAGES", 1)
-    names = [node["n"] for node in nodes(document_of(survey)["tree"])]
+    most = most._replace(registries=4, images=1)
+    names = [node["n"] for node in nodes(document_of(survey, most=most)["tree"])]
     assert "1 more registry" in names
     assert not [name for name in names if name.startswith("1 ") and name.endswith("s")]
 

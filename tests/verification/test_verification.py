@@ -12,11 +12,8 @@ from tests.support.scanning import scanned
 
 import fastprune
 from fastprune import ApplyOptions, CacheIndex, Limits, Reading, VerifyOptions
-from fastprune.errors import UsageError
-from fastprune.reading import blob_contents
 from fastprune.reading.blob_contents import HashTask, hash_files
 from fastprune.reading.marks import Verdict
-from fastprune.text.quantities import parse_percentage
 from fastprune.verification.findings import sampled
 from fastprune.verification.repair_plan import plan_repair
 from fastprune.verification.repair_report import planned_report
@@ -59,14 +56,13 @@ def test_a_sample_of_no_blobs_is_empty(tmp_path: Path) -> None:
     assert sampled(scanned(tmp_path), 0.5, 1).tolist() == []
 
 
-def test_a_large_blob_is_told_of_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blob_contents, "_BUFFER_BYTES", 100)
-    monkeypatch.setattr(blob_contents, "_BYTES_PER_RESULT", 250)
+def test_a_large_blob_is_told_of_in_parts(tmp_path: Path) -> None:
     builder = CacheBuilder(tmp_path)
     good, bad = builder.blob(1000), builder.blob(b"other", name=digest_of("bad"))
     gone = digest_of("gone")
     digests = bytes.fromhex(good + bad + gone)
-    parts = list(hash_files(HashTask(str(tmp_path / "blobs"), 40, digests)))
+    task = HashTask(str(tmp_path / "blobs"), 40, digests)
+    parts = list(hash_files(task, buffer_bytes=100, part_bytes=250))
     assert [part.size for part in parts] == [300, 300, 300, 105]
     assert sum(part.files for part in parts) == 3
     odd = [one for part in parts for one in part.odd]
@@ -86,17 +82,6 @@ def test_reading_blobs_leaves_access_times_alone(tmp_path: Path) -> None:
     task = HashTask(str(tmp_path / "blobs"), 0, bytes.fromhex(name))
     assert [part.odd for part in hash_files(task)] == [()]
     assert path.stat().st_atime_ns == 1
-
-
-@pytest.mark.parametrize("text", ["", "5", "%", "-1%", "0%", "0.0%", "100.1%", "1e1%", "٥%", "5 %"])
-def test_what_is_no_percentage(text: str) -> None:
-    with pytest.raises(UsageError, match="--sample"):
-        parse_percentage(text, "--sample")
-
-
-@pytest.mark.parametrize(("text", "share"), [("100%", 1), ("5%", 0.05), ("0.1%", 0.001)])
-def test_percentages(text: str, share: float) -> None:
-    assert parse_percentage(text, "--sample") == pytest.approx(share)
 
 
 @pytest.mark.anyio

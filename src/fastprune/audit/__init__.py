@@ -1,4 +1,4 @@
-"""The audit log: a line of JSON for each file that went.
+"""The audit log: a line of JSON for each file that was removed.
 
 It takes a plan, the entries of a journal and a report, and gives lines in a file.
 

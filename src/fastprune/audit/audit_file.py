@@ -1,8 +1,9 @@
 """The file of an audit log: opened before anything is removed, and never in the cache.
 
-Stage: rim. Input: paths. Output: an `AuditFile`. I/O: opens or makes one file. Apart from
-`fastprune.audit.audit_log`, as it is needed before the workers of a scan are forked, which must not
-wait for heavy imports.
+Stage: rim. Input: paths. Output: an `AuditFile`. I/O: opens or makes one file.
+
+It is a module of its own, without heavy imports, because it is needed before the workers of a scan
+are forked.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def opened_audit_file(path: str, root: str, layout: Layout) -> Iterator[int]:
             "cached files may be; nothing was deleted"
         )
     try:
-        # A FIFO that nobody reads is an error, not a wait for ever.
+        # Non-blocking: a FIFO without a reader is an error instead of an endless wait.
         descriptor = os.open(path, _FLAGS | os.O_NONBLOCK, _MODE)
     except OSError as error:
         raise UsageError(f"--audit-log {path}: {error.strerror}; nothing was deleted") from None

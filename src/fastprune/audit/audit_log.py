@@ -1,10 +1,10 @@
-"""An audit log: what became of every file that a prune tried, as JSON lines in a file.
+"""An audit log: what happened to every file that a prune tried, as JSON lines in a file.
 
 Stage: apply. Input: `JournalEntry`s. Output: lines, described in docs/audit-log.md. I/O:
 appends to one file outside the folders of the cache, through aiofiles.
 
-A line that can't be written is kept. It ends the run, and is tried again when the run has
-ended: what was removed may have made room for it.
+A line that can't be written ends the run. It is kept and tried again at the end, because the
+run may have freed space for it.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ class AuditLog:
         """Writes the first line, after a line that an earlier run could not finish.
 
         Args:
-            facts: What it says besides the usual; see `plan_facts`.
+            facts: More fields of the line; see `plan_facts`.
 
         Raises:
-            UsageError: It can't be written, so nothing may be removed.
+            UsageError: The line can't be written, so nothing may be removed.
         """
         self._file = await aiofiles.open(
             self._descriptor, "ab", buffering=0, closefd=False, executor=OneThread()
@@ -99,10 +99,10 @@ class AuditLog:
         """Writes the last line, and all that could not be written before.
 
         Args:
-            facts: What it says besides the usual; see `report_facts`.
+            facts: More fields of the line; see `report_facts`.
 
         Raises:
-            JournalError: It can't; the message says how many lines are missing.
+            JournalError: Lines can't be written; the message says how many are missing.
         """
         self._add([{"event": "end", **facts}])
         try:
@@ -130,7 +130,7 @@ class AuditLog:
         return line
 
     def _add(self, lines: Sequence[dict[str, Any]]) -> None:
-        """Takes lines down, before anything is waited for: none is lost to whatever comes."""
+        """Adds lines to those to write, before any wait: no cancellation loses them."""
         shared = {"run": self._run, "time": _written(self._now())}
         self._pending += b"".join(to_json(shared | line) + b"\n" for line in lines)
 
@@ -147,7 +147,7 @@ class AuditLog:
 
 
 def plan_facts(plan: PrunePlan | RepairPlan, version: str) -> dict[str, Any]:
-    """What the first line says of a plan or a repair.
+    """The fields of the first line about a plan or a repair.
 
     Args:
         plan: What is to be carried out.
@@ -169,7 +169,7 @@ def plan_facts(plan: PrunePlan | RepairPlan, version: str) -> dict[str, Any]:
 
 
 def report_facts(report: PruneReport | RepairReport, exit_code: int) -> dict[str, Any]:
-    """What the last line says of a run that came to its end, or to a stop.
+    """The fields of the last line about a run that ended or was stopped.
 
     Args:
         report: What was done.
@@ -201,7 +201,7 @@ def report_facts(report: PruneReport | RepairReport, exit_code: int) -> dict[str
 
 
 def error_facts(error: BaseException, exit_code: int) -> dict[str, Any]:
-    """What the last line says of a run that an error ended: the lines before it hold.
+    """The fields of the last line if an error ended the run: the lines before it are valid.
 
     Args:
         error: What ended it.

@@ -1,4 +1,4 @@
-"""The program: its commands, and what becomes of an error."""
+"""The program: registers its commands, and turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 
-from fastprune.cli.commands import COMMANDS
 from fastprune.cli.headings import GLOBAL
 from fastprune.cli.help_text import HelpfulCommand, HelpfulGroup
 from fastprune.cli.options import GlobalOptions, merged, takes
@@ -21,6 +20,19 @@ from fastprune.errors import FastpruneError, NoMemoryError
 from fastprune.text.escaping import printable
 
 PROGRAM = "fastprune"
+
+COMMANDS = {
+    "list": "List the manifests of the cache.",
+    "du": "Show where the space goes, and how long ago it was pulled.",
+    "plan": "Work out a prune and write it to a file for review and apply.",
+    "prune": "Remove selected manifests, and blobs that nothing else needs.",
+    "apply": "Carry out a saved plan, as far as it is still safe.",
+    "verify": "Check the cache for damaged manifests and blobs, and orphans.",
+    "explain": "Say why an image would go or stay, and what holds its blobs.",
+    "trash": "Show, put back or delete for good what prune --trash moved.",
+    "tune": "Measure this machine; recommend --jobs and --concurrency.",
+}
+"""The modules of `fastprune.cli` that are commands, in the order of `--help`, and what it says."""
 
 # Of click, or of the copy of it that typer brings along: whichever it uses.
 _UsageError: Any = typer.BadParameter.__base__
@@ -111,7 +123,7 @@ def add_group(name: str, summary: str, *, examples: Sequence[str]) -> typer.Type
 
     Args:
         name: The name on the command line.
-        summary: What its commands are about.
+        summary: The first sentence of its help.
         examples: Command lines that its help ends with.
     """
     group = typer.Typer(
@@ -132,13 +144,13 @@ def add_group(name: str, summary: str, *, examples: Sequence[str]) -> typer.Type
 
 
 def _known(error: FastpruneError | OSError | MemoryError | ImportError) -> FastpruneError:
-    """An error of the library; what the system says becomes one."""
+    """The error itself, if it is one of the library; else one with the message of the system."""
     if isinstance(error, FastpruneError):
         return error
     if isinstance(error, MemoryError):
         return NoMemoryError("memory ran out")
     if isinstance(error, ImportError):
-        # Too little memory, most of the time: the last line says what the system said.
+        # Mostly memory is too short. The last line has the message of the system.
         reason = str(error).strip().rpartition("\n")[2]
         return NoMemoryError(f"a library can't be loaded: {printable(reason)}")
     path = f"{printable(str(error.filename))}: " if error.filename else ""
@@ -146,7 +158,7 @@ def _known(error: FastpruneError | OSError | MemoryError | ImportError) -> Fastp
 
 
 def _name(context: typer.Context) -> str:
-    """The name of a command, after that of its group."""
+    """The name of a command, preceded by that of its group."""
     names: list[str] = []
     step: Any = context
     while step.parent:
@@ -165,14 +177,14 @@ def _with_context(function: Callable[..., int]) -> Any:
 
 def run() -> None:
     """Registers the commands and runs the one that was asked for."""
-    # A shell that completes a line gives its words in the environment.
+    # For completion, the shell passes the words of the line in the environment.
     completing = f"_{PROGRAM.upper()}_COMPLETE" in os.environ
-    for name, entry in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         if completing or name in sys.argv:
-            importlib.import_module(f"fastprune.cli.{entry.module}")
+            importlib.import_module(f"fastprune.cli.{name}")
         else:
-            # It can't be run, for its name is not there; but --help shows it.
-            app.command(name, help=entry.summary)(_absent)
+            # It was not asked for, and --help needs no more than its summary.
+            app.command(name, help=summary)(_not_asked_for)
     end_on_signals()
     try:
         code = app(standalone_mode=False)
@@ -185,16 +197,16 @@ def run() -> None:
 
         code = say_mistake(error)
     except OSError as error:
-        # What a command can't write it has said; this was help.
+        # Commands report their own errors of writing: this one comes from --help.
         from fastprune.cli.refusals import say_unwritten
 
         code = say_unwritten(error)
     except KeyboardInterrupt:
-        # It came while the commands were made: those say so themselves.
+        # The signal came before a command ran: commands report it themselves.
         code = 128 + signal.SIGINT
     end_at_once_on_signals()
     sys.exit(code)
 
 
-def _absent() -> None:
+def _not_asked_for() -> None:
     raise AssertionError

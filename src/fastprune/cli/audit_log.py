@@ -1,4 +1,4 @@
-"""The audit log of a command: opened before anything else, ended whatever happens."""
+"""The audit log of a command: opened before any work, and ended even after an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def opened_audit(path: str | None, root: str) -> Iterator[AuditFile | None]:
     """Opens the file of the audit log, if one was asked for; says so if it is not whole.
 
     Args:
-        path: What `--audit-log` says.
+        path: The value of `--audit-log`.
         root: Path of the cache.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a scan found that the user should know of, though it stops nothing."""
+"""Warnings about a cache: they don't stop a command."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def warn_about(index: CacheIndex) -> None:
 
 
 def warn_of_shortfall(report: PruneReport) -> None:
-    """Warns of a size target that is missed although everything that may go went."""
+    """Warns of a size target that is missed although everything went that may go."""
     if report.shortfall and not report.exit_code:
         links = "; files with other hard links free nothing" if report.plan.index.has_links else ""
         log.warning(
@@ -66,7 +66,7 @@ def warn_of_shortfall(report: PruneReport) -> None:
 
 
 def warn_of_links(index: CacheIndex, blob_bytes: NDArray[np.int64]) -> None:
-    """Warns of blobs that take space beyond what the removal of them would free."""
+    """Warns of blobs with other hard links: removing them frees nothing."""
     linked = index.linked_blobs
     if len(linked):
         log.warning(
@@ -89,7 +89,7 @@ def warn_of_undurable(root: str, folders: Sequence[str]) -> None:
 
 
 def warn_of_servers(root: str) -> tuple[ServerFinding, ...]:
-    """Warns of servers that run on the cache: what was read may be old by now."""
+    """Warns of servers that run on the cache: they may have changed it since it was read."""
     from fastprune.guard.server_findings import in_words
     from fastprune.guard.servers import find_servers
 

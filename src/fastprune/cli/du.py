@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,8 +14,10 @@ from fastprune.cli.options import GlobalOptions, HtmlFile, PolicyFile
 from fastprune.cli.plan_options import SelectionOptions
 from fastprune.errors import UsageError
 
-if TYPE_CHECKING:
-    pass
+_GROUPINGS = ("registry", "repository", "image", "layer")
+_KEYS = ("name", "unique", "shared", "total", "images", "oldest", "newest")
+_FORMATS = ("text", "json", "csv")
+_DEFAULT_TOP = 25
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +49,7 @@ class UsageOptions:
         typer.Option(
             "--sort",
             metavar="KEY",
-            help="name, unique, shared, total, images, oldest or newest; -KEY for the other "
-            "way round.",
+            help="name, unique, shared, total, images, oldest or newest; -KEY reverses the order.",
             rich_help_panel=OUTPUT,
         ),
     ] = "-unique"
@@ -58,8 +59,8 @@ class UsageOptions:
             "--top",
             metavar="N",
             min=0,
-            help="Show so many, and the sum of the others; 0 for all. Default: 25, with json "
-            "and csv all.",
+            help="Show N rows, and the sum of the others; 0 for all. Default: 25, or all with "
+            "json and csv.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -84,27 +85,14 @@ class UsageOptions:
 def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: UsageOptions) -> int:
     """Show where the space goes, and how long ago it was pulled.
 
-    Reads only. UNIQUE is what comes free if the row goes; what several rows need is a row
-    of its own, so that all rows add up to the bytes on disk. With a selection, nothing
-    that is not selected may need it either. Last, what pruning by age would leave.
-    """
-    return measure_usage(options, selection, wanted)
-
-
-_GROUPINGS = ("registry", "repository", "image", "layer")
-_KEYS = ("name", "unique", "shared", "total", "images", "oldest", "newest")
-_FORMATS = ("text", "json", "csv")
-_DEFAULT_TOP = 25
-
-
-def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: UsageOptions) -> int:
-    """Shows where the space goes, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done.
+    Reads only. UNIQUE is what comes free if the row goes. Files that several rows need are
+    counted in a row of their own, so that all rows add up to the bytes on disk. With a
+    selection, so are files that other images need. The last tables show the ages, and what
+    pruning by age would leave.
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_links, warn_of_servers
     from fastprune.cli.html_page import checked_html, cutoffs, write_page
+    from fastprune.cli.option_values import check_choice
     from fastprune.cli.request import what_is_meant
     from fastprune.cli.session import open_session, write
     from fastprune.cli.terminal import terminal_width
@@ -113,7 +101,11 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
 
     session = open_session(options)
     now = datetime.now(UTC)
-    _check(wanted)
+    check_choice(wanted.by, "--by", _GROUPINGS)
+    check_choice(wanted.sort.removeprefix("-"), "--sort", _KEYS)
+    check_choice(wanted.form, "--format", _FORMATS)
+    if wanted.depth is not None and wanted.by != "repository":
+        raise UsageError(f"--depth cuts names of repositories, and --by says {wanted.by}")
     policy, zone = what_is_meant(session, selection, wanted.policy)
     page = checked_html(wanted.html, session.image_path)
     with session.executor() as executor:
@@ -124,7 +116,7 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
             ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
             progress=session.progress(),
         )
-    # numpy is there by now: it was imported while the workers read.
+    # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.usage.ages import AGES
     from fastprune.usage.report import UsageSort, csv_lines, json_lines, sorted_groups, usage_rows
     from fastprune.usage.rows import By
@@ -144,30 +136,10 @@ def measure_usage(options: GlobalOptions, selection: SelectionOptions, wanted: U
     if wanted.form == "csv":
         write(csv_lines(rows))
         return 0
-    began = cutoffs(AGES, now, zone)
+    ages, began = survey.ages(), cutoffs(AGES, now, zone)
     if wanted.form == "json":
-        write(json_lines(usage, rows, survey.ages(), began))
-    else:
-        write(
-            table_lines(
-                usage,
-                list(rows),
-                survey.ages(),
-                began,
-                width=terminal_width(),
-                paint=session.paint,
-            )
-        )
+        write(json_lines(usage, rows, ages, began))
+        return 0
+    width, paint = terminal_width(), session.paint
+    write(table_lines(usage, list(rows), ages, began, width=width, paint=paint))
     return 0
-
-
-def _check(wanted: UsageOptions) -> None:
-    for value, option, allowed in (
-        (wanted.by, "--by", _GROUPINGS),
-        (wanted.sort.removeprefix("-"), "--sort", _KEYS),
-        (wanted.form, "--format", _FORMATS),
-    ):
-        if value not in allowed:
-            raise UsageError(f"{option}: {value!r} is none of {', '.join(allowed)}")
-    if wanted.depth is not None and wanted.by != "repository":
-        raise UsageError(f"--depth cuts names of repositories, and --by says {wanted.by}")

@@ -42,7 +42,7 @@ def explain_image(
             "--limit",
             metavar="N",
             min=0,
-            help="Names of each sort to show.",
+            help="How many names of each kind to show.",
             rich_help_panel=OUTPUT,
         ),
     ] = 5,
@@ -52,23 +52,6 @@ def explain_image(
 
     Reads only. With the selection options of prune it says what that prune would do to the
     image, and why.
-    """
-    return explain(options, selection, planning, reference=reference, limit=limit, form=form)
-
-
-def explain(
-    options: GlobalOptions,
-    selection: SelectionOptions,
-    planning: PlanningOptions,
-    *,
-    reference: str,
-    limit: int,
-    form: str,
-) -> int:
-    """Explains one image, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done, or there is no such image, or there are several.
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.option_values import check_form
@@ -84,7 +67,7 @@ def explain(
     clock = datetime.now(UTC).astimezone(parse_zone(zone))
     index = session.scan(pattern_sets=policy.pattern_sets if policy else ())
     # numpy is there by now: it was imported while the workers read.
-    from fastprune.explanation.explaining import explain as explain_row
+    from fastprune.explanation.explaining import explain
     from fastprune.explanation.lookup import find_manifest
     from fastprune.explanation.report import as_document, text_lines
     from fastprune.plan.prune_plan import make_plan
@@ -95,27 +78,16 @@ def explain(
     row = find_manifest(index, reference)
     plan = None
     if policy is not None:
-        plan = make_plan(
-            index,
-            policy,
-            allow_broken=planning.allow_broken,
-            skip_corrupt=planning.skip_corrupt,
-        )
+        broken, corrupt = planning.allow_broken, planning.skip_corrupt
+        plan = make_plan(index, policy, allow_broken=broken, skip_corrupt=corrupt)
     named: bytes | None = b""
     if index.is_list[row]:
         path, most = os.path.join(index.root, index.path(row)), session.max_manifest_bytes
         named = named_children(path, index.layout, most)
-    explanation = explain_row(index, row, plan, named_children=named)
+    explanation = explain(index, row, plan, named_children=named)
     if form == "json":
         write_json(as_document(explanation, most=limit))
     else:
-        width = terminal_width()
-        lines = text_lines(
-            explanation,
-            now=timegm(clock.timetuple()),
-            most=limit,
-            width=width,
-            paint=session.paint,
-        )
-        write(lines)
+        now, width = timegm(clock.timetuple()), terminal_width()
+        write(text_lines(explanation, now=now, most=limit, width=width, paint=session.paint))
     return 0

@@ -1,6 +1,6 @@
 """The headings under which `--help`, the man page and the reference show options.
 
-An option says its own in its declaration, as `rich_help_panel`.
+The declaration of an option names its heading, as `rich_help_panel`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What `--help` looks like: options under their headings, the global ones last, examples.
+"""The layout of `--help`: options under their headings, the global ones last, then examples.
 
-typer shows headings only through rich, which takes longer to import than all of `--help`.
+typer shows headings only with rich, whose import takes longer than all of `--help`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import typer.core
 from fastprune.cli.headings import GLOBAL, HEADINGS
 
 _WIDEST_NAMES = 30
-"""As click has it: the help of an option with longer names begins on the next line."""
+"""As in click: the help of an option with longer names begins on the next line."""
 
 
 class HelpfulCommand(typer.core.TyperCommand):
-    """A command whose help names the global options only: those of the program say more."""
+    """A command whose help only names the global options; the help of the program explains them."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes arguments and options."""
@@ -33,7 +33,7 @@ class HelpfulGroup(typer.core.TyperGroup):
     """The program, or a group of commands: the commands come first."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Writes commands and options; the program says what the global ones do."""
+        """Writes commands and options; the program explains the global options."""
         self.format_commands(ctx, formatter)
         if ctx.parent is None:
             _write_rows(formatter, {GLOBAL: _rows(self, ctx)[GLOBAL]})
@@ -51,7 +51,7 @@ def _rows(command: Any, context: Any) -> dict[str, list[tuple[str, str]]]:
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
         if record is not None and parameter.param_type_name == "option":
-            # What typer adds by itself, as --help, has none.
+            # Options that typer adds, such as --help, have no heading.
             found[getattr(parameter, "rich_help_panel", None) or GLOBAL].append(record)
     return {heading: rows for heading, rows in found.items() if rows}
 
@@ -85,7 +85,7 @@ def _write_names(command: Any, context: Any, formatter: Any) -> None:
     names = [_short(name) for name, _ in _rows(command, context)[GLOBAL]]
     with formatter.section(f"{GLOBAL} ('fastprune --help' says what they do)"):
         indent = " " * formatter.current_indent
-        # A line must not end between an option and its value.
+        # Non-breaking blanks: no line ends between an option and its value.
         text = " ".join(f"[{name}]".replace(" ", "\xa0") for name in names)
         lines = textwrap.wrap(
             text,
@@ -101,7 +101,7 @@ def _write_names(command: Any, context: Any, formatter: Any) -> None:
 def _short(name: str) -> str:
     """The names of an option as in a line of usage."""
     name, choices, _ = name.partition(" <")
-    # What there is to choose from is said where the option is described.
+    # The description of the option lists its choices.
     value = f" {name.rpartition('-')[2].upper()}" if choices else ""
     return name.replace(", ", "|").replace(" / ", "|") + value
 

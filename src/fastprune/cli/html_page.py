@@ -1,4 +1,4 @@
-"""What `--html FILE` does in every command: a survey to a page, the page to a file."""
+"""Writes the page of `--html FILE`, for every command: from a survey to a file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MODE = 0o644
 
 
 def checked_html(path: str | None, root: str) -> str | None:
-    """Checks the value of --html: better before a long scan than after it.
+    """Checks the value of --html, before a long scan.
 
     Args:
-        path: What was given, if anything.
+        path: The value, if there is one.
         root: Path of the cache.
 
     Raises:
@@ -51,10 +51,10 @@ def write_plan_page(
     """Writes the page of what a plan would free.
 
     Args:
-        target: What `checked_html` gave.
+        target: The path that `checked_html` returned.
         plan: The plan.
         command: The name of the command.
-        zone: What --zone says.
+        zone: The value of --zone.
         progress: Is told about the blobs whose sizes are asked for.
 
     Raises:
@@ -77,11 +77,11 @@ def write_page(
     """Writes the page of a survey.
 
     Args:
-        target: What `checked_html` gave.
+        target: The path that `checked_html` returned.
         survey: The cache.
         plan: What would go; None for nothing.
         command: The name of the command.
-        zone: What --zone says.
+        zone: The value of --zone.
 
     Raises:
         FastpruneError: It can't be written.
@@ -112,7 +112,7 @@ def write_page(
         version=__version__,
     )
     try:
-        write_whole(target, render_page(document), mode=_MODE)
+        write_whole(target, [render_page(document)], mode=_MODE)
     except OSError as error:
         raise FastpruneError(
             f"{target} can't be written: {os.strerror(error.errno or 0)}"
@@ -125,7 +125,7 @@ def cutoffs(days: tuple[int, ...], now: datetime, zone: str | None) -> dict[int,
     Args:
         days: The numbers.
         now: The current time, with a zone.
-        zone: What --zone says.
+        zone: The value of --zone.
     """
     server = parse_zone(zone)
     return {one: parse_time(cutoff_ago(_DAY * one, now, server)) or 0 for one in days}

@@ -17,6 +17,9 @@ from fastprune.text.quantities import format_count
 if TYPE_CHECKING:
     from fastprune.index.cache_index import CacheIndex
 
+_FORMATS = ("table", "text", "url", "json", "jsonl", "csv")
+_KEYS = ("url", "created", "pulled", "size")
+
 
 @command(
     "list",
@@ -63,62 +66,39 @@ def list_manifests(
         typer.Option(
             "--sort",
             metavar="KEY",
-            help="url, created, pulled or size; -KEY for the other way round.",
+            help="url, created, pulled or size; -KEY reverses the order.",
             rich_help_panel=OUTPUT,
         ),
     ] = "url",
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", metavar="N", min=0, help="Print at most so many.", rich_help_panel=OUTPUT
+            "--limit", metavar="N", min=0, help="Print at most N.", rich_help_panel=OUTPUT
         ),
     ] = None,
 ) -> int:
     """List the manifests of the cache.
 
-    Reads only. With a selection, or a policy file, what meets it: without the children that
-    a prune would take along. A size is the sum of the blobs that an image names; a list has
-    none. Manifests that can't be read are warned about and left out; if nothing is left to
-    list, the exit code is 4.
-    """
-    return print_list(
-        options,
-        selection,
-        policy_file=policy,
-        form=form,
-        header=header,
-        short_digest=short_digest,
-        sort=sort,
-        limit=limit,
-    )
-
-
-def print_list(
-    options: GlobalOptions,
-    selection: SelectionOptions,
-    *,
-    policy_file: str | None,
-    form: str | None,
-    header: bool | None,
-    short_digest: bool | None,
-    sort: str,
-    limit: int | None,
-) -> int:
-    """Lists, and gives the exit code; see `list_command` for the options.
-
-    Raises:
-        FastpruneError: It can't be done.
+    Reads only. With a selection or a policy file, lists the manifests that meet it, without
+    the children that a prune would take along. The size of an image is the sum of its blobs;
+    a list has none. Manifests that can't be read are left out with a warning; if nothing is
+    left to list, the exit code is 4.
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
+    from fastprune.cli.option_values import check_choice
     from fastprune.cli.request import what_is_meant
     from fastprune.cli.session import open_session, write
     from fastprune.cli.terminal import terminal_width
 
     session = open_session(options)
-    policy, _ = what_is_meant(session, selection, policy_file)
-    _check(form, sort)
+    meant, _ = what_is_meant(session, selection, policy)
+    if form is not None:
+        check_choice(form, "--format", _FORMATS)
+    if sort.removeprefix("-") not in _KEYS:
+        keys = ", ".join(_KEYS)
+        raise UsageError(f"--sort: {sort!r} is none of {keys}, with or without a minus")
     # The ages of an image count with those of its children: that needs the edges.
-    index = session.scan(edges=policy.needs_edges, pattern_sets=policy.pattern_sets)
+    index = session.scan(edges=meant.needs_edges, pattern_sets=meant.pattern_sets)
     # numpy is there by now: it was imported while the workers read.
     from fastprune.report.listing import Format, SortKey, render, sorted_rows
     from fastprune.selection.selecting import select_by_policy
@@ -128,7 +108,7 @@ def print_list(
     terminal = sys.stdout.isatty()
     chosen = Format(form) if form else (Format.table if terminal else Format.text)
     tabular = chosen in (Format.table, Format.csv)
-    rows = select_by_policy(index, policy).selected.nonzero()[0]
+    rows = select_by_policy(index, meant).selected.nonzero()[0]
     rows = sorted_rows(index, rows, SortKey(sort.lstrip("-")), reverse=sort.startswith("-"))
     write(
         render(
@@ -145,7 +125,7 @@ def print_list(
 
 
 def _nothing_listed(index: CacheIndex) -> int:
-    """The exit code of an empty listing; says so if something may be missing in it."""
+    """The exit code of an empty listing; warns if unreadable manifests may be missing in it."""
     from fastprune.cli.messages import facts, log
 
     if not index.faults:
@@ -157,12 +137,3 @@ def _nothing_listed(index: CacheIndex) -> int:
         extra=facts(exit_code=code),
     )
     return code
-
-
-def _check(form: str | None, sort: str) -> None:
-    formats = ("table", "text", "url", "json", "jsonl", "csv")
-    if form is not None and form not in formats:
-        raise UsageError(f"--format: {form!r} is none of {', '.join(formats)}")
-    keys = ("url", "created", "pulled", "size")
-    if sort.removeprefix("-") not in keys:
-        raise UsageError(f"--sort: {sort!r} is none of {', '.join(keys)}, with or without a minus")

@@ -1,6 +1,6 @@
 """The entry point of the program.
 
-It is light: what a command needs is imported when it runs.
+It is fast to import: each command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> None:
     _open_closed_streams()
     _buffer_stdout()
     if sys.argv[1:] == ["--version"]:
-        # The question that scripts ask most; it needs no parser.
+        # Scripts ask for this most often, and it needs no parser.
         from fastprune.version import __version__
 
         try:
@@ -31,11 +31,11 @@ def main() -> None:
 
             sys.exit(say_unwritten(error))
         return
-    # A character that the terminal does not know is no reason to stop.
+    # Do not stop at a character that the terminal can't show.
     codecs.register_error("fastprune", _escape)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="fastprune")  # type: ignore[union-attr]
-    # Few cycles are ever made here, and looking for them while a million names are listed
+    # The program makes few cycles, and collecting garbage while a million names are listed
     # takes longer than listing them.
     gc.set_threshold(100_000, 50, 50)
     # numpy's linear algebra is not used; its threads would only cost start-up and memory.
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
-    """Writes what can't be encoded as JSON does, so that JSON stays the same document."""
+    r"""Replaces what can't be encoded by `\u` escapes, so that JSON stays the same document."""
     assert isinstance(error, UnicodeEncodeError)
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
     escapes = (f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
@@ -73,8 +73,8 @@ def _open_closed_streams() -> None:
 def _buffer_stdout() -> None:
     """Makes sure that stdout has a buffer, whatever PYTHONUNBUFFERED says.
 
-    Without one, Python writes once: what a signal or a full disk cuts off is lost, and it
-    doesn't tell (docs.python.org, RawIOBase.write).
+    Without a buffer, Python makes one call to write. If a signal or a full disk cuts that short,
+    the rest is lost without an error (docs.python.org, RawIOBase.write).
     """
     stream = cast(io.TextIOWrapper, sys.stdout)
     if not isinstance(getattr(stream, "buffer", None), io.RawIOBase):

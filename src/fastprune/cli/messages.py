@@ -1,10 +1,10 @@
-"""What is said on stderr and in the log file: as text, or each message as a line of JSON.
+"""Messages on stderr and in the log file: as text, or each as a line of JSON.
 
-Messages go through `log`, by level. Notices (`notice`) are said whatever the level, but
-not with --quiet: how far a step is, what a no to a question means.
+Messages go through `log`, by level. Notices (`notice`), such as progress, are written at any
+level, but not with --quiet.
 
-A line of JSON has `time` (RFC 3339, UTC), `level` and `message`, then the facts that the
-message was made of, as `path` or `exit_code`: see docs/monitoring.md.
+A line of JSON has `time` (RFC 3339, UTC), `level` and `message`, then the values in the message,
+such as `path` or `exit_code`: see docs/monitoring.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PROGRAM = "fastprune: "
 
 
 def set_up_messages(options: GlobalOptions, cache: str | None = None) -> None:
-    """Says where messages go, and what they look like.
+    """Sets where messages go, and what they look like.
 
     Args:
         options: The global options.
@@ -45,7 +45,7 @@ def set_up_messages(options: GlobalOptions, cache: str | None = None) -> None:
     stderr = _written_as(logging.StreamHandler(sys.stderr), as_json, _StderrFormat(paint))
     stderr.setLevel(logging.ERROR if options.quiet else logging.NOTSET)
     handlers: list[logging.Handler] = [stderr]
-    # A message that can't be written is no reason to stop.
+    # Do not stop if a message can't be written.
     logging.raiseExceptions = False
     log.setLevel(level.upper())
     _notices.setLevel(logging.INFO)
@@ -75,23 +75,23 @@ def _refuse_in_cache(path: str, cache: str) -> None:
 
 
 def facts(**values: Any) -> dict[str, dict[str, Any]]:
-    """What a message is about, as `extra=` of a call of `log`: fields of a line of JSON."""
+    """Fields for the JSON line of a message, as `extra=` of a call of `log`."""
     return {"facts": values}
 
 
 def notice(text: str, *values: object, **about: Any) -> None:
-    """Says something whatever the level, unless --quiet was given.
+    """Writes a message at any level, unless --quiet was given.
 
     Args:
-        text: What to say, with % for the values, as in the calls of `log`.
-        values: What is in it.
+        text: The message, with % for the values, as in the calls of `log`.
+        values: The values in it.
         about: See `facts`.
     """
     _notices.info(text, *values, extra=facts(**about))
 
 
 def say_error(error: FastpruneError) -> None:
-    """Says what went wrong, and what can be done about it."""
+    """Writes the message of an error, and its hint."""
     about: dict[str, Any] = {"exit_code": error.exit_code}
     lines = [str(error)]
     if isinstance(error, UnreadableManifestsError):
@@ -140,7 +140,7 @@ class _JsonFormat(logging.Formatter):
         document |= {name: value for name, value in about.items() if value is not None}
         import json
 
-        # ASCII only, but for DEL: a lone surrogate, as a path may hold, is no error.
+        # ASCII only: a lone surrogate, which a path may hold, is no error then. DEL remains.
         return json.dumps(document).replace("\x7f", "\\u007f")
 
 
@@ -154,7 +154,7 @@ def _as_is(text: str) -> str:
 
 
 def _message(record: logging.LogRecord, safe: Callable[[str], str]) -> str:
-    """The message, whose values can't end its line: they may come from a cache."""
+    """The message on one line: its values may come from a cache, so line ends are escaped."""
     values = record.args
     if isinstance(values, tuple):
         values = tuple(safe(value) if isinstance(value, str) else value for value in values)

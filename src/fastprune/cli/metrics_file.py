@@ -1,4 +1,4 @@
-"""The metrics file of a command: checked before anything else, written whatever happens."""
+"""The metrics file of a command: checked before any work, and written even after an error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_READ = 1_000_000
 
 
 Note = Callable[[Values], None]
-"""Takes down what has become known of a run; see `fastprune.report.metrics`."""
+"""Records metrics of a run as they become known; see `fastprune.report.metrics`."""
 
 
 def metered(
@@ -46,18 +46,18 @@ def metered(
     """Does the work of a command, and writes its metrics, if they were asked for.
 
     Args:
-        path: What --metrics-file says.
+        path: The value of --metrics-file.
         command: The name of the command.
         root: Path of the cache.
-        work: Does it, tells what becomes known, and gives the exit code.
+        work: Does the work, records metrics, and returns the exit code.
         dry_run: Whether the run is one.
 
     Returns:
-        The exit code; 1 if all went well but for the metrics.
+        The exit code; 1 if only the metrics failed.
 
     Raises:
         UsageError: The file can't be written; the work was not begun.
-        FastpruneError: As the work does.
+        FastpruneError: An error of the work.
     """
     values: dict[str, float | Mapping[str, float]] = {}
     if path is None:
@@ -90,13 +90,13 @@ def metered(
 def failures_metered(
     path: str | None, command: str, options: GlobalOptions, *, dry_run: bool = False
 ) -> Iterator[None]:
-    """Counts what fails in its body, before `metered` could begin, as a run that failed.
+    """Counts an error in its body, before `metered` has begun, as a failed run.
 
     Args:
         path: See `metered`.
         command: See `metered`.
-        options: The global options. If their configuration file alone could say which
-            cache is meant, and can't be read, it is the one of the run before.
+        options: The global options. If only their configuration file could name the cache, and
+            it can't be read, the cache of the previous run counts.
         dry_run: See `metered`.
     """
     try:
@@ -118,7 +118,7 @@ def _former_image_path(path: str | None, command: str) -> str | None:
 
 
 def _exit_code(error: BaseException) -> int:
-    """That of the program, when this error ends it."""
+    """The exit code of the program when this error ends it."""
     match error:
         case FastpruneError():
             return error.exit_code
@@ -167,7 +167,7 @@ def _read(path: str) -> str:
 def _write(path: str, target: str, run: RunFacts, values: Values) -> bool:
     try:
         text = render(run, values, parse_kept(_read(target), run.labels))
-        write_whole(target, text.encode(), mode=_MODE)
+        write_whole(target, [text.encode()], mode=_MODE)
     except OSError as error:
         log.error(
             "--metrics-file %s can't be written: %s; all else was done as the report says",

@@ -1,4 +1,4 @@
-"""What the values of options mean, where several commands have the same option."""
+"""Checks and parses the values of options that several commands have."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ def check_form(form: str) -> None:
         raise UsageError(f"--format: {form!r} is neither text nor json")
 
 
+def check_choice(value: str, option: str, allowed: tuple[str, ...]) -> None:
+    """Checks the value of an option that takes one of several words.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    if value not in allowed:
+        raise UsageError(f"{option}: {value!r} is none of {', '.join(allowed)}")
+
+
 def seconds_of(text: str | None, option: str) -> float | None:
     """The seconds of an option's duration; None if it was not given.
 
@@ -48,7 +58,7 @@ def parse_number_or_auto(text: str | None, option: str) -> int | None:
 
 
 def delete_limits_of(options: DeleteLimitOptions) -> DeleteLimits:
-    """What may go at most, as the options say.
+    """The delete limits that the options give.
 
     Raises:
         UsageError: A value can't be used.

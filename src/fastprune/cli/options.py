@@ -31,8 +31,8 @@ HtmlFile = Annotated[
     typer.Option(
         "--html",
         metavar="FILE",
-        help="Write a page to look at in a browser, with what would go marked; it loads "
-        "nothing from anywhere.",
+        help="Write a page for a browser that marks what would go; it loads nothing from the "
+        "network.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -63,7 +63,7 @@ AuditLogFile = Annotated[
     typer.Option(
         "--audit-log",
         metavar="FILE",
-        help="Append a JSON line for every file that goes, with the reason, to this file.",
+        help="Append a JSON line to this file for every file that goes, with the reason.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -73,7 +73,7 @@ LockWait = Annotated[
     typer.Option(
         "--lock-wait",
         metavar="DUR",
-        help="Wait so long for another fastprune to end.",
+        help="Wait this long for another fastprune to end.",
         rich_help_panel=PACE,
     ),
 ]
@@ -82,8 +82,8 @@ NoLock = Annotated[
     bool,
     typer.Option(
         "--no-lock",
-        help="Go on without a lock where the file system can't lock. What another fastprune "
-        "has locked stays refused.",
+        help="Go on without a lock if the file system can't lock. A cache that another fastprune "
+        "has locked is still refused.",
         rich_help_panel=SAFETY,
     ),
 ]
@@ -95,13 +95,13 @@ TextOrJson = Annotated[
 DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 IMAGE_PATH_VARIABLE = "FASTPRUNE_IMAGE_PATH"
 NOWHERE = "a relative path, but the folder that fastprune was started in was deleted"
-"""What is said of a path that `leads_nowhere`."""
+"""The message about a path that `leads_nowhere`."""
 
 _SHORT_OPTIONS = frozenset(("-h", "-n", "-o", "-q", "-y"))
 
 
 class LogLevel(StrEnum):
-    """How much is said on stderr."""
+    """The least level of messages on stderr."""
 
     debug = "debug"
     info = "info"
@@ -181,7 +181,7 @@ class GlobalOptions:
         bool | None,
         typer.Option(
             "--progress/--no-progress",
-            help="Show how far it is. Default: only on a terminal.",
+            help="Show progress. Default: only on a terminal.",
             rich_help_panel=GLOBAL,
             show_default=False,
         ),
@@ -189,7 +189,7 @@ class GlobalOptions:
     log_level: Annotated[
         LogLevel | None,
         typer.Option(
-            "--log-level", help="What to say on stderr. Default: warning.", rich_help_panel=GLOBAL
+            "--log-level", help="Least level on stderr. Default: warning.", rich_help_panel=GLOBAL
         ),
     ] = None
     log_file: Annotated[
@@ -213,8 +213,8 @@ class GlobalOptions:
         Color | None,
         typer.Option(
             "--color",
-            help="Default: auto, on a terminal and unless $NO_COLOR is set; $FORCE_COLOR "
-            "is for what only looks like no terminal.",
+            help="Default: auto, on a terminal unless $NO_COLOR is set; $FORCE_COLOR turns "
+            "colours on elsewhere.",
             rich_help_panel=GLOBAL,
         ),
     ] = None
@@ -233,7 +233,7 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         own = list(inspect.signature(command, eval_str=True).parameters.values())
         own = own[len(groups) :]
-        # In help and completion, a command's own options come before the global ones.
+        # Help and completion show a command's own options before the global ones.
         shown = sorted(groups, key=lambda group: group is GlobalOptions)
         fields = [
             inspect.Parameter(
@@ -268,16 +268,16 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    """What typer takes for no default is an empty parameter: an argument that is needed."""
+    """The default of a field; without one, the empty parameter, which typer takes as required."""
     missing = field.default is dataclasses.MISSING
     return inspect.Parameter.empty if missing else field.default
 
 
 def _check_texts(given: dict[str, Any], signature: inspect.Signature) -> None:
-    """Refuses what is no value: an option that was swallowed, an empty text, a file nowhere.
+    """Refuses a value that is an option, an empty text, or a path in a deleted folder.
 
-    `--log-file -n` must not prune for real into a file named -n, nor `--image-path "$CACHE"`
-    another cache because the variable is not set.
+    `--log-file -n` must not prune for real and log to a file named -n. `--image-path "$CACHE"` must
+    not prune another cache because the variable is not set.
     """
     for name, parsed in given.items():
         value = parsed.path if isinstance(parsed, ConfigFile) else parsed
@@ -316,7 +316,7 @@ def _is_file(signature: inspect.Signature, name: str, value: Any) -> bool:
 def _option(parameter: inspect.Parameter) -> str:
     """The option or argument of a parameter, as the help shows it."""
     (shown,) = parameter.annotation.__metadata__
-    # What comes first is taken for the default, which dataclasses and signatures say better.
+    # typer takes the first name for a default; the real one is in the dataclass or signature.
     return shown.default if isinstance(shown.default, str) else str(shown.metavar)
 
 

@@ -26,7 +26,7 @@ from fastprune.policy.criteria import Criteria
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionOptions(Criteria):
-    """Which manifests are meant."""
+    """Which manifests to select and to keep."""
 
     pattern: Annotated[
         list[str] | None,
@@ -96,7 +96,7 @@ class SelectionOptions(Criteria):
         bool,
         typer.Option(
             "--broken",
-            help="Images with missing blobs, and lists that lead to no others.",
+            help="Images with missing blobs, and lists that lead only to such images.",
             rich_help_panel=SELECTION,
         ),
     ] = False
@@ -144,7 +144,7 @@ class SelectionOptions(Criteria):
         typer.Option(
             "--min-free-space",
             metavar="SIZE|N%",
-            help="The same, until the file system has so much free space.",
+            help="The same, until the file system has this much free space.",
             rich_help_panel=HOW_MUCH,
         ),
     ] = None
@@ -153,7 +153,7 @@ class SelectionOptions(Criteria):
         typer.Option(
             "--free",
             metavar="SIZE",
-            help="The same, until so many bytes come free. Of several targets the largest counts.",
+            help="The same, until this much comes free. Of several targets the largest counts.",
             rich_help_panel=HOW_MUCH,
         ),
     ] = None
@@ -171,7 +171,7 @@ class SelectionOptions(Criteria):
         typer.Option(
             "--count",
             metavar="N",
-            help="At most so many images, those pulled longest ago first.",
+            help="At most N images, those pulled longest ago first.",
             rich_help_panel=HOW_MUCH,
         ),
     ] = None
@@ -179,7 +179,7 @@ class SelectionOptions(Criteria):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningOptions:
-    """What becomes of a selection: children, blobs, and what is in doubt."""
+    """How a selection becomes a plan: children, blobs, and unreadable manifests."""
 
     policy: PolicyFile = None
     orphans_only: Annotated[
@@ -219,14 +219,14 @@ class PlanningOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteLimitOptions:
-    """How much may go at once; what would be more is refused as a whole."""
+    """How much may go at once; a larger plan is refused as a whole."""
 
     max_delete_count: Annotated[
         int | None,
         typer.Option(
             "--max-delete-count",
             metavar="N",
-            help="Refuse, with exit code 4, to remove more manifests.",
+            help="Refuse, with exit code 4, to remove more manifests than this.",
             rich_help_panel=HOW_MUCH,
         ),
     ] = None
@@ -235,7 +235,7 @@ class DeleteLimitOptions:
         typer.Option(
             "--max-delete-size",
             metavar="SIZE",
-            help="Refuse to free more: 500GB, 1.5TiB.",
+            help="Refuse to free more than this: 500GB, 1.5TiB.",
             rich_help_panel=HOW_MUCH,
         ),
     ] = None
@@ -244,7 +244,7 @@ class DeleteLimitOptions:
         typer.Option(
             "--max-delete-percent",
             metavar="N",
-            help="Refuse to remove more of the manifests in the cache, in percent.",
+            help="Refuse to remove more than N percent of the manifests in the cache.",
             rich_help_panel=HOW_MUCH,
         ),
     ] = None

@@ -267,7 +267,7 @@ def print_report(
         summary: Leave out the line of each manifest and blob.
         paint: Gives text its looks.
     """
-    from fastprune.report.prune_report import as_document, text_lines
+    from fastprune.report.prune_rendering import as_document, text_lines
 
     if form == "json":
         write_json(as_document(report, summary=summary) | {"command": command})

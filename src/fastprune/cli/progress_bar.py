@@ -16,7 +16,7 @@ LINE_SECONDS = 30
 
 _DRAWN_PER_SECOND = 8
 _WIDTH_OF_ALL = 76
-# Those of rich are too pale for a light background, or too dark for a dark one.
+# The colours of rich are too pale on a light background, or too dark on a dark one.
 _STYLES = {
     "bar.back": "dim",
     "bar.complete": "magenta",
@@ -28,9 +28,9 @@ _STYLES = {
 
 
 class TerminalProgress:
-    """A bar with count, rate, bytes and time left. Drawn by a thread of its own, if it gets one.
+    """A bar with count, rate, bytes and time left. Drawn by a thread, if one can be started.
 
-    A terminal that has gone away is no reason to stop.
+    It does not stop the work if the terminal has gone away.
     """
 
     def __init__(self, *, color: bool) -> None:
@@ -59,7 +59,7 @@ class TerminalProgress:
             TextColumn(figures),
         ]
         if console.width < _WIDTH_OF_ALL:
-            # The numbers say more than a bar that there is no room for.
+            # Without room for both, numbers instead of the bar: they say more.
             between = [MofNCompleteColumn(), TextColumn("{task.fields[rate]}")]
         self._bar = Progress(
             *(name, *between, left),
@@ -78,7 +78,7 @@ class TerminalProgress:
             with suppress(OSError):
                 self._bar.start()
         except CANT_START:
-            # Then it is drawn when something is done: see `advance`.
+            # Without a thread, `advance` draws it.
             self._drawn = self._began
 
     def advance(self, count: int, size: int = 0) -> None:
@@ -136,7 +136,7 @@ class LineProgress:
         if self._total is not None:
             text += f" of {self._total:,}"
         text += f" {self._unit}"
-        # Files that have no size, or whose bytes do not count.
+        # Zero if the files have no size or their bytes do not count.
         if self._bytes:
             text += f", {_bytes_and_rate(self._bytes, passed)}"
         left = None

@@ -1,6 +1,6 @@
-"""How a command refuses: what is said, and the JSON document of an error.
+"""How a command refuses: its message, and the JSON document of an error.
 
-Also what is said of a command line that can't be parsed, in the words of all other errors.
+Also the message about a command line that can't be parsed, in the words of all other errors.
 The document is described in docs/schemas/refusal.schema.json.
 """
 
@@ -28,15 +28,15 @@ def wants_json(*options: Any, **own: Any) -> bool:
         own: Its own options.
     """
     forms = [getattr(group, "form", None) for group in options]
-    # A plan that goes to stdout is the only thing that goes there.
+    # If the plan goes to stdout, nothing else may go there.
     return "json" in (*forms, own.get("form")) and own.get("output") != "-"
 
 
 def say_refusal(error: FastpruneError, options: GlobalOptions, *, command: str | None) -> int:
-    """Says what went wrong, and gives the exit code.
+    """Writes the message of an error, and returns the exit code.
 
     Args:
-        error: What went wrong.
+        error: The error.
         options: The global options.
         command: The name of the command, if it is to print a JSON document; None if not.
     """
@@ -50,7 +50,7 @@ def say_refusal(error: FastpruneError, options: GlobalOptions, *, command: str |
 
 
 def say_unwritten(error: OSError) -> int:
-    """Says that stdout can't be written to, and gives the exit code."""
+    """Writes the message that stdout can't be written to, and returns the exit code."""
     try:
         give_up_stdout(error)
     except FastpruneError as unwritten:
@@ -61,7 +61,7 @@ def say_unwritten(error: OSError) -> int:
 
 def _print_document(error: FastpruneError, options: GlobalOptions, command: str) -> None:
     """Prints the document of an error, before which nothing was printed."""
-    from fastprune.report.prune_report import exceeded_items
+    from fastprune.report.prune_rendering import exceeded_items
 
     corrupt = error.items if isinstance(error, UnreadableManifestsError) else []
     exceeded = error.exceeded if isinstance(error, DeleteLimitError) else ()
@@ -81,7 +81,7 @@ def _print_document(error: FastpruneError, options: GlobalOptions, command: str)
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
-# What the parser calls types, and what people call them.
+# The words of the parser, and plain words for them.
 _PARSER_WORDS = (
     (re.compile(r"is not a valid int(eger)?( range)?"), "is not a whole number"),
     (re.compile(r"is not a valid float( range)?"), "is not a number"),
@@ -89,18 +89,18 @@ _PARSER_WORDS = (
     (re.compile(r"is not in the range x>=(\S+)"), r"is less than \1"),
     (
         re.compile(r"unexpected extra argument(?:\(s\))? \((.*)\)"),
-        r"what does not belong there: \1",
+        r"arguments that do not belong there: \1",
     ),
 )
 
 
 def say_mistake(error: Any) -> int:
-    """Says what is wrong with the command line, and gives the exit code.
+    """Writes what is wrong with the command line, and returns the exit code.
 
     Args:
-        error: What the parser raised: a usage error of click, or of typer's own copy of it.
+        error: The error of the parser: a usage error of click, or of typer's own copy of it.
     """
-    # Nothing is known of the options, but what is said should look as it was asked for.
+    # The options were not parsed, but the message should have the format that they ask for.
     set_up_messages(
         GlobalOptions(
             log_format=_asked_for("--log-format", LogFormat, sys.argv),
@@ -119,7 +119,7 @@ def say_mistake(error: Any) -> int:
 
 
 def in_our_words(message: str) -> str:
-    """A message of the parser as the others are: no capital, no full stop, plain words."""
+    """A message of the parser in our style: no capital, no full stop, plain words."""
     for pattern, words in _PARSER_WORDS:
         message = pattern.sub(words, message)
     return message[:1].lower() + message[1:].removesuffix(".")

@@ -1,4 +1,4 @@
-"""From options, a policy file and the server's configuration to what is asked for."""
+"""Makes a policy and plan options from options, a policy file and the server's configuration."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from fastprune.policy.file_loading import PolicyFile
 
 _KEEPING = ("exclude", "keep_last", "keep_within", "keep_from", "zone")
-"""What may be said beside a policy file: it only keeps more."""
+"""Options that may be given beside a policy file, because they only keep more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for.
+    """The policy and the plan options that a command line asks for.
 
     Attributes:
         policy: What to select and what to keep.
         options: How a plan is worked out.
-        delete_limits: What it may come to at most.
+        delete_limits: How much it may remove.
         zone: The server's time zone; None for that of this machine.
         min_free_space: Where --min-free-space was given, or its key; empty if it wasn't.
     """
@@ -51,7 +51,7 @@ def request_of(
     planning: PlanningOptions,
     limits: DeleteLimitOptions | None = None,
 ) -> Request:
-    """What the options ask for, filled up from the policy file or the server's config file.
+    """The request of the options, completed from the policy file or the server's config file.
 
     Raises:
         UsageError: A value can't be used, or nothing says what to prune.
@@ -83,12 +83,12 @@ def request_of(
 def what_is_meant(
     session: Session, selection: SelectionOptions, policy_file: str | None
 ) -> tuple[Policy, str | None]:
-    """What `list` and `du` are asked for, and the server's time zone; without criteria, all.
+    """The policy of `list` and `du`, and the server's time zone; without criteria, all.
 
     Args:
         session: The global options.
         selection: The options.
-        policy_file: What --policy says.
+        policy_file: The value of --policy.
 
     Raises:
         UsageError: A value can't be used.
@@ -137,7 +137,7 @@ def _policy_of_options(
 
 
 def _policy_of_file(session: Session, path: str, selection: SelectionOptions) -> PolicyFile:
-    """A policy file, with what the options beside it keep."""
+    """A policy file, and the images that the options beside it keep."""
     from fastprune.policy.file_loading import load_policy_file
 
     for field in dataclasses.fields(selection):
@@ -175,7 +175,7 @@ def _keeping_more(policy: Policy, keeps: Policy) -> Policy:
 
 
 def overridden(selection: SelectionOptions, settings: PruneSettings) -> SelectionOptions:
-    """Fills in from `pruneConfig` what the command line does not say, key by key."""
+    """Adds the settings of `pruneConfig` that the command line does not give, key by key."""
     values = {
         name: getattr(settings, name)
         for name in ("pattern", "date", "older_than", "not_pulled_for", "count")

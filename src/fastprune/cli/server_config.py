@@ -1,8 +1,8 @@
-"""ociregistry's own configuration file: what of it concerns fastprune.
+"""ociregistry's own configuration file: the keys that fastprune reads.
 
 Known keys: `imagePath`, and in `pruneConfig`: `type` (pattern, date, created, accessed),
 `expr`, `duration`, `count`, `dryRun`; in any letter case. All other keys belong to the server.
-What of the file counts as readable is said in `fastprune.guard.server_yaml`.
+`fastprune.guard.server_yaml` says which files are refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TYPES = ("pattern", "date", "created", "accessed")
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """What the file says, as values of the options of the same meaning.
+    """The settings of the file that concern fastprune.
 
     Attributes:
         source: Path of the file, for messages.
@@ -33,7 +33,7 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class PruneSettings:
-    """`pruneConfig` in the terms of the command line; None means not given."""
+    """`pruneConfig` as values of options; None means not given."""
 
     pattern: list[str] | None = None
     date: str | None = None
@@ -44,9 +44,7 @@ class PruneSettings:
 
 
 class ConfigFile:
-    """The file of --config-file, read when it is first asked for, and never again.
-
-    A pipe gives its content only once: who asked later would find nothing in it.
+    """The file of --config-file. It is read once, at the first use: a pipe gives its content once.
 
     Attributes:
         path: Its path.
@@ -57,10 +55,10 @@ class ConfigFile:
         self._loaded: ServerConfig | UsageError | None = None
 
     def load(self) -> ServerConfig:
-        """What the file says.
+        """The settings of the file.
 
         Raises:
-            UsageError: See `load_config`; the same one whenever this is asked.
+            UsageError: See `load_config`; each call raises the same one.
         """
         if self._loaded is None:
             try:
@@ -79,7 +77,7 @@ def load_config(path: str) -> ServerConfig:
         UsageError: It can't be read, the server might read it otherwise than this program, a
             key is there twice, or a known key has a wrong value.
     """
-    # For this one small file a YAML library is loaded only when there is one.
+    # The YAML library is loaded only if there is a file.
     from fastprune.guard.server_yaml import (
         IMAGE_PATH,
         PRUNE_CONFIG,
@@ -138,7 +136,7 @@ def prune_settings(config: ServerConfig) -> PruneSettings:
 
 
 def _check_value(kind: str, expr: str | None, duration: str | None, where: str) -> None:
-    """Checks here what the option of the same meaning would check, to name the key."""
+    """Checks a value as its option would, so that the message names the key."""
     from fastprune.policy.criteria import parse_cutoff
 
     if kind == "pattern" and expr:

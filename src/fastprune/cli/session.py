@@ -1,4 +1,4 @@
-"""What every command begins with: where the cache is, what to say and where to."""
+"""The start of every command: resolves the global options and sets up messages."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ class Session:
 
     Attributes:
         image_path: The cache.
-        config: What the server's configuration file says.
+        config: The server's configuration file.
         jobs: Number of scan workers.
         saved_concurrency: Threads that delete, if the command line does not say; None for
             auto.
-        saved_rate: Files a second that tune saw go, if that was saved.
+        saved_rate: Files a second that tune measured, if that was saved.
         max_manifest_bytes: Larger manifest files are refused.
-        quiet: Say nothing on stderr but errors.
+        quiet: Write nothing but errors on stderr.
         show_progress: Whether to show progress at all.
-        color: What --color says.
-        log_format: What --log-format says.
+        color: The value of --color.
+        log_format: The value of --log-format.
         inputs: What this run reads from files and stdin.
     """
 
@@ -77,7 +77,7 @@ class Session:
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
-        """Starts the workers, and ends them. The earlier the better: see `ProcessExecutor`."""
+        """Starts the workers, and ends them. Start early: a small process forks fast."""
         executor = start_workers(self.jobs)
         _return_freed_memory()
         try:
@@ -112,7 +112,7 @@ class Session:
             )
 
     def concurrency(self, option: str | None) -> int | None:
-        """Threads that delete: what the option says, else what was saved; None for auto.
+        """Threads that delete, by the option or else as saved; None for auto.
 
         Raises:
             UsageError: The option can't be used.
@@ -122,7 +122,7 @@ class Session:
         return parse_number_or_auto(option, "--concurrency")
 
     def progress(self) -> Progress:
-        """What shows how far it is: a bar on a terminal, lines elsewhere, or nothing."""
+        """Shows progress: a bar on a terminal, lines elsewhere, or nothing."""
         if not self.show_progress:
             return NoProgress()
         from fastprune.cli.progress_bar import LineProgress, TerminalProgress
@@ -133,7 +133,7 @@ class Session:
 
     @property
     def paint(self) -> Paint:
-        """What gives text on stdout its looks."""
+        """The `Paint` for text on stdout."""
         return paint_for(self.color, sys.stdout)
 
 
@@ -174,7 +174,7 @@ def open_session(options: GlobalOptions) -> Session:
 
 
 def image_path_of(options: GlobalOptions) -> str | None:
-    """Which cache is meant; None if the configuration file that may say so can't be used."""
+    """The path of the cache; None if only the configuration file names it and can't be used."""
     try:
         config = options.config_file.load() if options.config_file else ServerConfig()
     except UsageError:
@@ -191,7 +191,7 @@ def write(lines: Iterable[str]) -> None:
     """Writes lines to stdout; a reader that went away is no error.
 
     Raises:
-        FastpruneError: They can't be written. What was done before is done.
+        FastpruneError: They can't be written; earlier work stays done.
     """
     try:
         block: list[str] = []
@@ -208,10 +208,10 @@ def write(lines: Iterable[str]) -> None:
 
 
 def give_up_stdout(error: OSError) -> None:
-    """Writes no more to stdout, as that failed; a reader that went away is no error.
+    """Stops writing to stdout after an error; a reader that went away is none.
 
     Raises:
-        FastpruneError: It is one.
+        FastpruneError: The reader is still there.
     """
     # The interpreter flushes stdout once more when it ends.
     hung_up = error.errno == errno.EIO and _is_terminal(sys.stdout.fileno())
@@ -221,7 +221,7 @@ def give_up_stdout(error: OSError) -> None:
 
 
 def _is_terminal(descriptor: int) -> bool:
-    """Whether it is one, or was one before it hung up: then isatty says no."""
+    """Whether it is a terminal, or was one that hung up, for which isatty says no."""
     return stat.S_ISCHR(os.fstat(descriptor).st_mode)
 
 
@@ -233,11 +233,11 @@ def write_json(document: Mapping[str, object]) -> None:
 
 
 def _return_freed_memory() -> None:
-    """Keeps large arrays out of the heap, where they would leave holes when they go.
+    """Keeps large arrays out of the heap, where they would leave holes when they are freed.
 
-    glibc raises the size from which it maps memory by itself to that of the largest piece
-    that was freed (mallopt(3), M_MMAP_THRESHOLD), unless it is set. At a million manifests
-    this is a tenth of the peak.
+    glibc maps pieces above a threshold by themselves, and raises it to the size of the largest
+    piece that was freed, unless it is set (mallopt(3), M_MMAP_THRESHOLD). At a million manifests
+    setting it saves a tenth of the peak.
     """
     if sys.platform.startswith("linux"):
         # A Python without libffi has no ctypes.

@@ -1,10 +1,10 @@
 """Runs the part of a command that deletes: event loop, signals, exit code.
 
-Before it, a signal simply ends the process, by an exception: nothing has been deleted. While the
-program starts, and when all is done, not even that is needed (`end_at_once_on_signals`). From here
-on, the first SIGINT, SIGTERM or SIGHUP ends the work between two batches, or lets a report be
-finished that is being written; a second SIGINT or SIGTERM ends the process at once. Nothing is
-lost either way: see the order of deletion in `fastprune.deletion.pruning`.
+Before this part, a signal ends the process by an exception: nothing has been deleted. While the
+program starts, and when all is done, it ends the process at once (`end_at_once_on_signals`).
+During this part, the first SIGINT, SIGTERM or SIGHUP ends the work between two batches, and a
+report that is being written is finished; a second SIGINT or SIGTERM ends the process at once. No
+needed file is lost either way: see the order of deletion in `fastprune.deletion.pruning`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def end_at_once_on_signals() -> None:
-    """Lets a signal end the process without a word: there is nothing to clean up.
+    """Lets a signal end the process without a message: there is nothing to clean up.
 
-    Python would show where it was, in the middle of an import say.
+    Python itself would show a traceback.
     """
     for number in heeded():
         signal.signal(number, _end_at_once)
@@ -58,10 +59,10 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _says_it_again(number: int, before: Sequence[int]) -> bool:
-    """Whether a signal adds nothing to those before.
+    """Whether a signal only repeats those before: the user does not ask to hurry.
 
     When a terminal goes away, its shell and the kernel both send SIGHUP; and a service manager
-    may send it along with SIGTERM (systemd.kill(5), SendSIGHUP=). Nobody is impatient.
+    may send it along with SIGTERM (systemd.kill(5), SendSIGHUP=).
     """
     return number == signal.SIGHUP and bool(before)
 
@@ -81,16 +82,39 @@ def end_if_told() -> None:
         _raise(_ended_by[0])
 
 
+@contextmanager
+def signals_held_back() -> Iterator[Callable[[], str]]:
+    """Holds back what would end the process, until there is nothing left to clean up.
+
+    Yields:
+        A function that names the first signal that came, or gives an empty text.
+    """
+    arrived: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        arrived.append(number)
+
+    before = {number: signal.signal(number, note) for number in heeded()}
+    try:
+        yield lambda: signal.Signals(arrived[0]).name if arrived else ""
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
+
+
 def run_until_signal(
     work: Callable[[Callable[[], str]], Awaitable[T]],
 ) -> tuple[T, int | None]:
     """Runs asynchronous work in an event loop (uvloop where there is one).
 
     Args:
-        work: Gets a function that says why to stop, if a signal came.
+        work: Gets a function that returns why to stop, or an empty text if no signal came.
 
     Returns:
-        What the work gave, and 128 plus the number of the signal, or None.
+        The result of the work; and 128 plus the number of the signal, or None.
     """
     import anyio
 
@@ -118,12 +142,12 @@ def run_until_signal(
     async def run() -> T:
         try:
             async with anyio.create_task_group() as tasks:
-                # Nothing is deleted before somebody listens.
+                # Nothing is deleted before signals are handled.
                 await tasks.start(watch)
                 result = await work(stopped)
                 tasks.cancel_scope.cancel()
         finally:
-            # The loop listens no more, and what was deleted is still to be reported.
+            # The loop handles no more signals, and the report is still to be written.
             for number in numbers:
                 signal.signal(number, arrive)
         return result
@@ -133,7 +157,7 @@ def run_until_signal(
 
 
 def _in_event_loop(run: Callable[[], Awaitable[T]]) -> T:
-    # Slow to import for what only says its version.
+    # Imported here, because it is slow and most commands don't need it.
     from importlib.util import find_spec
 
     import anyio
@@ -142,7 +166,7 @@ def _in_event_loop(run: Callable[[], Awaitable[T]]) -> T:
     try:
         return anyio.run(run, backend_options={"use_uvloop": has_uvloop})
     except LookupError as error:
-        # What anyio says if it can't load the event loop, as where memory is short.
+        # anyio raises this if it can't load the event loop, for example without memory.
         raise error.__cause__ if isinstance(error.__cause__, ImportError) else error from None
     except BaseExceptionGroup as group:
         # A task group wraps what its body raises; there is only the one.

@@ -1,7 +1,6 @@
-"""What the terminal is like: how wide, whether it is to show colours, what it answers.
+"""The terminal: its width, whether to use colours, and questions on it.
 
-What lines look like is not decided here: `fastprune.text.cells` measures and aligns,
-`fastprune.text.style` says what a colour means.
+`fastprune.text.cells` aligns lines; `fastprune.text.style` has the colours.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from fastprune.text.style import Paint, colored, plain
 _TERMINAL = "/dev/tty"
 
 WIDTH_ELSEWHERE = 120
-"""Columns of a table that goes into a file or a pipe; $COLUMNS beats it."""
+"""Columns of a table that goes into a file or a pipe; $COLUMNS overrides it."""
 
 
 def terminal_width() -> int:
-    """Columns of the terminal that stdout is; $COLUMNS beats it."""
+    """Columns of the terminal that is stdout; $COLUMNS overrides it."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns) > 0:
         return int(columns)
@@ -32,12 +31,12 @@ def terminal_width() -> int:
 
 
 def confirmed(question: str, *, stdin_taken: bool = False) -> bool:
-    """Asks a question that y answers; without a terminal to ask on, nothing is asked.
+    """Asks a yes-or-no question; without a terminal it does not ask, and goes on.
 
     Args:
-        question: What to ask.
-        stdin_taken: Whether an option has read stdin: then the answer is not to be found there,
-            and the terminal that the process belongs to is asked.
+        question: The question.
+        stdin_taken: Whether an option reads stdin: then the answer is read from the terminal of
+            the process.
     """
     if not sys.stderr.isatty():
         return True
@@ -48,7 +47,7 @@ def confirmed(question: str, *, stdin_taken: bool = False) -> bool:
     try:
         terminal = open(_TERMINAL, encoding="utf-8", errors="replace")  # noqa: SIM115
     except OSError:
-        # The process belongs to none, as a job of cron.
+        # The process has no terminal, as a job of cron.
         return True
     with terminal:
         return _is_yes(question, terminal)
@@ -70,7 +69,7 @@ def wants_color(choice: Color | None, stream: TextIO) -> bool:
     terminal, and one that knows colours.
 
     Args:
-        choice: What --color says.
+        choice: The value of --color.
         stream: stdout or stderr.
     """
     if choice in (Color.always, Color.never):
@@ -83,10 +82,10 @@ def wants_color(choice: Color | None, stream: TextIO) -> bool:
 
 
 def paint_for(choice: Color | None, stream: TextIO) -> Paint:
-    """What gives text on a stream its looks.
+    """The `Paint` for text on a stream.
 
     Args:
-        choice: What --color says.
+        choice: The value of --color.
         stream: stdout or stderr.
     """
     return colored if wants_color(choice, stream) else plain

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from types import FrameType
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TuneOptions:
-    """How to measure, and what becomes of the result."""
+    """How to measure, and whether to save the result."""
 
     save: Annotated[
         bool,
@@ -68,29 +65,21 @@ def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
     """Measure this machine; recommend --jobs and --concurrency.
 
     Reads a sample of the cache. Deletes temporary files of its own, in a new folder beside
-    the image path (or in it) that is removed whatever happens; nothing else is changed.
-    Says how long a prune of everything takes. A number given with --jobs is tried besides
-    the usual ones.
-    """
-    return tune(options, tuning)
-
-
-def tune(options: GlobalOptions, tuning: TuneOptions) -> int:
-    """Measures, prints the report, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done; nothing was left behind.
+    the image path (or in it) that is always removed. Nothing else changes. Estimates how long
+    a prune of everything takes. A number given with --jobs is tried, too.
     """
     from fastprune.cli.messages import log
     from fastprune.cli.option_values import check_form, parse_number_or_auto
-    from fastprune.cli.session import open_session
+    from fastprune.cli.session import open_session, write, write_json
+    from fastprune.cli.terminal import terminal_width
     from fastprune.cli.tuned_defaults import SavedDefaults, save_defaults
     from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.reading.folders import check_root
+    from fastprune.tuning.report import as_document, text_lines
 
     check_form(tuning.form)
     if math.isnan(tuning.seconds):
-        # It is in any range, as it is never outside of it.
+        # The check of the option's range lets NaN pass.
         raise UsageError(f"--seconds {tuning.seconds}: not a number")
     session = open_session(options)
     check_root(session.image_path, DEFAULT_LAYOUT)
@@ -102,14 +91,21 @@ def tune(options: GlobalOptions, tuning: TuneOptions) -> int:
             defaults = SavedDefaults(advice.jobs, advice.concurrency, report.deletes_per_second)
             saved = save_defaults(report.image_path, defaults)
         except FastpruneError as error:
-            # What was measured is worth showing all the same.
+            # The figures are still worth showing.
             log.error("%s", error)
             code = error.exit_code
-    _print(report, saved, tuning.form)
+    if tuning.form == "json":
+        write_json(as_document(report, saved=saved))
+        return code
+    lines = [*text_lines(report, width=terminal_width())]
+    if saved:
+        lines.append(f"Saved in {printable(saved)}: later runs on this cache use it.")
+    write(lines)
     return code
 
 
 def _measure(session: Session, tuning: TuneOptions, jobs: int | None) -> TuneReport:
+    from fastprune.cli.signals import signals_held_back
     from fastprune.executors.processes import available_jobs
     from fastprune.tuning.figures import job_settings
 
@@ -131,44 +127,5 @@ def _measure(session: Session, tuning: TuneOptions, jobs: int | None) -> TuneRep
             seconds=tuning.seconds,
             files=tuning.files,
             progress=session.progress(),
-            signals=_signals_held_back(),
+            signals=signals_held_back(),
         )
-
-
-@contextmanager
-def _signals_held_back() -> Iterator[Callable[[], str]]:
-    """Holds back what would end the process, until there is nothing left to clean up.
-
-    Yields:
-        A function that names the first signal that came, or gives an empty text.
-    """
-    from fastprune.executors.ending_signals import heeded
-
-    arrived: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame
-        arrived.append(number)
-
-    before = {number: signal.signal(number, note) for number in heeded()}
-    try:
-        yield lambda: signal.Signals(arrived[0]).name if arrived else ""
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if arrived:
-            signal.raise_signal(arrived[0])
-
-
-def _print(report: TuneReport, saved: str | None, form: str) -> None:
-    from fastprune.cli.session import write, write_json
-    from fastprune.cli.terminal import terminal_width
-    from fastprune.tuning.report import as_document, text_lines
-
-    if form == "json":
-        write_json(as_document(report, saved=saved))
-        return
-    lines = [*text_lines(report, width=terminal_width())]
-    if saved:
-        lines.append(f"Saved in {printable(saved)}: later runs on this cache use it.")
-    write(lines)

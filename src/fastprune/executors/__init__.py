@@ -3,6 +3,6 @@
 It takes a function and items, and gives what the function yields, in any order.
 
 - `executor`: what an executor is. `inline`: runs here. `processes`: runs in worker processes.
-- `worker`, `wire`: the other end, and what goes between. `cgroup`: how many processors we may use.
+- `worker`: the program of a worker. `wire`: its messages. `cgroup`: how many processors we may use.
 - `threads`: blocking work on threads. `ending_signals`: the signals that ask the program to end.
 """

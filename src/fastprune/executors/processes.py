@@ -39,18 +39,19 @@ _BUFFER_BYTES = 1 << 20
 class ProcessExecutor:
     """A pool of worker processes. Start it early: a small process forks fast."""
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, *, fork: bool | None = None) -> None:
         """Starts the workers: fewer than asked for where the system starts no more.
 
         Args:
             jobs: How many, at least one.
+            fork: Whether to fork this process; None does so where it is safe.
 
         Raises:
             WorkerError: The system starts none.
         """
         self._workers: list[_Worker] = []
         self._busy = False
-        fork = _can_fork()
+        fork = _can_fork() if fork is None else fork
         try:
             with _signals_held_back():
                 for _ in range(jobs):
@@ -127,7 +128,7 @@ class _Worker:
             raise
         if pid == 0:
             try:
-                # Else a sibling's stream would stay open here after we have ended.
+                # Else this worker would keep its siblings' streams open after we have ended.
                 for sibling in siblings:
                     sibling.socket.close()
                 ours.close()
@@ -224,7 +225,7 @@ class _Worker:
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Lets signals wait: what they raise while Python forks gets lost in a traceback."""
+    """Holds signals back: Python drops what a handler raises during a fork."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
@@ -233,7 +234,7 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def _connection() -> tuple[socket.socket, socket.socket]:
-    """A pair of sockets; ours first. Results are large, so theirs holds as much as it may."""
+    """A pair of sockets, ours first. Results are large, so theirs gets a large buffer."""
     ours, theirs = socket.socketpair()
     with contextlib.suppress(OSError):
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
@@ -241,11 +242,11 @@ def _connection() -> tuple[socket.socket, socket.socket]:
 
 
 def start_workers(jobs: int) -> Executor:
-    """Gives what runs as many pieces of work at a time as the system lets it.
+    """Starts the executor for a number of jobs.
 
     Args:
-        jobs: How many; with one, and where no worker can be started, all is done in this
-            process.
+        jobs: How many workers. With one, or if no worker can be started, the work is done in
+            this process.
     """
     if jobs == 1:
         return InlineExecutor()

@@ -3,7 +3,7 @@
 Stage: all. Input: a function. Output: what it gives. I/O: none of its own; it starts threads.
 
 A small machine, a limit on processes or on memory, or an old seccomp profile may refuse a
-thread. The same work is done all the same, slower: by those threads that there are, or here.
+thread. The work is then done more slowly, by the threads that there are or by the caller.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CANT_START = (RuntimeError, MemoryError)
 
 
 class Threads:
-    """So many threads at a time; fewer where the system starts no more."""
+    """A limited number of threads; fewer if the system starts no more."""
 
     def __init__(self, most: int) -> None:
         """Starts none yet.
@@ -75,20 +75,20 @@ def check_cancelled() -> None:
     """
     import anyio.from_thread
 
-    # Outside of a thread of its own, anyio raises this.
+    # anyio raises this outside of its threads.
     with suppress(RuntimeError):
         anyio.from_thread.check_cancelled()
 
 
 class OneThread(Executor):
-    """Runs calls one after the other on a thread of its own, for who needs an `Executor`."""
+    """A `concurrent.futures.Executor` that runs calls one after the other on one thread."""
 
     def __init__(self) -> None:
         """Starts the thread, if the system lets it."""
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(1)
         try:
-            # A pool keeps what it was handed even if it could not start a thread for it. So
-            # it gets nothing that matters before it has one.
+            # A pool keeps a call in its queue even if no thread can be started for it. So the
+            # first call is one that does nothing.
             self._pool.submit(int)
         except CANT_START:
             self._pool = None

@@ -1,7 +1,10 @@
-"""What goes between us and a worker: length-prefixed pickles over a socket.
+"""The messages between us and a worker: length-prefixed pickles over a socket.
 
 A request is `(function, item)`. The answers are `(result, None)` for everything that
 the function yields, `(None, error)` if it raises, and `None` when it is done.
+
+Our own, as a `multiprocessing.connection` can't send what a worker takes now and keep the rest,
+and takes about 1.5 times as long for a shard of 2 MB.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ def serve(connection: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # They waited until it was known what to do about them.
+    # Signals were blocked until their handlers were set.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     # A worker makes no cycles, and looking for them costs a tenth of the time.
     gc.disable()

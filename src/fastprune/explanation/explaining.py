@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
         reason: Why, in a word.
         because_of: The row of the list that takes it along or keeps it, or of the image that it
             belongs to; `NOBODY` if none.
-        details: The criteria that it meets, or how what keeps it applies.
+        details: The criteria that it meets, or how the rule that keeps it applies.
         rule: The rule of the policy that selects or keeps it, if it has rules.
     """
 
@@ -62,7 +62,7 @@ class Sharing(NamedTuple):
 
     Attributes:
         row: The other image.
-        via: The list that leads to it, if its URL does not tell a tag; else `NOBODY`.
+        via: The list that leads to it, if its own URL has no tag; else `NOBODY`.
         blobs: How many of them.
         size: Their bytes, by the descriptors.
     """
@@ -87,20 +87,20 @@ class Blobs(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """What there is to know of a manifest, with the children that would go with it.
+    """The facts about a manifest, with the children that would go with it.
 
     Attributes:
         index: The cache.
         row: The manifest.
         lists: Rows of the lists that refer to it.
         children: Rows of its cached children, each digest once.
-        tags: Rows of what carries a tag that belongs to it.
+        tags: Rows of manifests whose tags belong to it.
         uncached: How many of its children are not cached; None if that is not known.
         last_pull: When any part of the image was last pulled; see `newest_pulls`.
         unit: Rows of the manifests that go if it goes, itself included.
         own: Of the blobs that it and its children need, those that only the unit needs.
         shared: Those that others need, too.
-        missing: Those that are not there. A link or the like is there, and never comes free.
+        missing: Those that are not there. A link or the like counts as there; it frees nothing.
         sharing: The images that share blobs, those that share most bytes first.
         frees: Bytes that come free if the unit goes, those of its manifests included.
         verdict: What a prune would do; None if nothing says what to prune.
@@ -163,12 +163,12 @@ def explain(
 
 
 def _unit(index: CacheIndex, row: int) -> tuple[Mask, Mask]:
-    """A manifest with its children; and what of that goes if it goes, as lists need the rest."""
+    """A manifest with its children; and those of them that can go, as no other list needs them."""
     alone = np.zeros(len(index), dtype=bool)
     alone[row] = True
     expanded, _ = expand(index, alone, np.zeros(len(index), dtype=bool))
     unit, kept_by = protect(index, expanded)
-    # A list keeps it: what if that went, too?
+    # If a list keeps the manifest itself: what would go if that list went, too?
     return expanded, expanded if kept_by[row] != NOBODY else unit
 
 
@@ -179,7 +179,7 @@ def _each_digest_once(index: CacheIndex, rows: Rows) -> Rows:
 
 
 def _tags(index: CacheIndex, row: int) -> Rows:
-    """What belongs to a manifest by its tag; a list may refer to one of these as well."""
+    """Rows of manifests whose tags belong to a manifest; a list may refer to them as well."""
     parts = index.part_rows[index.part_parents == row]
     children = index.child_rows[index.child_parents == row]
     tags: Rows = np.setdiff1d(parts[index.attached[parts]], children).astype(np.intp)
@@ -253,7 +253,7 @@ def _verdict(plan: PrunePlan, row: int) -> Verdict:
 
 
 def _uncounted(plan: PrunePlan, row: int) -> Verdict:
-    """Of what meets every criterion: it was no candidate or not reached, as images were counted."""
+    """Why a manifest stays that meets every criterion: it can't go, or fewer images are enough."""
     staying = _staying_images(plan, row)
     if len(staying) and not plan.allow_broken:
         return _needed(plan, row, int(staying[0]))
@@ -261,7 +261,7 @@ def _uncounted(plan: PrunePlan, row: int) -> Verdict:
 
 
 def _staying_images(plan: PrunePlan, row: int) -> Rows:
-    """Rows of what stays and has a manifest as its part."""
+    """Rows of manifests that stay and have this one as a part."""
     wholes = plan.index.part_parents[plan.index.part_rows == row]
     staying: Rows = wholes[~plan.removed[wholes]].astype(np.intp)
     return staying
@@ -273,7 +273,7 @@ def _needed(plan: PrunePlan, row: int, because_of: int) -> Verdict:
 
 
 def _policy_of(plan: PrunePlan, name: str | None) -> Policy:
-    """That of a rule; the whole policy, if no rule has this name."""
+    """The policy of a rule; the whole policy if no rule has this name."""
     return {rule.name: rule.policy for rule in plan.policy.rules}.get(name or "", plan.policy)
 
 

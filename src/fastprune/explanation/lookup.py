@@ -64,7 +64,7 @@ def find_manifests(index: CacheIndex, reference: str) -> Rows:
         reference: What is looked for.
 
     Returns:
-        Rows, ascending; without those that only belong to a list among them.
+        Rows, ascending; without children of a list that is among them.
     """
     if not reference:
         return np.empty(0, dtype=np.intp)
@@ -137,7 +137,7 @@ def near_matches(index: CacheIndex, reference: str, most: int) -> list[str]:
     holding = [url for url in (*tagged, *by_digest) if name and name in url]
     if holding:
         return holding[:most]
-    # Compared by their ends: nobody misspells the name of a registry that is not written.
+    # Compare only the end of each URL, as the reference may leave out the registry.
     tails = {"/".join(url.split("/")[-1 - reference.count("/") :]): url for url in tagged}
     some = list(tails)[:_MOST_COMPARED]
     return [tails[tail] for tail in difflib.get_close_matches(reference, some, n=most)]

@@ -19,7 +19,7 @@ from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.chunks import kind_of
 from fastprune.reading.folders import list_folder, opened_folder
 
-# To ask about a file costs as much as to list so many.
+# Asking about one file costs as much as listing so many.
 _ENTRIES_PER_STAT = 3
 
 
@@ -56,15 +56,15 @@ def young_blobs(
 def replaced_blobs(index: CacheIndex, blobs: Rows) -> Mask:
     """Which of some blobs are no regular files any more.
 
-    Asks about each if they are few, and lists the folder if they are many: either costs
-    far less than a question before each deletion, on all threads at once, would.
+    Asks about each if they are few, and lists the folder if they are many: both cost far
+    less than asking before each deletion, on all threads at once.
 
     Args:
         index: The cache.
         blobs: Ids.
 
     Returns:
-        bool (n,): True where there is a link, a FIFO or the like. What is gone is not.
+        bool (n,): True where there is a link, a FIFO or the like; False for a blob that is gone.
     """
     with opened_folder(os.path.join(index.root, index.layout.blob_folder)) as folder:
         if len(blobs) * _ENTRIES_PER_STAT < index.blobs_present:
@@ -102,7 +102,7 @@ def manifests_changed_at(index: CacheIndex) -> tuple[int, ...]:
 
 
 def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
-    """Manifest files that are there now and should not be.
+    """Manifest files that are there now although they were removed or not there before.
 
     Args:
         index: What was there when the cache was scanned.
@@ -127,6 +127,6 @@ def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
             digests = as_digests(part.digests)
             unknown = digests[table.find(digests) < 0].tobytes()
             found += [f"{folder}/{name}" for name in file_names(unknown)]
-            # What is no regular file may be a manifest to the server, too.
+            # The server may read a link or the like as a manifest, too.
             found += [f"{folder}/{name}" for name in part.irregular if kind_of(f"{path}/{name}")]
     return tuple(sorted(set(found) - known_faults))

@@ -2,9 +2,9 @@
 
 Stage: rim. I/O: reads /proc on Linux; asks psutil elsewhere.
 
-A process has its own root and its own mounts if it runs in a container. As another user than
-root we may not look into those of somebody else. Then an absolute path means the same as here
-only if its mounts are ours.
+A process has its own root and its own mounts if it runs in a container. Only root may look
+into those of another user's process. Where we may not, an absolute path means the same as here
+only if the process has our mounts.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Process(Protocol):
     arguments: list[str]
 
     def seen(self, path: str) -> str:
-        """Where one of its paths leads, as a path of ours.
+        """Translates a path as the process sees it to a path as we see it.
 
         Raises:
             UnknownError: That can't be known.
@@ -55,7 +55,7 @@ class Process(Protocol):
 
     @property
     def executable(self) -> str:
-        """A path of ours that leads to its program, if we may look at it."""
+        """A path that leads us to its program, if we may look at it."""
 
     @property
     def started(self) -> float | None:
@@ -129,7 +129,7 @@ def _pids(proc: str) -> list[str]:
 
 
 def _unreadable(proc: str, pid: str) -> bool:
-    # In this order: one that has just ended is not unreadable.
+    # In this order, a process that has just ended does not count as unreadable.
     return not os.access(f"{proc}/{pid}/cmdline", os.R_OK) and os.path.exists(f"{proc}/{pid}")
 
 
@@ -191,7 +191,7 @@ class _LinuxProcess:
         except PermissionError:
             return False
         except OSError:
-            # It has just ended, or its working directory has.
+            # The process has just ended, or its working directory is gone.
             return True
         return True
 
@@ -203,7 +203,7 @@ class _LinuxProcess:
             raise UnknownError(f"its mounts can't be read: {error.strerror}") from None
 
     def _followed(self, path: str) -> str:
-        """Where a path leads, in its own root: an absolute link in it, too."""
+        """Follows a path inside the root of the process; absolute links stay in it, too."""
         root = f"{self._folder}/root"
         at = root if os.path.isabs(path) else f"{self._folder}/cwd"
         ahead = path.split("/")
@@ -214,7 +214,7 @@ class _LinuxProcess:
             if name in ("", ".") or (name == ".." and at == root):
                 continue
             if at == f"{root}/proc" and name in ("self", "thread-self"):
-                # For whoever follows it, that is himself.
+                # /proc/self is the process that follows the link.
                 at = self._folder
                 continue
             try:
@@ -256,7 +256,7 @@ class _OtherProcess:
 
     @staticmethod
     def hidden() -> str:
-        """Of other users' processes, such a system tells the names alone."""
+        """See `what_is_hidden`. Such a system shows only the names of other users' processes."""
         import psutil
 
         for process in psutil.process_iter():

@@ -1,4 +1,4 @@
-"""ServerFinding: a process that serves a cache, or may do so; and how that is said.
+"""ServerFinding: a process that serves a cache, or may do so; and its text.
 
 Stage: all. Values and text. Pure, no I/O.
 """
@@ -24,13 +24,13 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ServerFinding:
-    """A process that serves a cache, or of which that can't be ruled out.
+    """A process that serves a cache, or may do so.
 
     Attributes:
         pid: Its process id; None if processes are hidden, so that there may be any.
         command: Its arguments, with blanks between them.
         verdict: What is known of it.
-        unknown: What could not be known of it; empty if it surely serves the cache.
+        unknown: Why it is not sure that it serves the cache; empty if it surely does.
     """
 
     pid: int | None
@@ -66,7 +66,7 @@ def in_words(findings: Iterable[ServerFinding], cache: str) -> str:
 
     Args:
         findings: What was found, at least one.
-        cache: How the cache is called.
+        cache: What to call the cache.
     """
     serving, doubtful = list[str](), list[str]()
     for finding in findings:

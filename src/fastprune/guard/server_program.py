@@ -1,10 +1,10 @@
-"""Tells ociregistry from other programs: by names, by options, by what an executable says.
+"""Tells ociregistry from other programs: by names, by options, by the text of executables.
 
 Stage: rim. I/O: reads executables, in pieces.
 
-A program that Go has built names the module that it is made of. So any other Go program is
-surely something else. A program that runs others, such as an interpreter or an emulator, is
-judged by what it runs and by the options that it was given.
+The executable of a Go program names its module. So a Go program with another module is surely
+not ociregistry. A program that runs others, such as an interpreter or an emulator, is judged
+by the program that it runs and by its options.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def nature_of(process: Process, line: CommandLine) -> Nature:
     if says is _Says.OCIREGISTRY or any(_is_ours(process, word) for word in run_by_it):
         return Nature.OCIREGISTRY
     if says is _Says.UNREADABLE and _OTHER_NAME not in names and not line.distinct:
-        # Another user's. What else its command line says has to do.
+        # The process of another user: only its command line can tell.
         if line.strange:
             return Nature.OTHER
         says = _what_it_says(program) if os.path.isabs(program) else says
@@ -123,7 +123,7 @@ def nature_of(process: Process, line: CommandLine) -> Nature:
         case _Says.OTHER:
             return Nature.OTHER
         case _Says.NOTHING if not line.distinct:
-            # Not of Go. Nothing hints at a server that an interpreter or an emulator runs.
+            # Not built by Go, and no sign that it is an interpreter or emulator with a server.
             return Nature.OTHER
     return Nature.UNKNOWN
 
@@ -150,7 +150,7 @@ _said: dict[tuple[int, int, int, int], _Says] = {}
 
 def _what_it_says(path: str) -> _Says:
     try:
-        # Only regular files: to open a FIFO or a device can do something.
+        # Only regular files: opening a FIFO or a device can have effects.
         if not stat.S_ISREG(os.stat(path).st_mode):
             return _Says.UNREADABLE
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", 0) as file:
@@ -169,7 +169,7 @@ def _searched(file: RawIOBase) -> _Says:
     built_by_go = packed = False
     rest = b""
     while piece := file.read(_PIECE):
-        # What we look for may lie across the border of two pieces.
+        # The text that we look for may begin in one piece and end in the next.
         text = rest + piece
         if _MODULE in text:
             return _Says.OCIREGISTRY

@@ -46,7 +46,8 @@ def load(content: bytes) -> dict[str, Any]:
     server knows its keys in one spelling only. `value_of` finds a key in any letter case.
 
     A date or time is returned as the text that stands there, as the server takes it. An alias is
-    followed; merge keys (`<<`) are not, and are refused where they could bring in keys of ours.
+    followed; merge keys (`<<`) are not. They are refused where they could bring in keys that
+    fastprune reads.
 
     Args:
         content: The whole file.
@@ -216,7 +217,7 @@ def _check_number(key: str, node: yaml.Node) -> None:
 
 
 def _check_tag(key: str, node: yaml.Node) -> None:
-    """Refuses a tag that makes something else of a value than it is without."""
+    """Refuses a tag that changes the meaning of a value."""
     import yaml
 
     if not isinstance(node, yaml.ScalarNode):

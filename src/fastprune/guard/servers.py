@@ -5,8 +5,8 @@ of processes, their configuration files and executables.
 
 A server holds no lock, no pid file and no open file in its cache. It is known by its command
 line: `serve`, or `load`, and an image path that leads to the cache, seen from its own working
-directory and, in a container, from its own root. Where something of this can't be known, the
-finding says what.
+directory and, in a container, from its own root. If a part of this can't be known, the finding
+says which.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SURELY_LATER = 2.0
 
 
 def find_servers(root: str, proc: str = PROC) -> tuple[ServerFinding, ...]:
-    """Looks for servers that run on a cache. Cheap: only what serves is looked at closely.
+    """Looks for servers that run on a cache. Cheap: only `serve` and `load` are examined.
 
     Args:
         root: Path of the cache.
@@ -54,7 +54,7 @@ class _Place(NamedTuple):
 
     Attributes:
         path: The image path, as the server sees it.
-        given: Whether it was given; else it is the default one.
+        given: Whether an option or a file gives it; else it is the default.
     """
 
     path: str
@@ -97,7 +97,7 @@ def _leads_to(process: Process, path: str, root: str) -> bool:
 
 
 def _places(process: Process, line: CommandLine) -> tuple[list[_Place], str]:
-    """Where it may have its cache, and why it may be elsewhere after all, or an empty text.
+    """Where a server may have its cache; and why that is not sure, or an empty text.
 
     Raises:
         UnknownError: That can't be known.
@@ -158,7 +158,7 @@ def refuse_servers(root: str, layout: Layout, *, force: bool = False) -> tuple[S
         force: Go on in any case.
 
     Returns:
-        What `force` overrides: servers that were found all the same.
+        The servers that were found, if `force` overrides them.
 
     Raises:
         NoCacheError: There is no cache at this path.

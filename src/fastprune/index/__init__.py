@@ -6,5 +6,6 @@ It takes the shards that `reading` gives, and gives a `CacheIndex`.
   say, out of an index again.
 - `digests`, `times`: tables of digests, times as numbers. `arrays`: growing arrays, and steps on
   arrays by name.
+- `attached`: tags that belong to an image, such as signatures.
 - `refcounts`: the kernels: what lists take along, what they protect, which blobs are needed.
 """

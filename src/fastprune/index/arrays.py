@@ -1,4 +1,4 @@
-"""Steps on numpy arrays that have no name in numpy: pieces end to end, runs, pairs in one number.
+"""Steps on arrays that numpy has no function for: pieces end to end, runs, pairs in one number.
 
 Stage: index, select, report. Input and output: arrays. Pure, no I/O.
 """
@@ -57,9 +57,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 class Pool(Generic[Scalar]):
     """Collects pieces of one array, end to end.
 
-    Room is taken from the system in advance and costs no memory until it is filled. So
-    a good guess of the size means that nothing is ever copied, and a bad one that it is
-    copied once or twice.
+    Room is reserved in advance and costs no memory until it is filled. If the size was
+    guessed well, nothing is ever copied; else everything is copied once or twice.
     """
 
     __slots__ = ("_buffer", "_length")

@@ -3,10 +3,10 @@
 Stage: index. Input: a `CacheIndex`. Output: the same with `part_parents`, `part_rows` and
 `attached`. Pure, no I/O.
 
-cosign tags what it says of an image `sha256-<hex>.sig`, `.att` or `.sbom`, in the repository of
-the image and with its digest. The referrers tag schema of the OCI distribution specification
-("Referrers Tag Schema"), which notation and others use, is `sha256-<hex>` alone. Such a tag is
-no version: it is a part of the image, as a child is a part of its list.
+cosign tags signatures, attestations and SBOMs `sha256-<hex>.sig`, `.att` and `.sbom`, in the
+repository of their image and with its digest. The referrers tag schema of the OCI distribution
+specification ("Referrers Tag Schema"), which notation and others use, is `sha256-<hex>` alone.
+Such a tag is no version: it is a part of the image, as a child is a part of its list.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fastprune.index.digests import DigestTable, as_digests
 from fastprune.text.references import familiar_repository
 
 _TAG = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64,}(?:\.[A-Za-z0-9_.-]+)?")
-# What only sha256 can have in a cache: the image that is named.
+# A cache holds only sha256 digests, so tags with other algorithms name no cached image.
 _BEFORE_HEX = b":sha256-"
 _NAMING = re.compile(_BEFORE_HEX + rb"[0-9a-f]{64}")
 _HEX_CHARS = 64
@@ -63,7 +63,7 @@ def with_attached(index: CacheIndex) -> CacheIndex:
         return index
     attached = np.zeros(len(index), dtype=bool)
     attached[tags] = True
-    # A list may refer to what carries such a tag: once is enough.
+    # A list may also refer to a manifest with such a tag: one edge is enough.
     pairs = np.unique(
         np.concatenate(
             [
@@ -102,7 +102,7 @@ def _named(index: CacheIndex) -> tuple[list[int], list[str], bytes]:
 
 
 def _carriers(index: CacheIndex, places: NDArray[np.int64]) -> Rows:
-    """The rows in whose URLs some places of the pool are."""
+    """The rows whose URLs hold these places of the pool."""
     if not len(places):
         return np.empty(0, dtype=np.intp)
     order = np.argsort(index.url_starts, kind="stable")

@@ -23,10 +23,10 @@ from fastprune.index.digests import Digests, DigestTable, as_digests, repeated, 
 from fastprune.index.times import BAD_TIME, parse_times
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, is_hex_name
+from fastprune.reading.marks import FileSizes
 from fastprune.reading.shards import (
     ABSENT,
     TIME_CHARS,
-    FileSizes,
     ShardIndex,
     UrlForm,
     rows_of_shard,
@@ -74,10 +74,9 @@ class IndexBuilder:
             order = sort_order(listed)
             np.take(listed, order, axis=0, out=self._digests[first:last])
             named = np.arange(first, last, dtype=np.int32)
-            # A folder that changes while it is listed may give a name twice, and some file
-            # systems that join others always do. Both are the first row, and the other row
-            # stays absent: a file that had two rows could stay by one of them and go by the
-            # other.
+            # A folder that changes while it is listed may give a name twice, and some union
+            # file systems always do. Only the first row gets the manifest; the second stays
+            # absent. With two rows, a file could be kept by one and removed by the other.
             for again in repeated(self._digests[first:last]).tolist():
                 named[again] = named[again - 1]
                 self._has_twice = True
@@ -86,8 +85,8 @@ class IndexBuilder:
             self._positions.append(positions)
             self._tables.append(DigestTable(self._digests[first:last]))
         self._blobs: DigestTable | None = None
-        # Blobs that were referred to before the listing of blobs/ was whole. On a cold disk
-        # that may be most of them: as pools, their memory goes back when they are resolved.
+        # References that came before the listing of blobs/ was whole: on a cold disk perhaps
+        # most of them. Pools give their memory back when the references are resolved.
         self._unresolved = (Pool(np.uint8, 0), Pool(np.int64, 0))
         self._references = 0
         rows = starts[-1]
@@ -166,7 +165,7 @@ class IndexBuilder:
             self._add_edges(shard, rows)
 
     def _first_reads(self, rows: NDArray[np.int32]) -> NDArray[np.intp]:
-        """Positions of the rows that nothing was read of so far, each once.
+        """Positions of the rows that were not read before, each once.
 
         A manifest that was merged twice would count its references twice.
         """
@@ -246,11 +245,11 @@ class IndexBuilder:
         *,
         unknown: Iterable[str] = (),
     ) -> CacheIndex:
-        """Makes the index; the builder is of no use afterwards.
+        """Makes the index. The builder can't be used afterwards.
 
         Args:
             faults: Path and reason of every file that can't be read or understood.
-            foreign: Paths of what is no cached file.
+            foreign: Paths that are no cached files.
             vanished: How many files were gone when they were to be read.
             unknown: Paths of the faults that may be sound.
         """
@@ -286,7 +285,7 @@ class IndexBuilder:
                 name: column[keep] if len(column) else column
                 for name, column in self._columns.items()
             }
-            # A row without a manifest is no parent: nothing was read of it.
+            # A row without a manifest is no parent, as it was not read.
             present = keep[children]
             parents, children = renumbered[parents[present]], renumbered[children[present]]
             if self._edges:

@@ -49,8 +49,8 @@ class CacheIndex:
         digests: uint8 (n, 32): the file names.
         kinds: uint8 (n,): values of `ManifestKind`.
         digest_urls: bool (n,): whether the URL is a digest URL.
-        own_digest_urls: bool (n,): whether the digest in it is that of the row. It isn't in
-            the pool then, nor is the `@` before it: in most caches that halves the pool.
+        own_digest_urls: bool (n,): whether the digest in the URL is that of the row. The pool
+            then leaves out `@` and the digest: in most caches that halves the pool.
         url_pool: uint8: all URLs in UTF-8, in no particular order.
         url_starts: int64 (n,): where a row's URL begins in the pool.
         url_lengths: uint32 (n,): bytes of it there.
@@ -67,7 +67,7 @@ class CacheIndex:
         child_parents: int32 (c,): rows of lists, each with ...
         child_rows: int32 (c,): ... the row of a cached child; sorted by parent, then child.
         part_parents: int32 (p,): the same, and images and lists with ...
-        part_rows: int32 (p,): ... what carries a tag that belongs to them (see
+        part_rows: int32 (p,): ... a manifest whose tag belongs to them (see
             `fastprune.index.attached`).
         attached: bool (n,): whether a row carries such a tag of an image that is cached.
         blob_starts: uint32 (n,): where a row's blobs begin in `blob_ids`.
@@ -86,10 +86,10 @@ class CacheIndex:
         foreign_blobs: The ids of blobs that have no regular file, but a link or the like by
             their name: they are foreign, and not missing. Ascending.
         vanished: How many manifest files were gone when they were to be read.
-        mismatches: Rows whose files are not what their names stand for, and why; empty
-            unless that was asked for.
-        linked_manifests: Rows of files that have other names (hard links), so that removing
-            them frees nothing, ascending; as far as that was asked: a scan does not.
+        mismatches: Rows whose files do not match their names, and why; empty unless that was
+            asked for.
+        linked_manifests: Rows of files with other hard links, so that removing them frees
+            nothing, ascending. A scan does not look for them: see `with_links`.
         linked_blobs: The same of blobs: ids.
     """
 
@@ -230,7 +230,7 @@ class CacheIndex:
         )
 
     def with_linked_blobs(self, linked: NDArray[np.bool_]) -> CacheIndex:
-        """The same by a mask: which of the present blobs have other names."""
+        """`with_links` for blobs by a mask: which of the present blobs have other names."""
         return self.with_links(self.linked_manifests, np.flatnonzero(linked))
 
     def as_freed(self) -> CacheIndex:

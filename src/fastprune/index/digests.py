@@ -1,10 +1,10 @@
-"""DigestTable: sorted 32-byte digests, a digest's position is its id.
+"""DigestTable: sorted 32-byte digests. The position of a digest is its id.
 
 Stage: index. Input and output: numpy arrays. Pure, no I/O.
 
 The design is git's lookup of object ids (pack-format.txt: a sorted table under a fan-out
-by the first bits), done for many digests at once. A lookup goes by the first eight bytes
-and is decided by all 32.
+by the first bits), done for many digests at once. A lookup searches by the first eight bytes
+and then compares all 32.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class DigestTable:
             digests: uint8 (n, 32), contiguous, sorted and distinct.
         """
         self.digests = digests
-        # About four digests share an entry of the fan-out: it is searched in few steps,
-        # and takes one byte per digest.
+        # About four digests share an entry of the fan-out. So a search takes few steps, and
+        # the fan-out one byte per digest.
         bits = max(1, min(24, len(digests).bit_length() - 2))
         self._shift = np.uint64(64 - bits)
         firsts = np.arange(1 << bits, dtype=np.uint64) << self._shift
@@ -135,7 +135,8 @@ def _narrowed(
 ) -> NDArray[np.int64]:
     """Where each wanted digest stands in its range, if it does, by halving the range.
 
-    Only digests that were made up have much in common: a manifest may name any.
+    Real digests hardly ever share their first eight bytes. Made-up ones may, and a manifest can
+    name any digest.
     """
     low, high = at.copy(), end.copy()
     rows = np.flatnonzero(high - low > 1)
@@ -149,7 +150,7 @@ def _narrowed(
 
 
 def _are_less(these: NDArray[np.uint64], those: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which digests come before others, given as words that sort like them."""
+    """Which of these digests sort before those, each given as words that sort alike."""
     less = np.zeros(len(these), dtype=bool)
     for column in reversed(range(_WORDS)):
         mine, other = these[:, column], those[:, column]
@@ -161,7 +162,7 @@ class DigestSorter:
     """Collects digests, and makes a table of them in hardly more memory than they take.
 
     They are put into buckets by their first bits as they come. In the end each bucket is
-    sorted by itself, and goes as soon as it lies in the table.
+    sorted by itself, copied into the table and freed.
     """
 
     __slots__ = ("_buckets",)

@@ -2,8 +2,8 @@
 
 Stage: select, plan. Input and output: a `CacheIndex` and arrays. Pure, no I/O.
 
-The collector is the classic one of a reference-counting store, whose roots are the
-manifests that stay: what they refer to stays, all else that has a count of zero goes.
+They work as in any reference-counting store. The roots are the manifests that stay: what
+they refer to stays, and blobs with a count of zero go.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RefCounts = NDArray[np.uint32]
 NOBODY = -1
 
 MOST_LEVELS = 32
-"""Lists in lists are told apart to this depth: no honest digests make more, or a cycle."""
+"""Lists in lists are told apart to this depth. Real caches have fewer levels and no cycles."""
 
 _PIECE = 1 << 16
 
@@ -93,11 +93,11 @@ def unreferenced(index: CacheIndex, counts: RefCounts) -> Rows:
 
 
 def owned_children(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
-    """The parts that go with what they are parts of.
+    """The parts that go when the manifest that owns them goes.
 
-    A child is owned by a list that refers to it if its URL is a digest URL or equals
-    the list's own. A child with another tag was pulled for itself. What carries a tag that
-    belongs to a manifest is owned by that.
+    A list owns a child if the child's URL is a digest URL or equals the list's own. A child
+    with another tag was pulled for itself. A manifest also owns those whose tags belong to it,
+    such as its signature.
 
     Args:
         index: The cache.
@@ -125,7 +125,7 @@ def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
     heads = index.part_parents[edges].astype(np.intp)
     children = index.part_rows[edges].astype(np.intp)
     owned = index.digest_urls[children] | index.attached[children]
-    # Of a cache that was loaded from a list of images, that is every child.
+    # In a cache that was loaded from a list of images, these are all children.
     tagged = np.flatnonzero(~owned)
     for first in range(0, len(tagged), _PIECE):
         piece = tagged[first : first + _PIECE]
@@ -135,7 +135,7 @@ def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
 
 
 def lost_edges(index: CacheIndex, removed: Mask) -> tuple[Rows, Rows]:
-    """What manifests that stay would lose: parts of which no file would be left.
+    """The parts that manifests that stay would lose: no file of them would be left.
 
     Args:
         index: The cache.
@@ -164,7 +164,7 @@ def referrers(index: CacheIndex, blobs: Rows) -> tuple[Rows, Rows]:
     wanted = np.zeros(len(index.blob_digests), dtype=bool)
     wanted[blobs] = True
     hits = np.flatnonzero(wanted[index.blob_ids])
-    # References lie in the order in which shards arrived, not in that of the rows.
+    # References are in the order in which shards arrived, not in that of the rows.
     images = np.flatnonzero(index.blob_counts)
     images = images[np.argsort(index.blob_starts[images], kind="stable")]
     at = np.searchsorted(index.blob_starts[images], hits, side="right") - 1
@@ -194,7 +194,7 @@ def needing(index: CacheIndex, wanted: Mask) -> Mask:
 
 
 def expand(index: CacheIndex, selected: Mask, spared: Mask) -> tuple[Mask, NDArray[np.int32]]:
-    """Adds the owned parts of what is selected, and theirs, and so on.
+    """Adds the owned parts of the selected manifests, the parts of those, and so on.
 
     Args:
         index: The cache.
@@ -219,10 +219,10 @@ def expand(index: CacheIndex, selected: Mask, spared: Mask) -> tuple[Mask, NDArr
 
 
 def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
-    """Gives back what a list that stays still refers to, and its tags: keep beats delete.
+    """Takes parts of manifests that stay out of what is removed: keep beats delete.
 
-    A referred digest needs one file. If one of its files stays anyway, the other may
-    go; if all were to be removed, all of them stay.
+    One file per digest is enough. If one of its files stays anyway, the other may go; if all
+    were to be removed, all of them stay.
 
     Args:
         index: The cache.
@@ -274,7 +274,7 @@ def list_levels(index: CacheIndex, lists: Rows) -> list[Rows]:
     """Cuts lists into levels, outer before inner: a list comes before those it holds.
 
     Nearly always there is one level: lists that hold lists are rare. A chain deeper than
-    `MOST_LEVELS`, or a cycle, which no honest digests can make, goes as one.
+    `MOST_LEVELS`, or a cycle (only made-up digests have one), counts as one level.
 
     Args:
         index: The cache.

@@ -36,13 +36,15 @@ _LARGEST = 2**63 - 1
 class PlanDecoder:
     """Reads a plan piece by piece, strictly: what it does not know, it refuses."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, most_line_bytes: int = _MOST_LINE_BYTES) -> None:
         """Has read nothing yet.
 
         Args:
             layout: What kind of cache the plan is for.
+            most_line_bytes: Longer lines are refused.
         """
         self._folders = layout.manifest_folders
+        self._most_line_bytes = most_line_bytes
         self._rest = b""
         self._line = 0
         self._checksum = hashlib.sha256()
@@ -67,7 +69,7 @@ class PlanDecoder:
         for line in lines:
             self._line += 1
             self._take(line)
-        if len(self._rest) > _MOST_LINE_BYTES:
+        if len(self._rest) > self._most_line_bytes:
             raise PlanFileError(f"line {self._line + 1}: too long")
 
     def finish(self) -> SavedPlan:

@@ -3,8 +3,8 @@
 It takes options or a policy file, and gives a `Policy` with absolute times.
 
 - `policy`: the `Policy` and its rules. `criteria`: criteria as people write them. `criteria_io`:
-  those that need a look outside: lists of images in use, free space.
+  criteria that need I/O: lists of images in use, free space.
 - `delete_limits`: how much a plan may remove.
 - `file_loading`: a policy file to a policy. `file_reading`, `file_checking`, `file_entries`: TOML
-  and YAML, key by key, each with its line.
+  and YAML, key by key.
 """

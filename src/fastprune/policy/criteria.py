@@ -34,7 +34,7 @@ Named = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criteria:
-    """Which manifests are meant: what the options of the same names say; None means not given.
+    """What to select and keep, by options of the same names; None means not given.
 
     The command line describes each (`fastprune.cli.plan_options.SelectionOptions`).
     """
@@ -176,9 +176,8 @@ def _ago(text: str, option: str, now: datetime, zone: tzinfo | None) -> str:
 def cutoff_ago(seconds: float, now: datetime, zone: tzinfo | None) -> str:
     """The time so many seconds ago, `YYYY-MM-DDTHH:MM:SS` on the server's clock.
 
-    When a clock is put back, an hour of it comes twice, and a time in it can mean two moments.
-    It then means the later one, which is the younger: a time before the cutoff is so long ago
-    whichever of the two it means.
+    When a clock is put back, an hour comes twice, and a time in it can mean two moments. Such a
+    time counts as the later one. So a time before the cutoff is old enough in either case.
 
     Args:
         seconds: How long ago.
@@ -194,9 +193,9 @@ def cutoff_ago(seconds: float, now: datetime, zone: tzinfo | None) -> str:
 
 
 def _earliest_clock_from(moment: datetime, zone: tzinfo | None) -> datetime:
-    """The least time that a clock shows at a moment or later.
+    """The earliest time that a clock shows at a moment or later.
 
-    That is what it shows at the moment, unless it is put back afterwards to a time before.
+    It is the time at the moment itself, unless the clock is put back afterwards.
     """
     earliest = _on_the_clock(moment, zone)
     for _ in range(_HOURS_PUT_BACK_AT_MOST):

@@ -1,4 +1,4 @@
-"""What criteria take from outside: lists of references, and the space of a file system.
+"""The input of criteria: lists of references, and the free space of a file system.
 
 Stage: rim. Input: paths. Output: references, bytes. I/O: reads files or stdin, asks the system.
 """
@@ -32,7 +32,7 @@ def is_stdin(path: str) -> bool:
 class Inputs:
     """What a run reads from files and from stdin: each once, however often it is named.
 
-    A pipe gives its content only once, and nobody writes to it for a second time.
+    A pipe gives its content only once.
 
     Attributes:
         stdin_taken_by: The option that reads stdin; empty if none does.
@@ -43,10 +43,10 @@ class Inputs:
         self._contents: dict[str, bytes] = {}
 
     def take_stdin(self, option: str) -> None:
-        """Takes down that an option reads stdin.
+        """Notes that an option reads stdin.
 
         Raises:
-            UsageError: Another one does.
+            UsageError: Another option reads it.
         """
         if self.stdin_taken_by not in ("", option):
             raise UsageError(
@@ -103,7 +103,7 @@ def read_references(
         source = f"{option} {path}"
         found = set(parse_references(_text(inputs, path, source), source))
         if not found:
-            # What made the list may have failed: that must not mean that nothing is in use.
+            # The command that made the list may have failed: empty is not "nothing in use".
             raise UsageError(f"{source}: names no image, so it can't say what to keep")
         references |= found
     return tuple(sorted(references))
@@ -121,8 +121,8 @@ def _text(inputs: Inputs, path: str, source: str) -> str:
 def space_to_free(text: str, option: str, root: str, layout: Layout) -> int:
     """How much must come free so that a file system has so much space, for --min-free-space.
 
-    It is the file system of the blobs, as these are what takes space. If a folder of
-    manifests is on another one, a warning says which was asked.
+    The file system of the blobs counts, because blobs take most of the space. If a folder of
+    manifests is on another file system, a warning says which one counts.
 
     Args:
         text: A size, or a percentage of the whole file system.
@@ -161,7 +161,7 @@ def space_to_free(text: str, option: str, root: str, layout: Layout) -> int:
             f"{option}: the file system of {path} has {size} bytes in all, so {wanted} can't be "
             "free"
         )
-    # As df does: what only root may use is not free.
+    # As in df, space that only root may use is not free.
     return max(0, wanted - free)
 
 
@@ -182,7 +182,7 @@ def _space_of_blobs(root: str, option: str, layout: Layout) -> tuple[str, os.sta
         elsewhere = [name for name in layout.manifest_folders if _is_off(root, name, device)]
     if elsewhere:
         _log.warning(
-            "%s: the file system of %s was asked; %s on another one, which is not looked at",
+            "%s: the file system of %s was asked; %s on another one, which was not asked",
             option,
             path,
             " and ".join(f"{name}/" for name in elsewhere) + (" are" if elsewhere[1:] else " is"),

@@ -1,4 +1,4 @@
-"""How much one prune may remove: a guard against a policy that was meant otherwise.
+"""How much one prune may remove: a guard against mistakes in a policy.
 
 Stage: plan. Input: a `PrunePlan`. Output: the limits that it goes beyond. Pure, no I/O.
 """
@@ -14,7 +14,7 @@ from fastprune.text.quantities import format_bytes, format_count
 
 
 class Removal(Protocol):
-    """What the limits look at in a plan; a `PrunePlan` is one."""
+    """The part of a plan that the limits look at; a `PrunePlan` has it."""
 
     @property
     def manifests(self) -> Sized:
@@ -55,7 +55,7 @@ REMOVE_ALL = "allow-remove-all"
 
 @dataclass(frozen=True, slots=True)
 class DeleteLimits:
-    """What a plan may come to at most; a plan beyond any of these is refused as a whole.
+    """The most that a plan may remove. A plan beyond any limit is refused as a whole.
 
     Attributes:
         count: Manifests, lists and images alike; None for no limit.
@@ -82,7 +82,7 @@ class DeleteLimits:
             raise UsageError(f"--{PERCENT} {self.percent}: must be from 0 to 100")
 
     def or_stricter(self, other: DeleteLimits) -> DeleteLimits:
-        """The stricter of two limits of each kind; what these allow, the others do, too."""
+        """The stricter of two limits of each kind."""
 
         def least(*values: float | None) -> Any:
             return min((value for value in values if value is not None), default=None)
@@ -102,7 +102,7 @@ class DeleteLimits:
         """Makes sure that a plan keeps within the limits.
 
         Raises:
-            DeleteLimitError: It doesn't; the message has the numbers.
+            DeleteLimitError: A limit is exceeded; the message has the numbers.
         """
         if exceeded := self.exceeded_by(plan):
             raise DeleteLimitError(exceeded)
@@ -112,7 +112,7 @@ class DeleteLimits:
         going = f"{format_count(manifests, 'manifest')} would go"
         if self.count is not None and manifests > self.count:
             yield Exceeded(COUNT, self.count, manifests, f"{going}, {COUNT} allows {self.count:,}")
-        # What has other names goes as well, though it frees nothing.
+        # Files with other hard links go as well, though they free nothing.
         size = plan.bytes_removed
         if self.size is not None and size > self.size:
             would = "go" if plan.bytes_linked else "come free"
@@ -132,7 +132,7 @@ class DeleteLimits:
                 f"{PERCENT} allows {self.percent:g} %",
             )
         if not self.allow_remove_all and manifests == total and not plan.is_empty:
-            # Without a manifest every blob is an orphan: a folder may only not be mounted.
+            # Without manifests every blob is an orphan. The folder may just not be mounted.
             text = f"{format_count(total, 'manifest')} of {total:,} would go, none would be left"
             none = f"there is no manifest, and {format_count(len(plan.blobs), 'blob')} would go"
             yield Exceeded(REMOVE_ALL, max(0, total - 1), manifests, text if total else none)

@@ -1,4 +1,4 @@
-"""Entries to settings: which keys there are, where they belong, of which type they are.
+"""Entries to settings: which keys there are, where each belongs, and which type it has.
 
 Stage: rim. Input: `Entry`s. Output: `PolicyText`. Pure, no I/O.
 """
@@ -33,7 +33,7 @@ KEEP_KEYS = {
     "keep-within": Kind.TEXT,
     "keep-from": Kind.TEXTS,
 }
-"""What keeps: in a rule for what its patterns match, in `[policy]` for all there is."""
+"""Keys that keep: in a rule, images that its patterns match; in `[policy]`, any image."""
 
 RULE_KEYS = {
     "pattern": Kind.TEXTS,
@@ -67,7 +67,7 @@ def check(document: Entry, source: str) -> PolicyText:
     """Checks a document.
 
     Args:
-        document: The whole of it.
+        document: The whole document.
         source: The file, for messages.
 
     Raises:
@@ -88,19 +88,19 @@ def check(document: Entry, source: str) -> PolicyText:
 
 
 class _Checker:
-    """Collects all that is wrong, so that it can be said at once."""
+    """Collects all mistakes, so that one message can name them."""
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._wrong: list[tuple[int, str]] = []
+        self._wrong: list[str] = []
 
     def where(self, entry: Entry, path: str) -> str:
-        """File, line and key."""
-        line = f"{self._source}, line {entry.line}"
-        return f"{line}: {path}" if path else line
+        """File, line if known, and key."""
+        line = "" if entry.line is None else f", line {entry.line}"
+        return f"{self._source}{line}: {path}" if path else f"{self._source}{line}"
 
     def table(self, entry: Entry, path: str, known: Iterable[str] | None) -> dict[str, Entry]:
-        """The entries of a table, without those whose keys are not known; None: all are."""
+        """The entries of a table without unknown keys; known=None accepts every key."""
         if not isinstance(entry.value, dict):
             self._say(entry, path, "must be a table of keys and values")
             return {}
@@ -128,12 +128,12 @@ class _Checker:
         return found
 
     def finish(self) -> None:
-        """Raises for all that is wrong, in the order of the lines."""
+        """Raises for all that is wrong."""
         if self._wrong:
-            raise UsageError("\n".join(text for _, text in sorted(self._wrong)))
+            raise UsageError("\n".join(self._wrong))
 
     def _say(self, entry: Entry, path: str, what: str) -> None:
-        self._wrong.append((entry.line, f"{self.where(entry, path)}: {what}"))
+        self._wrong.append(f"{self.where(entry, path)}: {what}")
 
 
 def _joined(path: str, key: str) -> str:
@@ -145,7 +145,7 @@ def _synonyms_for(kinds: dict[str, Kind]) -> list[str]:
 
 
 def _unknown(key: str, path: str, known: Iterable[str]) -> str:
-    """What to say of a key that does not belong where it is."""
+    """The message about a key that does not belong in its place."""
     if path.startswith(RULES) and key in POLICY_KEYS:
         return f"belongs in [{POLICY}], as it holds for the whole cache"
     if path == POLICY and (key in RULE_KEYS or key in SYNONYMS):

@@ -1,9 +1,9 @@
-"""The file of a policy: TOML or YAML, checked key by key, with the line of each.
+"""The file of a policy: TOML or YAML, checked key by key.
 
 Stage: rim. Input: bytes. Output: values and where they stand. Pure, no I/O.
 
-docs/policy-files.md describes every key. What the values mean, as times and bytes, is found
-out as for the options of the same names (`fastprune.policy.file_loading`).
+docs/policy-files.md describes every key. `fastprune.policy.file_loading` turns the values into
+times and bytes, as it is done for the options of the same names.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class Entry:
     Attributes:
         value: A text, a number, true or false, a list of such, or for a table its entries by
             key.
-        line: The line, from 1, on which its key stands.
+        line: The line, from 1, on which its key stands; None if the parser does not tell.
     """
 
     value: Any
-    line: int
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Setting:
 
     Attributes:
         value: A text, texts, a number, or true.
-        where: File, line and key, for messages.
+        where: File, line if known, and key, for messages.
     """
 
     value: Any
@@ -40,7 +40,7 @@ class Setting:
 
 
 Settings = dict[str, Setting]
-"""By the name of the option of the same meaning, without dashes."""
+"""Settings by the name of their option, without dashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class PolicyText:
     Attributes:
         whole: What holds for all rules.
         rules: The settings of each rule by its name, in the order of the file.
-        places: File, line and key of each rule, for messages.
+        places: The same for each rule.
     """
 
     whole: Settings

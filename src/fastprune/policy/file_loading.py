@@ -34,7 +34,7 @@ _CRITERIA = {field.name for field in dataclasses.fields(Criteria)}
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """What a policy file comes to.
+    """The content of a policy file, in absolute times and bytes.
 
     Attributes:
         policy: What to select and what to keep.
@@ -72,7 +72,7 @@ def load_policy_file(
 
     Raises:
         UsageError: It can't be read or used; the message has a line for each thing that is
-            wrong, with file, line and key.
+            wrong, with file and key.
         NoCacheError: There is no cache, and the file says how much space must be free.
     """
     reader = _READERS.get(os.path.splitext(path)[1].lower())
@@ -127,7 +127,7 @@ def _read(path: str) -> str:
     if len(content) > _MOST_BYTES:
         raise UsageError(f"--policy {path}: larger than {_MOST_BYTES} bytes")
     try:
-        # Some editors begin a file with a mark of its encoding.
+        # Some editors begin a file with a byte order mark.
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -147,12 +147,12 @@ def _criteria_of(settings: Settings, path: str, zone: str | None) -> Criteria:
 
 
 def _beside(path: str, name: str) -> str:
-    """A file that the policy file names: seen from the folder that this one is in."""
+    """The path of a file that the policy file names, relative to the folder of that file."""
     return name if name == STDIN else os.path.join(os.path.dirname(path), name)
 
 
 def _named(settings: Settings) -> Named:
-    """What to call an option in a message: where the file says it."""
+    """Names an option in messages by its place in the file."""
 
     def name(option: str) -> str:
         setting = settings.get(option.removeprefix("--"))
@@ -162,13 +162,13 @@ def _named(settings: Settings) -> Named:
 
 
 def _placed(error: UsageError, path: str, place: str) -> str:
-    """The message of an error, with its place unless it says that itself."""
+    """The message of an error, with the place in the file unless it has one."""
     text = str(error)
-    return text if text.startswith(f"{path}, line ") else f"{place}: {text}"
+    return text if text.startswith((f"{path}: ", f"{path}, line ")) else f"{place}: {text}"
 
 
 def _checked_zone(option: str | None, setting: Setting | None, wrong: list[str]) -> str | None:
-    """The zone that counts: that of the option, or else of the file."""
+    """The zone of the option, or else of the file."""
     if setting is None:
         return option
     try:

@@ -1,4 +1,6 @@
-"""TOML or YAML to entries, each with the line on which its key stands.
+"""TOML or YAML to entries; those of YAML with the line on which the key stands.
+
+Python's parser of TOML does not tell lines, nor does tomlkit: messages name the key.
 
 Stage: rim. Input: text. Output: `Entry`s. Pure, no I/O.
 """
@@ -7,7 +9,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fastprune.errors import UsageError
@@ -16,19 +17,7 @@ from fastprune.policy.file_entries import Entry
 if TYPE_CHECKING:
     import yaml
 
-Path = tuple[str, ...]
-
 _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)")
-# What a bracket or the end of a line may be hidden in, and these themselves.
-_TOKEN = re.compile(
-    r'"""(?:[^\\]|\\.)*?"{3,5}'
-    r"|'''.*?'{3,5}"
-    r'|"(?:[^"\\\n]|\\.)*"'
-    r"|'[^'\n]*'"
-    r"|#[^\n]*"
-    r"|[\[\]{}\n]",
-    re.DOTALL,
-)
 _AT_END = " (at end of document)"
 _YAML_TIME = "tag:yaml.org,2002:timestamp"
 
@@ -50,16 +39,15 @@ def read_toml(text: str, source: str) -> Entry:
         raise UsageError(f"{source}, line {line}: not valid TOML: {reason}") from None
     except RecursionError:
         raise UsageError(f"{source}: nested too deeply") from None
-    lines = lines_of_keys(text)
+    return _toml_entry(document)
 
-    def entry(value: Any, path: Path) -> Entry:
-        if isinstance(value, dict):
-            value = {key: entry(inner, (*path, key)) for key, inner in value.items()}
-        elif hasattr(value, "isoformat"):
-            value = value.isoformat()
-        return Entry(value, lines.get(path, 1))
 
-    return entry(document, ())
+def _toml_entry(value: Any) -> Entry:
+    if isinstance(value, dict):
+        value = {key: _toml_entry(inner) for key, inner in value.items()}
+    elif hasattr(value, "isoformat"):
+        value = value.isoformat()
+    return Entry(value)
 
 
 def _toml_place(text: str, message: str) -> tuple[int, str]:
@@ -67,51 +55,6 @@ def _toml_place(text: str, message: str) -> tuple[int, str]:
     if at:
         return int(at[1]), message.replace(at[0], f", column {at[2]}")
     return text.rstrip("\n").count("\n") + 1, message.replace(_AT_END, ", at the end")
-
-
-def lines_of_keys(text: str) -> dict[Path, int]:
-    """The line on which each key of a valid TOML document first stands.
-
-    tomllib does not tell. But a statement begins on a line of its own, so each is read by itself,
-    below the header of its table.
-
-    Args:
-        text: A valid document.
-    """
-    found: dict[Path, int] = {}
-    header = ""
-    for begins, statement in _statements(text):
-        if statement.startswith("["):
-            document = header = statement
-        else:
-            document = header + statement
-        for path in _paths(tomllib.loads(document), ()):
-            found.setdefault(path, begins)
-    return found
-
-
-def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """The headers and the keys with values of a valid document, each with its first line."""
-    depth, line, begins, first = 0, 1, 1, 0
-    for token in _TOKEN.finditer(text + "\n"):
-        mark = token[0]
-        line += mark.count("\n")
-        if mark in ("[", "{"):
-            depth += 1
-        elif mark in ("]", "}"):
-            depth -= 1
-        elif mark == "\n" and not depth:
-            statement = text[first : token.end()].strip()
-            if statement and not statement.startswith("#"):
-                yield begins, statement + "\n"
-            begins, first = line, token.end()
-
-
-def _paths(table: dict[str, Any], above: Path) -> Iterator[Path]:
-    for key, value in table.items():
-        yield (*above, key)
-        if isinstance(value, dict):
-            yield from _paths(value, (*above, key))
 
 
 def read_yaml(text: str, source: str) -> Entry:
@@ -150,14 +93,14 @@ _DEEPEST = 8
 def _yaml_entry(node: yaml.Node, line: int, source: str, depth: int) -> Entry:
     import yaml
 
-    # An alias can lead back to what holds it.
+    # An alias can contain itself.
     if depth > _DEEPEST:
         raise UsageError(f"{source}, line {line}: nested too deeply")
     if isinstance(node, yaml.ScalarNode):
         try:
             value = yaml.constructor.SafeConstructor().construct_object(node)
         except ValueError:
-            # It does not fit its tag; nor will it fit its key.
+            # The value does not fit its tag. The check of its key will refuse the text.
             value = node.value
         return Entry(node.value if node.tag == _YAML_TIME else value, line)
     if isinstance(node, yaml.SequenceNode):

@@ -21,7 +21,7 @@ NO_NAME = -1
 MOST_PATTERN_SETS = 32
 """How many sets of patterns a scan can match at once."""
 
-# A plan is a file of JSON, whose integers have 64 bits for whoever reads it.
+# A plan is a JSON file, and its readers may hold integers in 64 bits.
 _MOST_NUMBER = 2**63 - 1
 
 _RULE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -37,7 +37,7 @@ class Policy:
         created_before: `YYYY-MM-DDTHH:MM:SS`: `created` must be strictly earlier. An
             empty or malformed `created` never is.
         pulled_before: The same for the newest pull of the image, see `newest_pulls`.
-        count: At most so many images, those pulled longest ago first.
+        count: The most images to select, those pulled longest ago first.
         orphans_only: Select no manifest: only blobs that nothing refers to go.
         dangling: Only untagged images that no list refers to.
         broken: Only images with missing blobs, and lists that lead to nothing else.
@@ -48,10 +48,10 @@ class Policy:
         keep_references: Keep the images that these mean, as `parse_references` gives them.
         max_bytes: Select images, those pulled longest ago first, until the manifests and
             blobs that stay have no more bytes than this.
-        free_bytes: The same, until so many bytes come free. With both, more goes.
-        rules: Rules that select instead of criteria of its own, each by itself; see
-            `fastprune.selection.selecting`. What the policy keeps holds for all of them, and a size
-            target goes on where they end.
+        free_bytes: The same, until so many bytes come free. With both, both must be met.
+        rules: Rules, each of which selects by itself; see `fastprune.selection.selecting`. The
+            policy then has no criteria of its own. What it keeps holds for all rules, and a
+            size target selects more images after them.
     """
 
     patterns: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class Policy:
 
     @property
     def narrows(self) -> bool:
-        """Whether any criterion says which manifests are meant, apart from `keep_last`."""
+        """Whether any criterion but `keep_last` and `count` says what to select."""
         times = (self.created_before, self.pulled_before)
         return (
             bool(self.patterns)
@@ -94,7 +94,7 @@ class Policy:
 
     @property
     def criteria(self) -> tuple[str, ...]:
-        """By what the selected are selected: names of criteria, all of which they meet."""
+        """The names of the criteria that are given; what is selected meets all of them."""
         given = {
             "pattern": bool(self.patterns),
             "created-before": self.created_before is not None,
@@ -110,7 +110,7 @@ class Policy:
 
     @property
     def pattern_sets(self) -> tuple[tuple[str, ...], ...]:
-        """What a scan has to match URLs with for this policy; what is beyond the most, later."""
+        """The pattern sets that a scan is to match, `MOST_PATTERN_SETS` at most."""
         sets = [patterns for patterns in (self.patterns, self.exclude) if patterns]
         for rule in self.rules:
             sets += rule.policy.pattern_sets
@@ -118,13 +118,13 @@ class Policy:
 
     @property
     def rule_names(self) -> tuple[str, ...]:
-        """What may have selected something, by name: each rule, and the size target beside them."""
+        """The names of all that may select an image: each rule, and the size target if any."""
         names = [rule.name for rule in self.rules]
         return (*names, SIZE_TARGET) if self.rules and self.has_size_target else tuple(names)
 
     @property
     def needs_edges(self) -> bool:
-        """Whether only an index with the references of manifests can tell what it selects."""
+        """Whether the policy needs an index with the references of manifests."""
         times = (self.pulled_before, self.keep_since)
         numbers = (self.count, self.keep_last)
         return (
@@ -133,7 +133,7 @@ class Policy:
             or self.dangling
             or self.broken
             or self.has_size_target
-            # What a rule keeps takes its children along.
+            # A rule that keeps a list keeps its children, too.
             or bool(self.rules)
         )
 
@@ -151,7 +151,7 @@ class Policy:
         self.check_values()
 
     def check_values(self) -> None:
-        """Checks each value by itself: a policy that selects nothing will do for a listing.
+        """Checks each value by itself. A policy for a listing need not select anything.
 
         Raises:
             UsageError: One can't be used.
@@ -221,7 +221,7 @@ class Rule:
 
     Attributes:
         name: For reports: letters, digits, `.`, `_` and `-`, at most 64.
-        policy: What it selects and what it keeps, of that which its patterns match.
+        policy: What it selects and keeps among the images that its patterns match.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""What a worker does for `verify`: reads blobs to the end, and marks files.
+"""What a worker does for `verify`: reads blobs to the end, and takes marks of files.
 
-Stage: walk, read. Input: a task. Output: what is odd, and how much was read. I/O: reads
+Stage: walk, read. Input: a task. Output: odd files, and how much was read. I/O: reads
 only. Top-level functions and picklable values, so that any executor can run them; no
 numpy, so that a worker starts fast.
 """
@@ -21,15 +21,14 @@ from fastprune.reading.marks import ABSENT_MARK, FileMark, OddFile, Verdict
 from fastprune.reading.reader import NOT_A_FILE, FileReader, advise, open_file, reason_of
 
 _BUFFER_BYTES = 1 << 20
-# How much is read between two words about it.
-_BYTES_PER_RESULT = 32 << 20
+_BYTES_PER_PART = 32 << 20
 # What the system says of a blob whose content is lost, not of one that we may not read.
 _LOST_CONTENT = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
 _LARGEST_INT64 = 2**63 - 1
 
 
 def mark_of(status: os.stat_result) -> FileMark:
-    """The mark of a file by what the system says of it."""
+    """The mark of a file by its status."""
     if not stat.S_ISREG(status.st_mode):
         return ABSENT_MARK
     return FileMark(status.st_ino & _LARGEST_INT64, status.st_size, status.st_mtime_ns)
@@ -39,7 +38,7 @@ class FileMarks(NamedTuple):
     """Marks of some files.
 
     Attributes:
-        first: As it was asked for.
+        first: `first` of the task.
         marks: int64, `MARK_FIELDS` a file; `ABSENT_MARK` where there is no regular file.
     """
 
@@ -51,7 +50,7 @@ def mark_files(task: StatTask) -> Iterator[FileMarks]:
     """Asks the file system for marks.
 
     Raises:
-        OSError: The folder can't be opened, or a file not be asked about.
+        OSError: The folder can't be opened, or the system gives no status of a file.
     """
     marks = array("q")
     for status in statuses(task):
@@ -76,10 +75,10 @@ class SalvageTask(NamedTuple):
 
 
 def salvage_digests(task: SalvageTask) -> Iterator[bytes]:
-    """Finds what is left of the digests that unreadable manifests refer to.
+    """Finds the digests in unreadable manifests: they may refer to these.
 
     Yields:
-        32 raw bytes for each, for a file at a time.
+        For each file its digests, 32 raw bytes each.
 
     Raises:
         OSError: The folder can't be opened.
@@ -109,12 +108,12 @@ class HashTask(NamedTuple):
 
 
 class HashedPart(NamedTuple):
-    """What was done of a task since the last part.
+    """The work on a task since the last part.
 
     Attributes:
         files: How many files were finished.
         size: Bytes that were read.
-        odd: What is odd about these files.
+        odd: The odd ones among these files.
     """
 
     files: int
@@ -122,8 +121,15 @@ class HashedPart(NamedTuple):
     odd: tuple[OddFile, ...]
 
 
-def hash_files(task: HashTask) -> Iterator[HashedPart]:
+def hash_files(
+    task: HashTask, *, buffer_bytes: int = _BUFFER_BYTES, part_bytes: int = _BYTES_PER_PART
+) -> Iterator[HashedPart]:
     """Reads files to the end and compares the sha256 of each with its name.
+
+    Args:
+        task: Which.
+        buffer_bytes: How much is read at a time.
+        part_bytes: How much is read between two parts of the answer.
 
     Raises:
         OSError: The folder can't be opened.
@@ -134,9 +140,9 @@ def hash_files(task: HashTask) -> Iterator[HashedPart]:
         for row, name in enumerate(file_names(task.digests)):
             raw = task.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
             hashed = _HashedFile(name, raw, folder)
-            for count in hashed.read():
+            for count in hashed.read(buffer_bytes):
                 size += count
-                if size >= _BYTES_PER_RESULT:
+                if size >= part_bytes:
                     yield HashedPart(files, size, tuple(odd))
                     files, size, odd = 0, 0, []
             files += 1
@@ -148,7 +154,7 @@ def hash_files(task: HashTask) -> Iterator[HashedPart]:
 
 
 class _HashedFile:
-    """One file: what came of reading it."""
+    """One file, and the result of reading it."""
 
     __slots__ = ("_digest", "_folder", "_name", "mark", "reason", "verdict")
 
@@ -157,18 +163,18 @@ class _HashedFile:
         self.verdict: Verdict | None = None
         self.mark, self.reason = ABSENT_MARK, ""
 
-    def read(self) -> Iterator[int]:
-        """Reads it; yields how many bytes came each time."""
+    def read(self, most: int) -> Iterator[int]:
+        """Reads it, so many bytes at a time at most; yields how many came each time."""
         try:
             descriptor = open_file(self._name, self._folder)
             try:
-                yield from self._hash(descriptor)
+                yield from self._hash(descriptor, most)
             finally:
                 os.close(descriptor)
         except OSError as error:
             self._note(error)
 
-    def _hash(self, descriptor: int) -> Iterator[int]:
+    def _hash(self, descriptor: int, most: int) -> Iterator[int]:
         from hashlib import sha256
 
         status = os.fstat(descriptor)
@@ -178,7 +184,7 @@ class _HashedFile:
             return
         advise(descriptor, "POSIX_FADV_SEQUENTIAL")
         digest = sha256()
-        while some := os.read(descriptor, _BUFFER_BYTES):
+        while some := os.read(descriptor, most):
             digest.update(some)
             yield len(some)
         if digest.digest() != self._digest:
@@ -190,7 +196,7 @@ class _HashedFile:
         elif error.errno in _LOST_CONTENT:
             self.verdict = Verdict.UNREADABLE
             if self.mark == ABSENT_MARK:
-                # It could not even be opened.
+                # The file could not even be opened, so it has no mark yet.
                 self.mark = self._ask_for_mark()
         else:
             self.verdict = Verdict.REFUSED

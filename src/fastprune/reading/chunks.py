@@ -101,7 +101,7 @@ def _read_into(
             try:
                 put(row, parse(view), len(view))
             except ManifestError:
-                # Caught while the server wrote it, perhaps: look again, with care.
+                # Perhaps the server was just writing it: read it again, carefully.
                 suspects.append(row)
         for row, view in reader.read_carefully(folder, names, suspects, records.faults):
             try:
@@ -115,7 +115,7 @@ def _read_into(
 def _checking(
     records: ChunkRecords, task: ReadTask
 ) -> Callable[[int, tuple[ManifestRecord, bytes | None], int], None]:
-    """What puts records into a chunk, and notes which files are not what they should be."""
+    """A function that puts records into a chunk, and notes files that don't match their names."""
 
     def put(row: int, parsed: tuple[ManifestRecord, bytes | None], size: int) -> None:
         record, upstream = parsed
@@ -128,7 +128,7 @@ def _checking(
 
 
 def _reader(max_bytes: int) -> FileReader:
-    """The reader of this thread: its buffer must not be another scan's as well."""
+    """The reader of this thread: two scans must not share its buffer."""
     readers: dict[int, FileReader] = _of_thread.__dict__.setdefault("readers", {})
     if max_bytes not in readers:
         readers[max_bytes] = FileReader(max_bytes)

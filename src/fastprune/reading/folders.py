@@ -18,10 +18,10 @@ from typing import NamedTuple
 from fastprune.errors import CacheReadError, FastpruneError, NoCacheError, NoMemoryError
 from fastprune.layouts.layout import Layout
 from fastprune.model import file_names, is_hex_name, pack_names
+from fastprune.reading.marks import FileSizes
 from fastprune.reading.reader import open_unseen
-from fastprune.reading.shards import FileSizes
 
-# Large enough to pay, small enough for the entries to stay in the processor's cache.
+# Large enough to be worth a message, small enough to stay in the processor's cache.
 _LISTING_PART = 4_096
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -51,7 +51,7 @@ class StatTask(NamedTuple):
 
     Attributes:
         folder: Path of the folder.
-        first: Given back with the sizes.
+        first: A number that is given back with the sizes.
         digests: The names, 32 raw bytes each.
     """
 
@@ -63,7 +63,7 @@ class StatTask(NamedTuple):
 def open_folder(path: str, *, within: int | None = None) -> int:
     """Opens a folder of the cache; it must be a real one, no symbolic link.
 
-    The access time is left alone where we may (owner or root).
+    The access time does not change if we are the owner or root.
 
     Args:
         path: The folder.
@@ -85,11 +85,12 @@ def opened_folder(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def list_folder(path: str) -> Iterator[ListingPart]:
+def list_folder(path: str, *, part_size: int = _LISTING_PART) -> Iterator[ListingPart]:
     """Lists one folder in parts, so that a large one needs no large memory.
 
     Args:
         path: The folder.
+        part_size: Names in a part.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -98,10 +99,10 @@ def list_folder(path: str) -> Iterator[ListingPart]:
     descriptor = open_folder(path)
     try:
         with os.scandir(descriptor) as entries:
-            while part := list(islice(entries, _LISTING_PART)):
+            while part := list(islice(entries, part_size)):
                 yield _listing_part(part)
     except FileNotFoundError:
-        # It was there when it was opened: what came so far is not all there is.
+        # The folder was there when it was opened: the listing is not whole.
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path) from None
     finally:
         os.close(descriptor)
@@ -112,7 +113,7 @@ def _listing_part(entries: list[os.DirEntry[str]]) -> ListingPart:
     names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     foreign: list[str] = []
     if len(names) != len(entries):
-        # Each is asked once: where the system has to look, a second answer may be another.
+        # Each entry is asked once: a second answer could differ from the first.
         regular = set(names)
         foreign = [entry.name for entry in entries if entry.name not in regular]
     try:
@@ -127,7 +128,7 @@ def stat_files(task: StatTask) -> Iterator[FileSizes]:
     """Asks the file system for sizes, and which files have other names.
 
     Raises:
-        OSError: The folder can't be opened, or a file not be asked about.
+        OSError: The folder can't be opened, or the system gives no status of a file.
     """
     sizes, linked = array("q"), []
     for position, status in enumerate(statuses(task)):
@@ -141,7 +142,7 @@ def statuses(task: StatTask) -> Iterator[os.stat_result | None]:
     """Asks the file system about files, one after the other; None for one that is gone.
 
     Raises:
-        OSError: The folder can't be opened, or a file not be asked about.
+        OSError: The folder can't be opened, or the system gives no status of a file.
     """
     with opened_folder(task.folder) as folder:
         for name in file_names(task.digests):
@@ -155,7 +156,7 @@ def statuses(task: StatTask) -> Iterator[os.stat_result | None]:
 
 @contextmanager
 def reading(root: str) -> Iterator[None]:
-    """Makes what the system refuses while a cache is read an error that names the place.
+    """Turns errors of the system while a cache is read into errors that name the path.
 
     Args:
         root: Path of the cache.
@@ -169,7 +170,7 @@ def reading(root: str) -> Iterator[None]:
     except MemoryError as error:
         raise NoMemoryError(f"memory ran out while {root} was read; nothing was deleted") from error
     except OSError as error:
-        # A name alone is relative to a folder of the cache, a number an open one.
+        # A file name is relative to some folder of the cache, and a number is an open folder.
         path = error.filename if os.path.isabs(str(error.filename)) else root
         raise CacheReadError(f"{path} can't be read: {error.strerror}") from error
 
@@ -207,7 +208,7 @@ def _list_if_there(path: str) -> Iterator[ListingPart]:
     try:
         yield from list_folder(path)
     except FileNotFoundError as error:
-        # Taken for empty, it would lose all that it refers to: so it is asked once more.
+        # Ask once more: if a folder of manifests counted as empty, its blobs would be orphans.
         if os.path.lexists(path):
             raise CacheReadError(f"{path} can't be listed: {error.strerror}") from error
         yield ListingPart(b"", (), last=True)

@@ -1,10 +1,11 @@
-"""Verdicts: what a file is known by, and what reading it to the end came to.
+"""What is known of files: sizes, marks, and what reading one to the end came to.
 
 Stage: read. Values only. Pure, no I/O.
 """
 
 from __future__ import annotations
 
+from array import array
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ MARK_FIELDS = 3
 
 
 class FileMark(NamedTuple):
-    """What a file is known by, if it is to be left alone once it has changed.
+    """Identifies a file and its content: a file with another mark has changed.
 
     Attributes:
         inode: Its number, less the highest bit; -1 if there is no regular file.
@@ -30,7 +31,7 @@ ABSENT_MARK = FileMark(-1, -1, -1)
 
 
 class Verdict(IntEnum):
-    """What reading a blob to its end came to, if it is not what its name says."""
+    """The result of reading a blob whose content does not match its name."""
 
     ALTERED = 1
     GONE = 2
@@ -39,17 +40,31 @@ class Verdict(IntEnum):
 
 
 class OddFile(NamedTuple):
-    """A blob that is not what its name says, or could not be read.
+    """A blob whose content does not match its name, or that could not be read.
 
     Attributes:
-        position: Among the files that were asked for.
+        position: Its position among the files of the task.
         verdict: A value of `Verdict`: it has another sha256; it is gone; the system can't
             read it; or we may not read it.
-        mark: As it was when it was read; `ABSENT_MARK` if that is not known.
-        reason: What the system said; empty if it has another sha256.
+        mark: Its mark when it was read; `ABSENT_MARK` if that is not known.
+        reason: The message of the system; empty if it has another sha256.
     """
 
     position: int
     verdict: int
     mark: FileMark
     reason: str
+
+
+class FileSizes(NamedTuple):
+    """Sizes of files.
+
+    Attributes:
+        first: As it was asked for.
+        sizes: int64 each: bytes; 0 for a file that is gone.
+        linked: Which of them have other names (hard links) as well: positions in `sizes`.
+    """
+
+    first: int
+    sizes: array[int]
+    linked: tuple[int, ...] = ()

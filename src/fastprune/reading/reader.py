@@ -1,15 +1,14 @@
-"""Reads many small files of one folder: as fast warm as cold, and nothing but files.
+"""Reads many small regular files of one folder, fast both warm and cold.
 
 Stage: read. Input: an open folder and names. Output: contents. I/O: open, fstat, preadv,
 read, posix_fadvise, close.
 
-There are two passes. The first takes what lies in the page cache, with three calls a
-file and without waiting for anything: `RWF_NOWAIT`. What does not come at once, the
-kernel is asked to fetch. The second pass reads those files for good, when they have all
-been on their way for a while: so the depth of the disk's queue adapts itself, with one
-thread, one open file, and without a switch. The second pass also is the careful one:
-it looks at type and size, and reads to the end. It asks the system for nothing but what
-every system grants: a filter of system calls may refuse all that makes the first fast.
+There are two passes. The first takes files from the page cache, with three calls each and
+without waiting (`RWF_NOWAIT`). It asks the kernel to fetch the others. The second pass reads
+those, when all of them have been requested: so the disk has a full queue, with one thread and
+one open file. The second pass is also the careful one: it checks type and size, and reads to
+the end. It makes only system calls that every system allows: a filter may refuse those that
+make the first pass fast.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ PASSING = frozenset(
         *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
     }
 )
-"""What may be over soon: a lease of another program, a file server in confusion, a shortage."""
+"""Errors that may pass: a lease of another program, a confused file server, a shortage."""
 
 NOT_A_FILE = "not a regular file"
 """The reason for a link, a FIFO, a folder or the like."""
@@ -43,35 +42,38 @@ _BUFFER_BYTES = 256 * 1024
 # No page, and no block of a page, is smaller.
 _SECTOR_BYTES = 512
 _RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0) if hasattr(os, "preadv") else 0
-# Filters of system calls answer with the last two.
+# The last two come from filters of system calls.
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM)
 # O_NOATIME is for the owner and for root only (EPERM), and some file systems don't know it.
 _NO_SUCH_FLAG = (*_UNSUPPORTED, errno.EACCES, errno.EROFS)
 
 
 class FileReader:
-    """Reads files by name; keeps its buffer and what it learned of the file system."""
+    """Reads files by name; keeps its buffer, and the flags that the file system supports."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(
+        self, max_bytes: int, *, buffer_bytes: int = _BUFFER_BYTES, nowait: int = _RWF_NOWAIT
+    ) -> None:
         """Makes a reader.
 
         Args:
             max_bytes: Larger files are refused.
+            buffer_bytes: Room for a file of the first pass; a larger file makes room for itself.
+            nowait: The flag of `os.preadv` for reading without waiting; 0 where there is none.
         """
         self._max_bytes = max_bytes
-        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
-        self._nowait = _RWF_NOWAIT
+        self._buffer = memoryview(bytearray(buffer_bytes))
+        self._nowait = nowait
         # Reading must not write access times: a dry run changes nothing at all.
         self._flags = OPEN_FLAGS | getattr(os, "O_NOATIME", 0)
 
     def read_cached(
         self, folder: int, names: Sequence[str], suspects: list[int]
     ) -> Iterator[Content]:
-        """Yields what the page cache holds of the files; asks for what it doesn't.
+        """Yields the files that are in the page cache; asks the kernel to fetch the others.
 
-        A read that does not wait comes back short where the page cache ends, which is at
-        the end of a page. So what has the length of whole pages is a suspect, and what
-        has another is the whole file.
+        A read that does not wait ends where the page cache ends, at the end of a page. So a
+        result of whole pages is a suspect, and a result of any other length is the whole file.
 
         Args:
             folder: Descriptor of the open folder.
@@ -108,7 +110,7 @@ class FileReader:
             folder: Descriptor of the open folder.
             names: File names in it.
             rows: Positions of the files to read.
-            faults: Receives what can't be read, with the position and the reason.
+            faults: Receives the files that can't be read, with position and reason.
         """
         for row in rows:
             try:
@@ -146,7 +148,7 @@ class FileReader:
             self._buffer = memoryview(bytearray(status.st_size + 1))
         count, most = 0, status.st_size + 1
         while count < len(self._buffer):
-            # Not into the buffer at once: that takes calls which may be refused.
+            # Not directly into the buffer: a filter may refuse the calls for that.
             some = os.read(descriptor, min(most, len(self._buffer) - count))
             if not some:
                 break
@@ -169,11 +171,11 @@ def open_file(name: str, folder: int) -> int:
 
 
 def open_unseen(path: str, flags: int, within: int | None) -> int:
-    """Opens a file or folder, and leaves its access time alone where we may.
+    """Opens a file or folder; its access time does not change if we are the owner or root.
 
     Args:
-        path: Which.
-        flags: How, as of `os.open`.
+        path: The file or folder.
+        flags: The flags of `os.open`.
         within: The open folder that the path is relative to.
 
     Raises:
@@ -188,14 +190,14 @@ def open_unseen(path: str, flags: int, within: int | None) -> int:
 
 
 def advise(descriptor: int, advice: str) -> None:
-    """Tells the system how a file will be read; no harm where it does not listen.
+    """Tells the system how a file will be read; a system may ignore that.
 
     Args:
-        descriptor: The open file, or anything else.
+        descriptor: The open file, or a FIFO or the like.
         advice: The name of a constant of `os`.
     """
     if hasattr(os, "posix_fadvise"):
-        # Of what is no regular file it says ESPIPE.
+        # A FIFO gives ESPIPE.
         with suppress(OSError):
             os.posix_fadvise(descriptor, 0, 0, getattr(os, advice))
 
@@ -209,9 +211,9 @@ class _RefusedError(Exception):
 
 
 def _asked_again(error: OSError, name: str, folder: int) -> OSError:
-    """What keeps a file from being read; of one that was not found, it is asked once more.
+    """The error that keeps a file from being read; one that was not found is looked for again.
 
-    What is taken for gone needs no blob, and is not put back from a trash.
+    A manifest that counts as gone needs no blob, and is not put back from a trash.
     """
     if error.errno != errno.ENOENT:
         return error

@@ -19,21 +19,6 @@ from fastprune.errors import ManifestError
 from fastprune.layouts.layout import ManifestRecord, shown
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
 
-
-class FileSizes(NamedTuple):
-    """Sizes of files.
-
-    Attributes:
-        first: As it was asked for.
-        sizes: int64 each: bytes; 0 for a file that is gone.
-        linked: Which of them have other names (hard links) as well: positions in `sizes`.
-    """
-
-    first: int
-    sizes: array[int]
-    linked: tuple[int, ...] = ()
-
-
 ABSENT = 255
 """The kind of a row whose file could not be read or understood."""
 
@@ -41,7 +26,7 @@ TIME_CHARS = 19
 """Characters of a time: YYYY-MM-DDTHH:MM:SS."""
 
 EMPTY_TIME = b"\xff" * TIME_CHARS
-"""Stands in the time columns for an empty or odd text: what no file can say, as it isn't ASCII."""
+"""Stands in the time columns for an empty or odd text. It isn't ASCII, so no file can hold it."""
 
 UrlMatch: TypeAlias = "Callable[[Sequence[bytes]], array[int]]"
 
@@ -86,7 +71,7 @@ class Fault(NamedTuple):
 
 
 class Mismatch(NamedTuple):
-    """A manifest file that is understood, but is not what its name stands for.
+    """A manifest file that can be understood, but does not match its name.
 
     Attributes:
         row: Position of the file in its chunk.
@@ -102,11 +87,11 @@ class ShardIndex:
     """Flat columns of one chunk of manifest files, a row per file that was asked for.
 
     Attributes:
-        chunk: The number of the chunk, as it was asked for.
+        chunk: The number of the chunk.
         kinds: uint8 a row; `ABSENT` where there is a fault.
         url_forms: uint8 a row: values of `UrlForm`.
-        url_bytes: The URLs in UTF-8, one after the other; of those that end with their own
-            digest, which is known from the name of the file, what is before it.
+        url_bytes: The URLs in UTF-8, one after the other. A URL that ends with the digest of
+            its own file, which the file name tells, is cut before it.
         url_lengths: uint32 a row: bytes of these.
         created: `TIME_CHARS` ASCII characters a row, or `EMPTY_TIME`.
         pulled: The same.
@@ -119,7 +104,7 @@ class ShardIndex:
         digests: 32 raw bytes each, row after row: children of lists, blobs of images.
         sizes: int64 each: the descriptor's size of every digest of an image.
         faults: What could not be read.
-        mismatches: What is not what its name stands for, if that was asked for.
+        mismatches: The files that do not match their names, if that was asked for.
     """
 
     chunk: int
@@ -182,12 +167,12 @@ def rows_of_shard(shard: ShardIndex, rows: Sequence[int]) -> ShardIndex:
 
 
 def _picked(column: array[int], rows: Sequence[int]) -> array[int]:
-    """Some rows of a column; nothing of one that was not asked for."""
+    """Some rows of a column; an empty column stays empty."""
     return array(column.typecode, [column[row] for row in rows] if column else [])
 
 
 def _cut(pool: Pool, lengths: array[int], rows: Sequence[int], *, width: int = 1) -> Iterator[Pool]:
-    """What belongs to some rows, each of which has so many things of some width in a pool."""
+    """The pieces of a pool that belong to some rows; `lengths` counts items of a width."""
     if not lengths:
         return
     ends = list(accumulate(lengths))
@@ -203,7 +188,7 @@ class ChunkRecords:
     Attributes:
         names: The file name of each slot.
         faults: What could not be read or understood.
-        mismatches: Which files are not what their names say.
+        mismatches: The files that do not match their names.
     """
 
     __slots__ = ("_chunk", "_records", "_sizes", "faults", "mismatches", "names")
@@ -217,7 +202,7 @@ class ChunkRecords:
         self.mismatches: list[Mismatch] = []
 
     def put(self, row: int, record: ManifestRecord, size: int) -> None:
-        """Stores what the file of a row says, and its size in bytes."""
+        """Stores the record of a row's file, and its size in bytes."""
         self._records[row] = record
         self._sizes[row] = size
 
@@ -226,8 +211,8 @@ class ChunkRecords:
 
         Args:
             edges: Whether digests and their sizes are wanted. They are checked anyway.
-            match: Gives for URLs in UTF-8 the bits of the pattern sets that match; None if
-                no patterns were given.
+            match: Returns the bits of the pattern sets that match URLs in UTF-8; None without
+                patterns.
         """
         try:
             packed = _pack_edges(self._records)
@@ -284,13 +269,13 @@ def _pack_edges(records: Sequence[ManifestRecord]) -> _Edges:
         declared = array("q", map(sum, size_lists))
     except OverflowError:
         raise ManifestError("the sizes of an image add up to more than 2^63 bytes") from None
-    # Every line has been found to be as long as a digest.
+    # Every line was checked to be as long as a digest.
     counts = array("I", [-(-len(lines) // _LINE_CHARS) for lines in digest_lines])
     return _Edges(digests, counts, sizes, declared)
 
 
 def check_record(record: ManifestRecord) -> None:
-    """Checks of one record what `ChunkRecords.pack` checks for a whole chunk at once.
+    """Checks one record as `ChunkRecords.pack` checks a whole chunk at once.
 
     Raises:
         ManifestError: A digest or a size can't be used; the message says which.
@@ -301,9 +286,9 @@ def check_record(record: ManifestRecord) -> None:
 def pack_digests(lines: Sequence[str]) -> bytes:
     """Turns digests into raw bytes, all or nothing.
 
-    The check is strict, and costs a fraction of checking each digest alone: they are laid
-    out as the lines of a grid, whose columns are checked and taken away until only hex
-    digits are left.
+    The check is strict, and costs a fraction of checking each digest alone. The digests are the
+    lines of a grid: each column of the prefix is checked and removed, until only hex digits
+    are left.
 
     Args:
         lines: Texts of any number of digests each, with a line feed between two; each
@@ -313,7 +298,7 @@ def pack_digests(lines: Sequence[str]) -> bytes:
         32 bytes per digest.
 
     Raises:
-        ManifestError: At least one is anything else.
+        ManifestError: At least one digest has another form.
     """
     text = "\n".join(filter(None, lines))
     if not text:
@@ -326,7 +311,7 @@ def pack_digests(lines: Sequence[str]) -> bytes:
         for char in DIGEST_PREFIX:
             _take_column(grid, 0, width, char)
             width -= 1
-        # Lines of other lengths leave a line feed elsewhere, where it is no hex digit.
+        # After a line of another length, a line feed is in a column of hex digits.
         _take_column(grid, width - 1, width, "\n")
         if grid != grid.lower():
             raise ValueError
@@ -337,7 +322,7 @@ def pack_digests(lines: Sequence[str]) -> bytes:
 
 
 def _take_column(grid: bytearray, column: int, width: int, char: str) -> None:
-    """Takes a column out of a grid; ValueError if it holds anything but this character."""
+    """Removes a column from a grid; ValueError if it holds anything but this character."""
     if grid[column::width] != char.encode() * (len(grid) // width):
         raise ValueError
     del grid[column::width]

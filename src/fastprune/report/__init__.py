@@ -1,7 +1,8 @@
-"""What went, or would go: values to text.
+"""Shows what went or would go: values to text.
 
 It takes plans, reports and indexes, and gives lines, documents and metrics. Pure.
 
-- `prune_report`: the `PruneReport`, as lines and as a document. `listing`: what `list` shows.
+- `prune_report`: the `PruneReport`. `prune_rendering`: as lines and as a document.
+- `listing`: what `list` shows.
 - `estimates`: how long the real run will take. `metrics`: a run as metrics for Prometheus.
 """

@@ -1,10 +1,10 @@
-"""How long the real run will take, at the end of a dry run; and how that was reached.
+"""How long a run will take, as a dry run and tune say; and how that was reached.
 
 Stage: report. Input: numbers. Output: `RunEstimate`, a line, a document. Pure, no I/O.
 
-Reading takes as long as it has just taken. Removing takes so long for each file, at the rate
-that `fastprune tune --save` measured on this machine, else at one that is assumed; and so long
-for the bytes, as a file system has to give back the blocks of a large file.
+Reading takes as long as it took in the dry run. Removing takes time for each file, at the rate
+that `fastprune tune --save` measured on this machine or else at an assumed one. It takes more
+time for the bytes, as a file system has to free the blocks of large files.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 from fastprune.text.quantities import format_seconds
 
 ASSUMED_FILES_PER_SECOND = 10_000
-"""Slower than local disks with ext4 or XFS are, about as fast as a cold or busy one."""
+"""Slower than local disks with ext4 or XFS; about as fast as a cold or busy disk."""
 
 BYTES_PER_SECOND = 10_000_000_000
-"""Of large files: ext4 gives back the blocks of a cold one at three times this rate."""
+"""Bytes of large files. ext4 frees the blocks of a cold one at three times this rate."""
 
 
 class Basis(StrEnum):
@@ -46,7 +46,7 @@ class RunEstimate:
         files: Files that go.
         size: Bytes that come free; 0 if files are only moved.
         files_per_second: How fast they go.
-        basis: Where that comes from.
+        basis: Where that rate comes from.
         most_seconds: When --max-duration stops the run; None for never.
     """
 
@@ -93,7 +93,7 @@ class RunEstimate:
 
 
 def _roughly(seconds: float) -> str:
-    """A span of time, no more exact than an estimate is."""
+    """A span of time, rounded as an estimate should be."""
     if seconds < 1.5:
         return "1 s"
     if seconds < 99.5:
@@ -120,7 +120,7 @@ def estimate(
         scan_seconds: How long the dry run took.
         operations: What is done to each file, counted in deletions.
         measured: Files a second that tune measured on this machine, if it did.
-        pace: The most files a second that are asked for.
+        pace: The most files a second, as --max-deletes-per-second limits them.
         most_seconds: When --max-duration stops the run.
     """
     rate, basis = float(ASSUMED_FILES_PER_SECOND), Basis.ASSUMED

@@ -3,8 +3,8 @@
 Stage: report. Input: a `CacheIndex` and rows. Output: lines. Pure, no I/O.
 
 `text` is what `ociregistry list` prints, column for column: repository, tag or digest without
-`sha256:`, list or image, created, pulled, size; one blank between. It prints nothing for what is
-empty; here that is `-`, so that each line has six words.
+`sha256:`, list or image, created, pulled, size; one blank between. An empty column is `-` here,
+where ociregistry prints nothing: so each line has six words.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DATE_CHARS = len("2024-03-01")
 
 _REPOSITORY, _TAG, _KIND, _CREATED, _PULLED, _SIZE = range(len(HEADER))
 _NONE = -1
-# What is missed least goes first where it gets narrow.
+# Left out in this order on a narrow terminal.
 _DROPPED = (_CREATED, _KIND, _PULLED)
 _LEAST_REPOSITORY = 16
 _GAP = "  "
@@ -54,7 +54,7 @@ class Format(StrEnum):
 
 
 class SortKey(StrEnum):
-    """What `list` orders by; a minus before it turns the order round."""
+    """What `list` orders by; a minus before it reverses the order."""
 
     url = "url"
     created = "created"
@@ -192,7 +192,7 @@ def _csv_rows(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[tuple[s
 def _table_lines(
     index: CacheIndex, rows: Rows, *, header: bool, short: bool, width: int, paint: Paint
 ) -> Iterator[str]:
-    """Columns as wide as they need; what does not fit is cut, or left out."""
+    """Columns as wide as their content; those that do not fit are cut or left out."""
     lines = [HEADER] if header else []
     chars = None if width >= _WIDE else _DATE_CHARS
     for repository, tag, is_list, *times, size in _cells(index, rows):
@@ -222,7 +222,7 @@ def _fit(widths: list[int], width: int, *, least_tag: int) -> dict[int, int]:
     Args:
         widths: How wide each would like to be.
         width: Columns of the terminal.
-        least_tag: Rather than to cut tags shorter than this, a column is left out.
+        least_tag: A column is left out rather than cutting tags shorter than this.
 
     Returns:
         Widths by the positions of the columns.

@@ -4,13 +4,15 @@ Stage: report. Input: values by name. Output: text. Pure, no I/O.
 
 The format is that of https://prometheus.io/docs/instrumenting/exposition_formats/. A file
 holds the last run of one command on one cache. Counters and the time of the last success go
-on from what the file said before (`parse_kept`).
+on from what the file said before (`parse_kept`). Our own lines, which tests read with
+prometheus_client: to import that brings in a web server, TLS and collectors for this process.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,7 +46,7 @@ FAMILIES = {
     "cache_corrupt_manifests": ("gauge", "Manifests that can't be read."),
     "cache_damaged_manifests": (
         "gauge",
-        "Manifests that can't be read, are not what their names stand for, or lack a blob.",
+        "Manifests that can't be read, do not match their names, or lack a blob.",
     ),
     "cache_damaged_blobs": ("gauge", "Blobs that are missing, cut off, altered or unreadable."),
     "cache_orphan_blobs": ("gauge", "Blobs that nothing refers to."),
@@ -66,7 +68,7 @@ FAMILIES = {
 file. The same name has the same description in every file, as the node exporter demands."""
 
 KEPT = ("last_success_timestamp_seconds", "runs_total", "failed_runs_total", "freed_bytes_total")
-"""Metrics that go on from what the file said before."""
+"""Metrics that continue from their values in the old file."""
 
 Values = Mapping[str, float | Mapping[str, float]]
 """By name, as in `FAMILIES`; of `last_run_step_duration_seconds` by step."""
@@ -77,7 +79,7 @@ _SAMPLE = re.compile(rf"{PREFIX}(\w+)\{{([^\n]*)\}} (\S+)")
 
 
 class Labels(NamedTuple):
-    """What tells the metrics of one file from those of others.
+    """The labels that distinguish the metrics of one file from those of others.
 
     Attributes:
         command: prune, apply, plan, verify.
@@ -95,7 +97,7 @@ class Labels(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What there is to say of any run.
+    """The facts about a run that every command has.
 
     Attributes:
         labels: Of every metric.
@@ -118,9 +120,9 @@ def render(facts: RunFacts, values: Values, kept: Mapping[str, float]) -> str:
     """The file of a run.
 
     Args:
-        facts: What there is to say of any run.
-        values: What else there is to say of this one.
-        kept: What the file said before; see `parse_kept`.
+        facts: The facts about the run.
+        values: More metrics of this run.
+        kept: The values in the old file; see `parse_kept`.
     """
     succeeded = facts.exit_code == 0 and not facts.dry_run
     freed = values.get("last_run_freed_bytes", 0)
@@ -176,24 +178,18 @@ def is_ours(text: str) -> bool:
 
 
 def parse_kept(text: str, labels: Labels) -> dict[str, float]:
-    """What a new file goes on from.
+    """The values of an old file that a new one continues.
 
     Args:
-        text: What the file said before; what can't be understood counts as nothing.
-        labels: Whose metrics are wanted; those of others are not.
+        text: The old file; lines that can't be understood are ignored.
+        labels: The labels of the metrics that are wanted.
     """
     kept = {}
-    for line in text.split("\n"):
-        match = _SAMPLE.fullmatch(line)
-        if not match or match[1] not in KEPT or match[2] != labels.text():
-            continue
-        try:
-            value = float(match[3])
-        except ValueError:
-            continue
-        if 0 <= value < 2**63:
-            kept[match[1]] = value
-    return kept
+    for name, of, value in _samples(text):
+        if name in KEPT and of == labels.text():
+            with suppress(ValueError):
+                kept[name] = float(value)
+    return {name: value for name, value in kept.items() if 0 <= value < 2**63}
 
 
 def parse_image_path(text: str, command: str) -> str | None:
@@ -203,16 +199,20 @@ def parse_image_path(text: str, command: str) -> str | None:
         text: What the file says.
         command: Whose metrics are wanted; those of others are not.
     """
-    for line in text.split("\n"):
-        match = _SAMPLE.fullmatch(line)
-        path = match and _IMAGE_PATH.search(match[2])
-        if match and path and match[2].startswith(f'command="{command}",'):
+    for _, of, _ in _samples(text):
+        if (path := _IMAGE_PATH.search(of)) and of.startswith(f'command="{command}",'):
             return _ESCAPED.sub(lambda pair: "\n" if pair[1] == "n" else pair[1], path[1])
     return None
 
 
+def _samples(text: str) -> Iterator[tuple[str, str, str]]:
+    """Name, labels and value of each line that has them."""
+    for match in filter(None, map(_SAMPLE.fullmatch, text.split("\n"))):
+        yield match[1], match[2], match[3]
+
+
 def plan_values(plan: PrunePlan) -> dict[str, float | Mapping[str, float]]:
-    """What there is to say of a plan, and of the cache that it was made for."""
+    """The metrics of a plan, and of the cache that it was made for."""
     return {
         **index_values(plan.index),
         "last_run_planned_manifests": len(plan.manifests),
@@ -223,10 +223,9 @@ def plan_values(plan: PrunePlan) -> dict[str, float | Mapping[str, float]]:
 
 
 def index_values(index: CacheIndex) -> dict[str, float]:
-    """What there is to say of a cache."""
+    """The metrics of a cache."""
     present = index.blobs_present
-    # As floats: what descriptors say is for whoever made the image to choose, and could
-    # overflow a sum of integers.
+    # As floats: descriptors may claim any size, and a sum of integers could overflow.
     size = index.file_sizes.sum(dtype=float) + index.blob_sizes[:present].sum(dtype=float)
     return {
         "cache_manifests": len(index),
@@ -245,11 +244,11 @@ NOTHING_DONE: Values = dict.fromkeys(
     ),
     0,
 )
-"""What there is to say of a prune that has not removed anything, as of one that is refused."""
+"""The metrics of a prune that removed nothing, such as a refused one."""
 
 
 def report_values(report: PruneReport) -> dict[str, float | Mapping[str, float]]:
-    """What there is to say of what was done; of a dry run, that nothing was."""
+    """The metrics of what was done; of a dry run, that nothing was."""
     done = not report.dry_run
     return {
         "last_run_removed_manifests": done * (len(report.lists) + len(report.images)),

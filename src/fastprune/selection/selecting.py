@@ -2,9 +2,9 @@
 
 Stage: select. Input: a `CacheIndex` and a `Policy`. Output: `Selection`. Pure, no I/O.
 
-Criteria combine with AND; what a rule keeps stays, whatever selects it. Of what is then
-left, a size target and a count take those images that were pulled longest ago. The rules
-themselves are in `fastprune.selection.rules`.
+Criteria combine with AND. What a rule keeps stays, even if criteria select it. Of the
+images that are then selected, a size target and a count take those that were pulled longest
+ago. The rules themselves are in `fastprune.selection.rules`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PIECE = 1 << 16
 
 
 class Keep(IntEnum):
-    """By which rule a manifest is kept; if by several, the first of these."""
+    """The rule that keeps a manifest; if several do, the first of these."""
 
     NO_RULE = 0
     EXCLUDED = 1
@@ -67,10 +67,10 @@ class Selection:
         selected: bool (n,): meets every criterion, and is not kept.
         kept_by: uint8 (n,): the rule that keeps a manifest, whatever selects it: a value of
             `Keep`.
-        meets: bool (n,): meets every criterion, if it is not asked which rule keeps it and how
-            many images are enough.
+        meets: bool (n,): meets every criterion; rules that keep, count and size target are not
+            considered.
         target: How the size target was met; None if there was none.
-        by_rule: int16 (n,): for each selected manifest the position of what selected it in
+        by_rule: int16 (n,): for each selected manifest the position of its rule in
             `Policy.rule_names`; `NO_NAME` for the others. None if the policy has no rules.
         kept_for: int16 (n,): for each kept manifest the position of the rule that keeps it;
             `NO_NAME` if the policy as a whole does. None if it has no rules.
@@ -106,8 +106,8 @@ def select(
 
     Args:
         index: The cache; with edges if `policy.needs_edges`.
-        policy: What to select; without any criterion it selects every manifest that it
-            does not keep, which is what a listing wants.
+        policy: What to select. Without any criterion, that is every manifest that no rule
+            keeps, as a listing wants it.
         allow_broken: Whether lists that stay may lose what they refer to: more comes free
             then, so a size target needs fewer images.
         held_blobs: Ids of blobs that stay in any case, so that they never count as freed.
@@ -154,7 +154,7 @@ def keeping(
         kept_by[since(index, pulls, policy.keep_since)] = Keep.RECENT
     if policy.keep_last is not None:
         newest = ranked(index, policy, tags).carried(len(index), newest=policy.keep_last)
-        # What an image that is not cached has for tags is not known, so its signature stays.
+        # The tags of an image that is not cached are unknown, so its signature stays.
         kept_by[newest | of_no_cached_image(index)] = Keep.LAST_TAGS
     if policy.keep_references:
         kept_by[in_use(index, policy.keep_references)] = Keep.IN_USE
@@ -164,7 +164,7 @@ def keeping(
 
 
 def ranked(index: CacheIndex, policy: Policy, tags: Tags | None) -> Tags:
-    """The tags as `keep_last` counts them: of those that the patterns match, if there are any."""
+    """The tags that `keep_last` counts: those that the patterns match; without patterns, all."""
     assert tags is not None, "they were found, as the policy keeps the last of them"
     return tags.among(index, matching(index, policy.patterns)) if policy.patterns else tags
 
@@ -246,7 +246,7 @@ def select_by_policy(
 
 
 def _scope(index: CacheIndex, rule: Rule) -> Mask:
-    """What a rule's keeps hold for: what its patterns match, and what that takes along."""
+    """The manifests that a rule may keep: those that its patterns match, and their parts."""
     if not rule.policy.patterns:
         return np.ones(len(index), dtype=bool)
     matches = matching(index, rule.policy.patterns)
@@ -270,7 +270,7 @@ def _until_the_target(
     allow_broken: bool,
     held_blobs: Rows | None,
 ) -> Selection:
-    """Adds what a size target needs besides what the rules select."""
+    """Adds the images that a size target needs besides those that the rules select."""
     selected = selection.selected
     first = oldest_first(index, selected, pulls)
     spared = selection.spared
@@ -292,7 +292,7 @@ def _until_the_target(
     return replace(
         selection,
         selected=by_rule != NO_NAME,
-        # All that stays may have gone: what is not kept by a rule was pulled too lately.
+        # A size target may take any image: the others stay because they were pulled later.
         meets=np.ones(len(index), dtype=bool),
         target=target,
     )

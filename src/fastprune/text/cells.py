@@ -26,8 +26,7 @@ def fitted(text: str, width: int) -> str:
 
     Args:
         text: What to show.
-        width: Cells that there are; the result may take one less, as a wide character
-            can't be cut.
+        width: Cells available. The result may take one less: a wide character can't be cut.
     """
     if cells(text) <= width:
         return text
@@ -60,7 +59,7 @@ def right(text: str, width: int) -> str:
 
 
 def bar(share: float, width: int) -> str:
-    """A bar, drawn in eighths of a cell; something that is not nothing is seen.
+    """A bar, drawn in eighths of a cell; a share above 0 draws at least one eighth.
 
     Args:
         share: How long it is, from 0 to 1.

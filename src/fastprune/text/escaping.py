@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-# What orjson writes raw although a terminal acts on it: DEL, the C1 controls, and
-# characters that are invisible or turn the direction of writing.
+# orjson writes these raw, although a terminal acts on them: DEL, the C1 controls, and
+# characters that are invisible or change the direction of writing.
 _UNSAFE_IN_JSON = re.compile(
     "[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
@@ -32,10 +32,10 @@ def column(text: str) -> str:
 
 
 def to_json(document: object, *, indent: bool = False) -> bytes:
-    """A document as JSON that is safe to print; what is not UTF-8 in it as `in_utf8` writes it.
+    """A document as JSON that is safe to print; `in_utf8` escapes what is not UTF-8.
 
     Args:
-        document: Made of what JSON knows.
+        document: Made of the types that JSON has.
         indent: Spread it over lines.
     """
     import orjson
@@ -48,7 +48,7 @@ def to_json(document: object, *, indent: bool = False) -> bytes:
 
 
 def document_lines(document: Mapping[str, object]) -> Iterator[str]:
-    """A document as `to_json` spreads it over lines; what it lists need not be there at once.
+    """The lines of `to_json(document, indent=True)`; a long list need not be in memory at once.
 
     Args:
         document: As for `to_json`, and not empty. A value that is an iterator stands for a
@@ -84,13 +84,13 @@ def json_lines(
     rows: Iterable[object],
     tail: dict[str, Any] | None = None,
 ) -> Iterator[str]:
-    """One JSON object, written row by row: a million of them need no memory at once.
+    """One JSON object, written row by row: a million rows are never in memory at once.
 
     Args:
-        head: What it begins with, not empty.
-        name: What the array of the rows is called.
-        rows: What is in it, a line each.
-        tail: What it ends with, if there is more.
+        head: The members before the array, not empty.
+        name: The name of the array.
+        rows: The items of the array, a line each.
+        tail: The members after the array, if any.
     """
     yield f'{to_json(head).decode()[:-1]},"{name}":['
     before = ""
@@ -101,24 +101,24 @@ def json_lines(
 
 
 def csv_lines(rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    """Rows of any text as lines of CSV, which hold nothing that a terminal would act on."""
+    """Rows as lines of CSV that are safe to print."""
     import csv
 
-    # What writes a row gives back what `write` gave.
+    # `writerow` returns what `write` returned.
     writer = csv.writer(_Returned(), lineterminator="")
     for row in rows:
         yield writer.writerow(map(printable, row))
 
 
 class _Returned:
-    """In the place of a file: gives back what is written."""
+    """Stands in for a file: `write` returns its text."""
 
     def write(self, text: str) -> str:
         return text
 
 
 def in_utf8(text: str) -> str:
-    r"""Text as UTF-8 can hold it: a byte of a path that is no part of that becomes `\xff`."""
+    r"""Text that UTF-8 can hold: a byte of a path that is not UTF-8 is escaped as `\xff`."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -133,7 +133,7 @@ def _all_in_utf8(document: object) -> object:
 
 
 def safe_json(document: bytes) -> bytes:
-    """Escapes in JSON, which stays the same value, what a terminal would act on."""
+    """Escapes the characters of JSON that a terminal would act on; the value stays the same."""
     if document.isascii() and b"\x7f" not in document:
         return document
     text = _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", document.decode())

@@ -1,6 +1,9 @@
 """Durations and sizes as people write them, both ways.
 
 Stage: rim. Input and output: text and numbers. Pure, no I/O.
+
+Our own parsers, as mistakes must be refused: durationpy reads `-5m` and `1h 30m`, pytimeparse
+neither `1y` nor `100ms`, and humanfriendly `5M` as five minutes and `10` as ten bytes.
 """
 
 from __future__ import annotations
@@ -113,7 +116,7 @@ def format_bytes(count: int) -> str:
 
 
 def bytes_cell(count: int) -> str:
-    """The same for a column that is aligned on the right: units lie below each other."""
+    """`format_bytes` for a column that is aligned on the right: units lie below each other."""
     number, unit = format_bytes(count).split()
     return f"{number} {unit:>2}"
 

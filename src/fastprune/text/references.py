@@ -5,8 +5,8 @@ Stage: rim. Input: text. Output: references in full. Pure, no I/O, and no numpy.
 The grammar and the rules are those of the distribution project's reference package
 (https://pkg.go.dev/github.com/distribution/reference, `ParseDockerRef` and
 `splitDockerDomain`): no registry means docker.io, a single name on docker.io is in library/,
-no tag means latest. Before the reference there may be what `imageID` of a Kubernetes pod
-begins with.
+no tag means latest. A reference may begin with `docker-pullable://` or `docker://`, as
+`imageID` of a Kubernetes pod does.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def parse_references(text: str, source: str) -> Iterator[str]:
 
     Yields:
         `registry/repository:tag`, `registry/repository@sha256:<hex>` or `sha256:<hex>`. One
-        with a tag and a digest gives both; one through a registry that stands in for others
-        (`host:5000/docker.io/library/nginx`) gives the name there, too.
+        with a tag and a digest gives both; one through a mirror
+        (`host:5000/docker.io/library/nginx`) gives the upstream name, too.
 
     Raises:
         UsageError: One is malformed; the message names the line.
@@ -61,7 +61,7 @@ def parse_reference(text: str) -> tuple[str, ...]:
     """Completes one reference; see `parse_references`.
 
     Returns:
-        What it means; nothing if it is malformed.
+        The references in full; none if it is malformed.
     """
     for scheme in _SCHEMES:
         text = text.removeprefix(scheme)
@@ -81,7 +81,7 @@ def parse_reference(text: str) -> tuple[str, ...]:
 
 
 def familiar_repository(repository: str) -> str:
-    """A repository as Docker completes it: clients need not write what that adds."""
+    """A repository completed as Docker does it: `docker.io/` and `library/` may be left out."""
     first, slash, rest = repository.partition("/")
     if slash and first in (DEFAULT_REGISTRY, LONG_DEFAULT_REGISTRY):
         return f"{DEFAULT_REGISTRY}/{rest if '/' in rest else OFFICIAL + rest}"
@@ -95,7 +95,7 @@ def _split_tag(name: str) -> tuple[str, str | None]:
 
 
 def _complete(name: str) -> list[str]:
-    """The name with its registry; and the name behind it, if that has a registry, too."""
+    """The name with its registry; and the rest of the name, if that has a registry, too."""
     registry, repository = _split_registry(name)
     if registry is None:
         registry, repository = DEFAULT_REGISTRY, name

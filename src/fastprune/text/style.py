@@ -1,7 +1,7 @@
-"""What a piece of text means, and how a terminal is told.
+"""What a piece of text means, and the codes that show it on a terminal.
 
-Stage: report. Input and output: text. Pure, no I/O. Whether colours are wanted is for the
-command line to say (`fastprune.cli.terminal`): it passes a `Paint` to what makes lines.
+Stage: report. Input and output: text. Pure, no I/O. The command line decides on colours
+(`fastprune.cli.terminal`): it passes a `Paint` to the functions that make lines.
 """
 
 from __future__ import annotations

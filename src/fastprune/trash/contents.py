@@ -73,7 +73,7 @@ def _parts(index: CacheIndex, blob_sizes: NDArray[np.int64]) -> Iterator[RunPart
             here = rows[(first <= rows) & (rows < last)]
             sizes = index.file_sizes[here].astype(np.int64)
             yield RunPart(kind, folder, index.digests[here], sizes, level)
-    # What is no regular file was never moved there.
+    # Only regular files are ever moved there: others are no part of the run.
     files = sorted({path for path, _ in index.faults} - set(index.foreign))
     for folder in index.layout.manifest_folders:
         names = [path.partition("/")[2] for path in files if path.startswith(f"{folder}/")]

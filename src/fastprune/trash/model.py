@@ -16,8 +16,8 @@ from fastprune.index.digests import Digests
 from fastprune.layouts.layout import Layout
 
 KINDS = ("blob", "image", "list", "unreadable")
-"""What the files of a run are, in the order in which they are put back: what is needed
-before what needs it. It is unknown what an unreadable manifest needs."""
+"""The kinds of files in a run, in the order in which they are put back: each file comes after
+those that it needs. What an unreadable manifest needs is unknown."""
 
 
 class RunPart(NamedTuple):
@@ -47,7 +47,7 @@ class RunContents:
         layout: What kind of cache it is a part of.
         parts: Its files, in the order of `KINDS`, and lists by level; no part is empty.
         needs: uint8 (n, 32): the blobs that its images need and that are not in it.
-        foreign: Paths, relative to the run, of what is no cached file.
+        foreign: Paths, relative to the run, that are no cached files.
     """
 
     run: str
@@ -62,7 +62,7 @@ class RunContents:
 
     @property
     def phases(self) -> list[list[RunPart]]:
-        """The parts, those together that need none of each other; what is needed first."""
+        """Groups of parts: each group needs only those before it."""
         grouped = groupby(self.parts, lambda part: (part.kind, part.level))
         return [list(parts) for _, parts in grouped]
 

@@ -13,7 +13,8 @@ from typing import Any
 from fastprune.errors import ServerRunningError
 from fastprune.guard.server_findings import ServerFinding, in_words
 from fastprune.report.estimates import RunEstimate
-from fastprune.report.prune_report import Failure, guard_document, guard_lines
+from fastprune.report.prune_rendering import guard_document, guard_lines
+from fastprune.report.prune_report import Failure
 from fastprune.text.quantities import bytes_cell, format_bytes, format_seconds
 from fastprune.text.style import Paint, Style, plain
 from fastprune.trash.model import KINDS, RunContents
@@ -26,7 +27,7 @@ _COLUMNS = {"LISTS": "list", "IMAGES": "image", "UNREADABLE": "unreadable", "BLO
 
 @dataclass(frozen=True, slots=True)
 class TrashReport:
-    """What became of some runs.
+    """What happened to some runs.
 
     Attributes:
         command: restore or empty.
@@ -35,15 +36,15 @@ class TrashReport:
         dry_run: Whether nothing was touched.
         counts: Files that were put back or deleted, by `KINDS`.
         size: Bytes of these.
-        kept: Paths of files that stay in the trash, because the cache has another file
-            of that name.
+        kept: Paths of files that stay in the trash, because the cache has a different file
+            of the same name.
         failures: What could not be done.
-        left: Files that were not tried, because the work was stopped, or because files of
-            the same run that may need them could not be deleted.
+        left: Files that were not tried: the work was stopped, or files of the same run that
+            may need them could not be deleted.
         stopped: Why it was stopped; empty if it wasn't.
         missing_blobs: Blobs that images which were put back need and that are neither in
             the cache nor in the run.
-        foreign: Paths, relative to the trash, of what does not belong there and stays.
+        foreign: Paths, relative to the trash, that do not belong there; they stay.
         seconds: How long it took.
         not_durable: See `PruneReport.not_durable`.
         no_lock: See `PruneReport.no_lock`.

@@ -1,4 +1,4 @@
-"""Run ids: what one prune is called in the trash and in an audit log.
+"""Run ids: the name of one prune in the trash and in an audit log.
 
 Stage: all. Input: a time and some random digits. Output: text. Pure, no I/O.
 
@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from fastprune.errors import UsageError
 
 RUN_ID_RANDOM_BYTES = 3
-"""How much of a run id is random."""
+"""How many bytes of a run id are random."""
 
 _RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}", re.ASCII)
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -44,7 +44,7 @@ def run_time(text: str) -> datetime | None:
 
 
 def find_run(runs: Iterable[str], prefix: str) -> str:
-    """The one run whose id begins so.
+    """The one run whose id begins with a prefix.
 
     Args:
         runs: The ids to choose from.

@@ -20,7 +20,7 @@ class TrashListing(NamedTuple):
 
     Attributes:
         runs: The ids of the runs, oldest first.
-        foreign: Paths, relative to the cache, of what is no run.
+        foreign: Paths, relative to the cache, that are no runs.
     """
 
     runs: tuple[str, ...]
@@ -69,7 +69,7 @@ def foreign_in_run(root: str, run: str, layout: Layout) -> tuple[str, ...]:
 def _entries(root: str, *run: str) -> list[tuple[str, bool]]:
     """What is in the trash, or in a run: names, sorted, and whether each is a folder.
 
-    What does not exist is empty.
+    A trash or run that does not exist is empty.
 
     Raises:
         TrashError: Something on the way is no folder, or it can't be listed.
@@ -87,7 +87,7 @@ def _entries(root: str, *run: str) -> list[tuple[str, bool]]:
                     {(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries}
                 )
         except OSError as error:
-            # What is there must not be taken for empty: so it is asked once more.
+            # Ask once more: a folder that is there must not count as empty.
             if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
                 return []
             raise TrashError(f"{path} can't be listed: {error.strerror}") from error

@@ -1,10 +1,10 @@
 """Measures a machine and its file system, and recommends `--jobs` and `--concurrency`.
 
-Stage: beside the flow of a prune. `measuring.tune` is the verb:
+It takes a cache, which is only read, and gives a report. What it deletes are files of its own, in a
+folder of its own.
 
-    list -> sample -> scan at several --jobs     -> recommend -> report
-            scratch -> delete at several --concurrency ^
-    [ cache, scanning, deleting, machine: I/O ][ figures, report: pure ]
-
-The cache is only read. What is deleted are files of its own, in a folder of its own.
+- `measuring`: the whole. `scanning`: scans a sample with several numbers of workers. `deleting`:
+  deletes with several numbers of threads. `scratch`: the folder for that.
+- `machine`: what the machine is. `figures`: what was measured, and what follows from it. `report`:
+  shows it.
 """

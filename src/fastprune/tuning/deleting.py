@@ -3,8 +3,8 @@
 Stage: tune. Input: a folder of its own. Output: `DeleteFigures`. I/O: creates files in
 that folder, and deletes them.
 
-What is timed is `execution.carry_out`, which every prune goes through. All files are there
-before the first one goes: creating files after a large deletion is slow on ext4
+It times `fastprune.deletion.pruning.carry_out`, which every prune uses. All files are created
+before the first deletion: creating files after a large deletion is slow on ext4
 (benchmarks/README.md). Their blocks are allocated, not just promised: deleting a file
 that was never written out would cost next to nothing.
 """
@@ -34,7 +34,7 @@ from fastprune.plan.prune_plan import PrunePlan, make_plan
 from fastprune.policy.policy import Policy
 from fastprune.progress import NoProgress, Progress, under_way
 from fastprune.reading.folders import opened_folder
-from fastprune.reading.shards import FileSizes
+from fastprune.reading.marks import FileSizes
 from fastprune.tuning.figures import (
     CONCURRENCY_SETTINGS,
     FILE_BYTES,
@@ -76,7 +76,7 @@ class DeleteMeter:
             layout: What kind of cache it looks like.
             clock: Gives seconds.
             progress: Is told about files.
-            stopped: Asked often; says why it must end, or nothing.
+            stopped: Called often; returns why the measuring must end, or an empty text.
         """
         self._scratch, self._layout, self._clock = scratch, layout, clock
         self._progress, self._stopped = progress, stopped
@@ -169,7 +169,7 @@ class DeleteMeter:
         return times
 
     async def _start_threads(self) -> None:
-        """So that no measurement has to start them."""
+        """Starts the threads before anything is timed."""
         most = max(CONCURRENCY_SETTINGS)
         threads = Threads(most)
         async with anyio.create_task_group() as tasks:
@@ -195,9 +195,9 @@ class DeleteMeter:
 
 
 class _TimedUnlinker(Unlinker):
-    """Deletes, and notes when all is deleted.
+    """Deletes, and notes when all files are deleted.
 
-    It does not fsync the folder: that is done once in a phase, however long it is.
+    It does not fsync the folder: a prune does that once per phase, whatever the number of files.
     """
 
     def __init__(self, batch: int, clock: Callable[[], float]) -> None:

@@ -1,7 +1,7 @@
-"""What was measured, and what follows from it.
+"""The figures that were measured, and what follows from them.
 
-Stage: tune. Input: seconds. Output: rates, recommendations, estimates. Pure, no I/O; no
-clock either: what was timed is passed in.
+Stage: tune. Input: seconds. Output: rates, recommendations, estimates. Pure, no I/O and no
+clock: the seconds are passed in.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fastprune.report.estimates import Basis, RunEstimate
+
 TOLERANCE = 0.05
-"""So much slower than the best counts as equally fast: the smaller setting wins then."""
+"""A setting at most this much slower than the best counts as equally fast; the smallest wins."""
 
 NOISY = 0.25
 """A larger spread than this means that something else was using the machine."""
 
 CONCURRENCY_SETTINGS = (1, 4, 8, 16, 32)
-"""What is tried for --concurrency."""
+"""The settings of --concurrency that are tried."""
 
 FILE_BYTES = 4096
 """Size of the files that are deleted, as most configs and manifests have it."""
@@ -101,24 +103,6 @@ class Recommendation:
     concurrency: int
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """How long a prune of the whole cache takes, at the best rates.
-
-    Attributes:
-        scan_seconds: Reading all manifests, warm.
-        delete_seconds: Deleting all files as if each were of `FILE_BYTES`.
-    """
-
-    scan_seconds: float
-    delete_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        """Both."""
-        return self.scan_seconds + self.delete_seconds
-
-
 class Mount(NamedTuple):
     """A mounted file system.
 
@@ -196,17 +180,19 @@ class TuneReport:
         return any((measurement.spread or 0) > NOISY for measurement in measurements)
 
     @property
-    def estimate(self) -> Estimate:
-        """How long a prune of everything takes."""
-        files = self.manifests + self.blobs
-        return Estimate(
+    def estimate(self) -> RunEstimate:
+        """How long a prune of everything takes at the best rates, as if all files were small."""
+        return RunEstimate(
             scan_seconds=self.manifests / best_rate(self.scan.measurements),
-            delete_seconds=files / best_rate(self.deletion.measurements),
+            files=self.manifests + self.blobs,
+            size=0,
+            files_per_second=best_rate(self.deletion.measurements),
+            basis=Basis.MEASURED,
         )
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one, or the mean of the two; of seconds, so never quite zero.
+    """The median of some seconds, which is never quite zero.
 
     Args:
         values: At least one.
@@ -221,7 +207,7 @@ def best_rate(measurements: Sequence[Measurement]) -> float:
 
 
 def smallest_good(measurements: Sequence[Measurement]) -> int:
-    """The smallest setting that is as fast as the best, but for `TOLERANCE`."""
+    """The smallest setting that is as fast as the best, within `TOLERANCE`."""
     enough = best_rate(measurements) * (1 - TOLERANCE)
     return min(one.setting for one in measurements if one.rate >= enough)
 
@@ -231,7 +217,7 @@ def job_settings(auto: int, wanted: int | None = None) -> tuple[int, ...]:
 
     Args:
         auto: What `--jobs auto` means here; up to twice as many are tried.
-        wanted: One more, whatever it is.
+        wanted: One more setting to try, of any size.
     """
     settings = {auto, *(jobs for jobs in _JOB_SETTINGS if jobs <= 2 * auto)}
     return tuple(sorted(settings if wanted is None else settings | {wanted}))
@@ -243,8 +229,8 @@ def rounds_that_fit(round_seconds: float, seconds: float, *, least: int, most: i
     Args:
         round_seconds: How long one takes.
         seconds: How long all may take.
-        least: So many in any case.
-        most: Not more, even if there were time.
+        least: The fewest rounds, even if there is no time.
+        most: The most rounds, even if there is more time.
     """
     return max(least, min(most, int(seconds / max(round_seconds, 1e-9))))
 

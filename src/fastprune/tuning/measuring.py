@@ -45,8 +45,9 @@ def tune(
         seconds: How long to measure, more or less.
         files: How many files of its own to delete with each concurrency, at most.
         progress: Is told how far it is.
-        signals: Entered while there are temporary files. Gives a function that says why
-            to stop, or nothing; until it is left, nothing may interrupt the cleaning up.
+        signals: A context that is entered while there are temporary files. It gives a function
+            that returns why to stop, or an empty text. Within it, no signal may interrupt the
+            cleaning up.
 
     Raises:
         NoCacheError: There is no cache at this path, or an empty one.

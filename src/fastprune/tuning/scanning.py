@@ -26,14 +26,11 @@ from fastprune.reading.shards import ShardIndex
 from fastprune.scanner import MAX_MANIFEST_BYTES, SMALL_CACHE
 from fastprune.tuning.figures import Measurement, ScanFigures, evenly, in_turn, rounds_that_fit
 
-MOST_IN_SAMPLE = 20_000
-"""Manifests that are read in each round, at most."""
-
+_MOST_IN_SAMPLE, _LEAST_IN_SAMPLE = 20_000, 2_000
 _MOST_IN_CHUNK, _LEAST_IN_CHUNK = 256, 32
 _CHUNKS_PER_JOB = 4
 _STRIDE = 16
 _WARM_UP_SHARE = 0.15
-_LEAST_SAMPLE = 2_000
 # How long a round takes is found out with so small a part of the sample.
 _TRIAL_PART = 8
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 25
@@ -124,7 +121,15 @@ class ScanMeter:
     """Times scans of one sample of a cache."""
 
     def __init__(
-        self, root: str, layout: Layout, *, clock: Callable[[], float], progress: Progress
+        self,
+        root: str,
+        layout: Layout,
+        *,
+        clock: Callable[[], float],
+        progress: Progress,
+        most: int = _MOST_IN_SAMPLE,
+        least: int = _LEAST_IN_SAMPLE,
+        small: int = SMALL_CACHE,
     ) -> None:
         """Reads nothing yet.
 
@@ -133,9 +138,13 @@ class ScanMeter:
             layout: What kind of cache it is.
             clock: Gives seconds.
             progress: Is told about manifests.
+            most: Manifests that are read in each round, at most.
+            least: At least, however short the time is.
+            small: Up to so many manifests in the cache, workers don't pay.
         """
         self._root, self._layout = root, layout
         self._clock, self._progress = clock, progress
+        self._most, self._least, self._small = most, least, small
 
     def measure(
         self, names: CacheNames, executors: Sequence[Executor], seconds: float
@@ -150,18 +159,18 @@ class ScanMeter:
         Raises:
             WorkerError: A worker died.
         """
-        too_small = names.manifest_count <= SMALL_CACHE
+        too_small = names.manifest_count <= self._small
         if too_small:
             executors = executors[:1]
-        sample = self._warm_up(_spread_out(names), seconds * _WARM_UP_SHARE)
-        trial = sample.cut(max(_LEAST_SAMPLE, sample.manifests) // _TRIAL_PART)
+        sample = self._warm_up(_spread_out(names, self._most), seconds * _WARM_UP_SHARE)
+        trial = sample.cut(max(self._least, sample.manifests) // _TRIAL_PART)
         started = self._clock()
         self._measure_rounds("warming up", trial, executors, 1)
         trial_seconds = self._clock() - started
         round_seconds = trial_seconds * sample.manifests / trial.manifests
         left = seconds * (1 - _WARM_UP_SHARE) - trial_seconds
         share = min(1.0, max(left / (round_seconds * _LEAST_ROUNDS), 0))
-        sample = sample.cut(max(_LEAST_SAMPLE, int(sample.manifests * share)))
+        sample = sample.cut(max(self._least, int(sample.manifests * share)))
         rounds = rounds_that_fit(
             round_seconds * share, left, least=_LEAST_ROUNDS, most=_MOST_ROUNDS
         )
@@ -172,7 +181,7 @@ class ScanMeter:
         )
 
     def _warm_up(self, names: tuple[bytes, ...], seconds: float) -> _Sample:
-        """Reads the sample once; what there is no time to read is left out of it."""
+        """Reads the sample once; manifests that there is no time for are left out of it."""
         read: list[bytearray] = [bytearray() for _ in names]
         count = 0
         started = self._clock()
@@ -180,7 +189,7 @@ class ScanMeter:
         with under_way(self._progress, "warming up", total, "manifests"):
             for chunk in _chunks(self._root, self._layout, names, _LEAST_IN_CHUNK):
                 elapsed = self._clock() - started
-                if elapsed > 4 * seconds or (elapsed > seconds and count >= _LEAST_SAMPLE):
+                if elapsed > 4 * seconds or (elapsed > seconds and count >= self._least):
                     break
                 for shard in read_chunk(chunk.task):
                     self._advance(shard)
@@ -219,9 +228,9 @@ class ScanMeter:
         self._progress.advance(len(shard.file_sizes), sum(shard.file_sizes))
 
 
-def _spread_out(names: CacheNames) -> tuple[bytes, ...]:
+def _spread_out(names: CacheNames, most: int) -> tuple[bytes, ...]:
     """An even sample of the names, in such an order that its beginning is even too."""
-    chosen = evenly(names.manifest_count, MOST_IN_SAMPLE)
+    chosen = evenly(names.manifest_count, most)
     samples, first = [], 0
     for raw in names.manifests:
         end = first + len(raw) // DIGEST_BYTES

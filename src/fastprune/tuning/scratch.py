@@ -1,4 +1,4 @@
-"""A folder that looks like a cache full of orphans, and goes whatever happens.
+"""A folder that looks like a cache full of orphans, and is removed whatever happens.
 
 Stage: tune. Input: the path of a cache. Output: the path of the folder. I/O: makes and
 removes one folder beside the cache, and the files in it; nothing else.
@@ -25,7 +25,7 @@ from fastprune.tuning.figures import FILE_BYTES
 SCRATCH_PREFIX = ".fastprune-tune-"
 
 MOST_OF_FREE = 0.1
-"""So much of the free space may be used: others may be writing to this disk."""
+"""The part of the free space that may be used: other programs may write to this disk."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
@@ -108,7 +108,7 @@ def _clear(path: str, blobs: str) -> None:
                 try:
                     list(threads.map(remove, batches))
                 except CANT_START:
-                    # What some thread has removed already is gone, and no error.
+                    # A file that a thread has already removed is no error.
                     list(map(remove, batches))
         os.rmdir(blobs)
         os.rmdir(path)
@@ -128,7 +128,7 @@ def room_for_files(path: str) -> int:
 
 
 def create_file(name: str, folder: int) -> None:
-    """Creates a file of `FILE_BYTES`, whose blocks are there.
+    """Creates a file of `FILE_BYTES` whose blocks are allocated.
 
     Args:
         name: Its name, which must be new.
@@ -153,7 +153,7 @@ def _allocate(descriptor: int) -> None:
                 raise
         else:
             return
-    # Not zeros: some file systems would store nothing at all.
+    # Random bytes: some file systems would store nothing for zeros.
     if os.write(descriptor, os.urandom(FILE_BYTES)) != FILE_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

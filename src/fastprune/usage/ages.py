@@ -2,9 +2,9 @@
 
 Stage: report. Input: a `CacheIndex`, `Units`, sizes of files. Output: `Ages`. Pure, no I/O.
 
-A file is as old as the newest pull of any image that needs it: then a prune by age, which
-takes shared blobs with their last user only, is a sum over all older files. So one pass over
-the references is enough for every threshold.
+A file is as old as the newest pull of any image that needs it. A prune by age removes a
+shared blob only with its last user, so it frees the sum of all older files. One pass over the
+references is enough for every threshold.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Ages:
         manifest_bytes: uint32 (n,): the size of the file of each.
         image_pulls: int64 (u,): the pulls of the heads of the units. A unit goes when its
             head does; a child that another one keeps may be younger.
-        linked_blobs: Ids of blobs that have other names, so that they free nothing.
+        linked_blobs: Ids of blobs with other hard links: removing them frees nothing.
     """
 
     blob_pulls: Times
@@ -65,7 +65,7 @@ class Ages:
         return size, int(np.count_nonzero(self.image_pulls < cutoff))
 
     def linked_before(self, cutoff: int) -> int:
-        """Bytes of those files, and of the orphans, that have other names."""
+        """Bytes of older blobs, and of orphans, that have other hard links."""
         pulls = self.blob_pulls[self.linked_blobs]
         gone = self.linked_blobs[(pulls == _NEVER_NEEDED) | (pulls < cutoff)]
         return int(self.blob_bytes[gone].sum())
@@ -105,8 +105,8 @@ def file_pulls(index: CacheIndex, selected: Mask | None = None) -> tuple[Times, 
 
     Returns:
         int64: of each present blob, `NO_TIME` if nothing needs it; and int64 (n,): of each
-        manifest. Above all times are `UNKNOWN`, where an image has no time, and then what
-        an image needs that may not go.
+        manifest. Two values lie above all times: `UNKNOWN` for an image without a time, and
+        a larger one for the files of an image that may not go.
     """
     pulls = newest_pulls(index)
     # An age says nothing about an image without any time: a prune by age leaves it.

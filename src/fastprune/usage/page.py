@@ -14,7 +14,7 @@ from fastprune.usage.ages import AGES, Ages, file_pulls
 from fastprune.usage.placing import Bytes, Extra
 from fastprune.usage.report import Cutoffs, age_rows, what_ifs
 from fastprune.usage.rows import Usage
-from fastprune.usage.tree import Level, level, savings, tree
+from fastprune.usage.tree import MOST, Level, Most, level, savings, tree
 
 if TYPE_CHECKING:
     from fastprune.plan.prune_plan import PrunePlan
@@ -50,6 +50,7 @@ def page_document(
     scanned: str,
     command: str,
     version: str,
+    most: Most = MOST,
 ) -> dict[str, Any]:
     """What the page shows.
 
@@ -65,6 +66,7 @@ def page_document(
         scanned: When the cache was read, for people.
         command: The name of the command.
         version: That of fastprune.
+        most: How much the tree shows by name.
     """
     index = apart.index
     pulls = file_pulls(index)
@@ -89,7 +91,7 @@ def page_document(
             "broken": _extra(apart, Extra.BROKEN),
         },
         "goes": _goes(plan),
-        "tree": tree(registries, namespaces, repositories, images),
+        "tree": tree(registries, namespaces, repositories, images, most),
         "ages": [row._asdict() for row in age_rows(ages, {days: cutoffs[days] for days in AGES})],
         "what_if": _curve(ages, cutoffs),
         "savings": {

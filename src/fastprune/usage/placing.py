@@ -117,7 +117,7 @@ def place(index: CacheIndex, among: Members) -> Places:
     blobs = np.full(len(index.blob_digests), NOBODY, dtype=np.int32)
     for needed, of in among.references(index):
         blobs[needed] = of
-    # Whoever came last is there now; who finds another one there has company.
+    # Each blob now has the last group that needs it: a group that finds another one shares it.
     several, outside = np.zeros((2, len(blobs)), dtype=bool)
     for needed, of in among.references(index):
         several[needed[blobs[needed] != of]] = True

@@ -30,7 +30,7 @@ _BLOCK = 10_000
 
 
 class UsageSort(StrEnum):
-    """What `du` orders by; a minus before it turns the order round."""
+    """What `du` orders by; a minus before it reverses the order."""
 
     name = "name"
     unique = "unique"
@@ -106,7 +106,7 @@ def sorted_groups(usage: Usage, key: UsageSort, *, reverse: bool) -> Rows:
 
     Args:
         usage: What to order.
-        key: What by.
+        key: What to order by.
         reverse: Largest or latest first.
     """
     if key is UsageSort.name:
@@ -114,12 +114,12 @@ def sorted_groups(usage: Usage, key: UsageSort, *, reverse: bool) -> Rows:
         order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.intp)
         return order[::-1] if reverse else order
     values = getattr(usage.columns, key.value)[: len(usage)]
-    # Not minus: that of the smallest number is itself.
+    # Not minus: the smallest int64 has no positive counterpart.
     return np.argsort(~values if reverse else values, kind="stable")
 
 
 def usage_rows(usage: Usage, order: Rows, top: int | None) -> Iterator[UsageRow]:
-    """All rows: groups, what is left of them in one, and the extra ones that are not empty.
+    """All rows: groups, one row for the groups not shown, and extra rows that are not empty.
 
     Args:
         usage: What to show.

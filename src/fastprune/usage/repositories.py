@@ -2,8 +2,8 @@
 
 Stage: report. Input: a `CacheIndex`. Output: arrays. Pure, no I/O.
 
-A URL is taken apart as `Reference.parse` does it, but where it lies in the pool: only the
-places of `/`, `:` and `@` are looked for, so there is no Python object per manifest.
+URLs are split as `Reference.parse` does it, but inside the pool, by the places of `/`, `:`
+and `@`: so there is no Python object per manifest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Names:
     Attributes:
         ids: int32 (n,): which one a row's URL begins with.
         rows: (k,): a row whose URL begins with it ...
-        lengths: int64 (k,): ... and how many bytes of that it is.
+        lengths: int64 (k,): ... and how many bytes of that URL it takes.
     """
 
     ids: NDArray[np.int32]
@@ -90,7 +90,7 @@ def number_names(index: CacheIndex, lengths: NDArray[np.int64]) -> Names:
         rows = by_length[start:end]
         if length:
             windows = sliding_window_view(index.url_pool, length)[index.url_starts[rows]]
-            # As texts of one length, which differ even if numpy drops NULs at their ends.
+            # numpy drops NULs at the end; texts of one length differ all the same.
             texts = np.ascontiguousarray(windows).view(f"S{length}")[:, 0]
             _, first, same = np.unique(texts, return_index=True, return_inverse=True)
         else:

@@ -40,11 +40,11 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """What is known of groups, g of them, and behind them of every `Extra`.
+    """The figures of g groups, followed by those of every `Extra`.
 
     Attributes:
         unique: int64: bytes that only the group needs. The sum over all is the disk usage.
-        shared: int64: bytes that it needs as others do.
+        shared: int64: bytes that it needs and others need, too.
         images: int64: units of it.
         manifests: int64: files of it.
         blobs: int64: present blobs that it needs.
@@ -124,7 +124,7 @@ class Usage:
         pool = self.index.url_pool.data
         starts = self.index.url_starts[self.name_rows[groups]]
         ends = starts + self.name_lengths[groups]
-        # A cut can't part a character: it is at an ASCII one.
+        # Names end before an ASCII character, so no character is cut in two.
         return [
             str(pool[start:end], "utf-8")
             for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
@@ -149,8 +149,8 @@ def measure(
         units: Its units.
         blob_bytes: int64: the size of the file of each present blob.
         by: What makes a group.
-        selected: bool (n,): the manifests that are asked for; None for all. "Only one group
-            needs it" then means: and nothing that was not asked for.
+        selected: bool (n,): the manifests that are asked for; None for all. A file that any
+            other manifest needs is then unique to no group.
         depth: Cut the names of repositories down to so many segments, the registry included.
         apart: Whether dangling and broken images have rows of their own.
         unreadable_bytes: Bytes of the manifests that can't be read.

@@ -1,4 +1,4 @@
-"""From a cache to its usage: what the library and the command line both do.
+"""Scans a cache and measures its usage, for the library and the command line.
 
 Stage: walk to report. Input: the path of a cache. Output: `Survey`. Blocking; I/O: reads
 only.
@@ -68,7 +68,7 @@ class Survey:
         )
 
     def ages(self) -> Ages:
-        """How long ago it was last pulled, and what a prune by age would free."""
+        """How long ago files were last pulled, and what a prune by age would free."""
         from fastprune.usage.ages import measure_ages
 
         return measure_ages(self.index, self.units, self.blob_bytes, selected=self.selected)

@@ -35,7 +35,7 @@ _LABELS = {
     "unreadable": "(unreadable manifests)",
 }
 
-# Left out one after the other where there is no room for them.
+# Left out in this order on a narrow terminal.
 _DISPENSABLE = ("SHARED", "LAST PULL", "IMAGES")
 
 _Column = tuple[str, Callable[[UsageRow], str]]
@@ -93,7 +93,7 @@ def _usage_lines(usage: Usage, rows: Sequence[UsageRow], images: int, width: int
     if room - len(_GAP) - bar < _LEAST_NAME:
         bar = 0
     name_width = min(longest, room - (bar + len(_GAP) if bar else 0))
-    # Only what can go as a whole has a bar: the sums would dwarf it.
+    # Only groups have bars: beside the sums of the other rows, they would be too short to see.
     most = max((_sum(row) for row in rows if row.kind == usage.by), default=0)
     bars = [_bar(row.unique, _sum(row), most, bar) if row.kind == usage.by else "" for row in rows]
     names = [usage.by.name.upper(), *(_name(row, name_width) for row in rows), "TOTAL"]

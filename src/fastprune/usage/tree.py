@@ -3,16 +3,16 @@
 Stage: report. Input: four usages of one cache, and what a plan removes. Output: a document.
 Pure, no I/O.
 
-Each file is counted where all that need it meet: at its image, else at the repository, the
-registry or the cache. So the children of a node add up to it, with what they share as a
-child of its own.
+A file that one image needs is counted there. A shared file is counted at the lowest node above
+all images that need it: repository, registry or cache. So the children of a node add up to it;
+what they share is one more child.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +29,6 @@ from fastprune.usage.rows import Usage
 if TYPE_CHECKING:
     from fastprune.plan.prune_plan import PrunePlan
 
-MOST_REGISTRIES = 60
-MOST_NAMESPACES = 300
-MOST_REPOSITORIES = 1_000
-MOST_IMAGES, MOST_IMAGES_OF_OTHERS = 40, 8
-"""Of each of the `DETAILED` largest repositories, and of each of the others."""
-
-DETAILED = 150
-
 _SHORT_DIGEST = len("@") + len(DIGEST_PREFIX) + 12
 _CUT_DIGEST = "@" + DIGEST_PREFIX
 
@@ -44,6 +36,29 @@ Node = dict[str, Any]
 """A node of the tree: `n` name, `k` kind (where it is no group), `b` bytes, `g` bytes that
 would go, `i` images, `s` bytes that it shares with others, `p` newest pull in seconds, `m`
 the mean of the newest pulls of its bytes, `c` children."""
+
+
+class Most(NamedTuple):
+    """How much the tree shows by name; the others are summed.
+
+    Attributes:
+        registries: So many, the largest.
+        namespaces: The same.
+        repositories: The same.
+        images: Of each of the `detailed` largest repositories.
+        images_of_others: Of each of the other repositories.
+        detailed: Repositories that are shown in detail.
+    """
+
+    registries: int = 60
+    namespaces: int = 300
+    repositories: int = 1_000
+    images: int = 40
+    images_of_others: int = 8
+    detailed: int = 150
+
+
+MOST = Most()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +109,7 @@ def level(
         going = np.zeros_like(blob_bytes)
         going[plan.blobs] = blob_bytes[plan.blobs]
         manifests = np.where(plan.removed, usage.index.file_sizes, 0)
-        # What has other names does not come free.
+        # Files with other hard links free nothing.
         going[plan.index.linked_blobs] = manifests[plan.index.linked_manifests] = 0
         goes = places.sums(going, manifests)
     dated, moments = np.zeros((2, len(goes)))
@@ -108,7 +123,9 @@ def level(
     return Level(usage, goes, dated, moments)
 
 
-def tree(registries: Level, namespaces: Level, repositories: Level, images: Level) -> Node:
+def tree(
+    registries: Level, namespaces: Level, repositories: Level, images: Level, most: Most = MOST
+) -> Node:
     """The cache as a tree.
 
     Args:
@@ -116,12 +133,13 @@ def tree(registries: Level, namespaces: Level, repositories: Level, images: Leve
         namespaces: By the first two parts of the names of repositories.
         repositories: By repository.
         images: By image.
+        most: How much to show.
     """
-    top = _largest(repositories, MOST_REPOSITORIES)
-    nodes = dict(zip(top.tolist(), _repository_nodes(repositories, images, top), strict=True))
-    top = _largest(namespaces, MOST_NAMESPACES)
+    top = _largest(repositories, most.repositories)
+    nodes = dict(zip(top.tolist(), _repository_nodes(repositories, images, top, most), strict=True))
+    top = _largest(namespaces, most.namespaces)
     nodes = _with_members(namespaces, top, repositories, nodes, ("repository", "repositories"))
-    top = _largest(registries, MOST_REGISTRIES)
+    top = _largest(registries, most.registries)
     nodes = _with_members(registries, top, namespaces, nodes, ("namespace", "namespaces"))
     children = list(nodes.values())
     hidden = np.setdiff1d(np.arange(len(registries.usage)), top)
@@ -148,7 +166,7 @@ def _with_members(
         groups: Which of them to show.
         finer: The usage that their members are of.
         nodes: The nodes of the members to show, by row.
-        nouns: What a member is called, and several.
+        nouns: The word for a member, and its plural.
     """
     within = _parents(finer.usage, coarser.usage)
     shown_members = np.fromiter(nodes, dtype=np.intp)
@@ -158,7 +176,7 @@ def _with_members(
         shown = members[np.isin(members, shown_members)]
         inside = [nodes[member] for member in shown.tolist()]
         if coarser.usage.by is finer.usage.by and len(members) == len(inside) == 1:
-            # A namespace of one repository is no step on the way to it.
+            # A namespace of one repository is not shown: the repository takes its place.
             found[group] = inside[0]
             continue
         hidden = np.setdiff1d(members, shown)
@@ -167,24 +185,24 @@ def _with_members(
     return found
 
 
-def _repository_nodes(repositories: Level, images: Level, top: Rows) -> Iterable[Node]:
+def _repository_nodes(repositories: Level, images: Level, top: Rows, most: Most) -> Iterable[Node]:
     within = _parents(images.usage, repositories.usage)
-    # Of each repository in turn, the largest images.
+    # Images by repository, the largest of each first.
     order = np.lexsort((-images.usage.columns.unique[: len(within)], within))
     starts = np.searchsorted(within[order], top, side="left")
     ends = np.searchsorted(within[order], top, side="right")
     sizes = repositories.usage.columns.unique[top]
-    detailed = sizes >= np.sort(sizes)[-DETAILED:].min(initial=0)
+    detailed = sizes >= np.sort(sizes)[-most.detailed :].min(initial=0)
     for node, start, end, in_detail in zip(
         _nodes(repositories, top), starts, ends, detailed, strict=True
     ):
         members = order[start:end]
-        most = MOST_IMAGES if in_detail else MOST_IMAGES_OF_OTHERS
-        shown = list(_nodes(images, members[:most]))
+        count = most.images if in_detail else most.images_of_others
+        shown = list(_nodes(images, members[:count]))
         for image in shown:
             tail = image["n"].removeprefix(node["n"]) or image["n"]
             image["n"] = tail[:_SHORT_DIGEST] if tail.startswith(_CUT_DIGEST) else tail
-        yield node | {"c": _with_rest(node, shown, images, members[most:], "image", "images")}
+        yield node | {"c": _with_rest(node, shown, images, members[count:], "image", "images")}
 
 
 def _parents(finer: Usage, coarser: Usage) -> NDArray[np.int64]:
@@ -196,7 +214,7 @@ def _parents(finer: Usage, coarser: Usage) -> NDArray[np.int64]:
 
 
 def _largest(one: Level, most: int) -> Rows:
-    """The groups that most goes of, and of the same the largest."""
+    """The groups of which most bytes would go; ties go to the largest."""
     count = len(one.usage)
     order = np.lexsort((-one.usage.columns.unique[:count], -one.goes[:count]))
     # Half of the room is for the largest, whatever goes.

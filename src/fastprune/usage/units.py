@@ -44,12 +44,12 @@ class Units:
 
 def find_units(index: CacheIndex) -> Units:
     """Finds the units of a cache that was scanned with edges."""
-    # In the order of the lists, as all of them are asked for.
+    # The edges are in the order of the lists, because all rows are given.
     parents, children = owned_edges(index, np.arange(len(index)))
     owned = np.zeros(len(index), dtype=bool)
     owned[children[children != parents]] = True
     pairs = _with_children(index, np.flatnonzero(~owned), parents, children)
-    # Lists that own each other, which no honest digests can make, are units of their own.
+    # Lists that own each other are units of their own. Only made-up digests can do that.
     reached = np.zeros(len(index), dtype=bool)
     reached[unpaired(pairs)[1]] = True
     stray = np.flatnonzero(~reached)
@@ -68,7 +68,7 @@ def _with_children(
     """Pairs of a head and a row below it, as of `paired`."""
     pairs = paired(heads, heads)
     newest = pairs
-    # Lists may hold lists: once per level, and a cycle ends as nothing new is found.
+    # One round per level of lists in lists; a cycle ends when nothing new is found.
     while len(newest):
         above, rows = unpaired(newest)
         first = np.searchsorted(parents, rows, side="left")

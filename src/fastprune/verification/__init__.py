@@ -2,6 +2,6 @@
 
 It takes a cache, and gives findings and a repair plan.
 
-- `verifier`: scans, reads blobs, looks twice at what is odd. `findings`: what it means.
+- `verifier`: scans, reads blobs, looks twice at odd files. `findings`: what is damaged.
 - `repair_plan`: what goes to the trash, and why. `report`, `repair_report`: show it.
 """

@@ -1,12 +1,12 @@
-"""Findings: what is damaged in a cache, and what else is worth a word.
+"""Findings: what is damaged in a cache, and notes.
 
-Stage: plan. Input: a `CacheIndex`, sizes of files, and what reading blobs came to. Output:
+Stage: plan. Input: a `CacheIndex`, sizes of files, and the results of reading blobs. Output:
 `Findings`. Pure, no I/O.
 
-Damage is what makes a server serve something wrong, or not load what it has: it decides
-the exit code. Orphans, dangling images and foreign files are the normal life of a cache
-and are notes; so is a descriptor that lies about the size of a blob which is what its
-name says, as no new pull would change that.
+Damage makes a server serve wrong content or fail to load a file: it decides the exit code.
+Orphans, dangling images and foreign files are normal in a cache: they are notes. A wrong size
+in a descriptor is a note, too, if the content of the blob matches its name: a new pull would
+not change it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class UnreadableManifest(NamedTuple):
     Attributes:
         path: Relative to the cache.
         reason: Why.
-        mark: As it was before it was read last; `ABSENT_MARK` for what can't be asked about.
+        mark: The mark before the last read; `ABSENT_MARK` if the system did not give one.
         unknown: Whether it could not be read, or is no regular file: it may be sound.
     """
 
@@ -47,13 +47,13 @@ class UnreadableManifest(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OddBlobs:
-    """Blobs that were read and are not what their names say, or could not be read.
+    """Blobs whose content does not match their names, or that could not be read.
 
     Attributes:
         ids: Ascending.
         verdicts: uint8: values of `Verdict`.
-        marks: As they were when they were read.
-        reasons: What the system said; empty where the content has another sha256.
+        marks: Their marks when they were read.
+        reasons: The message of the system; empty if the content has another sha256.
     """
 
     ids: Rows
@@ -67,11 +67,11 @@ class OddBlobs:
 
 
 def odd_blobs(read: Rows, odd: Sequence[OddFile]) -> OddBlobs:
-    """Puts what came back of reading blobs, in any order, into columns.
+    """Puts the results of reading blobs, which come in any order, into columns.
 
     Args:
         read: Ids of the blobs that were read, in the order of the positions in `odd`.
-        odd: What is odd.
+        odd: The odd ones among them.
     """
     odd = sorted(odd)
     return OddBlobs(
@@ -92,7 +92,7 @@ class ContentCheck:
         seconds: How long that took.
         sample: Which part of all blobs was asked for, from 0 to 1; 0 if only those were
             read whose size is odd.
-        seed: What chose the sample.
+        seed: The seed that chose the sample.
     """
 
     blobs: int
@@ -104,18 +104,18 @@ class ContentCheck:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What was found out about files besides the index.
+    """Facts about files that are not in the index.
 
     Attributes:
         sizes: int64: bytes of each present blob; 0 for one that is gone.
-        odd: What reading some of them came to.
+        odd: The odd ones among those that were read.
         vanished: bool (n,): manifests that are gone since they were read.
-        appeared: Ids of missing blobs that are there since.
+        appeared: Ids of missing blobs that have appeared since the scan.
         unreadable: Manifest files that still can't be read.
-        claimed: uint8 (k, 32): what these, and mismatched ones, seem to refer to.
+        claimed: uint8 (k, 32): digests that these, and mismatched manifests, seem to refer to.
         mended: Rows whose mismatch is gone.
-        marked: Rows of manifests that were asked for marks, ascending ...
-        marks: ... int64 (k, `MARK_FIELDS`): and these.
+        marked: Rows of manifests whose marks were taken, ascending ...
+        marks: ... int64 (k, `MARK_FIELDS`): and the marks.
     """
 
     sizes: NDArray[np.int64]
@@ -136,24 +136,24 @@ class Findings:
     Attributes:
         index: The cache.
         unreadable: Manifest files that can't be read or understood.
-        mismatched: Rows of manifests that are not what their names stand for; the index
+        mismatched: Rows of manifests whose content does not match their names; the index
             says why.
         missing: Ids of blobs that are needed and have no file.
         broken: Rows of the images that need one of these; mismatched ones don't count.
         resized: Ids of blobs that have neither the size that a descriptor gives nor the
             content that their name says: pulls that were cut off, mostly.
-        altered: Ids of the other blobs that are not what their names say.
+        altered: Ids of the other blobs whose content does not match their names.
         unreadable_blobs: Ids of blobs that the system can't read any more.
         refused: Ids of blobs that could not be checked, as we may not read them.
         spoilt: Rows of the images that need a blob that is resized, altered or unreadable.
-        misdeclared: Ids of blobs that are what their names say, but not of the size that
+        misdeclared: Ids of blobs whose content matches their names, but not the size that
             a descriptor gives.
         orphans: Ids of blobs that nothing refers to, as far as unreadable manifests tell.
         dangling: Rows of untagged images that no list refers to; none while there are
             unreadable manifests, as any of these may be such a list.
         sizes: int64: bytes of each present blob.
-        odd: What reading blobs came to.
-        marked: Rows of all manifests that are damaged or need a blob that is ...
+        odd: The blobs that were read and are odd.
+        marked: Rows of all manifests that are damaged or need a damaged blob ...
         marks: ... int64 (k, `MARK_FIELDS`): and the marks of their files.
         content: How much was read.
         seconds: How long each step took: scan, verify.
@@ -181,33 +181,33 @@ class Findings:
 
     @property
     def foreign(self) -> tuple[str, ...]:
-        """Paths of what is in the three folders and does not belong there."""
+        """Paths in the three folders that do not belong there."""
         return self.index.foreign
 
     @property
     def damaged_manifests(self) -> int:
-        """How many manifests are damaged, or need a blob that is."""
+        """How many manifests are damaged, or need a damaged blob."""
         return len(self.unreadable) + len(self.damaged_rows)
 
     @property
     def damaged_rows(self) -> Rows:
-        """Rows of manifests that are damaged, or need a blob that is."""
+        """Rows of manifests that are damaged, or need a damaged blob."""
         return np.union1d(np.union1d(self.mismatched, self.broken), self.spoilt)
 
     @property
     def damaged_blobs(self) -> int:
-        """How many blobs are missing, or not what they should be, or can't be checked."""
+        """How many blobs are missing or damaged, or can't be checked."""
         groups = (self.missing, self.resized, self.altered, self.unreadable_blobs, self.refused)
         return sum(map(len, groups))
 
     @property
     def bad_blobs(self) -> Rows:
-        """Ids of the blobs that are known not to be what their names say."""
+        """Ids of the blobs that are known to be damaged."""
         return np.union1d(np.union1d(self.resized, self.altered), self.unreadable_blobs)
 
     @property
     def notes(self) -> int:
-        """How many findings are no damage."""
+        """How many findings are notes."""
         groups = (self.orphans, self.dangling, self.misdeclared)
         return sum(map(len, groups)) + len(self.foreign)
 
@@ -261,11 +261,11 @@ def sampled(index: CacheIndex, share: float, seed: int) -> Rows:
 def find(
     index: CacheIndex, evidence: Evidence, content: ContentCheck, seconds: dict[str, float]
 ) -> Findings:
-    """Puts together what is damaged.
+    """Puts the findings together.
 
     Args:
         index: The cache, scanned with edges and with names checked.
-        evidence: What was found out besides.
+        evidence: Facts that are not in the index.
         content: How much was read.
         seconds: How long each step took.
     """
@@ -327,7 +327,7 @@ def _dangling(index: CacheIndex, evidence: Evidence) -> Rows:
     if evidence.unreadable:
         return _NONE
     unneeded = dangling(index) & ~evidence.vanished
-    # A list that is not what its name stands for may have lost what it refers to.
+    # A list whose content does not match its name may have lost references.
     for first, last in pairwise(index.folder_starts):
         claimed = DigestTable(index.digests[first:last]).find(evidence.claimed)
         unneeded[first + claimed[claimed >= 0]] = False

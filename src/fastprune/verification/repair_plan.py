@@ -2,16 +2,15 @@
 
 Stage: plan. Input: `Findings`. Output: `RepairPlan`. Pure, no I/O.
 
-What goes is damaged: manifests that can't be read or that are not what their names stand
-for, images that miss a blob, bad blobs, and the images that need these. Then the server
-loads all that is left, and pulls the others anew. Lists stay, unless they are damaged
-themselves: most of what a list refers to is never cached. A blob that is what its name
-says never goes, whatever a manifest says about it.
+A repair moves damaged files: manifests that can't be read or don't match their names, images
+with a missing blob, bad blobs, and the images that need these. Then the server can load all
+that is left, and pulls the others anew. Lists stay, unless they are damaged themselves: most
+children of a list are never cached. A blob whose content matches its name never goes, whatever
+a manifest says about it.
 
-Bad blobs go first, and an image that needs one follows only when the blob has gone. So
-wherever a repair is cut off, the next one finds the rest: an image whose blob is missing
-is broken, and is found. The other way round, a short blob would be left that nothing
-refers to, of which nobody knows any more that it is short.
+Bad blobs go first. An image that needs one follows when the blob has gone. So if a repair is cut
+off, the next one finds the rest: an image whose blob is missing is broken. In the other order,
+a short blob could be left that no manifest refers to, and nobody could tell that it is short.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _NONE = np.empty(0, dtype=np.intp)
 
 
 class RepairReason(IntEnum):
-    """Why something is moved."""
+    """Why a file is moved."""
 
     UNREADABLE = 1
     MISMATCHED = 2
@@ -56,7 +55,7 @@ class RepairPart(NamedTuple):
         kind: blob, image, list or unreadable.
         folder: The folder of the cache.
         digests: uint8 (n, 32): their names, ascending.
-        marks: int64 (n, `MARK_FIELDS`): what they must still be.
+        marks: int64 (n, `MARK_FIELDS`): the marks that they must still have.
         reasons: uint8 (n,): values of `RepairReason`.
         rows: Rows of the manifests; empty for blobs and unreadable manifests.
     """
@@ -83,11 +82,11 @@ class RepairPlan:
     """What a repair moves. Immutable.
 
     Attributes:
-        findings: What it was made of.
+        findings: The findings that it was made of.
         blobs: The bad blobs, which go first.
-        manifests: What goes after them; no part is empty.
-        left: Paths of what is damaged, or could not be checked, and stays: we may not
-            read it, so it may be sound.
+        manifests: The manifests that go after them; no part is empty.
+        left: Paths of files that stay although they seem damaged or could not be checked: we
+            may not read them, so they may be sound.
     """
 
     findings: Findings
@@ -120,9 +119,9 @@ class RepairPlan:
         return sum(len(part.digests) for part in self.parts if part.kind == kind)
 
     def sparing(self, blobs: Rows) -> RepairPlan:
-        """The plan if some bad blobs, which could not be moved, stay after all.
+        """The plan without some bad blobs that could not be moved.
 
-        The images that go only because of these stay too, so that they are found again.
+        Images that go only because of these stay, too, so that the next repair finds them.
 
         Args:
             blobs: Ids that stay.

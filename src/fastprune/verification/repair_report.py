@@ -15,7 +15,8 @@ from fastprune.errors import ServerRunningError
 from fastprune.guard.server_findings import ServerFinding, in_words
 from fastprune.index.refcounts import Mask
 from fastprune.model import DIGEST_PREFIX
-from fastprune.report.prune_report import Failure, guard_document, guard_lines
+from fastprune.report.prune_rendering import guard_document, guard_lines
+from fastprune.report.prune_report import Failure
 from fastprune.text.escaping import printable
 from fastprune.text.quantities import format_bytes, format_count, format_seconds
 from fastprune.verification.repair_plan import RepairPart, RepairPlan
@@ -34,7 +35,7 @@ class RepairReport:
         changed: Paths of files that had changed since they were found, and were left alone.
         failures: What could not be moved.
         already_gone: Files that someone else had removed.
-        spared: Manifests that stay because the bad blob that they need did.
+        spared: Manifests that stay because a bad blob that they need stayed.
         left: Files that were not tried, because the work was stopped.
         stopped: Why it was stopped; empty if it wasn't.
         seconds: How long it took.

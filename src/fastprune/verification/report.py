@@ -1,4 +1,4 @@
-"""Findings, shown: as text, and as a JSON document.
+"""Shows findings as text and as a JSON document.
 
 Stage: report. Input: `Findings`. Output: lines and documents. Pure, no I/O.
 """
@@ -109,10 +109,10 @@ def _foreign(findings: Findings) -> Iterator[str]:
 
 _SECTIONS: dict[str, Callable[[Findings], Iterator[str]]] = {
     "Unreadable manifests": _unreadable,
-    "Manifests that are not what their names stand for": _mismatched,
+    "Manifests whose content does not match their names": _mismatched,
     "Manifests with missing blobs": _broken,
     "Blobs of another size than their descriptors say": _resized,
-    "Blobs that are not what their names say": _altered,
+    "Blobs whose content does not match their names": _altered,
     "Blobs that the system can't read": _unread(lambda findings: findings.unreadable_blobs),
     "Blobs that could not be checked": _unread(lambda findings: findings.refused),
     "Note: blobs that are whole, but of another size than a descriptor says": _misdeclared,
@@ -172,7 +172,7 @@ def _notes(findings: Findings) -> Iterator[str]:
 def as_document(findings: Findings, *, summary: bool) -> dict[str, Any]:
     """The findings as a JSON document, described in docs/verify.md, for `text.document_lines`.
 
-    Its lists are iterators: where a disk with all blobs is missing, they are long.
+    Its lists are iterators, as they can be long: a disk with all blobs may be missing.
 
     Args:
         findings: What was found.
@@ -331,7 +331,7 @@ def _digests(index: CacheIndex, blobs: Rows) -> Iterator[str]:
 
 
 def findings_values(findings: Findings) -> dict[str, float | Mapping[str, float]]:
-    """What there is to say of what verify found."""
+    """The metrics of findings."""
     unreadable = len(findings.unreadable)
     damaged = (findings.missing, findings.resized, findings.altered, findings.unreadable_blobs)
     return {

@@ -1,11 +1,11 @@
-"""Verifies a cache: scans it, measures and reads blobs, and looks twice at what is odd.
+"""Verifies a cache: scans it, measures and reads blobs, and looks twice at odd files.
 
 Stage: walk to plan. Input: the path of a cache, an executor. Output: `Findings`. Blocking;
 I/O: reads only, in workers.
 
-No lock is taken, so a prune or a server may be at work meanwhile. Whatever looks damaged
-is therefore looked at once more in the end: files that are gone, or whole by now, were
-being removed or written.
+No lock is taken, so a prune or a server may be at work meanwhile. So every file that looks
+damaged is checked once more in the end: one that is gone or whole by then was being removed
+or written.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class VerifyOptions:
         content: Whether to read blobs to the end, to compare the sha256 with the name.
             Blobs whose size is odd are always read.
         sample: Which part of the blobs to read, from 0 to 1.
-        seed: What chooses the sample, from 0 to 2^64 - 1.
+        seed: The seed that chooses the sample, from 0 to 2^64 - 1.
     """
 
     scan: ScanOptions = field(default_factory=ScanOptions)
@@ -115,7 +115,7 @@ class _Run:
         self._progress, self._checkpoint = progress, checkpoint
 
     def gather(self) -> tuple[Evidence, ContentCheck]:
-        """Finds out all that the index does not tell."""
+        """Finds the facts that are not in the index."""
         import numpy as np
 
         from fastprune.index.digests import as_digests
@@ -181,7 +181,7 @@ class _Run:
             yield HashTask(folder, first, some.tobytes())
 
     def _look_again(self, evidence: Evidence, findings: Findings) -> Evidence:
-        """Looks once more at what seems to be damaged: it may have been in the making."""
+        """Checks once more what seems damaged: it may have been incomplete."""
         import numpy as np
 
         from fastprune.index.digests import as_digests
@@ -230,7 +230,7 @@ class _Run:
         raw = bytes.fromhex("".join(names))
         digests = as_digests(raw)
         marks = self._marks(folder, digests)
-        # What is no regular file is not even opened.
+        # Only regular files are opened.
         regular = np.flatnonzero(marks[:, 0] != ABSENT_MARK.inode)
         read = self._read_again(folder, digests[regular].tobytes())
         still = {at: read[place] for place, at in enumerate(regular.tolist()) if place in read}
@@ -244,7 +244,7 @@ class _Run:
                 yield UnreadableManifest(path, reasons[path], ABSENT_MARK, unknown=True)
 
     def _salvage(self, folder: str, digests: bytes) -> bytes:
-        """What manifests that can't be trusted seem to refer to, raw digests."""
+        """The raw digests that damaged manifests seem to refer to."""
         path = os.path.join(self._index.root, folder)
         most = self._options.scan.max_manifest_bytes
         layout, chunks = self._index.layout, in_chunks(digests, _FILES_IN_TASK)
@@ -266,7 +266,7 @@ class _Run:
         return marks
 
     def _read_again(self, folder: str, digests: bytes) -> dict[int, Fault]:
-        """Reads manifests once more; gives what is wrong with those that are still damaged."""
+        """Reads manifests once more, and returns the faults that are still there."""
         tasks = [
             ReadTask(
                 folder=os.path.join(self._index.root, folder),

@@ -18,13 +18,13 @@ def newest_pulls(index: CacheIndex) -> Times:
 
     An empty or malformed `pulled` falls back to `created`. A list counts as pulled when
     any of its children was, and a child when a list that refers to it was: clients that
-    hold a child in their own cache ask for the list alone. So it is with a tag that belongs
-    to an image: who asks for its signature uses the image.
+    hold a child in their own cache ask for the list alone. The same holds for tags that
+    belong to an image: a client that asks for the signature uses the image.
     """
     pulls = np.where(index.pulled > BAD_TIME, index.pulled, index.created)
     pulls = np.where(pulls > BAD_TIME, pulls, NO_TIME)
     parents, children = index.part_parents, index.part_rows
-    # Lists may hold lists: once per level, and a cycle ends as nothing grows any more.
+    # One round per level of lists in lists; a cycle ends when no time grows.
     while bool((pulls[parents] < pulls[children]).any()):
         np.maximum.at(pulls, parents, pulls[children])
     while bool((pulls[children] < pulls[parents]).any()):
@@ -46,7 +46,7 @@ def before(times: Times, cutoff: str) -> Mask:
 def since(index: CacheIndex, pulls: Times, cutoff: str) -> Mask:
     """Which images were pulled or created at a time or later, bool (n,).
 
-    What has no time at all counts, too: unknown is not old.
+    Images without any time count, too: unknown is not old.
 
     Args:
         index: The cache.

@@ -14,8 +14,8 @@ from fastprune.index.refcounts import Mask, needing
 def dangling(index: CacheIndex) -> Mask:
     """Which images are untagged and in no list, bool (n,).
 
-    That is what a moved `latest` leaves behind, and what was pulled by its digest: nothing
-    in a cache tells the two apart. An untagged list is never left behind, only pulled.
+    A tag that moves, such as `latest`, leaves such an image behind; or it was pulled by its
+    digest: nothing in a cache tells the two apart. An untagged list was always pulled.
     """
     alone: Mask = index.digest_urls & ~index.is_list
     alone[index.child_rows] = False
@@ -25,7 +25,7 @@ def dangling(index: CacheIndex) -> Mask:
 def broken(index: CacheIndex) -> Mask:
     """Which images lack blobs, and which lists lead to such images only, bool (n,).
 
-    A list that leads to a sound image as well is of use, so it is not broken; it keeps its
+    A list that also leads to a sound image can be used, so it is not broken. It keeps its
     broken children, unless lists may be broken.
     """
     missing = np.zeros(len(index.blob_digests), dtype=bool)
@@ -34,7 +34,7 @@ def broken(index: CacheIndex) -> Mask:
     parents, children = index.child_parents, index.child_rows
     leads_somewhere = np.zeros(len(index), dtype=bool)
     leads_somewhere[parents] = True
-    # From the images up, a level each time; lists in a cycle lead to no image.
+    # From the images up, one level per round; lists in a cycle lead to no image.
     while True:
         sound = np.zeros(len(index), dtype=bool)
         sound[parents[~lacking[children]]] = True

@@ -1,4 +1,4 @@
-"""The rule that keeps images that references mean: those in use somewhere.
+"""The rule that keeps the images in use, which a list of references names.
 
 Stage: select. Input: a `CacheIndex` and references. Output: a mask. Pure, no I/O.
 """
@@ -21,8 +21,8 @@ _PIECE = 1 << 16
 def in_use(index: CacheIndex, references: tuple[str, ...]) -> Mask:
     """Which manifests any of the references means, by name or by digest, bool (n,).
 
-    A digest means the files of that name, in whichever folder and repository they are, and
-    the images whose config it is: that is what some container runtimes call the image's id.
+    A digest means the files of that name, in any folder and repository, and the images with
+    that config: some container runtimes call the digest of the config the image's id.
 
     Args:
         index: The cache; with edges if any reference holds a digest.
@@ -64,7 +64,7 @@ def _has_digest(reference: str) -> bool:
 
 
 def _forms(reference: str) -> list[str]:
-    """The URLs that a cache may hold it under: clients need not write what Docker completes."""
+    """The URLs that a cache may have for it: clients may leave out what Docker completes."""
     forms = [reference]
     hub = f"{DEFAULT_REGISTRY}/"
     if reference.startswith(hub + OFFICIAL):

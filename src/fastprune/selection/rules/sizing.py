@@ -1,4 +1,4 @@
-"""Which images must go so that the cache shrinks by a number of bytes, and no more of them.
+"""The fewest images that must go so that the cache shrinks by a number of bytes.
 
 Stage: select. Input: a `CacheIndex` with edges, candidates in order. Output: how many of them.
 Pure, no I/O.
@@ -6,8 +6,8 @@ Pure, no I/O.
 Images go in a given order. For each number k of them, how many bytes come free if the first
 k go? A manifest goes with the first image that takes it along (its rank), unless a list that
 stays still needs it: then with the last of these. A blob goes when the last image that uses
-it has gone. So each file comes free at one k, which a maximum over those that hold it tells,
-and a cumulative sum has the bytes for all k at once. No image is ever removed one at a time.
+it has gone. So each file comes free at one k: the maximum over the manifests that need it. A
+cumulative sum gives the bytes for all k at once, without removing images one by one.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _NEVER = 2**31 - 1
 _PIECE = 1 << 16
 
 Ranks = NDArray[np.int32]
-"""How many images must go before something does: int32; `_NEVER` if it stays anyway."""
+"""How many images must go before each file goes: int32; `_NEVER` if it stays anyway."""
 
 
 @dataclass(frozen=True, slots=True)
 class SizeTarget:
     """How a size target was met.
 
-    A file that has other names (hard links) makes the cache smaller when it goes, but frees
-    nothing: so the two are counted apart.
+    Removing a file with other hard links makes the cache smaller, but frees nothing: so the
+    two are counted apart.
 
     Attributes:
         to_free: Bytes that must come free.
@@ -59,14 +59,14 @@ class SizeTarget:
         return not self.shortfall(self.frees, self.removes)
 
     def shortfall(self, freed: int, removed: int) -> int:
-        """How many bytes are missing if so many come free, and the files that go have so many."""
+        """Bytes that are still missing, given those that come free and those of files that go."""
         return max(0, self.to_free - freed, self.to_remove - removed)
 
 
 def able_to_go(index: CacheIndex, selected: Mask, spared: Mask, *, allow_broken: bool) -> Mask:
     """Which of the selected manifests go if all of them do, bool (n,).
 
-    The others would be counted in vain: a list that stays needs them in any case.
+    The others can't go, because a list that stays needs them: they must not be counted.
 
     Args:
         index: The cache.
@@ -81,10 +81,10 @@ def able_to_go(index: CacheIndex, selected: Mask, spared: Mask, *, allow_broken:
 
 
 def oldest_first(index: CacheIndex, selected: Mask, pulls: Times) -> Rows:
-    """The selected images, those pulled longest ago first; children count as part of theirs.
+    """The selected images, those pulled longest ago first; children count as part of their list.
 
-    What has a tag of its own goes after the lists that refer to it, so that it can go: they
-    were pulled no later than it was, and if at the same time, they come first.
+    An image with a tag of its own comes after the lists that refer to it, because they keep it
+    while they stay. They were pulled no later than the image; at equal times they come first.
 
     Args:
         index: The cache.
@@ -95,14 +95,14 @@ def oldest_first(index: CacheIndex, selected: Mask, pulls: Times) -> Rows:
     units = selected.copy()
     units[children] = False
     rows = np.flatnonzero(units)
-    # Without any time they come last: unknown is not old. Ties go by row in the end.
+    # Images without any time come last: unknown is not old. The last criterion is the row.
     times = pulls[rows]
     ages: Times = np.where(times == NO_TIME, np.iinfo(np.int64).max, times)
     return rows[np.lexsort((_levels(index)[rows], ages))]
 
 
 def _levels(index: CacheIndex) -> NDArray[np.int32]:
-    """How many manifests each is a part of, one through the other: int32 (n,), at most 32."""
+    """How deep each manifest is nested as a part of others: int32 (n,), at most 32."""
     levels = np.zeros(len(index), dtype=np.int32)
     parents, children = index.part_parents, index.part_rows
     for _ in range(MOST_LEVELS):
@@ -113,7 +113,7 @@ def _levels(index: CacheIndex) -> NDArray[np.int32]:
 
 
 def size_target(index: CacheIndex, max_bytes: int | None, free_bytes: int | None) -> SizeTarget:
-    """What must go; nothing does so far.
+    """The size target, before anything goes.
 
     Args:
         index: The cache.
@@ -127,7 +127,7 @@ def size_target(index: CacheIndex, max_bytes: int | None, free_bytes: int | None
 def total_bytes(index: CacheIndex) -> int:
     """Bytes of all manifests and present blobs; of blobs as their descriptors say."""
     blobs = index.known_sizes(slice(index.blobs_present))
-    # Descriptors may say what they like: the sum may be more than 64 bits hold.
+    # Descriptors may claim any size: the sum may not fit into 64 bits.
     high, low = int((blobs >> 32).sum()), int((blobs & 0xFFFF_FFFF).sum())
     return int(index.file_sizes.sum(dtype=np.int64)) + (high << 32) + low
 
@@ -142,10 +142,10 @@ def shortest_prefix(
     held_blobs: Rows | None = None,
     at_least: int = 0,
 ) -> tuple[Rows, SizeTarget]:
-    """The fewest of the first images that are enough.
+    """The fewest images, in their order, that meet a target; all if even those don't.
 
-    If that is never enough, all of them. For bytes that must come free, those at the end
-    whose files all have other names are left out.
+    If bytes must come free, images at the end whose files all have other hard links are left
+    out.
 
     Args:
         index: The cache.
@@ -154,10 +154,10 @@ def shortest_prefix(
         target: What must go.
         allow_broken: Whether lists that stay may lose what they refer to.
         held_blobs: Ids of blobs that stay in any case.
-        at_least: So many images go, even if fewer would be enough.
+        at_least: The fewest images that go, even if fewer would be enough.
 
     Returns:
-        These images; what they come to, with what they take along and all orphans.
+        These images; the target with the bytes that go, those of parts and orphans included.
     """
     by_prefix = partial(
         bytes_by_prefix,
@@ -170,7 +170,7 @@ def shortest_prefix(
     freed, of_use = removed, len(images)
     if index.has_links:
         freed = by_prefix(index.as_freed())
-        # The last images may free nothing any more, and would go in vain.
+        # The last images may free nothing: then they need not go.
         of_use = int(np.max(np.flatnonzero(np.diff(freed)) + 1, initial=0))
     count = max(
         at_least,
@@ -218,7 +218,8 @@ def bytes_by_prefix(
         every_copy = _of_every_copy(index, taken)
         needed = _needed_until(index, every_copy)
         held = needed > every_copy
-        # As long as a copy of it stays for other reasons, a list does not hold this one.
+        # A file can go while another copy stays. When the last copy would go, lists that stay
+        # hold all copies: until then the first copies count as gone.
         early = held & (taken < every_copy)
         add(taken[~held | early], sizes[~held | early])
         add(every_copy[early], sizes[early], -1)
@@ -254,7 +255,7 @@ def _of_every_copy(index: CacheIndex, ranks: Ranks) -> Ranks:
 def _needed_until(index: CacheIndex, every_copy: Ranks) -> Ranks:
     """After how many images no list that stays refers to a manifest any more; see `protect`.
 
-    A list stays as long as a copy of it does, and then as long as another list needs it.
+    A list stays while any copy of it stays, and then while another list needs it.
     """
     needed = np.zeros(len(index), dtype=np.int32)
     stays = every_copy.copy()

@@ -2,9 +2,9 @@
 
 Stage: select. Input: a `CacheIndex`. Output: `Tags`. Pure, no I/O.
 
-A tag is a URL: a list and its child that carry the same one count once, and so do the
-manifests that a tag meant before it was moved. What belongs to an image by its tag, such as a
-signature, is no version of anything: these tags are left out (`fastprune.index.attached`).
+A tag is a URL. Manifests with the same URL count once: a list and its child, or the manifests
+that a tag named before and after it moved. Tags that belong to an image, such as those of
+signatures, are no versions: they are left out (`fastprune.index.attached`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Tags:
         rows: (r,): the manifests, ascending.
         of_rows: (r,): the tag of each, as a position in `ranks`.
         ranks: int64 (t,): 0 for the newest tag of its repository, 1 for the next, and so on.
-        columns: By what they are ranked.
+        columns: The values that rank them.
         examples: (t,): a row that carries each.
     """
 
@@ -97,8 +97,8 @@ def of_no_cached_image(index: CacheIndex) -> Mask:
 def find_tags(index: CacheIndex, pulls: Times) -> Tags:
     """Finds the tags, and which are the newest of their repositories.
 
-    Tags are compared by `created`, then by their last pull, then by name: of all manifests
-    that carry a tag the newest counts, and what is not known is older than all that is.
+    Tags are compared by `created`, then by their last pull, then by name. Of the manifests
+    that carry a tag the newest counts. An unknown time is older than any other.
 
     Args:
         index: The cache.
@@ -123,10 +123,10 @@ def find_tags(index: CacheIndex, pulls: Times) -> Tags:
 
 
 def _split(index: CacheIndex, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For the URL of each row a number for its repository, `_NO_TAG` for none, and its tag's hash.
+    """For each row a number for its repository (`_NO_TAG` if it has no tag), and its tag's hash.
 
-    Repositories are told apart exactly. Two tags of one repository with one hash would count
-    as one, which can only keep more.
+    Repositories are told apart exactly. Two tags of one repository with the same hash would
+    count as one: that can only keep more.
     """
     repositories, names = np.empty((2, len(rows)), dtype=np.int64)
     numbers: dict[str, int] = {}
@@ -135,7 +135,7 @@ def _split(index: CacheIndex, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np
         split = _names(index, rows[piece])
         repositories[piece] = [numbers.setdefault(name, len(numbers)) for name, _, _ in split]
         names[piece] = [hash(tag) for _, _, tag in split]
-    # What has no tag was given one number for all.
+    # All URLs without a tag share one number.
     repositories[repositories == numbers.get(_NO_REPOSITORY, _NO_TAG)] = _NO_TAG
     return repositories, names
 
@@ -143,8 +143,8 @@ def _split(index: CacheIndex, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np
 def _names(index: CacheIndex, rows: Rows) -> list[tuple[str, str, str]]:
     """Repository, a colon and tag of each row.
 
-    A URL that holds a digest, or what is to be one, has no tag and no repository. Nor has one
-    whose tag belongs to an image.
+    A URL with a digest, even a malformed one, gets no tag and no repository here. The same
+    holds for a tag that belongs to an image.
     """
     split = [url.rpartition(":") for url in index.urls(rows)]
     for at, (repository, colon, tag) in enumerate(split):

@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.from_thread
 import pytest
 from tests.support.cachebuilder import CacheBuilder, snapshot
 from tests.support.scanning import scanned
@@ -271,11 +273,8 @@ def test_a_plan_ends_with_its_last_line(lines: list[Json]) -> None:
         decoded(content + b"{}")
 
 
-def test_a_line_without_end_takes_no_more_memory_than_it_may(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("fastprune.plan.decoding._MOST_LINE_BYTES", 1000)
-    decoder = PlanDecoder(DEFAULT_LAYOUT)
+def test_a_line_without_end_takes_no_more_memory_than_it_may() -> None:
+    decoder = PlanDecoder(DEFAULT_LAYOUT, most_line_bytes=1000)
     decoder.feed(b" " * 1000)
     with pytest.raises(PlanFileError, match="too long"):
         decoder.feed(b" ")
@@ -312,6 +311,26 @@ async def test_a_plan_that_can_not_be_written_leaves_what_was_there(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(FastpruneError, match="plan can't be written: No space left"):
         await fastprune.save_plan(plan, tmp_path / "plan")
+    assert (tmp_path / "plan").read_bytes() == b"an older plan"
+    assert set(os.listdir(tmp_path)) == {"cache", "plan"}
+
+
+@pytest.mark.anyio
+async def test_a_plan_that_is_no_longer_wanted_leaves_what_was_there(
+    plan: PrunePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plan").write_bytes(b"an older plan")
+    scope = anyio.CancelScope()
+
+    def cancelling(*_: object, **__: object) -> Iterator[bytes]:
+        yield b"{}\n"
+        anyio.from_thread.run_sync(scope.cancel)
+        yield b"{}\n"
+
+    monkeypatch.setattr("fastprune.plan.files.encode", cancelling)
+    with scope:
+        await fastprune.save_plan(plan, tmp_path / "plan")
+    assert scope.cancelled_caught
     assert (tmp_path / "plan").read_bytes() == b"an older plan"
     assert set(os.listdir(tmp_path)) == {"cache", "plan"}
 

@@ -13,7 +13,8 @@ from tests.support.cachebuilder import CacheBuilder, files
 
 import fastprune
 from fastprune import ApplyOptions, DeleteLimits, Exclusion, Policy, PruneReport
-from fastprune.report.prune_report import as_document, planned_report, text_lines
+from fastprune.report.prune_rendering import as_document, text_lines
+from fastprune.report.prune_report import planned_report
 
 DAYS = tuple(f"2024-01-0{day}T00:00:00" for day in range(1, 10))
 SIZE = 10_000

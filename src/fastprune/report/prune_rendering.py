@@ -1,0 +1,297 @@
+"""How a `PruneReport` is shown, as text and as JSON.
+
+Stage: report. Input: a `PruneReport`. Output: lines, or a document. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fastprune.errors import Exceeded
+from fastprune.guard.server_findings import in_words
+from fastprune.model import DIGEST_PREFIX, ManifestKind
+from fastprune.plan.prune_plan import LeftOut, PrunePlan
+from fastprune.report.prune_report import PruneReport
+from fastprune.selection.selecting import Keep
+from fastprune.text.escaping import printable
+from fastprune.text.quantities import format_bytes, format_seconds
+from fastprune.text.style import Paint, Style, plain
+
+JSON_VERSION = 1
+
+
+def text_lines(report: PruneReport, *, summary: bool, paint: Paint = plain) -> Iterator[str]:
+    """The report as lines of text.
+
+    Args:
+        report: What was done.
+        summary: Leave out the line of each manifest and blob.
+        paint: Gives headings, and what went wrong, their looks.
+    """
+    if not summary:
+        mark = " (dry run)" if report.dry_run else ""
+        index = report.plan.index
+        yield paint(Style.HEADING, f"Prune manifests{mark}:")
+        yield from sorted(map(printable, index.urls(report.manifests)))
+        yield paint(Style.HEADING, f"Prune blobs{mark}:")
+        # Ids are in the order of the digests.
+        yield from index.blob_names(report.blobs)
+        if report.plan.left_out:
+            yield paint(Style.HEADING, "Left out of the saved plan:")
+            yield from sorted(map(_left_line, report.plan.left_out))
+    yield from _totals(report, paint)
+
+
+def _left_line(left: LeftOut) -> str:
+    cause = f" ({printable(left.needed_by)})" if left.needed_by else ""
+    return f"{printable(left.url or left.path)}: {left.reason}{cause}"
+
+
+def _totals(report: PruneReport, paint: Paint) -> Iterator[str]:
+    manifests = len(report.lists) + len(report.images)
+    verb = "moved to the trash" if report.trash else "freed"
+    done = f"would be {verb}" if report.dry_run else verb
+    yield (
+        f"Manifests: {manifests} ({_plural(len(report.lists), 'list')}, "
+        f"{_plural(len(report.images), 'image')})"
+    )
+    yield f"Blobs: {len(report.blobs)}"
+    yield from _size_totals(report, done)
+    if report.trash_run:
+        yield f"Trash: run {report.trash_run}; 'fastprune trash empty' frees the bytes"
+    if by_rule := removed_by_rule(report):
+        yield f"By rule: {_counted(by_rule)}"
+    yield from _kept_totals(report)
+    if report.plan.left_out:
+        yield paint(Style.WARNING, f"Left out of the saved plan: {len(report.plan.left_out)}")
+    if gone := report.already_gone + report.plan.gone:
+        yield f"Already gone: {gone}"
+    if report.changed:
+        yield paint(Style.WARNING, f"Changed since the scan, left alone: {len(report.changed)}")
+    if report.failures:
+        yield paint(Style.ERROR, f"Failed: {len(report.failures)}")
+    yield from (
+        paint(Style.WARNING, line) for line in guard_lines(report.not_durable, report.no_lock)
+    )
+    if report.stopped:
+        stopped = f"Stopped: {report.stopped}; files left to remove: {report.left}"
+        yield paint(Style.WARNING, stopped)
+    yield from _guard_totals(report, paint)
+    yield f"Time: {format_seconds(sum(report.seconds.values()))}"
+    if report.estimate is not None:
+        yield from report.estimate.lines
+
+
+def _guard_totals(report: PruneReport, paint: Paint) -> Iterator[str]:
+    if report.overridden:
+        found = in_words(report.overridden, "this cache")
+        yield paint(Style.WARNING, f"Overridden by --force: {found}")
+    for one in report.exceeded:
+        yield paint(Style.ERROR, f"Would be refused: {one.text}")
+
+
+def _size_totals(report: PruneReport, done: str) -> Iterator[str]:
+    linked = report.bytes_linked
+    # To the trash goes what frees nothing in the end as well.
+    size = report.bytes_freed + (linked if report.trash else 0)
+    yield f"Bytes {done}: {size} ({format_bytes(size)})"
+    if linked:
+        yield (
+            "Bytes of files with other hard links, which free nothing: "
+            f"{linked} ({format_bytes(linked)})"
+        )
+
+
+def _kept_totals(report: PruneReport) -> Iterator[str]:
+    yield f"Kept by protection: {len(report.plan.protected)}"
+    if rules := _withheld(report.plan):
+        yield f"Kept by rules: {sum(rules.values())} ({_counted(rules)})"
+    if len(report.plan.spared_blobs):
+        yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
+    if short := report.shortfall:
+        yield f"Size target: missed by {short} ({format_bytes(short)})"
+
+
+def _counted(rules: dict[str, int]) -> str:
+    return ", ".join(f"{rule} {count}" for rule, count in rules.items())
+
+
+def removed_by_rule(report: PruneReport) -> dict[str, int] | None:
+    """How many manifests went by each rule; None if the policy has no rules."""
+    if report.plan.by_rule is None:
+        return None
+    numbers = report.plan.by_rule[report.manifests]
+    names = enumerate(report.plan.policy.rule_names)
+    return {name: int((numbers == number).sum()) for number, name in names}
+
+
+def _withheld(plan: PrunePlan) -> dict[str, int]:
+    """How many manifests that meet every criterion each rule keeps."""
+    if plan.selection is None:
+        return {}
+    rules = plan.selection.kept_by[plan.withheld]
+    return {rule.text: count for rule in Keep if (count := int((rules == rule).sum()))}
+
+
+def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
+    """The report as a JSON document, described in docs/json.md.
+
+    Args:
+        report: What was done.
+        summary: Leave out the items.
+    """
+    index = report.plan.index
+    document: dict[str, Any] = {
+        "version": JSON_VERSION,
+        "command": "prune",
+        "image_path": index.root,
+        "dry_run": report.dry_run,
+        "totals": {
+            "manifests": len(report.lists) + len(report.images),
+            "lists": len(report.lists),
+            "images": len(report.images),
+            "blobs": len(report.blobs),
+            "bytes": report.bytes_freed,
+            "bytes_linked": report.bytes_linked,
+            "protected": len(report.plan.protected),
+            "already_gone": report.already_gone + report.plan.gone,
+            "changed": len(report.changed),
+            "failed": len(report.failures),
+            "left": report.left,
+            "spared_blobs": len(report.plan.spared_blobs),
+            "kept": len(report.plan.withheld),
+        },
+        "criteria": list(report.plan.policy.criteria),
+        "by_rule": removed_by_rule(report),
+        "kept_by": _withheld(report.plan),
+        "size_target": _size_target(report),
+        "cache": {
+            "manifests": len(index),
+            "blobs": index.blobs_present,
+            "missing_blobs": len(index.missing_blobs),
+            "corrupt": len(index.faults),
+            "foreign": len(index.foreign),
+        },
+        "trash": report.trash,
+        "trash_run": report.trash_run or None,
+        "stopped": report.stopped or None,
+        **guard_document(report.not_durable, report.no_lock),
+        "seconds": {name: round(seconds, 6) for name, seconds in report.seconds.items()},
+        "estimate": None if report.estimate is None else report.estimate.document,
+        "failed": [failure._asdict() for failure in report.failures],
+        "changed": list(report.changed),
+        "appeared": list(report.appeared),
+        "exceeded": exceeded_items(report.exceeded),
+        "servers": [server.document for server in report.servers],
+        "overridden": [server.document for server in report.overridden],
+        "corrupt": index.fault_items,
+    }
+    if report.plan.left_out is not None:
+        document["left_out"] = [left._asdict() for left in report.plan.left_out]
+    if not summary:
+        document["manifests"] = _manifest_items(report)
+        document["blobs"] = _blob_items(report)
+        document["protected"] = _protected_items(report)
+        document["kept"] = _kept_items(report.plan)
+    return document
+
+
+def guard_lines(not_durable: Sequence[str], no_lock: str) -> Iterator[str]:
+    """Lines about guards that the system did not offer.
+
+    Args:
+        not_durable: See `PruneReport`.
+        no_lock: See `PruneReport`.
+    """
+    if not_durable:
+        yield f"Not durable, as the file system can't make it so: {', '.join(not_durable)}"
+    if no_lock:
+        yield f"Not locked: {no_lock}"
+
+
+def guard_document(not_durable: Sequence[str], no_lock: str) -> dict[str, Any]:
+    """The same for a JSON document."""
+    return {"not_durable": list(not_durable), "no_lock": no_lock or None}
+
+
+def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:
+    """Delete limits that a plan goes beyond, for a JSON document."""
+    return [{"limit": one.limit, "most": one.most, "planned": one.planned} for one in exceeded]
+
+
+def _size_target(report: PruneReport) -> dict[str, int] | None:
+    target = report.plan.target
+    return None if target is None else {"need": target.need, "short": report.shortfall}
+
+
+def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
+    index, plan = report.plan.index, report.plan
+    columns = (report.manifests.tolist(), index.urls(report.manifests))
+    items: list[dict[str, Any]] = [
+        {
+            "url": url,
+            "path": index.path(row),
+            "kind": ManifestKind(int(index.kinds[row])).label,
+            "bytes": int(index.file_sizes[row]),
+            "reason": plan.manifest_reason(row).text,
+            "rule": rule,
+        }
+        for row, url, rule in zip(*columns, plan.rules_of(report.manifests), strict=True)
+    ]
+    return sorted(items, key=lambda item: (item["url"], item["path"]))
+
+
+def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
+    index, plan = report.plan.index, report.plan
+    return [
+        {
+            "digest": DIGEST_PREFIX + name,
+            "bytes": size,
+            "reason": reason.text,
+        }
+        for name, size, reason in zip(
+            index.blob_names(report.blobs),
+            report.blob_bytes.tolist(),
+            plan.blob_reasons(report.blobs),
+            strict=True,
+        )
+    ]
+
+
+def _protected_items(report: PruneReport) -> list[dict[str, Any]]:
+    index, plan = report.plan.index, report.plan
+    items: list[dict[str, Any]] = []
+    for row in plan.protected.tolist():
+        keeper = int(plan.kept_by[row])
+        items.append(
+            {
+                "url": index.url(row),
+                "path": index.path(row),
+                "kept_by": index.url(keeper),
+                "kept_by_path": index.path(keeper),
+            }
+        )
+    return sorted(items, key=lambda item: (item["url"], item["path"]))
+
+
+def _kept_items(plan: PrunePlan) -> list[dict[str, Any]]:
+    index = plan.index
+    items: list[dict[str, Any]] = []
+    if plan.selection is not None:
+        rows = plan.withheld
+        rules = plan.selection.kept_by[rows].tolist()
+        for row, rule, url in zip(rows.tolist(), rules, index.urls(rows), strict=True):
+            items.append(
+                {
+                    "url": url,
+                    "path": index.path(row),
+                    "kept_by": Keep(rule).text,
+                    "rule": plan.keeper_of(row),
+                }
+            )
+    return sorted(items, key=lambda item: (item["url"], item["path"]))
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
