@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from fastprune.cli.metrics_file import Note
     from fastprune.cli.session import Session
     from fastprune.deletion.cache_reader import CacheReader
-    from fastprune.deletion.held_cache import HeldCache
     from fastprune.pipeline import TimedPlan
     from fastprune.plan.saved_plan import SavedPlan
 
@@ -73,8 +72,8 @@ def apply_plan(
             grace=saved.header.grace if spared is None else spared,
         )
 
-        def plan(cache: CacheReader | HeldCache, deadline: float | None) -> TimedPlan:
-            return cache.replan(saved, dataclasses.replace(plan_options, deadline=deadline))
+        def plan(reader: CacheReader, deadline: float | None) -> TimedPlan:
+            return reader.replan(saved, dataclasses.replace(plan_options, deadline=deadline))
 
         return carry_out(session, "apply", pruning, delete_limits, plan, note=note)
 

@@ -53,9 +53,9 @@ def held(session: Session, exclusion: Exclusion) -> Iterator[HeldCache]:
         if cache.unlocked:
             log.warning(
                 "%s is not locked: %s; no other fastprune may work on it now",
-                cache.root,
+                session.image_path,
                 cache.unlocked,
-                extra=facts(path=cache.root, reason=cache.unlocked),
+                extra=facts(path=session.image_path, reason=cache.unlocked),
             )
         yield cache
 

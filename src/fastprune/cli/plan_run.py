@@ -31,13 +31,12 @@ from fastprune.text.style import Paint
 
 if TYPE_CHECKING:
     from fastprune.deletion.cache_reader import CacheReader
-    from fastprune.deletion.held_cache import HeldCache
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.report.prune_report import PruneReport
 
 _MOST_NAMED = 20
 
-WorkOut = Callable[["CacheReader | HeldCache", float | None], TimedPlan]
+WorkOut = Callable[["CacheReader", float | None], TimedPlan]
 """Gets a plan of a cache, with a deadline by `time.monotonic`."""
 
 
@@ -104,8 +103,8 @@ def carry_out(
     page = checked_html(pruning.html, session.image_path)
     note(NOTHING_DONE)
 
-    def noted(cache: CacheReader | HeldCache, deadline: float | None) -> TimedPlan:
-        timed = work_out(cache, deadline)
+    def noted(reader: CacheReader, deadline: float | None) -> TimedPlan:
+        timed = work_out(reader, deadline)
         note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
         return timed
 
@@ -149,7 +148,7 @@ def _carry_out(
         held(session, exclusion) as cache,
         opened_audit(pruning.audit_log, session.image_path) as audit,
     ):
-        timed = work_out(cache, deadline)
+        timed = work_out(cache.reader, deadline)
         # Nobody is asked about what is refused anyway.
         delete_limits.enforce(timed.plan)
         asks = not timed.plan.is_empty and not pruning.yes

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from fastprune.cli.metrics_file import Note
     from fastprune.cli.session import Session
     from fastprune.deletion.cache_reader import CacheReader
-    from fastprune.deletion.held_cache import HeldCache
     from fastprune.pipeline import TimedPlan
 
 
@@ -61,9 +60,9 @@ def prune_manifests(
                 "the trash frees nothing; delete, or give --free or --max-size"
             )
 
-        def plan(cache: CacheReader | HeldCache, deadline: float | None) -> TimedPlan:
+        def plan(reader: CacheReader, deadline: float | None) -> TimedPlan:
             how = dataclasses.replace(request.options, deadline=deadline)
-            return cache.plan(request.policy, how)
+            return reader.plan(request.policy, how)
 
         allowed, zone = request.delete_limits, request.zone
         return carry_out(session, "prune", pruning, allowed, plan, note=note, zone=zone)

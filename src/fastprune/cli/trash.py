@@ -19,7 +19,6 @@ from fastprune.text.quantities import format_bytes, format_count
 if TYPE_CHECKING:
     from fastprune.cli.session import Session
     from fastprune.deletion.cache_reader import CacheReader
-    from fastprune.deletion.held_cache import HeldCache
     from fastprune.deletion.pace import Limits
     from fastprune.trash.model import RunContents, TrashContents
     from fastprune.trash.report import TrashReport
@@ -145,7 +144,7 @@ def restore_run(options: GlobalOptions, restoring: RestoreOptions, changing: Cha
         report = planned_restore(root, contents, progress=session.progress())
         return _finish(_with_estimate(report, session, began), changing, None)
     with held(session, exclusion) as cache:
-        (contents,) = _read(cache, session, [restoring.run]).runs
+        (contents,) = _read(cache.reader, session, [restoring.run]).runs
         report, signal_code = run_until_signal(
             lambda stopped: cache.restore(contents, limits.or_when(stopped))
         )
@@ -179,7 +178,7 @@ def empty_runs(options: GlobalOptions, emptying: EmptyOptions, changing: ChangeO
         report = _with_estimate(planned_empty(root, runs), session, began)
         return _finish(report, changing, None)
     with held(session, exclusion) as cache:
-        runs = _read(cache, session, emptying.runs or None, age).runs
+        runs = _read(cache.reader, session, emptying.runs or None, age).runs
         if runs and not emptying.yes and not _confirmed(root, runs):
             notice("nothing was deleted")
             return 1
@@ -211,7 +210,7 @@ def _limits(session: Session, changing: ChangeOptions) -> Limits:
 
 
 def _read(
-    cache: CacheReader | HeldCache,
+    reader: CacheReader,
     session: Session,
     runs: Sequence[str] | None = None,
     older_than: timedelta | None = None,
@@ -220,7 +219,7 @@ def _read(
     from fastprune.cli.messages import log
 
     most = session.max_manifest_bytes
-    found = cache.read_trash(runs, older_than=older_than, max_manifest_bytes=most)
+    found = reader.read_trash(runs, older_than=older_than, max_manifest_bytes=most)
     for path in found.all_foreign[:_MOST_NAMED]:
         log.warning("%s does not belong in the trash, and is left alone", path)
     return found

@@ -303,7 +303,7 @@ def _repair(
         held(session, exclusion) as cache,
         opened_audit(repairing.audit_log, session.image_path) as audit,
     ):
-        findings = cache.verify(options)
+        findings = cache.reader.verify(options)
         from fastprune.verification.repair_plan import plan_repair
 
         plan = plan_repair(findings)

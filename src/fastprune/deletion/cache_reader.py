@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from fastprune import pipeline
 from fastprune.layouts.layout import Layout
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from fastprune.trash.model import RunContents, TrashContents
     from fastprune.verification.findings import Findings
 
-T = TypeVar("T")
-
 # How many manifests a run holds is known when it is read.
 _UNKNOWN = sys.maxsize
 
@@ -46,6 +44,7 @@ class CacheReader:
         workers: Opens where to read, for each reading anew; see `Reading.workers`.
         progress: Gives who is told how far it is; asked when the workers have started.
         checkpoint: Called often; raises if the reading is to end.
+        made: Is told of each plan, findings and run of the trash, for who has to know them.
     """
 
     root: str
@@ -53,6 +52,7 @@ class CacheReader:
     workers: Callable[[], AbstractContextManager[OpenExecutor]]
     progress: Callable[[], Progress | None] = lambda: None
     checkpoint: Callable[[], None] = lambda: None
+    made: Callable[[TimedPlan | Findings | RunContents], None] = lambda result: None
 
     def plan(self, policy: Policy, options: PlanOptions) -> TimedPlan:
         """See `pipeline.work_out`."""
@@ -62,27 +62,26 @@ class CacheReader:
         """See `pipeline.work_out_again`."""
         return self._read(pipeline.work_out_again, saved, options)
 
-    def _read(self, work: Callable[..., T], asked: Policy | SavedPlan, options: PlanOptions) -> T:
+    def _read(
+        self,
+        work: Callable[..., TimedPlan],
+        asked: Policy | SavedPlan,
+        options: PlanOptions,
+    ) -> TimedPlan:
         with self.workers() as open_executor:
-            return work(
-                self.root,
-                asked,
-                open_executor,
-                options,
-                progress=self.progress(),
-                checkpoint=self.checkpoint,
-            )
+            timed = work(self.root, asked, open_executor, options, **self._told())
+        self.made(timed)
+        return timed
 
     def verify(self, options: VerifyOptions) -> Findings:
         """See `verifier.verify_cache`."""
         with self.workers() as open_executor:
-            return verify_cache(
-                self.root,
-                open_executor,
-                options,
-                progress=self.progress(),
-                checkpoint=self.checkpoint,
-            )
+            findings = verify_cache(self.root, open_executor, options, **self._told())
+        self.made(findings)
+        return findings
+
+    def _told(self) -> dict[str, Any]:
+        return {"progress": self.progress(), "checkpoint": self.checkpoint}
 
     def read_trash(
         self,
@@ -128,4 +127,6 @@ class CacheReader:
                     )
         from fastprune.trash.model import TrashContents
 
+        for one in contents:
+            self.made(one)
         return TrashContents(tuple(contents), found.foreign)

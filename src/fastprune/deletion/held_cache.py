@@ -11,22 +11,19 @@ locked may be old.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from fastprune.deletion.cache_reader import CacheReader
 from fastprune.deletion.pace import Limits
 from fastprune.errors import UsageError
 from fastprune.guard.exclusive import Exclusion, Hold, hold
-from fastprune.pipeline import PlanOptions, TimedPlan
+from fastprune.pipeline import TimedPlan
 from fastprune.policy.delete_limits import DeleteLimits
-from fastprune.policy.policy import Policy
-from fastprune.scanner import MAX_MANIFEST_BYTES
 from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, make_run_id
-from fastprune.verification.verifier import VerifyOptions
 
 if TYPE_CHECKING:
     from fastprune.deletion.deleter import Deleter
@@ -34,9 +31,8 @@ if TYPE_CHECKING:
     from fastprune.guard.server_findings import ServerFinding
     from fastprune.index.cache_index import CacheIndex
     from fastprune.plan.prune_plan import PrunePlan
-    from fastprune.plan.saved_plan import SavedPlan
     from fastprune.report.prune_report import PruneReport
-    from fastprune.trash.model import RunContents, TrashContents
+    from fastprune.trash.model import RunContents
     from fastprune.trash.report import TrashReport
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_plan import RepairPlan
@@ -102,8 +98,7 @@ class HeldCache:
     """A cache on which no server runs and that no other fastprune changes.
 
     Attributes:
-        root: Path of the cache.
-        layout: What kind of cache it is.
+        reader: Works out what can be carried out: plans, findings, contents of the trash.
         overridden: Servers that were found and that `force` overrides.
         unlocked: Why the cache is not locked; empty if it is.
     """
@@ -115,8 +110,9 @@ class HeldCache:
             held: How the cache is held.
             reader: What reads it.
         """
-        self.root, self.overridden, self.unlocked = held.root, held.overridden, held.unlocked
-        self._held, self._reader, self.layout = held, reader, reader.layout
+        self.reader = replace(reader, made=self._take_down)
+        self.overridden, self.unlocked = held.overridden, held.unlocked
+        self._held, self._root = held, held.root
         self._is_held = True
         self._made: list[object] = []
         self._used: list[object] = []
@@ -126,41 +122,13 @@ class HeldCache:
         """Refuses all that is asked from now on, as the cache is held no more."""
         self._is_held = False
 
-    def plan(self, policy: Policy, options: PlanOptions) -> TimedPlan:
-        """Scans the cache and plans a prune, for `apply`. Blocking; see `pipeline.work_out`."""
-        return self._planned(self._reader.plan(policy, options))
-
-    def replan(self, saved: SavedPlan, options: PlanOptions) -> TimedPlan:
-        """Finds out what of a saved plan still holds, for `apply`. Blocking.
-
-        See `pipeline.work_out_again`.
-        """
-        return self._planned(self._reader.replan(saved, options))
-
-    def _planned(self, timed: TimedPlan) -> TimedPlan:
-        self._seconds[id(timed.plan)] = timed.seconds
-        self._made.append(timed.plan)
-        return timed
-
-    def verify(self, options: VerifyOptions) -> Findings:
-        """Looks for damage, for `repair`. Blocking; see `verifier.verify_cache`."""
-        findings = self._reader.verify(options)
-        self._made.append(findings)
-        return findings
-
-    def read_trash(
-        self,
-        runs: Iterable[str] | None = None,
-        *,
-        older_than: timedelta | None = None,
-        max_manifest_bytes: int = MAX_MANIFEST_BYTES,
-    ) -> TrashContents:
-        """Reads runs, for `restore` and `empty`. Blocking; see `CacheReader.read_trash`."""
-        found = self._reader.read_trash(
-            runs, older_than=older_than, max_manifest_bytes=max_manifest_bytes
-        )
-        self._made += found.runs
-        return found
+    def _take_down(self, result: TimedPlan | Findings | RunContents) -> None:
+        """Takes down what was worked out here, so that it can be carried out."""
+        if isinstance(result, TimedPlan):
+            self._seconds[id(result.plan)] = result.seconds
+            self._made.append(result.plan)
+        else:
+            self._made.append(result)
 
     async def apply(self, plan: PrunePlan, options: ApplyOptions) -> PruneReport:
         """Carries out a plan that this cache made, once.
@@ -245,10 +213,10 @@ class HeldCache:
         from fastprune.deletion.trashing import restore
 
         report = await restore(
-            self.root,
+            self._root,
             contents,
             limits=limits,
-            progress=self._reader.progress(),
+            progress=self.reader.progress(),
             look=self._held.look,
         )
         return replace(report, overridden=self.overridden, no_lock=self.unlocked)
@@ -264,14 +232,14 @@ class HeldCache:
         self._check_held()
         from fastprune.deletion.trashing import empty
 
-        report = await empty(self.root, runs, limits=limits, progress=self._reader.progress())
+        report = await empty(self._root, runs, limits=limits, progress=self.reader.progress())
         return replace(report, overridden=self.overridden, no_lock=self.unlocked)
 
     def _how(self, options: ApplyOptions) -> dict[str, Any]:
         """What a plan and a repair are carried out with."""
         return {
             "limits": options.limits,
-            "progress": self._reader.progress(),
+            "progress": self.reader.progress(),
             "journal": options.journal,
             "look": self._held.look,
         }
@@ -289,7 +257,7 @@ class HeldCache:
         """
         self._check_held()
         if self._held.exclusion.trash_only and not in_trash:
-            raise UsageError(f"{self.root} is held with trash_only: only runs can be deleted")
+            raise UsageError(f"{self._root} is held with trash_only: only runs can be deleted")
         if not any(one is made for one in self._made):
             raise UsageError(f"the {what} must come from {by} of the same locked cache")
         if any(one is made for one in self._used):
@@ -297,7 +265,7 @@ class HeldCache:
 
     def _check_held(self) -> None:
         if not self._is_held:
-            raise UsageError(f"{self.root} is not locked any more; nothing was changed")
+            raise UsageError(f"{self._root} is not locked any more; nothing was changed")
 
 
 @contextmanager

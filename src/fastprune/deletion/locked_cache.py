@@ -74,8 +74,8 @@ class LockedCache:
         Args:
             held: The same cache, for who may block.
         """
-        self._held, self._scan = held, ScanOptions(layout=held.layout)
-        self.root: str = held.root
+        self._held, self._scan = held, ScanOptions(layout=held.reader.layout)
+        self.root: str = held.reader.root
         self.overridden: tuple[ServerFinding, ...] = held.overridden
         self.no_lock: str = held.unlocked
 
@@ -92,7 +92,9 @@ class LockedCache:
             DurationError: The deadline passed.
             WorkerError: A worker died.
         """
-        return (await in_thread(self._held.plan, policy, planning or PlanOptions(self._scan))).plan
+        return (
+            await in_thread(self._held.reader.plan, policy, planning or PlanOptions(self._scan))
+        ).plan
 
     async def replan(self, saved: SavedPlan, planning: PlanOptions | None = None) -> PrunePlan:
         """Scans the cache and finds out what of a saved plan still holds.
@@ -109,11 +111,11 @@ class LockedCache:
             WorkerError: A worker died.
         """
         planning = planning or PlanOptions(self._scan, grace=saved.header.grace)
-        return (await in_thread(self._held.replan, saved, planning)).plan
+        return (await in_thread(self._held.reader.replan, saved, planning)).plan
 
     async def verify(self, options: VerifyOptions | None = None) -> Findings:
         """Looks for damage; see `verify`."""
-        return await in_thread(self._held.verify, options or VerifyOptions(self._scan))
+        return await in_thread(self._held.reader.verify, options or VerifyOptions(self._scan))
 
     async def apply(self, plan: PrunePlan, options: ApplyOptions | None = None) -> PruneReport:
         """Carries out a plan that this cache made, once. See `HeldCache.apply`."""
@@ -134,7 +136,7 @@ class LockedCache:
             UsageError: No run begins so, or several do.
             TrashError: The cache lacks a folder that the run has files for.
         """
-        (contents,) = (await in_thread(self._held.read_trash, [run])).runs
+        (contents,) = (await in_thread(self._held.reader.read_trash, [run])).runs
         return await self._held.restore(contents, limits or Limits())
 
     async def empty(
@@ -155,7 +157,7 @@ class LockedCache:
             UsageError: No run begins so, or several do.
             TrashError: The trash can't be read.
         """
-        read = partial(self._held.read_trash, runs, older_than=older_than)
+        read = partial(self._held.reader.read_trash, runs, older_than=older_than)
         return await self._held.empty((await in_thread(read)).runs, limits or Limits())
 
 
