@@ -19,12 +19,16 @@ from tests.support.realcaches import unpack
 import fastprune
 import fastprune.api
 from fastprune import (
+    ApplyOptions,
     DeleteLimits,
+    Exclusion,
     Limits,
     LockedError,
     NoCacheError,
+    PlanOptions,
     Policy,
     PrunePlan,
+    Reading,
     ScanOptions,
     UsageError,
 )
@@ -38,6 +42,7 @@ pytestmark = pytest.mark.anyio
 
 TYPHA = Policy(patterns=("calico/typha:v3.27.0",))
 ANYTHING = DeleteLimits(allow_remove_all=True)
+FORCE = Exclusion(force=True)
 
 
 @pytest.fixture
@@ -49,7 +54,11 @@ async def pruned(
     root: Path, policy: Policy, *, dry_run: bool = False, limits: Limits | None = None
 ) -> fastprune.PruneReport:
     report = await fastprune.prune(
-        root, policy, dry_run=dry_run, limits=limits, delete_limits=ANYTHING, force=True
+        root,
+        policy,
+        dry_run=dry_run,
+        applying=ApplyOptions(limits=limits or Limits(), delete_limits=ANYTHING),
+        exclusion=FORCE,
     )
     assert report is not None
     return report
@@ -57,11 +66,13 @@ async def pruned(
 
 async def test_scan_and_make_plan_and_apply_do_together_what_prune_does(root: Path) -> None:
     outcome = expected(load(root), patterns=TYPHA.patterns)
-    index = await fastprune.scan(root)
-    plan = fastprune.make_plan(index, TYPHA)
-    rehearsal = await fastprune.apply(plan, dry_run=True)
+    made = fastprune.make_plan(await fastprune.scan(root), TYPHA)
+    rehearsal = fastprune.planned_report(made)
     assert files(root) == outcome.left | outcome.removed
-    report = await fastprune.apply(plan)
+    async with fastprune.locked(root, force=True) as cache:
+        plan = await cache.plan(TYPHA)
+        assert plan.manifests.tolist() == made.manifests.tolist()
+        report = await cache.apply(plan)
     assert files(root) == outcome.left
     assert rehearsal.bytes_freed == report.bytes_freed == outcome.freed_bytes
     assert (rehearsal.dry_run, report.dry_run) == (True, False)
@@ -83,8 +94,9 @@ async def test_a_prune_does_not_block_the_event_loop(dry_run: bool, root: Path) 
 
 @pytest.mark.usefixtures("no_blocking")
 async def test_scan_and_apply_do_not_block_the_event_loop(root: Path) -> None:
-    plan = fastprune.make_plan(await fastprune.scan(root), TYPHA)
-    assert len((await fastprune.apply(plan)).manifests) == 2
+    assert len(fastprune.make_plan(await fastprune.scan(root), TYPHA).manifests) == 2
+    async with fastprune.locked(root, force=True) as cache:
+        assert len((await cache.apply(await cache.plan(TYPHA))).manifests) == 2
 
 
 async def test_a_dry_run_takes_no_lock_and_changes_nothing(root: Path) -> None:
@@ -113,7 +125,7 @@ async def test_the_lock_is_held_while_it_asks_and_free_afterwards(root: Path) ->
         return False
 
     before = snapshot(root)
-    report = await fastprune.prune(root, TYPHA, confirm=refuse, force=True)
+    report = await fastprune.prune(root, TYPHA, confirm=refuse, exclusion=FORCE)
     assert report is None
     assert snapshot(root) == before
     assert len(asked[0].lists) == len(asked[0].images) == 1
@@ -127,7 +139,7 @@ async def test_it_does_not_ask_when_there_is_nothing_to_do_or_nothing_will_be_do
         raise AssertionError
 
     nothing = Policy(patterns=("no such image",))
-    report = await fastprune.prune(root, nothing, confirm=never, force=True)
+    report = await fastprune.prune(root, nothing, confirm=never, exclusion=FORCE)
     assert report is not None
     assert report.plan.is_empty
     assert await fastprune.prune(root, TYPHA, dry_run=True, confirm=never) is not None
@@ -142,12 +154,12 @@ async def test_what_can_t_be_done_is_refused_before_anything_is_touched(root: Pa
     with pytest.raises(NoCacheError):
         await fastprune.scan(root / "missing")
     with pytest.raises(DurationError):
-        await fastprune.prune(root, TYPHA, max_seconds=-1, force=True)
+        await fastprune.prune(root, TYPHA, max_seconds=-1, exclusion=FORCE)
     assert snapshot(root) == before
 
 
 async def test_blobs_in_their_days_of_grace_stay(root: Path) -> None:
-    report = await fastprune.prune(root, TYPHA, grace=10**9, force=True)
+    report = await fastprune.prune(root, TYPHA, planning=PlanOptions(grace=10**9), exclusion=FORCE)
     assert report is not None
     assert (len(report.manifests), len(report.blobs)) == (2, 0)
     assert len(report.plan.spared_blobs) > 0
@@ -157,8 +169,8 @@ async def test_blobs_in_their_days_of_grace_stay(root: Path) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 async def test_the_number_of_workers_changes_nothing(jobs: int, root: Path) -> None:
-    alone = await fastprune.scan(root, executor=InlineExecutor())
-    index = await fastprune.scan(root, ScanOptions(chunk=7), jobs=jobs)
+    alone = await fastprune.scan(root, reading=Reading(InlineExecutor()))
+    index = await fastprune.scan(root, ScanOptions(chunk=7), reading=Reading(jobs=jobs))
     assert (index.digests == alone.digests).all()
     assert (index.blob_digests == alone.blob_digests).all()
 
@@ -171,8 +183,8 @@ async def test_an_executor_that_was_given_stays_open(root: Path) -> None:
             self.closed = True
 
     given = Given()
-    await fastprune.scan(root, executor=given)
-    await fastprune.prune(root, TYPHA, executor=given, dry_run=True)
+    await fastprune.scan(root, reading=Reading(given))
+    await fastprune.prune(root, TYPHA, reading=Reading(given), dry_run=True)
     assert not given.closed
 
 
@@ -196,7 +208,7 @@ async def test_a_scan_can_be_cancelled(root: Path) -> None:
 
     async def work() -> None:
         try:
-            await fastprune.scan(root, executor=executor)
+            await fastprune.scan(root, reading=Reading(executor))
         except anyio.get_cancelled_exc_class():
             ended.append("cancelled")
             raise
@@ -222,7 +234,7 @@ async def test_the_event_loop_goes_on_while_a_scan_is_under_way(root: Path) -> N
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(tick)
-        index = await fastprune.scan(root, executor=executor)
+        index = await fastprune.scan(root, reading=Reading(executor))
     assert len(index) == 81
     assert len(ticks) == 5
 
@@ -307,9 +319,9 @@ async def test_time_that_is_over_ends_the_run_cleanly(
             return time.monotonic() + (86_400 if len(files(tmp_path)) < MANY else 0)
 
     monkeypatch.setattr(fastprune.api, "time", Clock)
-    limits = Limits(concurrency=1)
+    applying = ApplyOptions(limits=Limits(concurrency=1), delete_limits=ANYTHING)
     report = await fastprune.prune(
-        tmp_path, ORPHANS, limits=limits, delete_limits=ANYTHING, max_seconds=3_600, force=True
+        tmp_path, ORPHANS, applying=applying, max_seconds=3_600, exclusion=FORCE
     )
     assert report is not None
     assert report.stopped == "--max-duration"

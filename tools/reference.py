@@ -18,6 +18,7 @@ from fastprune.errors import EXIT_CODES
 from tools.command_tree import GLOBAL_PANEL, Command, Option, read_program
 from tools.error_tree import ErrorClass, read_errors
 from tools.manpage import man_page
+from tools.public_names import stub
 
 ROOT = Path(__file__).resolve().parents[1]
 _GENERATED = (
@@ -31,6 +32,7 @@ def pages() -> dict[str, str]:
         "docs/reference/commands.md": commands_page(read_program()),
         "docs/reference/errors.md": errors_page(read_errors()),
         "docs/man/fastprune.1": man_page(read_program()),
+        "src/fastprune/__init__.pyi": stub(),
     }
 
 

@@ -7,16 +7,24 @@ Blocking; I/O: reads only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastprune.errors import DurationError
 from fastprune.executors.executor import Executor
+from fastprune.executors.processes import available_jobs, start_workers
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
 from fastprune.reading.folders import check_root, reading
-from fastprune.scanner import ScanOptions, measure_blobs, measure_files, scan_and_keep_executor
+from fastprune.scanner import (
+    SMALL_CACHE,
+    ScanOptions,
+    measure_blobs,
+    measure_files,
+    scan_and_keep_executor,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +40,42 @@ if TYPE_CHECKING:
 # Each round finds blobs that are smaller than declared, or too young. If even the last round finds
 # new ones, the report names the bytes that are missing.
 _MOST_ROUNDS = 10
+
+
+OpenExecutor = Callable[[int], Executor]
+"""Gives the executor for a number of manifests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Where a cache is read, and who is told.
+
+    Attributes:
+        executor: Where to read, opened and closed by the caller. None reads small caches in
+            this process, and larger ones in workers that end with the reading.
+        jobs: Number of workers if no executor is given; None picks by the machine.
+        progress: Is told how far it is, from another thread.
+    """
+
+    executor: Executor | None = None
+    jobs: int | None = None
+    progress: Progress | None = None
+
+    @contextmanager
+    def workers(self) -> Iterator[OpenExecutor]:
+        """Gives what opens the executor; one of our own is opened once and closed in the end."""
+        with ExitStack() as closing:
+            opened = [] if self.executor is None else [self.executor]
+
+            def open_executor(manifests: int) -> Executor:
+                if not opened:
+                    jobs = available_jobs() if self.jobs is None else self.jobs
+                    small = manifests <= SMALL_CACHE and self.jobs is None
+                    opened.append(start_workers(1 if small else jobs))
+                    closing.callback(opened[0].close)
+                return opened[0]
+
+            yield open_executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +108,7 @@ class TimedPlan:
 def work_out(
     root: str,
     policy: Policy,
-    open_executor: Callable[[int], Executor],
+    open_executor: OpenExecutor,
     options: PlanOptions,
     *,
     progress: Progress | None = None,
@@ -109,10 +153,11 @@ def work_out(
 def work_out_again(
     root: str,
     saved: SavedPlan,
-    open_executor: Callable[[int], Executor],
+    open_executor: OpenExecutor,
     options: PlanOptions,
     *,
     progress: Progress | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> TimedPlan:
     """Scans a cache and works out which parts of a saved plan still hold.
 
@@ -122,6 +167,7 @@ def work_out_again(
         open_executor: Gives the executor for a number of manifests.
         options: How; the plan decides about broken lists and corrupt manifests.
         progress: Is told about the scan.
+        checkpoint: Called often; raises if the work is to end.
 
     Raises:
         NoCacheError: There is no cache at this path.
@@ -135,16 +181,21 @@ def work_out_again(
 
     check_root(root, options.scan.layout)
     check_same_cache(saved.header.cache, root)
-    return _plan(root, lambda index, _: replan(saved, index), open_executor, options, progress)
+
+    def plan_from(index: CacheIndex, held_blobs: Rows | None) -> PrunePlan:
+        del held_blobs
+        return replan(saved, index)
+
+    return _plan(root, plan_from, open_executor, options, progress, checkpoint)
 
 
 def _plan(
     root: str,
     plan_from: PlanFrom,
-    open_executor: Callable[[int], Executor],
+    open_executor: OpenExecutor,
     options: PlanOptions,
     progress: Progress | None,
-    checkpoint: Callable[[], None] = lambda: None,
+    checkpoint: Callable[[], None],
 ) -> TimedPlan:
     """Scans, and makes a plan of the index."""
 

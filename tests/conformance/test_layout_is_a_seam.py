@@ -10,7 +10,9 @@ LAYOUT = "fastprune.layouts.ociregistry"
 PICKED = "fastprune.layouts.default"
 # Who may take what was picked: the faces of the library, and the command line. All else is given
 # a layout, or an index that carries one.
-FACES = {"api.py", "plan/files.py", "scanner.py"}
+FACES = {
+    *("api.py", "audit/audit_file.py", "deletion/locked_cache.py", "plan/files.py", "scanner.py")
+}
 
 
 def importers(name: str) -> set[str]:

@@ -25,7 +25,7 @@ from tests.support.oracle import (
 )
 
 import fastprune
-from fastprune import Limits, Policy
+from fastprune import ApplyOptions, Exclusion, Limits, Policy, Reading
 
 Mode = Literal["delete", "trash"]
 MODES: tuple[Mode, ...] = ("delete", "trash")
@@ -113,18 +113,16 @@ class Scene:
     def heal(self, mode: Mode) -> None:
         """Prunes again, and checks that the result is now what it should be."""
         policy = Policy(patterns=(PATTERN,))
-        run = "20300101T000000Z-000000" if mode == "trash" else None
-        limits = Limits(concurrency=1)
+        run = "20300101T000000Z-000000"
+        applying = ApplyOptions(mode == "trash", run, limits=Limits(concurrency=1))
         again = partial(
             fastprune.prune,
             self.root,
             policy,
-            jobs=1,
-            force=True,
+            reading=Reading(jobs=1),
             # A killed process holds the lock until the system has removed it.
-            lock_wait=30,
-            trash_run=run,
-            limits=limits,
+            exclusion=Exclusion(wait=30, force=True),
+            applying=applying,
         )
         report = anyio.run(again)
         assert report is not None

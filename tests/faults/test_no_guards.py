@@ -18,7 +18,7 @@ from tests.support.cachebuilder import files, snapshot
 from tests.support.locking import locked
 
 import fastprune
-from fastprune import CantLockError, LockedError, Policy
+from fastprune import CantLockError, Exclusion, LockedError, Policy
 
 PRUNE = ("prune", "--pattern", PATTERN, "--summary")
 TRASH_RUN = "20200101T000000Z-000000"
@@ -102,14 +102,17 @@ def test_the_library_refuses_and_goes_on_in_the_same_way(
     def no_locks(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "no locks")
 
-    prune = partial(fastprune.prune, scene.root, Policy(patterns=(PATTERN,)), force=True)
+    prune = partial(
+        fastprune.prune, scene.root, Policy(patterns=(PATTERN,)), exclusion=Exclusion(force=True)
+    )
+    without = Exclusion(force=True, no_lock=True)
     with locked(scene.root), pytest.raises(LockedError):
-        anyio.run(partial(prune, no_lock=True))
+        anyio.run(partial(prune, exclusion=without))
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(CantLockError, match="can't be locked: no locks"):
         anyio.run(prune)
     assert files(scene.root) == scene.before.paths
-    report = anyio.run(partial(prune, no_lock=True))
+    report = anyio.run(partial(prune, exclusion=without))
     assert report is not None
     assert (report.exit_code, report.no_lock) == (0, "no locks")
 

@@ -23,7 +23,7 @@ from tests.support.fakeproc import FakeProc
 from tests.support.schemas import errors
 
 import fastprune
-from fastprune import Limits, Policy, PrunePlan
+from fastprune import ApplyOptions, Limits, Policy, PrunePlan, Reading
 from fastprune.deletion.journal import JournalEntry
 from fastprune.guard.server_findings import ServerFinding, Verdict
 
@@ -150,7 +150,10 @@ def test_a_real_server_that_starts_while_images_go_saves_the_blobs(scene: Scene)
     with ExitStack() as until:
         journal = StartsServer(scene.root, until)
         policy = Policy(patterns=(PATTERN,))
-        report = anyio.run(partial(fastprune.prune, scene.root, policy, jobs=1, journal=journal))
+        applying, reading = ApplyOptions(journal=journal), Reading(jobs=1)
+        report = anyio.run(
+            partial(fastprune.prune, scene.root, policy, applying=applying, reading=reading)
+        )
     assert report is not None
     assert (report.exit_code, len(report.blobs)) == (3, 0)
     assert len(report.images) > 0
@@ -169,21 +172,26 @@ def test_a_real_server_that_starts_while_somebody_is_asked(scene: Scene) -> None
             return True
 
         policy = Policy(patterns=(PATTERN,))
-        report = anyio.run(partial(fastprune.prune, scene.root, policy, jobs=1, confirm=confirm))
+        report = anyio.run(
+            partial(fastprune.prune, scene.root, policy, confirm=confirm, reading=Reading(jobs=1))
+        )
     assert report is not None
     assert (report.exit_code, len(report.manifests), len(report.servers)) == (11, 0, 1)
     assert snapshot(scene.root) == before
 
 
 def test_apply_of_the_library_looks_as_well(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = anyio.run(partial(fastprune.scan, scene.root, jobs=1))
-    plan = fastprune.make_plan(index, Policy(patterns=(PATTERN,)))
-    there_are([PERHAPS], monkeypatch)
-    report = anyio.run(partial(fastprune.apply, plan, limits=Limits(concurrency=1)))
+    async def apply(*, force: bool) -> fastprune.PruneReport:
+        async with fastprune.locked(scene.root, force=force, reading=Reading(jobs=1)) as cache:
+            plan = await cache.plan(Policy(patterns=(PATTERN,)))
+            there_are([PERHAPS], monkeypatch)
+            return await cache.apply(plan, ApplyOptions(limits=Limits(concurrency=1)))
+
+    report = anyio.run(partial(apply, force=False))
     assert (report.exit_code, report.servers) == (11, (PERHAPS,))
     assert files(scene.root) == scene.before.paths
-    report = anyio.run(partial(fastprune.apply, plan, force=True))
-    assert (report.exit_code, report.servers) == (0, ())
+    report = anyio.run(partial(apply, force=True))
+    assert (report.exit_code, report.servers, report.overridden) == (0, (), (PERHAPS,))
 
 
 # What --force overrides.

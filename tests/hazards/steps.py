@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 import fastprune
-from fastprune import CacheIndex, Limits, Policy, PrunePlan, PruneReport, make_plan
+from fastprune import CacheIndex, Limits, Policy, PrunePlan, PruneReport, Reading, make_plan
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Outcome, Unlinker
 from fastprune.deletion.pruning import carry_out
 from fastprune.progress import Progress
@@ -37,7 +37,7 @@ def scan_now(root: Path, progress: Progress | None = None) -> CacheIndex:
     """Scans a cache in this process."""
 
     async def scan() -> CacheIndex:
-        return await fastprune.scan(root, jobs=1, progress=progress)
+        return await fastprune.scan(root, reading=Reading(jobs=1, progress=progress))
 
     return anyio.run(scan)
 

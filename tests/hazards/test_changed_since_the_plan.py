@@ -19,6 +19,7 @@ from fastprune import (
     OtherCacheError,
     Policy,
     PruneReport,
+    Reading,
     SavedPlan,
     UnreadableManifestsError,
     make_plan,
@@ -116,7 +117,7 @@ def test_a_new_list_keeps_its_child_although_the_plan_allows_broken_lists(
 
 
 async def _work_out(plan: SavedPlan, root: Path) -> set[str]:
-    again = replan(plan, await fastprune.scan(root, jobs=1))
+    again = replan(plan, await fastprune.scan(root, reading=Reading(jobs=1)))
     return {again.index.path(row) for row in (*again.lists.tolist(), *again.images.tolist())}
 
 

@@ -12,7 +12,7 @@ from tests.property.running import run
 from tests.support.cachebuilder import CacheBuilder, files
 
 import fastprune
-from fastprune import DeleteLimits, Policy, PruneReport
+from fastprune import ApplyOptions, DeleteLimits, Exclusion, Policy, PruneReport
 from fastprune.report.prune_rendering import as_document, text_lines
 from fastprune.report.prune_report import planned_report
 
@@ -36,8 +36,8 @@ def pruned(builder: CacheBuilder, policy: Policy, *, dry_run: bool = True) -> Pr
             builder.root,
             policy,
             dry_run=dry_run,
-            force=True,
-            delete_limits=DeleteLimits(allow_remove_all=True),
+            exclusion=Exclusion(force=True),
+            applying=ApplyOptions(delete_limits=DeleteLimits(allow_remove_all=True)),
         )
         assert report is not None
         return report

@@ -9,7 +9,15 @@ import anyio
 from tests.support.cachebuilder import Stamp, snapshot
 
 import fastprune
-from fastprune import DeleteLimits, Limits, Policy, PruneReport
+from fastprune import (
+    ApplyOptions,
+    DeleteLimits,
+    Exclusion,
+    Limits,
+    PlanOptions,
+    Policy,
+    PruneReport,
+)
 from fastprune.deletion.deleter import Restorer
 from fastprune.deletion.trashing import empty, restore
 from fastprune.executors.inline import InlineExecutor
@@ -38,11 +46,11 @@ def prune_to_trash(
         report = await fastprune.prune(
             root,
             policy,
-            force=True,
-            delete_limits=DeleteLimits(allow_remove_all=True),
-            trash_run=run,
-            allow_broken=allow_broken,
-            skip_corrupt=skip_corrupt,
+            exclusion=Exclusion(force=True),
+            applying=ApplyOptions(
+                trash=True, run=run, delete_limits=DeleteLimits(allow_remove_all=True)
+            ),
+            planning=PlanOptions(allow_broken=allow_broken, skip_corrupt=skip_corrupt),
         )
         assert report is not None
         return report

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +17,20 @@ from tests.support.cachebuilder import snapshot
 from tests.support.plain_layout import PlainBuilder, PlainLayout
 
 import fastprune
-from fastprune import By, DeleteLimits, JournalEntry, Policy, ScanOptions, UsageError, VerifyOptions
+from fastprune import (
+    ApplyOptions,
+    By,
+    DeleteLimits,
+    Exclusion,
+    JournalEntry,
+    LockedCache,
+    PlanOptions,
+    Policy,
+    Reading,
+    ScanOptions,
+    UsageError,
+    VerifyOptions,
+)
 from fastprune.deletion.trashing import empty, restore
 from fastprune.errors import NoCacheError, PlanFileError, UnreadableManifestsError
 from fastprune.executors.inline import InlineExecutor
@@ -34,7 +49,8 @@ LAYOUTS = (
     PlainLayout(("tag", "tags"), "tagged-layers"),
 )
 OLD = Policy(pulled_before="2026-01-15T00:00:00")
-LIMITS = DeleteLimits(allow_remove_all=True)
+APPLYING = ApplyOptions(delete_limits=DeleteLimits(allow_remove_all=True))
+FORCE = Exclusion(force=True)
 
 
 def files(root: Path) -> set[str]:
@@ -54,6 +70,13 @@ class Scene(NamedTuple):
     old: set[str]
     stays: set[str]
     orphan: str
+
+    @property
+    def planning(self) -> PlanOptions:
+        return PlanOptions(self.options)
+
+    def locked(self) -> AbstractAsyncContextManager[LockedCache]:
+        return fastprune.locked(self.root, force=True, layout=self.builder.layout)
 
     @property
     def root(self) -> Path:
@@ -82,7 +105,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
 
 
 async def test_it_is_listed_by_workers_as_in_this_process(scene: Scene) -> None:
-    index = await fastprune.scan(scene.root, scene.options, jobs=2)
+    index = await fastprune.scan(scene.root, scene.options, reading=Reading(jobs=2))
     assert index.layout == scene.builder.layout
     rows = np.arange(len(index))
     paths = {index.path(row) for row in rows.tolist()}
@@ -91,7 +114,7 @@ async def test_it_is_listed_by_workers_as_in_this_process(scene: Scene) -> None:
     assert paths | blobs == scene.old | scene.stays
     urls = list(render(index, rows, Format.url))
     assert sorted(urls) == ["r/a:1", "r/a:2", "r/multi:1", "r/multi@sha256:" + "ab" * 32]
-    here = await fastprune.scan(scene.root, scene.options, executor=InlineExecutor())
+    here = await fastprune.scan(scene.root, scene.options, reading=Reading(InlineExecutor()))
     assert list(render(here, rows, Format.url)) == urls
 
 
@@ -112,7 +135,7 @@ async def test_a_cache_of_another_kind_is_none(scene: Scene) -> None:
 async def test_it_is_pruned(scene: Scene) -> None:
     plan = fastprune.make_plan(await fastprune.scan(scene.root, scene.options), OLD)
     report = await fastprune.prune(
-        scene.root, OLD, options=scene.options, delete_limits=LIMITS, force=True
+        scene.root, OLD, planning=scene.planning, applying=APPLYING, exclusion=FORCE
     )
     assert report is not None
     assert not report.failures
@@ -122,8 +145,9 @@ async def test_it_is_pruned(scene: Scene) -> None:
 
 
 async def test_young_blobs_are_spared(scene: Scene) -> None:
+    planning = PlanOptions(scene.options, grace=3600)
     report = await fastprune.prune(
-        scene.root, OLD, options=scene.options, delete_limits=LIMITS, force=True, grace=3600
+        scene.root, OLD, planning=planning, applying=APPLYING, exclusion=FORCE
     )
     assert report is not None
     assert {path for path in scene.old if path.startswith(scene.builder.layout.blob_folder)} < (
@@ -144,21 +168,25 @@ async def test_a_saved_plan_is_applied(scene: Scene, tmp_path: Path) -> None:
     (pulled,) = (path for path in scene.old if "r/a:1" in (scene.root / path).read_text("utf-8"))
     text = (scene.root / pulled).read_text("utf-8")
     (scene.root / pulled).write_text(text.replace("2026-01-01T00:00:00\n\n", "2026-02-01\n\n"))
-    again = fastprune.replan(saved, await fastprune.scan(scene.root, scene.options))
-    assert again.left_out is not None
-    assert [one.path for one in again.left_out if one.url == "r/a:1"] == [pulled]
-    await fastprune.apply(again, force=True)
+    async with scene.locked() as cache:
+        again = await cache.replan(saved)
+        assert again.left_out is not None
+        assert [one.path for one in again.left_out if one.url == "r/a:1"] == [pulled]
+        await cache.apply(again)
     left = files(scene.root)
     assert scene.stays | {pulled} < left
     assert (len(left & scene.old), scene.orphan in left) == (2, False)
 
 
 async def test_what_says_something_else_by_now_is_left_alone(scene: Scene) -> None:
-    plan = fastprune.make_plan(await fastprune.scan(scene.root, scene.options), OLD)
-    (changed,) = (path for path in scene.old if "r/a:1" in (scene.root / path).read_text("utf-8"))
-    text = (scene.root / changed).read_text("utf-8")
-    (scene.root / changed).write_text(text.replace("r/a:1", "r/a:3"))
-    report = await fastprune.apply(plan, force=True)
+    async with scene.locked() as cache:
+        plan = await cache.plan(OLD)
+        (changed,) = (
+            path for path in scene.old if "r/a:1" in (scene.root / path).read_text("utf-8")
+        )
+        text = (scene.root / changed).read_text("utf-8")
+        (scene.root / changed).write_text(text.replace("r/a:1", "r/a:3"))
+        report = await cache.apply(plan)
     assert report.changed == (changed,)
     assert changed in files(scene.root)
 
@@ -174,8 +202,8 @@ async def test_blobs_stay_for_an_image_that_is_pulled_meanwhile(scene: Scene) ->
         async def settle(self) -> None:
             pass
 
-    plan = fastprune.make_plan(await fastprune.scan(scene.root, scene.options), OLD)
-    report = await fastprune.apply(plan, force=True, journal=Pulling())
+    async with scene.locked() as cache:
+        report = await cache.apply(await cache.plan(OLD), ApplyOptions(journal=Pulling()))
     assert (len(report.blobs), len(report.appeared)) == (0, 1)
     assert scene.orphan in files(scene.root)
 
@@ -185,10 +213,9 @@ async def test_a_prune_goes_to_the_trash_and_back(scene: Scene) -> None:
     report = await fastprune.prune(
         scene.root,
         OLD,
-        options=scene.options,
-        delete_limits=LIMITS,
-        force=True,
-        trash_run=RUN,
+        planning=scene.planning,
+        applying=replace(APPLYING, trash=True, run=RUN),
+        exclusion=FORCE,
     )
     assert report is not None
     assert report.trash_run == RUN
@@ -207,10 +234,9 @@ async def test_the_trash_is_emptied(scene: Scene) -> None:
     await fastprune.prune(
         scene.root,
         OLD,
-        options=scene.options,
-        delete_limits=LIMITS,
-        force=True,
-        trash_run=RUN,
+        planning=scene.planning,
+        applying=replace(APPLYING, trash=True, run=RUN),
+        exclusion=FORCE,
     )
     report = await empty(str(scene.root), [contents_of(scene.root, RUN, layout)])
     assert not report.failures
@@ -234,11 +260,12 @@ async def test_it_is_verified_and_repaired(scene: Scene) -> None:
     )
     with pytest.raises(UnreadableManifestsError):
         fastprune.make_plan(await fastprune.scan(scene.root, scene.options), OLD)
-    findings = await fastprune.verify(scene.root, options, jobs=2)
+    findings = await fastprune.verify(scene.root, options, reading=Reading(jobs=2))
     index = findings.index
     assert [one.path for one in findings.unreadable] == [cut_off]
     assert [index.path(row) for row in findings.mismatched.tolist()] == [other]
-    report = await fastprune.repair(findings, trash_run=RUN, force=True)
+    async with scene.locked() as cache:
+        report = await cache.repair(await cache.verify(options), ApplyOptions(run=RUN))
     assert report.trash_run == RUN
     assert in_trash(scene.root, RUN) == {bad, needing, cut_off, other}
     held = contents_of(scene.root, RUN, builder.layout)

@@ -11,7 +11,16 @@ from tests.hazards.steps import scan_now
 from tests.support.cachebuilder import CacheBuilder, Corruption, files, snapshot
 
 import fastprune
-from fastprune import DeleteLimitError, DeleteLimits, Policy, PrunePlan, UsageError, make_plan
+from fastprune import (
+    ApplyOptions,
+    DeleteLimitError,
+    DeleteLimits,
+    Exclusion,
+    Policy,
+    PrunePlan,
+    UsageError,
+    make_plan,
+)
 
 ALL = Policy(patterns=(".",))
 SOME = Policy(patterns=("r/a",))
@@ -125,10 +134,17 @@ def test_limits_that_make_no_sense_are_usage_errors(limits: DeleteLimits, tmp_pa
         limits.check()
 
     async def prune() -> None:
-        await fastprune.prune(tmp_path, SOME, delete_limits=limits)
+        await fastprune.prune(tmp_path, SOME, applying=ApplyOptions(delete_limits=limits))
 
     with pytest.raises(UsageError, match="^--max-delete-"):
         anyio.run(prune)
+
+
+FORCE = Exclusion(force=True)
+
+
+def allowing(limits: DeleteLimits | None) -> ApplyOptions | None:
+    return None if limits is None else ApplyOptions(delete_limits=limits)
 
 
 def test_the_library_refuses_and_a_dry_run_says_so_in_its_report(root: Path) -> None:
@@ -137,7 +153,7 @@ def test_the_library_refuses_and_a_dry_run_says_so_in_its_report(root: Path) -> 
 
     async def prune(*, dry_run: bool, limits: DeleteLimits | None) -> fastprune.PruneReport:
         report = await fastprune.prune(
-            root, SOME, dry_run=dry_run, delete_limits=limits, force=True
+            root, SOME, dry_run=dry_run, applying=allowing(limits), exclusion=FORCE
         )
         assert report is not None
         return report
@@ -156,7 +172,7 @@ def test_the_library_refuses_and_a_dry_run_says_so_in_its_report(root: Path) -> 
 
 def test_the_library_does_not_empty_a_cache_by_accident(root: Path) -> None:
     async def prune(limits: DeleteLimits | None) -> object:
-        return await fastprune.prune(root, ALL, delete_limits=limits, force=True)
+        return await fastprune.prune(root, ALL, applying=allowing(limits), exclusion=FORCE)
 
     with pytest.raises(DeleteLimitError):
         anyio.run(prune, None)

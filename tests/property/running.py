@@ -12,7 +12,15 @@ from tests.support.scanning import scanned
 from tests.support.strategies import Request
 
 import fastprune
-from fastprune import CacheIndex, DeleteLimits, Policy, PruneReport
+from fastprune import (
+    ApplyOptions,
+    CacheIndex,
+    DeleteLimits,
+    Exclusion,
+    PlanOptions,
+    Policy,
+    PruneReport,
+)
 
 T = TypeVar("T")
 
@@ -48,11 +56,12 @@ def prune(root: Path, request: Request, *, dry_run: bool = False) -> PruneReport
             root,
             policy_of(request),
             dry_run=dry_run,
-            allow_broken=request.allow_broken,
-            skip_corrupt=request.skip_corrupt,
+            planning=PlanOptions(
+                allow_broken=request.allow_broken, skip_corrupt=request.skip_corrupt
+            ),
             # Otherwise it would look at all processes of this machine, for a server.
-            force=True,
-            delete_limits=DeleteLimits(allow_remove_all=True),
+            exclusion=Exclusion(force=True),
+            applying=ApplyOptions(delete_limits=DeleteLimits(allow_remove_all=True)),
         )
         assert report is not None
         return report

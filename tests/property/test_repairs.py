@@ -22,10 +22,11 @@ from tests.support.oracle import load
 from tests.support.verify_oracle import Found, expected_findings
 
 import fastprune
-from fastprune import Limits, Policy, RepairReport, make_plan
+from fastprune import ApplyOptions, Limits, Policy, Reading, RepairReport, VerifyOptions, make_plan
 from fastprune.deletion.deleter import moving_to_trash
 from fastprune.deletion.repairing import carry_out
 from fastprune.errors import UnreadableManifestsError
+from fastprune.executors.inline import InlineExecutor
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.trash.tree import list_trash
 from fastprune.verification.repair_plan import plan_repair
@@ -33,8 +34,12 @@ from fastprune.verification.repair_report import as_document, planned_report
 
 
 def repair(root: Path, trash_run: str = RUN, *, content: bool = True) -> RepairReport:
-    findings = verify(root, content=content)
-    return run(lambda: fastprune.repair(findings, trash_run=trash_run, limits=Limits(1)))
+    async def work() -> RepairReport:
+        async with fastprune.locked(root, force=True, reading=Reading(InlineExecutor())) as cache:
+            findings = await cache.verify(VerifyOptions(content=content))
+            return await cache.repair(findings, ApplyOptions(run=trash_run, limits=Limits(1)))
+
+    return run(work)
 
 
 def must_move(root: Path, found: Found) -> set[str]:

@@ -19,7 +19,15 @@ from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, Request, build, caches, on_disk, requests
 
 import fastprune
-from fastprune import PrunePlan, SavedPlan, make_plan, replan
+from fastprune import (
+    ApplyOptions,
+    DeleteLimits,
+    PrunePlan,
+    PruneReport,
+    SavedPlan,
+    make_plan,
+    replan,
+)
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.plan.decoding import PlanDecoder
 from fastprune.plan.encoding import encode
@@ -78,6 +86,13 @@ def decoded(content: bytes) -> SavedPlan:
     return decoder.finish()
 
 
+async def applied(root: Path, loaded: SavedPlan) -> PruneReport:
+    async with fastprune.locked(root, force=True) as cache:
+        plan = await cache.replan(loaded)
+        allowed = DeleteLimits(allow_remove_all=True)
+        return await cache.apply(plan, ApplyOptions(delete_limits=allowed))
+
+
 @examples(200)
 @given(sketch=caches(), request=requests(), changes=_CHANGES)
 def test_what_is_removed_is_what_the_oracle_says(
@@ -90,7 +105,7 @@ def test_what_is_removed_is_what_the_oracle_says(
         loaded = saved(plan, root)
         change(root, sketch, changes)
         now = look(root)
-        report = run(lambda: fastprune.apply(replan(loaded, scanned(root))))
+        report = run(lambda: applied(root, loaded))
         removed = now.cache.paths - files(root)
         assert removed <= planned.removed
         assert removed == expected_removals(before, planned, now, allow_broken=request.allow_broken)

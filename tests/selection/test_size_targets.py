@@ -10,7 +10,7 @@ from tests.property.running import run
 from tests.support.cachebuilder import CacheBuilder, Descriptor
 
 import fastprune
-from fastprune import Policy, PruneReport
+from fastprune import PlanOptions, Policy, PruneReport
 
 DAYS = tuple(f"2024-01-0{day}T00:00:00" for day in range(1, 10))
 
@@ -27,7 +27,8 @@ def builder(tmp_path: Path) -> CacheBuilder:
 
 def pruned(builder: CacheBuilder, policy: Policy, *, grace: float = 0) -> PruneReport:
     async def work() -> PruneReport:
-        report = await fastprune.prune(builder.root, policy, dry_run=True, grace=grace, force=True)
+        planning = PlanOptions(grace=grace)
+        report = await fastprune.prune(builder.root, policy, dry_run=True, planning=planning)
         assert report is not None
         return report
 

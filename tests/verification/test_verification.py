@@ -11,10 +11,12 @@ from tests.support.cachebuilder import CacheBuilder, digest_of
 from tests.support.scanning import scanned
 
 import fastprune
-from fastprune import CacheIndex, Limits, VerifyOptions
+from fastprune import ApplyOptions, CacheIndex, Limits, Reading, VerifyOptions
 from fastprune.reading.blob_contents import HashTask, hash_files
 from fastprune.reading.marks import Verdict
 from fastprune.verification.findings import sampled
+from fastprune.verification.repair_plan import plan_repair
+from fastprune.verification.repair_report import planned_report
 
 BLOBS = 400
 
@@ -92,11 +94,14 @@ async def test_the_verbs_block_no_event_loop(tmp_path: Path) -> None:
     findings = await fastprune.verify(builder.root, VerifyOptions(content=True))
     assert (findings.exit_code, findings.damaged_manifests, findings.damaged_blobs) == (3, 1, 1)
     run = "20261126T000000Z-000000"
-    planned = await fastprune.repair(findings, trash_run=run, dry_run=True)
+    planned = planned_report(plan_repair(findings))
     assert (planned.count("blob", "image"), planned.exit_code) == (2, 3)
-    report = await fastprune.repair(findings, trash_run=run, limits=Limits(1))
+    async with fastprune.locked(builder.root, force=True) as cache:
+        found = await cache.verify(VerifyOptions(content=True))
+        report = await cache.repair(found, ApplyOptions(run=run, limits=Limits(1)))
     assert (report.count("blob", "image"), report.exit_code, report.trash_run) == (2, 0, run)
-    again = await fastprune.verify(builder.root, jobs=1)
+    again = await fastprune.verify(builder.root, reading=Reading(jobs=1))
     assert again.is_clean
-    nothing = await fastprune.repair(again, trash_run=run)
+    async with fastprune.locked(builder.root, force=True) as cache:
+        nothing = await cache.repair(await cache.verify(), ApplyOptions(run=run))
     assert (nothing.exit_code, nothing.trash_run, nothing.size) == (0, "", 0)

@@ -2,5 +2,5 @@
 
 It takes a plan, the entries of a journal and a report, and gives lines in a file.
 
-- `audit_log`: the lines. `audit_file`: the file that they go to.
+- `audit_log`: the lines. `audit_file`: the file that they go to, as the journal of a run.
 """

@@ -146,82 +146,49 @@ class AuditLog:
         return JournalError(f"the audit log {self.path} can't be written: {error.strerror}")
 
 
-def plan_facts(plan: PrunePlan, version: str) -> dict[str, Any]:
-    """The fields of the first line about a plan.
+def plan_facts(plan: PrunePlan | RepairPlan, version: str) -> dict[str, Any]:
+    """The fields of the first line about a plan or a repair.
 
     Args:
-        plan: The plan that is to be carried out.
+        plan: What is to be carried out.
         version: That of fastprune.
     """
+    if isinstance(plan, RepairPlan):
+        root, policy = plan.findings.index.root, {"repair": True}
+        manifests, blobs, size = plan.files - plan.count("blob"), plan.count("blob"), plan.size
+    else:
+        root = plan.index.root
+        policy = _policy_facts(plan.policy) | {"allow_broken": plan.allow_broken}
+        manifests, blobs, size = int(plan.removed.sum()), len(plan.blobs), plan.bytes_freed
     return {
         "fastprune": version,
-        "image_path": os.path.abspath(plan.index.root),
-        "policy": _policy_facts(plan.policy) | {"allow_broken": plan.allow_broken},
-        "planned": {
-            "manifests": int(plan.removed.sum()),
-            "blobs": len(plan.blobs),
-            "bytes": plan.bytes_freed,
-        },
+        "image_path": os.path.abspath(root),
+        "policy": policy,
+        "planned": {"manifests": manifests, "blobs": blobs, "bytes": size},
     }
 
 
-def report_facts(report: PruneReport, exit_code: int) -> dict[str, Any]:
+def report_facts(report: PruneReport | RepairReport, exit_code: int) -> dict[str, Any]:
     """The fields of the last line about a run that ended or was stopped.
 
     Args:
         report: What was done.
         exit_code: That of the program.
     """
-    return {
-        "totals": {
+    if isinstance(report, RepairReport):
+        kinds = {"list": "lists", "image": "images", "unreadable": "unreadable", "blob": "blobs"}
+        went = {name: report.count(kind) for kind, name in kinds.items()}
+        went["bytes"] = report.size
+    else:
+        went = {
             "lists": len(report.lists),
             "images": len(report.images),
             "blobs": len(report.blobs),
             "bytes": report.bytes_freed,
-            "already_gone": report.already_gone,
-            "changed": len(report.changed),
-            "failed": len(report.failures),
-            "left": report.left,
-        },
-        "stopped": report.stopped or None,
-        "error": None,
-        "exit_code": exit_code,
-    }
-
-
-def repair_facts(plan: RepairPlan, version: str) -> dict[str, Any]:
-    """The fields of the first line about a repair: the same as about a plan.
-
-    Args:
-        plan: The repair that is to be carried out.
-        version: That of fastprune.
-    """
-    return {
-        "fastprune": version,
-        "image_path": os.path.abspath(plan.findings.index.root),
-        "policy": {"repair": True},
-        "planned": {
-            "manifests": plan.files - plan.count("blob"),
-            "blobs": plan.count("blob"),
-            "bytes": plan.size,
-        },
-    }
-
-
-def repaired_facts(report: RepairReport, exit_code: int) -> dict[str, Any]:
-    """The fields of the last line about a repair that ended or was stopped.
-
-    Args:
-        report: What was done.
-        exit_code: That of the program.
-    """
+        }
     return {
         "totals": {
-            "lists": report.count("list"),
-            "images": report.count("image"),
-            "unreadable": report.count("unreadable"),
-            "blobs": report.count("blob"),
-            "bytes": report.size,
+            **went,
             "already_gone": report.already_gone,
             "changed": len(report.changed),
             "failed": len(report.failures),

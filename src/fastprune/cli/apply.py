@@ -15,7 +15,7 @@ from fastprune.cli.plan_options import DeleteLimitOptions, PruneOptions
 if TYPE_CHECKING:
     from fastprune.cli.metrics_file import Note
     from fastprune.cli.session import Session
-    from fastprune.executors.executor import Executor
+    from fastprune.deletion.cache_reader import CacheReader
     from fastprune.pipeline import TimedPlan
     from fastprune.plan.saved_plan import SavedPlan
 
@@ -51,29 +51,10 @@ def apply_plan(
     another cache, or that removes more than it may, is refused with exit code 4, a file
     that was altered with 2.
     """
-    return apply(options, limits, pruning, file=file, grace=grace)
-
-
-_STDIN = 0
-
-
-def apply(
-    options: GlobalOptions,
-    limits: DeleteLimitOptions,
-    pruning: PruneOptions,
-    *,
-    file: str,
-    grace: str | None,
-) -> int:
-    """Carries out a saved plan, prints the report, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done; nothing was deleted.
-    """
     from fastprune.cli.option_values import check_form, delete_limits_of, seconds_of
     from fastprune.cli.plan_run import carry_out, run_metered
     from fastprune.layouts.default import DEFAULT_LAYOUT
-    from fastprune.pipeline import PlanOptions, work_out_again
+    from fastprune.pipeline import PlanOptions
     from fastprune.policy.criteria_io import is_stdin
     from fastprune.reading.folders import check_root
     from fastprune.scanner import ScanOptions
@@ -91,18 +72,15 @@ def apply(
             grace=saved.header.grace if spared is None else spared,
         )
 
-        def plan(executor: Executor, deadline: float | None) -> TimedPlan:
-            return work_out_again(
-                session.image_path,
-                saved,
-                lambda _: executor,
-                dataclasses.replace(plan_options, deadline=deadline),
-                progress=session.progress(),
-            )
+        def plan(reader: CacheReader, deadline: float | None) -> TimedPlan:
+            return reader.replan(saved, dataclasses.replace(plan_options, deadline=deadline))
 
         return carry_out(session, "apply", pruning, delete_limits, plan, note=note)
 
     return run_metered("apply", options, pruning, work)
+
+
+_STDIN = 0
 
 
 def _load(file: str) -> SavedPlan:

@@ -1,36 +1,67 @@
-"""The lock on the cache, as commands take it."""
+"""The cache as commands hold it while they change it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from fastprune.cli.messages import facts, log
 
+if TYPE_CHECKING:
+    from fastprune.cli.session import Session
+    from fastprune.deletion.held_cache import HeldCache
+    from fastprune.guard.exclusive import Exclusion
+    from fastprune.guard.server_findings import ServerFinding
 
-@contextmanager
-def locked(root: str, wait: float, *, no_lock: bool) -> Iterator[str]:
-    """Holds the lock on a cache; warns if it goes on without a lock.
+
+def exclusion_of(
+    lock_wait: str | None, *, no_lock: bool, force: bool = False, trash_only: bool = False
+) -> Exclusion:
+    """How others are kept away, as the options say.
 
     Args:
-        root: Path of the cache.
-        wait: Seconds to wait for another fastprune to end.
-        no_lock: The value of --no-lock.
-
-    Yields:
-        Why the cache is not locked, for the report; empty if it is.
+        lock_wait: What --lock-wait says.
+        no_lock: What --no-lock says.
+        force: What --force says.
+        trash_only: See `Exclusion`.
 
     Raises:
-        FastpruneError: See `fastprune.guard.lock.cache_lock`.
+        UsageError: A value can't be used.
     """
-    from fastprune.guard.lock import cache_lock
+    from fastprune.cli.option_values import seconds_of
+    from fastprune.guard.exclusive import Exclusion
 
-    with cache_lock(root, wait, no_lock=no_lock) as unlocked:
-        if unlocked:
+    wait = seconds_of(lock_wait, "--lock-wait") or 0
+    return Exclusion(wait=wait, force=force, no_lock=no_lock, trash_only=trash_only)
+
+
+@contextmanager
+def held(session: Session, exclusion: Exclusion) -> Iterator[HeldCache]:
+    """Holds the cache; says what --force overrides, and if it has to do without the lock.
+
+    Args:
+        session: The global options.
+        exclusion: How others are kept away.
+
+    Raises:
+        FastpruneError: See `fastprune.guard.exclusive.hold`.
+    """
+    from fastprune.deletion.held_cache import held_cache
+
+    with held_cache(session.reader(), exclusion, overriding=_say_overridden) as cache:
+        if cache.unlocked:
             log.warning(
                 "%s is not locked: %s; no other fastprune may work on it now",
-                root,
-                unlocked,
-                extra=facts(path=root, reason=unlocked),
+                session.image_path,
+                cache.unlocked,
+                extra=facts(path=session.image_path, reason=cache.unlocked),
             )
-        yield unlocked
+        yield cache
+
+
+def _say_overridden(servers: tuple[ServerFinding, ...]) -> None:
+    from fastprune.guard.server_findings import in_words
+
+    for server in servers:
+        log.warning("--force goes on although %s", in_words([server], "this cache"))

@@ -101,24 +101,3 @@ def warn_of_servers(root: str) -> tuple[ServerFinding, ...]:
     for server in found:
         log.warning("%s", in_words([server], "this cache"))
     return found
-
-
-def refuse_or_override_servers(root: str, *, force: bool) -> tuple[ServerFinding, ...]:
-    """Makes sure that no server runs on the cache, or warns of the servers that --force ignores.
-
-    Args:
-        root: Path of the cache.
-        force: The value of --force.
-
-    Raises:
-        NoCacheError: There is no cache at this path.
-        ServerRunningError: One seems to run on it.
-    """
-    from fastprune.guard.server_findings import in_words
-    from fastprune.guard.servers import refuse_servers
-    from fastprune.layouts.default import DEFAULT_LAYOUT
-
-    overridden = refuse_servers(root, DEFAULT_LAYOUT, force=force)
-    for server in overridden:
-        log.warning("--force goes on although %s", in_words([server], "this cache"))
-    return overridden

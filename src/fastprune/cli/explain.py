@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from calendar import timegm
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,12 +13,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, TextOrJson
 from fastprune.cli.plan_options import PlanningOptions, SelectionOptions
-from fastprune.errors import ManifestError
 from fastprune.policy.criteria import parse_zone
-
-if TYPE_CHECKING:
-    from fastprune.cli.session import Session
-    from fastprune.index.cache_index import CacheIndex
 
 
 @command(
@@ -77,6 +72,7 @@ def explain_image(
     from fastprune.explanation.report import as_document, text_lines
     from fastprune.pipeline import asked_for_links
     from fastprune.plan.prune_plan import make_plan
+    from fastprune.reading.named_children import named_children
 
     warn_about(index)
     warn_of_servers(session.image_path)
@@ -85,7 +81,10 @@ def explain_image(
     if policy is not None:
         broken, corrupt = planning.allow_broken, planning.skip_corrupt
         plan = make_plan(index, policy, allow_broken=broken, skip_corrupt=corrupt)
-    named = _named_children(session, index, row)
+    named: bytes | None = b""
+    if index.is_list[row]:
+        path, most = os.path.join(index.root, index.path(row)), session.max_manifest_bytes
+        named = named_children(path, index.layout, most)
     explanation = explain(index, row, plan, named_children=named)
     # What would go is known by now, and so which few files are worth a question.
     linked = asked_for_links(index, explanation.unit, explanation.own.ids)
@@ -97,22 +96,3 @@ def explain_image(
         now, width = timegm(clock.timetuple()), terminal_width()
         write(text_lines(explanation, now=now, most=limit, width=width, paint=session.paint))
     return 0
-
-
-def _named_children(session: Session, index: CacheIndex, row: int) -> bytes | None:
-    """The raw digests that a list names, cached or not; None if it can't be read any more."""
-    from fastprune.reading.folders import opened_folder
-    from fastprune.reading.reader import FileReader
-    from fastprune.reading.shards import pack_digests
-
-    if not index.is_list[row]:
-        return b""
-    name = index.digests[row].tobytes().hex()
-    reader = FileReader(session.max_manifest_bytes)
-    try:
-        with opened_folder(os.path.join(index.root, index.folder(row))) as folder:
-            for _, content in reader.read_carefully(folder, [name], [0], []):
-                return pack_digests([index.layout.parse(content).digests])
-    except (OSError, ManifestError):
-        return None
-    return None

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fastprune.cli.cache_lock import locked
-from fastprune.cli.cache_warnings import refuse_or_override_servers, warn_of_servers
+from fastprune.cli.cache_lock import exclusion_of, held
+from fastprune.cli.cache_warnings import warn_of_servers
 from fastprune.cli.html_page import checked_html, write_plan_page
 from fastprune.cli.messages import facts, log, notice, say_error
 from fastprune.cli.metrics_file import Note, failures_metered, metered
@@ -25,22 +23,21 @@ from fastprune.cli.signals import run_until_signal
 from fastprune.cli.terminal import confirmed
 from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
 from fastprune.errors import DeleteLimitError, UsageError
-from fastprune.executors.executor import Executor
 from fastprune.pipeline import TimedPlan
 from fastprune.policy.delete_limits import DeleteLimits
 from fastprune.report.metrics import NOTHING_DONE, plan_values, report_values
 from fastprune.text.quantities import format_bytes, format_count
 from fastprune.text.style import Paint
-from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, make_run_id
 
 if TYPE_CHECKING:
+    from fastprune.deletion.cache_reader import CacheReader
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.report.prune_report import PruneReport
 
 _MOST_NAMED = 20
 
-WorkOut = Callable[[Executor, float | None], TimedPlan]
-"""Gets a plan, with an executor and a deadline by `time.monotonic`."""
+WorkOut = Callable[["CacheReader", float | None], TimedPlan]
+"""Gets a plan of a cache, with a deadline by `time.monotonic`."""
 
 
 def run_metered(
@@ -93,7 +90,7 @@ def carry_out(
         command: The name of the command, for the report.
         pruning: How to carry the plan out.
         delete_limits: What it may come to at most.
-        work_out: Gets the plan, once the cache is locked.
+        work_out: Gets the plan, once the cache is locked; of a dry run, without a lock.
         note: Takes down what becomes known.
         zone: What --zone says, for the ages of the page that --html writes.
 
@@ -106,8 +103,8 @@ def carry_out(
     page = checked_html(pruning.html, session.image_path)
     note(NOTHING_DONE)
 
-    def noted(executor: Executor, deadline: float | None) -> TimedPlan:
-        timed = work_out(executor, deadline)
+    def noted(reader: CacheReader, deadline: float | None) -> TimedPlan:
+        timed = work_out(reader, deadline)
         note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
         return timed
 
@@ -138,53 +135,34 @@ def _carry_out(
         raise UsageError(f"--max-deletes-per-second {pace}: must be a finite number above 0")
     longest = seconds_of(pruning.max_duration, "--max-duration")
     deadline = None if longest is None else time.monotonic() + longest
-    wait = seconds_of(pruning.lock_wait, "--lock-wait") or 0
-
-    def plan() -> TimedPlan:
-        with session.executor() as executor:
-            return work_out(executor, deadline)
-
+    exclusion = exclusion_of(pruning.lock_wait, no_lock=pruning.no_lock, force=pruning.force)
     if pruning.dry_run:
-        report = _rehearsed(plan(), pruning, delete_limits)
+        timed = work_out(session.reader(), deadline)
+        report = _rehearsed(timed, pruning, delete_limits)
         report = with_estimate(report, session, pace=pace, most_seconds=longest)
         return report, report.exit_code
-    overridden = refuse_or_override_servers(session.image_path, force=pruning.force)
     from fastprune.cli.audit_log import opened_audit
+    from fastprune.deletion.held_cache import ApplyOptions
 
-    run = make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
-    action = "trash" if pruning.trash else "delete"
     with (
-        locked(session.image_path, wait, no_lock=pruning.no_lock) as unlocked,
-        opened_audit(pruning.audit_log, session.image_path, run, action) as audit,
+        held(session, exclusion) as cache,
+        opened_audit(pruning.audit_log, session.image_path) as audit,
     ):
-        timed = plan()
+        timed = work_out(cache.reader, deadline)
+        # Nobody is asked about what is refused anyway.
         delete_limits.enforce(timed.plan)
         asks = not timed.plan.is_empty and not pruning.yes
         if asks and not _confirmed(session, timed.plan, pruning):
             return None
-        limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace).until(
-            deadline, time.monotonic
-        )
-        from fastprune.api import apply
+        limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace)
+        options = ApplyOptions(pruning.trash, delete_limits=delete_limits, journal=audit)
 
-        report, signal_code = run_until_signal(
-            lambda stopped: audit.around(
-                timed.plan,
-                lambda journal: apply(
-                    timed.plan,
-                    force=pruning.force,
-                    trash_run=run if pruning.trash else None,
-                    limits=limits.or_when(stopped),
-                    progress=session.progress(),
-                    journal=journal,
-                ),
-                stopped,
-            )
-        )
-    code = signal_code or report.exit_code or audit.exit_code
-    seconds = timed.seconds | report.seconds
-    report = dataclasses.replace(report, seconds=seconds, overridden=overridden, no_lock=unlocked)
-    return report, code
+        def apply(stopped: Callable[[], str]) -> Awaitable[PruneReport]:
+            ending = limits.or_when(stopped).until(deadline, time.monotonic)
+            return cache.apply(timed.plan, dataclasses.replace(options, limits=ending))
+
+        report, signal_code = run_until_signal(apply)
+    return report, signal_code or report.exit_code or (audit.exit_code if audit else 0)
 
 
 def _rehearsed(timed: TimedPlan, pruning: PruneOptions, delete_limits: DeleteLimits) -> PruneReport:

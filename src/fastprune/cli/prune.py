@@ -18,7 +18,7 @@ from fastprune.errors import UsageError
 if TYPE_CHECKING:
     from fastprune.cli.metrics_file import Note
     from fastprune.cli.session import Session
-    from fastprune.executors.executor import Executor
+    from fastprune.deletion.cache_reader import CacheReader
     from fastprune.pipeline import TimedPlan
 
 
@@ -46,25 +46,9 @@ def prune_manifests(
     is kept. Blobs that nothing referred to before go as well. At least one criterion is
     needed, or --orphans-only; those of the config file's pruneConfig count.
     """
-    return prune(options, selection, planning, limits, pruning)
-
-
-def prune(
-    options: GlobalOptions,
-    selection: SelectionOptions,
-    planning: PlanningOptions,
-    limits: DeleteLimitOptions,
-    pruning: PruneOptions,
-) -> int:
-    """Prunes, prints the report, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done; nothing was deleted.
-    """
     from fastprune.cli.option_values import check_form
     from fastprune.cli.plan_run import carry_out, run_metered
     from fastprune.cli.request import request_of
-    from fastprune.pipeline import work_out
 
     def work(session: Session, pruning: PruneOptions, note: Note) -> int:
         request = request_of(session, selection, planning, limits)
@@ -76,23 +60,11 @@ def prune(
                 "the trash frees nothing; delete, or give --free or --max-size"
             )
 
-        def plan(executor: Executor, deadline: float | None) -> TimedPlan:
-            return work_out(
-                session.image_path,
-                request.policy,
-                lambda _: executor,
-                dataclasses.replace(request.options, deadline=deadline),
-                progress=session.progress(),
-            )
+        def plan(reader: CacheReader, deadline: float | None) -> TimedPlan:
+            how = dataclasses.replace(request.options, deadline=deadline)
+            return reader.plan(request.policy, how)
 
-        return carry_out(
-            session,
-            "prune",
-            pruning,
-            request.delete_limits,
-            plan,
-            note=note,
-            zone=request.zone,
-        )
+        allowed, zone = request.delete_limits, request.zone
+        return carry_out(session, "prune", pruning, allowed, plan, note=note, zone=zone)
 
     return run_metered("prune", options, pruning, work)

@@ -36,7 +36,9 @@ from fastprune.text.quantities import parse_size
 from fastprune.text.style import Paint
 
 if TYPE_CHECKING:
+    from fastprune.deletion.cache_reader import CacheReader
     from fastprune.index.cache_index import CacheIndex
+    from fastprune.pipeline import OpenExecutor
 
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM_BYTES = 1 << 18
@@ -83,6 +85,19 @@ class Session:
             yield executor
         finally:
             executor.close()
+
+    @contextmanager
+    def workers(self) -> Iterator[OpenExecutor]:
+        """Starts the workers before it is known how many manifests there are."""
+        with self.executor() as executor:
+            yield lambda _: executor
+
+    def reader(self) -> CacheReader:
+        """What reads the cache, with the workers and the progress of this session."""
+        from fastprune.deletion.cache_reader import CacheReader
+        from fastprune.layouts.default import DEFAULT_LAYOUT
+
+        return CacheReader(self.image_path, DEFAULT_LAYOUT, self.workers, self.progress)
 
     def scan(
         self, *, edges: bool = True, pattern_sets: tuple[tuple[str, ...], ...] = ()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,10 +18,10 @@ from fastprune.text.quantities import format_bytes, format_count
 
 if TYPE_CHECKING:
     from fastprune.cli.session import Session
+    from fastprune.deletion.cache_reader import CacheReader
     from fastprune.deletion.pace import Limits
-    from fastprune.trash.model import RunContents
+    from fastprune.trash.model import RunContents, TrashContents
     from fastprune.trash.report import TrashReport
-    from fastprune.trash.tree import TrashListing
 
 trash = add_group(
     "trash",
@@ -106,7 +104,17 @@ class EmptyOptions:
 @command("list", ListOptions, examples=("fastprune trash list --format json",), parent=trash)
 def show_trash(options: GlobalOptions, listing: ListOptions) -> int:
     """List the runs in the trash: when they were, and what they hold."""
-    return print_trash(options, listing)
+    from fastprune.cli.session import write, write_json
+
+    session = _open(options, listing.form)
+    found = _read(session.reader(), session)
+    from fastprune.trash.report import list_document, list_lines
+
+    if listing.form == "json":
+        write_json(list_document(session.image_path, found.runs, found.foreign))
+    else:
+        write(list_lines(found.runs, session.paint))
+    return 0
 
 
 @command(
@@ -122,7 +130,25 @@ def restore_run(options: GlobalOptions, restoring: RestoreOptions, changing: Cha
     Blobs first, then images, then lists. Nothing in the cache is overwritten: what it has
     another file of by now stays in the trash. Can be repeated, after a crash as well.
     """
-    return restore_trash(options, restoring, changing)
+    from fastprune.cli.cache_lock import exclusion_of, held
+
+    session = _open(options, changing.form)
+    limits = _limits(session, changing)
+    exclusion = exclusion_of(changing.lock_wait, no_lock=changing.no_lock, force=restoring.force)
+    if changing.dry_run:
+        began = time.monotonic()
+        (contents,) = _read(session.reader(), session, [restoring.run]).runs
+        from fastprune.deletion.trashing import planned_restore
+
+        root = session.image_path
+        report = planned_restore(root, contents, progress=session.progress())
+        return _finish(_with_estimate(report, session, began), changing, None)
+    with held(session, exclusion) as cache:
+        (contents,) = _read(cache.reader, session, [restoring.run]).runs
+        report, signal_code = run_until_signal(
+            lambda stopped: cache.restore(contents, limits.or_when(stopped))
+        )
+    return _finish(report, changing, signal_code)
 
 
 @command(
@@ -134,82 +160,7 @@ def restore_run(options: GlobalOptions, restoring: RestoreOptions, changing: Cha
 )
 def empty_runs(options: GlobalOptions, emptying: EmptyOptions, changing: ChangeOptions) -> int:
     """Delete runs in the trash for good, which frees their bytes."""
-    return empty_trash(options, emptying, changing)
-
-
-_MOST_NAMED = 20
-
-
-def print_trash(options: GlobalOptions, listing: ListOptions) -> int:
-    """Lists the trash, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done.
-    """
-    from fastprune.cli.session import write, write_json
-    from fastprune.layouts.default import DEFAULT_LAYOUT
-    from fastprune.trash.tree import list_trash
-
-    session = _open(options, listing.form)
-    found = list_trash(session.image_path, DEFAULT_LAYOUT)
-    runs = _read(session, found.runs)
-    from fastprune.trash.report import list_document, list_lines
-
-    _warn_of_foreign(found, runs)
-    if listing.form == "json":
-        write_json(list_document(session.image_path, runs, found.foreign))
-    else:
-        write(list_lines(runs, session.paint))
-    return 0
-
-
-def restore_trash(
-    options: GlobalOptions, restoring: RestoreOptions, changing: ChangeOptions
-) -> int:
-    """Puts a run back, prints the report, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done.
-    """
-    from fastprune.cli.cache_warnings import refuse_or_override_servers
-
-    session = _open(options, changing.form)
-    root = session.image_path
-    limits = _limits(session, changing)
-    if changing.dry_run:
-        began = time.monotonic()
-        contents = _choose(session, [restoring.run])
-        from fastprune.deletion.trashing import planned_restore
-
-        report = planned_restore(root, contents[0], progress=session.progress())
-        return _finish(_with_estimate(report, session, began), changing, None)
-    overridden = refuse_or_override_servers(root, force=restoring.force)
-    from fastprune.guard.servers import find_servers
-
-    with _locked(root, changing) as unlocked:
-        contents = _choose(session, [restoring.run])
-        from fastprune.deletion.trashing import restore
-
-        def work(stopped: Callable[[], str]) -> Awaitable[TrashReport]:
-            return restore(
-                root,
-                contents[0],
-                limits=limits.or_when(stopped),
-                progress=session.progress(),
-                look=None if restoring.force else partial(find_servers, root),
-            )
-
-        report, signal_code = run_until_signal(work)
-    report = dataclasses.replace(report, overridden=overridden, no_lock=unlocked)
-    return _finish(report, changing, signal_code)
-
-
-def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: ChangeOptions) -> int:
-    """Deletes runs for good, prints the report, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done.
-    """
+    from fastprune.cli.cache_lock import exclusion_of, held
     from fastprune.cli.messages import notice
     from fastprune.cli.option_values import seconds_of
 
@@ -218,29 +169,26 @@ def empty_trash(options: GlobalOptions, emptying: EmptyOptions, changing: Change
     limits = _limits(session, changing)
     seconds = seconds_of(emptying.older_than, "--older-than")
     age = None if seconds is None else timedelta(seconds=seconds)
-    now = datetime.now(UTC)
+    exclusion = exclusion_of(changing.lock_wait, no_lock=changing.no_lock, trash_only=True)
     if changing.dry_run:
         began = time.monotonic()
-        contents = _choose(session, emptying.runs, now=now, age=age)
+        runs = _read(session.reader(), session, emptying.runs or None, age).runs
         from fastprune.deletion.trashing import planned_empty
 
-        report = _with_estimate(planned_empty(root, contents), session, began)
+        report = _with_estimate(planned_empty(root, runs), session, began)
         return _finish(report, changing, None)
-    with _locked(root, changing) as unlocked:
-        contents = _choose(session, emptying.runs, now=now, age=age)
-        if contents and not emptying.yes and not _confirmed(root, contents):
+    with held(session, exclusion) as cache:
+        runs = _read(cache.reader, session, emptying.runs or None, age).runs
+        if runs and not emptying.yes and not _confirmed(root, runs):
             notice("nothing was deleted")
             return 1
-        from fastprune.deletion.trashing import empty
-
-        def work(stopped: Callable[[], str]) -> Awaitable[TrashReport]:
-            return empty(
-                root, contents, limits=limits.or_when(stopped), progress=session.progress()
-            )
-
-        report, signal_code = run_until_signal(work)
-    report = dataclasses.replace(report, no_lock=unlocked)
+        report, signal_code = run_until_signal(
+            lambda stopped: cache.empty(runs, limits.or_when(stopped))
+        )
     return _finish(report, changing, signal_code)
+
+
+_MOST_NAMED = 20
 
 
 def _open(options: GlobalOptions, form: str) -> Session:
@@ -255,62 +203,26 @@ def _open(options: GlobalOptions, form: str) -> Session:
     return session
 
 
-def _locked(root: str, changing: ChangeOptions) -> AbstractContextManager[str]:
-    from fastprune.cli.cache_lock import locked
-    from fastprune.cli.option_values import seconds_of
-
-    wait = seconds_of(changing.lock_wait, "--lock-wait") or 0
-    return locked(root, wait, no_lock=changing.no_lock)
-
-
 def _limits(session: Session, changing: ChangeOptions) -> Limits:
     from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
 
     return Limits(session.concurrency(changing.concurrency) or DEFAULT_CONCURRENCY)
 
 
-def _choose(
+def _read(
+    reader: CacheReader,
     session: Session,
-    wanted: Sequence[str] | None,
-    *,
-    now: datetime | None = None,
-    age: timedelta | None = None,
-) -> list[RunContents]:
-    """Reads the runs that are meant: those that are named, or all; old ones only."""
-    from fastprune.layouts.default import DEFAULT_LAYOUT
-    from fastprune.trash.run_ids import find_run, run_time
-    from fastprune.trash.tree import list_trash
+    runs: Sequence[str] | None = None,
+    older_than: timedelta | None = None,
+) -> TrashContents:
+    """Reads runs of the trash, and says what does not belong there."""
+    from fastprune.cli.messages import log
 
-    found = list_trash(session.image_path, DEFAULT_LAYOUT)
-    runs = list(found.runs)
-    if wanted:
-        runs = sorted({find_run(found.runs, prefix) for prefix in wanted})
-    if now is not None and age is not None:
-        runs = [run for run in runs if (at := run_time(run)) is not None and now - at > age]
-    contents = _read(session, runs)
-    _warn_of_foreign(found, contents)
-    return contents
-
-
-def _read(session: Session, runs: Sequence[str]) -> list[RunContents]:
-    if not runs:
-        return []
-    with session.executor() as executor:
-        # The workers are forked: now is the time for heavy imports.
-        from fastprune.layouts.default import DEFAULT_LAYOUT
-        from fastprune.trash.contents import read_run
-
-        return [
-            read_run(
-                session.image_path,
-                run,
-                executor,
-                layout=DEFAULT_LAYOUT,
-                max_manifest_bytes=session.max_manifest_bytes,
-                progress=session.progress(),
-            )
-            for run in runs
-        ]
+    most = session.max_manifest_bytes
+    found = reader.read_trash(runs, older_than=older_than, max_manifest_bytes=most)
+    for path in found.all_foreign[:_MOST_NAMED]:
+        log.warning("%s does not belong in the trash, and is left alone", path)
+    return found
 
 
 def _confirmed(root: str, runs: Sequence[RunContents]) -> bool:
@@ -322,14 +234,6 @@ def _confirmed(root: str, runs: Sequence[RunContents]) -> bool:
         f"Delete {format_count(len(runs), 'run')} ({format_count(files, 'file')}, "
         f"{format_bytes(size)}) in the trash of {root} for good?"
     )
-
-
-def _warn_of_foreign(found: TrashListing, runs: Sequence[RunContents]) -> None:
-    from fastprune.cli.messages import log
-
-    paths = [*found.foreign, *(f"{one.run}/{path}" for one in runs for path in one.foreign)]
-    for path in paths[:_MOST_NAMED]:
-        log.warning("%s does not belong in the trash, and is left alone", path)
 
 
 def _with_estimate(report: TrashReport, session: Session, began: float) -> TrashReport:

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,7 +28,6 @@ from fastprune.text.quantities import format_bytes, format_count, parse_percenta
 if TYPE_CHECKING:
     from fastprune.cli.metrics_file import Note
     from fastprune.cli.session import Session
-    from fastprune.deletion.journal import Journal
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_plan import RepairPlan
     from fastprune.verification.repair_report import RepairReport
@@ -150,25 +148,6 @@ def check_cache(
     images and foreign files are notes. Reads only, unless --repair is given: then what is
     damaged goes to the trash, and the exit code is 0 if nothing damaged is left.
     """
-    return verify(options, checks, repairing, reporting)
-
-
-_SEED_BYTES = 4
-_LARGEST_SEED = 2**64 - 1
-_MOST_NAMED = 20
-
-
-def verify(
-    options: GlobalOptions,
-    checks: CheckOptions,
-    repairing: RepairOptions,
-    reporting: ReportOptions,
-) -> int:
-    """Verifies, repairs if asked to, prints what was found and done, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done.
-    """
     from fastprune.cli.metrics_file import failures_metered, metered
     from fastprune.cli.session import open_session
     from fastprune.executors.processes import available_jobs
@@ -186,6 +165,11 @@ def verify(
     return metered(metrics_file, "verify", session.image_path, work, dry_run=dry_run)
 
 
+_SEED_BYTES = 4
+_LARGEST_SEED = 2**64 - 1
+_MOST_NAMED = 20
+
+
 def _verify(
     session: Session,
     checks: CheckOptions,
@@ -196,22 +180,14 @@ def _verify(
     from fastprune.cli.cache_warnings import warn_of_servers
     from fastprune.cli.option_values import check_form
     from fastprune.verification.report import findings_values
-    from fastprune.verification.verifier import verify_cache
 
     check_form(reporting.form)
     _check_repair_options(repairing)
     verify_options = _verify_options(session, checks)
-
-    def find() -> Findings:
-        with session.executor() as executor:
-            return verify_cache(
-                session.image_path, lambda _: executor, verify_options, progress=session.progress()
-            )
-
-    if not repairing.repair:
-        findings, report, code = find(), None, 0
+    if repairing.repair:
+        findings, report, code = _repair(session, repairing, verify_options)
     else:
-        findings, report, code = repair(session, repairing, find)
+        findings, report, code = session.reader().verify(verify_options), None, 0
     note(findings_values(findings))
     if report is None or report.dry_run:
         warn_of_servers(session.image_path)
@@ -296,47 +272,38 @@ def _print(findings: Findings, report: RepairReport | None, reporting: ReportOpt
         write(repair_report.text_lines(report, summary=summary))
 
 
-Repaired = tuple["Findings", "RepairReport | None", int]
-"""What was found; what was done about it, if anything; and an exit code, 0 if it is theirs."""
-
-
-def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findings]) -> Repaired:
+def _repair(
+    session: Session, repairing: RepairOptions, options: VerifyOptions
+) -> tuple[Findings, RepairReport | None, int]:
     """Verifies and repairs.
 
-    Args:
-        session: The global options.
-        repairing: How.
-        find: Verifies; called when the cache is locked, unless this is a dry run.
+    Returns:
+        What was found; what was done about it, if anything; and an exit code, 0 if it is theirs.
 
     Raises:
         FastpruneError: It can't be done; nothing was moved.
     """
-    from fastprune.cli.cache_lock import locked
-    from fastprune.cli.cache_warnings import refuse_or_override_servers, warn_of_undurable
+    from fastprune.cli.audit_log import opened_audit
+    from fastprune.cli.cache_lock import exclusion_of, held
+    from fastprune.cli.cache_warnings import warn_of_undurable
     from fastprune.cli.messages import log, notice
-    from fastprune.cli.option_values import seconds_of
+    from fastprune.deletion.held_cache import ApplyOptions
     from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
-    from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, make_run_id
 
-    wait = seconds_of(repairing.lock_wait, "--lock-wait") or 0
+    exclusion = exclusion_of(repairing.lock_wait, no_lock=repairing.no_lock, force=repairing.force)
     if repairing.dry_run:
-        findings = find()
+        findings = session.reader().verify(options)
         from fastprune.verification.repair_plan import plan_repair
         from fastprune.verification.repair_report import planned_report
 
         if repairing.audit_log:
             log.warning("a dry run moves nothing, so nothing is written to the audit log")
         return findings, planned_report(plan_repair(findings)), 0
-    overridden = refuse_or_override_servers(session.image_path, force=repairing.force)
-    from fastprune.cli.audit_log import opened_audit
-
-    run = make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
     with (
-        locked(session.image_path, wait, no_lock=repairing.no_lock) as unlocked,
-        opened_audit(repairing.audit_log, session.image_path, run, "trash") as audit,
+        held(session, exclusion) as cache,
+        opened_audit(repairing.audit_log, session.image_path) as audit,
     ):
-        findings = find()
-        from fastprune.api import repair as carry_out
+        findings = cache.reader.verify(options)
         from fastprune.verification.repair_plan import plan_repair
 
         plan = plan_repair(findings)
@@ -345,23 +312,13 @@ def repair(session: Session, repairing: RepairOptions, find: Callable[[], Findin
             return findings, None, 1
         limits = Limits(session.concurrency(None) or DEFAULT_CONCURRENCY)
 
-        def work(stopped: Callable[[], str]) -> Awaitable[RepairReport]:
-            def move(journal: Journal | None) -> Awaitable[RepairReport]:
-                return carry_out(
-                    findings,
-                    force=repairing.force,
-                    trash_run=run,
-                    limits=limits.or_when(stopped),
-                    progress=session.progress(),
-                    journal=journal,
-                )
+        def repair(stopped: Callable[[], str]) -> Awaitable[RepairReport]:
+            how = ApplyOptions(limits=limits.or_when(stopped), journal=audit)
+            return cache.repair(findings, how)
 
-            return audit.around_repair(plan, move, stopped)
-
-        report, signal_code = run_until_signal(work)
+        report, signal_code = run_until_signal(repair)
     warn_of_undurable(session.image_path, report.not_durable)
-    report = dataclasses.replace(report, overridden=overridden, no_lock=unlocked)
-    return findings, report, signal_code or audit.exit_code
+    return findings, report, signal_code or (audit.exit_code if audit else 0)
 
 
 def _confirmed_repair(plan: RepairPlan) -> bool:

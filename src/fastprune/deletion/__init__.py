@@ -2,6 +2,9 @@
 
 It takes a plan, a repair or a run of the trash, and gives a report of what went.
 
+- `held_cache`: the one way in. It refuses servers and takes the lock, and carries out what it has
+  worked out itself. `locked_cache`: the same for programs with an event loop. `cache_reader`: what
+  both work out of a cache.
 - `deleter`: the only module that deletes or moves files of a cache. `checks`: what must still be
   true of a file when it goes.
 - `pruning`, `repairing`, `trashing`: which files come in which order. `phases`: what these share:

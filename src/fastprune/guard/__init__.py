@@ -2,6 +2,7 @@
 
 It takes the path of a cache or an index, and refuses to go on or says what changed.
 
+- `exclusive`: how every change begins: refuses servers, takes the lock.
 - `lock`: one fastprune at a time.
 - `servers`: which servers run on the cache, and the refusal. `process_table`: the processes of this
   machine. `server_program`: which of them are servers. `server_findings`: what was found, in words.

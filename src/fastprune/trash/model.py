@@ -75,3 +75,21 @@ class RunContents:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(int(part.sizes.sum()) for part in self.parts)
+
+
+class TrashContents(NamedTuple):
+    """What the trash holds, or some runs of it.
+
+    Attributes:
+        runs: The runs, oldest first.
+        foreign: Paths, relative to the cache, of what is in the trash and is no run.
+    """
+
+    runs: tuple[RunContents, ...]
+    foreign: tuple[str, ...]
+
+    @property
+    def all_foreign(self) -> list[str]:
+        """What is no run, and what is in a run and no cached file, as paths to show."""
+        within = (f"{one.run}/{path}" for one in self.runs for path in one.foreign)
+        return [*self.foreign, *within]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from fastprune.errors import UsageError
 
@@ -61,3 +61,29 @@ def find_run(runs: Iterable[str], prefix: str) -> str:
         raise UsageError(f"{prefix!r} is the beginning of several runs: {', '.join(found)}")
     listed = f"the runs in it are: {', '.join(known)}" if known else "it is empty"
     raise UsageError(f"no run {prefix!r} in the trash; {listed}")
+
+
+def choose_runs(
+    runs: Iterable[str],
+    prefixes: Iterable[str] | None = None,
+    *,
+    older_than: timedelta | None = None,
+    now: datetime,
+) -> list[str]:
+    """The runs that are meant.
+
+    Args:
+        runs: The ids to choose from, oldest first.
+        prefixes: Run ids, or enough of their beginnings; None for all runs.
+        older_than: Only runs longer ago than this.
+        now: The time, with a zone.
+
+    Raises:
+        UsageError: See `find_run`.
+    """
+    chosen = list(runs)
+    if prefixes is not None:
+        chosen = sorted({find_run(chosen, prefix) for prefix in prefixes})
+    if older_than is not None:
+        chosen = [run for run in chosen if (at := run_time(run)) and now - at > older_than]
+    return chosen

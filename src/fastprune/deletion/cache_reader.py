@@ -1,0 +1,132 @@
+"""What can be worked out of a cache: plans, findings, and what the trash holds.
+
+Stage: walk to plan. Input: the path of a cache. Output: `TimedPlan`, `Findings`, `TrashContents`.
+Blocking; I/O: reads only. A dry run needs no more than this; `held_cache` carries out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from fastprune import pipeline
+from fastprune.layouts.layout import Layout
+from fastprune.pipeline import OpenExecutor, PlanOptions, TimedPlan
+from fastprune.policy.policy import Policy
+from fastprune.progress import Progress
+from fastprune.reading.folders import check_root
+from fastprune.scanner import MAX_MANIFEST_BYTES
+from fastprune.trash.run_ids import choose_runs
+from fastprune.trash.tree import list_trash
+from fastprune.verification.verifier import VerifyOptions, verify_cache
+
+if TYPE_CHECKING:
+    from fastprune.plan.saved_plan import SavedPlan
+    from fastprune.trash.model import RunContents, TrashContents
+    from fastprune.verification.findings import Findings
+
+# How many manifests a run holds is known when it is read.
+_UNKNOWN = sys.maxsize
+
+
+@dataclass(frozen=True, slots=True)
+class CacheReader:
+    """What can be worked out of a cache. Blocking; reads only, and takes no lock.
+
+    Attributes:
+        root: Path of the cache.
+        layout: What kind of cache it is, for its trash; a plan and findings take that of their
+            scan.
+        workers: Opens where to read, for each reading anew; see `Reading.workers`.
+        progress: Gives who is told how far it is; asked when the workers have started.
+        checkpoint: Called often; raises if the reading is to end.
+        made: Is told of each plan, findings and run of the trash, for who has to know them.
+    """
+
+    root: str
+    layout: Layout
+    workers: Callable[[], AbstractContextManager[OpenExecutor]]
+    progress: Callable[[], Progress | None] = lambda: None
+    checkpoint: Callable[[], None] = lambda: None
+    made: Callable[[TimedPlan | Findings | RunContents], None] = lambda result: None
+
+    def plan(self, policy: Policy, options: PlanOptions) -> TimedPlan:
+        """See `pipeline.work_out`."""
+        return self._read(pipeline.work_out, policy, options)
+
+    def replan(self, saved: SavedPlan, options: PlanOptions) -> TimedPlan:
+        """See `pipeline.work_out_again`."""
+        return self._read(pipeline.work_out_again, saved, options)
+
+    def _read(
+        self,
+        work: Callable[..., TimedPlan],
+        asked: Policy | SavedPlan,
+        options: PlanOptions,
+    ) -> TimedPlan:
+        with self.workers() as open_executor:
+            timed = work(self.root, asked, open_executor, options, **self._told())
+        self.made(timed)
+        return timed
+
+    def verify(self, options: VerifyOptions) -> Findings:
+        """See `verifier.verify_cache`."""
+        with self.workers() as open_executor:
+            findings = verify_cache(self.root, open_executor, options, **self._told())
+        self.made(findings)
+        return findings
+
+    def _told(self) -> dict[str, Any]:
+        return {"progress": self.progress(), "checkpoint": self.checkpoint}
+
+    def read_trash(
+        self,
+        runs: Iterable[str] | None = None,
+        *,
+        older_than: timedelta | None = None,
+        max_manifest_bytes: int = MAX_MANIFEST_BYTES,
+    ) -> TrashContents:
+        """Reads what runs of the trash hold.
+
+        Args:
+            runs: Which: ids, or enough of their beginnings; None for all.
+            older_than: Only runs longer ago than this.
+            max_manifest_bytes: Larger manifest files are unreadable.
+
+        Raises:
+            NoCacheError: There is no cache at this path.
+            UsageError: No run begins so, or several do.
+            TrashError: Something on the way to a run is no folder.
+            FastpruneError: A run can't be listed.
+        """
+        check_root(self.root, self.layout)
+        found = list_trash(self.root, self.layout)
+        chosen = choose_runs(found.runs, runs, older_than=older_than, now=datetime.now(UTC))
+        contents: list[RunContents] = []
+        if chosen:
+            with self.workers() as open_executor:
+                executor = open_executor(_UNKNOWN)
+                # The workers are forked: now is the time for heavy imports.
+                from fastprune.trash.contents import read_run
+
+                for run in chosen:
+                    self.checkpoint()
+                    contents.append(
+                        read_run(
+                            self.root,
+                            run,
+                            executor,
+                            layout=self.layout,
+                            max_manifest_bytes=max_manifest_bytes,
+                            progress=self.progress(),
+                        )
+                    )
+        from fastprune.trash.model import TrashContents
+
+        for one in contents:
+            self.made(one)
+        return TrashContents(tuple(contents), found.foreign)

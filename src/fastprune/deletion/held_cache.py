@@ -1,0 +1,338 @@
+"""A cache that is held: the one way to change it, for the library and for the command line.
+
+Stage: apply. Input: the path of a cache. Output: plans, findings and contents of the trash, and
+reports of what became of them. I/O: reads, and carries out. What reads is blocking, as signals
+end the command line by exceptions until something goes; what changes the cache is asynchronous.
+
+A held cache carries out what it has worked out itself, once: a plan of a cache that nobody had
+locked may be old.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from fastprune.deletion.cache_reader import CacheReader
+from fastprune.deletion.pace import Limits
+from fastprune.errors import UsageError
+from fastprune.guard.exclusive import Exclusion, Hold, hold
+from fastprune.pipeline import TimedPlan
+from fastprune.policy.delete_limits import DeleteLimits
+from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, make_run_id
+
+if TYPE_CHECKING:
+    from fastprune.deletion.deleter import Deleter
+    from fastprune.deletion.journal import Journal
+    from fastprune.guard.server_findings import ServerFinding
+    from fastprune.index.cache_index import CacheIndex
+    from fastprune.plan.prune_plan import PrunePlan
+    from fastprune.report.prune_report import PruneReport
+    from fastprune.trash.model import RunContents
+    from fastprune.trash.report import TrashReport
+    from fastprune.verification.findings import Findings
+    from fastprune.verification.repair_plan import RepairPlan
+    from fastprune.verification.repair_report import RepairReport
+
+T = TypeVar("T")
+Report = TypeVar("Report", "PruneReport", "RepairReport")
+
+
+@runtime_checkable
+class RunJournal(Protocol):
+    """A `Journal` that is told as well how a run begins and how it ends."""
+
+    async def begin(self, plan: PrunePlan | RepairPlan, run: str, action: str) -> None:
+        """Before anything goes.
+
+        Args:
+            plan: What is carried out.
+            run: The run id.
+            action: delete or trash.
+
+        Raises:
+            UsageError: It can't be taken down; so nothing goes.
+        """
+        ...
+
+    async def end(self, report: PruneReport | RepairReport, stopped: str) -> None:
+        """The run came to its end, or to a stop.
+
+        Args:
+            report: What was done.
+            stopped: Why it was to stop; empty if nothing said so.
+        """
+        ...
+
+    async def fail(self, error: BaseException) -> None:
+        """An error has ended the run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """How a plan or a repair is carried out.
+
+    Attributes:
+        trash: Move files to the trash of the cache instead of deleting them; a repair always
+            does.
+        run: The id of the run in the trash and in the audit log; None makes one.
+        delete_limits: What a plan may come to at most. By default one manifest has to be left.
+        limits: Pace and end.
+        journal: Is told what became of every file: one of your own, or what `open_audit_log`
+            gives.
+    """
+
+    trash: bool = False
+    run: str | None = None
+    delete_limits: DeleteLimits = field(default_factory=DeleteLimits)
+    limits: Limits = field(default_factory=Limits)
+    journal: Journal | None = None
+
+
+class HeldCache:
+    """A cache on which no server runs and that no other fastprune changes.
+
+    Attributes:
+        reader: Works out what can be carried out: plans, findings, contents of the trash.
+        overridden: Servers that were found and that `force` overrides.
+        unlocked: Why the cache is not locked; empty if it is.
+    """
+
+    def __init__(self, held: Hold, reader: CacheReader) -> None:
+        """Reads nothing yet.
+
+        Args:
+            held: How the cache is held.
+            reader: What reads it.
+        """
+        self.reader = replace(reader, made=self._take_down)
+        self.overridden, self.unlocked = held.overridden, held.unlocked
+        self._held, self._root = held, held.root
+        self._is_held = True
+        self._made: list[object] = []
+        self._used: list[object] = []
+        self._seconds: dict[int, dict[str, float]] = {}
+
+    def let_go(self) -> None:
+        """Refuses all that is asked from now on, as the cache is held no more."""
+        self._is_held = False
+
+    def _take_down(self, result: TimedPlan | Findings | RunContents) -> None:
+        """Takes down what was worked out here, so that it can be carried out."""
+        if isinstance(result, TimedPlan):
+            self._seconds[id(result.plan)] = result.seconds
+            self._made.append(result.plan)
+        else:
+            self._made.append(result)
+
+    async def apply(self, plan: PrunePlan, options: ApplyOptions) -> PruneReport:
+        """Carries out a plan that this cache made, once.
+
+        Args:
+            plan: What `plan` or `replan` gave.
+            options: How.
+
+        Returns:
+            What was removed, and what was not and why.
+
+        Raises:
+            UsageError: It made no such plan, or carried it out already.
+            DeleteLimitError: More would go than may; nothing was deleted.
+            TrashError: The trash can't be made; nothing was moved.
+        """
+        self._check(plan, "plan", "plan or replan")
+        options.delete_limits.enforce(plan)
+        self._used.append(plan)
+        from fastprune.deletion.deleter import Unlinker
+        from fastprune.deletion.pruning import carry_out
+
+        run = options.run or _new_run()
+
+        async def carry(deleter: Deleter) -> PruneReport:
+            return await carry_out(plan, deleter, **self._how(options))
+
+        async def work() -> PruneReport:
+            if plan.is_empty or not options.trash:
+                return await carry(Unlinker())
+            report = await _with_trash(plan.index, run, carry)
+            moved = len(report.manifests) or len(report.blobs)
+            return replace(report, trash_run=run if moved else "")
+
+        report = await _told(options, plan, run, "trash" if options.trash else "delete", work)
+        seconds = self._seconds[id(plan)] | report.seconds
+        report = replace(report, trash=options.trash, seconds=seconds)
+        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
+
+    async def repair(self, findings: Findings, options: ApplyOptions) -> RepairReport:
+        """Moves what this cache found damaged to the trash, once.
+
+        Args:
+            findings: What `verify` gave.
+            options: How.
+
+        Returns:
+            What was moved, and what was not and why.
+
+        Raises:
+            UsageError: It made no such findings, or carried out their repair already.
+            TrashError: The trash can't be made; nothing was moved.
+        """
+        self._use(findings, "findings", "verify")
+        from fastprune.deletion.repairing import carry_out
+        from fastprune.verification.repair_plan import plan_repair
+        from fastprune.verification.repair_report import planned_report
+
+        plan, run = plan_repair(findings), options.run or _new_run()
+
+        async def carry(mover: Deleter) -> RepairReport:
+            return await carry_out(plan, mover, **self._how(options))
+
+        async def work() -> RepairReport:
+            if plan.is_empty:
+                return replace(planned_report(plan), dry_run=False)
+            report = await _with_trash(findings.index, run, carry)
+            moved = any(moved.any() for _, moved in report.moved)
+            return replace(report, trash_run=run if moved else "")
+
+        report = await _told(options, plan, run, "trash", work)
+        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
+
+    async def restore(self, contents: RunContents, limits: Limits) -> TrashReport:
+        """Puts a run that this cache has read back, once; see `trashing.restore`.
+
+        Raises:
+            UsageError: It has not read this run, or has put it back already.
+            TrashError: The cache lacks a folder that the run has files for.
+        """
+        self._use(contents, "run", "read_trash")
+        from fastprune.deletion.trashing import restore
+
+        report = await restore(
+            self._root,
+            contents,
+            limits=limits,
+            progress=self.reader.progress(),
+            look=self._held.look,
+        )
+        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
+
+    async def empty(self, runs: Sequence[RunContents], limits: Limits) -> TrashReport:
+        """Deletes runs that this cache has read for good, once; see `trashing.empty`.
+
+        Raises:
+            UsageError: It has not read one of them, or has deleted it already.
+        """
+        for contents in runs:
+            self._use(contents, "run", "read_trash", in_trash=True)
+        self._check_held()
+        from fastprune.deletion.trashing import empty
+
+        report = await empty(self._root, runs, limits=limits, progress=self.reader.progress())
+        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
+
+    def _how(self, options: ApplyOptions) -> dict[str, Any]:
+        """What a plan and a repair are carried out with."""
+        return {
+            "limits": options.limits,
+            "progress": self.reader.progress(),
+            "journal": options.journal,
+            "look": self._held.look,
+        }
+
+    def _use(self, made: object, what: str, by: str, *, in_trash: bool = False) -> None:
+        """Checks that something can be carried out, and takes down that it was."""
+        self._check(made, what, by, in_trash=in_trash)
+        self._used.append(made)
+
+    def _check(self, made: object, what: str, by: str, *, in_trash: bool = False) -> None:
+        """Makes sure that something can be carried out.
+
+        Raises:
+            UsageError: It can't.
+        """
+        self._check_held()
+        if self._held.exclusion.trash_only and not in_trash:
+            raise UsageError(f"{self._root} is held with trash_only: only runs can be deleted")
+        if not any(one is made for one in self._made):
+            raise UsageError(f"the {what} must come from {by} of the same locked cache")
+        if any(one is made for one in self._used):
+            raise UsageError(f"the {what} can be used only once; call {by} again")
+
+    def _check_held(self) -> None:
+        if not self._is_held:
+            raise UsageError(f"{self._root} is not locked any more; nothing was changed")
+
+
+@contextmanager
+def held_cache(
+    reader: CacheReader,
+    exclusion: Exclusion,
+    *,
+    overriding: Callable[[tuple[ServerFinding, ...]], None] = lambda found: None,
+) -> Iterator[HeldCache]:
+    """Holds a cache, so that it can be changed. Blocking.
+
+    Args:
+        reader: What reads it; its checkpoint is called while the lock is waited for.
+        exclusion: How others are kept away.
+        overriding: See `hold`.
+
+    Raises:
+        FastpruneError: See `hold`.
+    """
+    asks = reader.checkpoint
+    with hold(reader.root, reader.layout, exclusion, asks, overriding=overriding) as held:
+        cache = HeldCache(held, reader)
+        try:
+            yield cache
+        finally:
+            cache.let_go()
+
+
+def _new_run() -> str:
+    return make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
+
+
+async def _told(
+    options: ApplyOptions,
+    plan: PrunePlan | RepairPlan,
+    run: str,
+    action: str,
+    work: Callable[[], Awaitable[Report]],
+) -> Report:
+    """Does work, and tells a journal of runs how it began and how it ended."""
+    journal = options.journal
+    if not isinstance(journal, RunJournal):
+        return await work()
+    import anyio
+
+    await journal.begin(plan, run, action)
+    try:
+        report = await work()
+    except BaseException as error:
+        with anyio.CancelScope(shield=True):
+            await journal.fail(error)
+        raise
+    await journal.end(report, options.limits.stopped())
+    return report
+
+
+async def _with_trash(index: CacheIndex, run: str, work: Callable[[Deleter], Awaitable[T]]) -> T:
+    """Does work with what moves files to a new run in the trash."""
+    import anyio
+
+    from fastprune.deletion.deleter import moving_to_trash
+    from fastprune.executors.threads import in_thread
+
+    moving = moving_to_trash(index.root, run, index.layout)
+    mover = await in_thread(moving.__enter__)
+    try:
+        return await work(mover)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await in_thread(moving.__exit__, None, None, None)
