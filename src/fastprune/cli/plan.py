@@ -76,7 +76,6 @@ def plan_prune(
     from fastprune.cli.request import request_of
     from fastprune.cli.session import open_session
     from fastprune.layouts.default import DEFAULT_LAYOUT
-    from fastprune.pipeline import work_out
     from fastprune.reading.folders import check_root
     from fastprune.report.metrics import plan_values
 
@@ -87,16 +86,12 @@ def plan_prune(
         check_root(root, DEFAULT_LAYOUT)
         page = checked_html(html, root)
         _check_output(output, root)
-        progress = session.progress()
-        with session.executor() as executor:
-            timed = work_out(
-                root, request.policy, lambda _: executor, request.options, progress=progress
-            )
+        timed = session.reader().plan(request.policy, request.options)
         note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
         warn_about(timed.plan.index)
         servers = warn_of_servers(root)
         if page is not None:
-            write_plan_page(page, timed.plan, "plan", request.zone, progress=progress)
+            write_plan_page(page, timed.plan, "plan", request.zone, progress=session.progress())
         exceeded = request.delete_limits.exceeded_by(timed.plan)
         if not exceeded:
             _write_plan(timed.plan, output, request.options.grace)

@@ -131,20 +131,7 @@ class HeldCache:
             self._made.append(result)
 
     async def apply(self, plan: PrunePlan, options: ApplyOptions) -> PruneReport:
-        """Carries out a plan that this cache made, once.
-
-        Args:
-            plan: What `plan` or `replan` gave.
-            options: How.
-
-        Returns:
-            What was removed, and what was not and why.
-
-        Raises:
-            UsageError: It made no such plan, or carried it out already.
-            DeleteLimitError: More would go than may; nothing was deleted.
-            TrashError: The trash can't be made; nothing was moved.
-        """
+        """See `LockedCache.apply`."""
         self._check(plan, "plan", "plan or replan")
         options.delete_limits.enforce(plan)
         self._used.append(plan)
@@ -169,19 +156,7 @@ class HeldCache:
         return replace(report, overridden=self.overridden, no_lock=self.unlocked)
 
     async def repair(self, findings: Findings, options: ApplyOptions) -> RepairReport:
-        """Moves what this cache found damaged to the trash, once.
-
-        Args:
-            findings: What `verify` gave.
-            options: How.
-
-        Returns:
-            What was moved, and what was not and why.
-
-        Raises:
-            UsageError: It made no such findings, or carried out their repair already.
-            TrashError: The trash can't be made; nothing was moved.
-        """
+        """See `LockedCache.repair`."""
         self._use(findings, "findings", "verify")
         from fastprune.deletion.repairing import carry_out
         from fastprune.verification.repair_plan import plan_repair

@@ -118,11 +118,36 @@ class LockedCache:
         return await in_thread(self._held.reader.verify, options or VerifyOptions(self._scan))
 
     async def apply(self, plan: PrunePlan, options: ApplyOptions | None = None) -> PruneReport:
-        """Carries out a plan that this cache made, once. See `HeldCache.apply`."""
+        """Carries out a plan that this cache made, once.
+
+        Args:
+            plan: What `plan` or `replan` gave.
+            options: How; by default files are deleted, and one manifest has to be left.
+
+        Returns:
+            What was removed, and what was not and why.
+
+        Raises:
+            UsageError: It made no such plan, or carried it out already.
+            DeleteLimitError: More would go than may; nothing was deleted.
+            TrashError: The trash can't be made; nothing was moved.
+        """
         return await self._held.apply(plan, options or ApplyOptions())
 
     async def repair(self, findings: Findings, options: ApplyOptions | None = None) -> RepairReport:
-        """Moves what this cache found damaged to the trash, once. See `HeldCache.repair`."""
+        """Moves what this cache found damaged to the trash, once.
+
+        Args:
+            findings: What `verify` gave.
+            options: How.
+
+        Returns:
+            What was moved, and what was not and why.
+
+        Raises:
+            UsageError: It made no such findings, or carried out their repair already.
+            TrashError: The trash can't be made; nothing was moved.
+        """
         return await self._held.repair(findings, options or ApplyOptions())
 
     async def restore(self, run: str, limits: Limits | None = None) -> TrashReport:
