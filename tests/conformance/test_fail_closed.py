@@ -21,7 +21,7 @@ from fastprune.reading.shards import ShardIndex
 T = TypeVar("T")
 R = TypeVar("R")
 
-LIMIT = 100_000  # bytes of a manifest: so that a file that is too large need not be large
+LIMIT = 1_000_000  # bytes of a manifest: so that a file that is too large need not be large
 ORPHANS = Policy(orphans_only=True)
 
 pytestmark = pytest.mark.usefixtures("read_again_at_once")
@@ -46,6 +46,12 @@ def test_a_plan_is_refused_whatever_is_wrong_with_a_manifest(
         make_plan(index, ORPHANS)
     assert refusal.value.faults == index.faults
     assert refusal.value.exit_code == 4
+    if kind is Corruption.TOO_LARGE:
+        # It was not read, and may be sound: nobody takes it for absent.
+        assert "--skip-corrupt" not in refusal.value.hint
+        with pytest.raises(UnreadableManifestsError):
+            make_plan(index, ORPHANS, skip_corrupt=True)
+        return
     assert "--skip-corrupt" in refusal.value.hint
     # It counts as absent only if --skip-corrupt is given.
     assert make_plan(index, ORPHANS, skip_corrupt=True).is_empty

@@ -159,6 +159,7 @@ def test_an_empty_path_is_the_working_directory(root: Path) -> None:
     [
         (b"port: 8080\t# a tab\nimagePath: [\n", "not valid YAML"),
         (b"imagePath: !path /data\n", "can't be understood"),
+        (b"a: !b c\n", "; correct it, or start the server with --image-path"),
         (b"- not\n- a mapping\n", "not a mapping"),
         (b"imagePath: x\nimagePath: y\n", "is there already"),
         (b"imagePath: x\nsince: 2024-13-45\n", "can't be understood"),

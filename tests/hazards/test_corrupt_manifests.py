@@ -15,6 +15,8 @@ from tests.support.oracle import Outcome, expected, load
 
 from fastprune import UnreadableManifestsError
 
+# One that is too large is not read, so its content may be sound.
+BROKEN = [kind for kind in Corruption if kind is not Corruption.TOO_LARGE]
 LIMIT = ("--max-manifest-size", "1MiB")
 LIMIT_BYTES = 2**20
 
@@ -42,7 +44,7 @@ def build(root: Path) -> Damaged:
     builder.blob(30, name="1a" * 32)
     paths = {
         builder.corrupt(kind, folder="lts" if number % 2 else "img", size=LIMIT_BYTES + 1)
-        for number, kind in enumerate(Corruption)
+        for number, kind in enumerate(BROKEN)
     }
     return Damaged(root, paths, snapshot(root))
 
@@ -69,7 +71,7 @@ def test_one_damaged_manifest_is_enough_to_refuse(kind: Corruption, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("read_again_at_once")
-@pytest.mark.parametrize("kind", Corruption)
+@pytest.mark.parametrize("kind", BROKEN)
 def test_a_damaged_manifest_can_be_skipped_and_is_left_alone(
     kind: Corruption, tmp_path: Path
 ) -> None:
@@ -140,6 +142,30 @@ def test_a_manifest_above_64_mib_is_refused_by_its_size_alone(tmp_path: Path) ->
     assert (result.code, result.out) == (4, "")
     assert f"  img/{sound.name}: larger than the limit: 67108865 > 67108864 bytes" in result.err
     assert snapshot(builder.root, ignore=[f"img/{sound.name}"]) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("prune", "--orphans-only", "--skip-corrupt"), 4),
+        (("prune", "--pattern", "b", "--skip-corrupt"), 4),
+        (("plan", "--pattern", "b", "--skip-corrupt", "-o", "-"), 4),
+        (("verify", "--repair", "--yes"), 3),
+    ],
+)
+def test_a_sound_manifest_above_the_limit_is_not_taken_for_broken(
+    command: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    path = builder.root / "img" / builder.image("a:1", layers=[builder.blob(10)])
+    path.write_bytes(path.read_bytes().ljust(LIMIT_BYTES + 1))
+    builder.image("b:1")
+    before = files(builder.root)
+    result = run(*command, *LIMIT, cache=builder.root)
+    assert result.code == code
+    assert "(--max-manifest-size)" in result.out + result.err
+    assert "or give --skip-corrupt" not in result.err
+    assert files(builder.root) == before
 
 
 def test_a_manifest_just_within_the_limit_is_read(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,14 @@ def test_du_counts_them_and_says_that_they_free_nothing(builder: CacheBuilder) -
     }
     assert "2 blobs have other hard links: their 10.0 kB are counted, and removing" in found.err
     assert (builder.root / manifest).exists()
+
+
+def test_one_blob_with_other_names_is_spoken_of_as_one(builder: CacheBuilder) -> None:
+    builder.link(paths_of(builder, "r/a:0")[1])
+    found = run_inside("du", cache=builder.root)
+    assert re.search(
+        "1 blob has other hard links: its .* are counted, and removing it frees", found.err
+    )
 
 
 def test_the_page_of_a_plan_shows_what_comes_free(builder: CacheBuilder, tmp_path: Path) -> None:

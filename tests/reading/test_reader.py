@@ -226,7 +226,8 @@ def test_a_file_larger_than_the_limit_is_refused_with_its_size(tmp_path: Path, f
     contents = fill(tmp_path, [LIMIT, LIMIT + 1])
     found, faults = both(tiny(LIMIT), folder, ["0", "1"])
     assert found == {"0": contents["0"]}
-    assert faults == [Fault(1, f"larger than the limit: {LIMIT + 1} > {LIMIT} bytes")]
+    reason = f"larger than the limit: {LIMIT + 1} > {LIMIT} bytes (--max-manifest-size)"
+    assert faults == [Fault(1, reason, unknown=True)]
 
 
 def test_a_limit_below_the_size_of_the_buffer_holds_too(tmp_path: Path, folder: int) -> None:

@@ -82,7 +82,7 @@ class Cache:
         blobs: Size by digest.
         foreign: Paths of everything else directly in the three folders.
         linked: Paths of manifests and blobs that have other names, which may be anywhere.
-        unknown: Those of `foreign` that may be manifests to the server: `corrupt`, too.
+        unknown: Those of `corrupt` that may be sound: too large, or of `foreign`.
     """
 
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
@@ -199,6 +199,7 @@ def load(root: Path, *, max_manifest_bytes: int | None = None) -> Cache:
                 blobs[file.name] = status.st_size
             elif max_manifest_bytes is not None and status.st_size > max_manifest_bytes:
                 corrupt[path] = "too large"
+                unknown.add(path)
             else:
                 try:
                     manifests[path] = parse(path, file.read_bytes())

@@ -73,10 +73,13 @@ def warn_of_links(index: CacheIndex, blob_bytes: NDArray[np.int64]) -> None:
     """Warns of blobs with other hard links: removing them frees nothing."""
     linked = index.linked_blobs
     if len(linked):
+        its, it = ("its", "it") if len(linked) == 1 else ("their", "them")
         log.warning(
-            "%s other hard links: their %s are counted, and removing them frees nothing",
+            "%s other hard links: %s %s are counted, and removing %s frees nothing",
             format_count(len(linked), "blob has", "blobs have"),
+            its,
             format_bytes(int(blob_bytes[linked].sum())),
+            it,
         )
 
 

@@ -117,7 +117,10 @@ def _configured_places(process: Process, path: str) -> tuple[list[_Place], str]:
     try:
         document = load(content)
     except ServerYamlError as error:
-        raise UnknownError(f"its configuration file {path} can't be understood: {error}") from None
+        raise UnknownError(
+            f"its configuration file {path} can't be understood: {error}; correct it, or start "
+            "the server with --image-path"
+        ) from None
     started = process.started
     later = started is None or changed > started + _SURELY_LATER
     doubt = f"its configuration file {path} may have changed since it started" if later else ""

@@ -122,7 +122,7 @@ class FileReader:
             except OSError as error:
                 faults.append(_fault(row, _asked_again(error, names[row], folder)))
             except _RefusedError as error:
-                faults.append(Fault(row, str(error), unknown=error.is_foreign))
+                faults.append(Fault(row, str(error), unknown=True))
             else:
                 yield row, content
 
@@ -139,10 +139,11 @@ class FileReader:
     def _read_whole(self, descriptor: int) -> memoryview:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise _RefusedError(NOT_A_FILE, is_foreign=True)
+            raise _RefusedError(NOT_A_FILE)
         if status.st_size > self._max_bytes:
             raise _RefusedError(
-                f"larger than the limit: {status.st_size} > {self._max_bytes} bytes"
+                f"larger than the limit: {status.st_size} > {self._max_bytes} bytes "
+                "(--max-manifest-size)"
             )
         if status.st_size >= len(self._buffer):
             self._buffer = memoryview(bytearray(status.st_size + 1))
@@ -203,11 +204,7 @@ def advise(descriptor: int, advice: str) -> None:
 
 
 class _RefusedError(Exception):
-    """A file that is not to be read; the message is the reason."""
-
-    def __init__(self, reason: str, *, is_foreign: bool = False) -> None:
-        super().__init__(reason)
-        self.is_foreign = is_foreign
+    """A file that is not to be read, and may be sound; the message is the reason."""
 
 
 def _asked_again(error: OSError, name: str, folder: int) -> OSError:
