@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fastprune.deletion.cache_reader import CacheReader
+from fastprune.deletion.cache_reader import CacheReader, explain_image
 from fastprune.deletion.held_cache import ApplyOptions
 from fastprune.deletion.locked_cache import locked, thread_reader
 from fastprune.executors.threads import in_thread
@@ -172,20 +172,7 @@ async def explain(
         index = _scan(
             thread_reader(root, reading), replace(how.scan, edges=True, pattern_sets=patterns)
         )
-        from fastprune.explanation import explaining
-        from fastprune.explanation.lookup import find_manifest
-        from fastprune.plan.prune_plan import make_plan
-        from fastprune.reading.named_children import named_children
-
-        row, plan = find_manifest(index, reference), None
-        if policy is not None:
-            broken, corrupt = how.allow_broken, how.skip_corrupt
-            plan = make_plan(index, policy, allow_broken=broken, skip_corrupt=corrupt)
-        named: bytes | None = b""
-        if index.is_list[row]:
-            path, most = os.path.join(index.root, index.path(row)), how.scan.max_manifest_bytes
-            named = named_children(path, index.layout, most)
-        return explaining.explain(index, row, plan, named_children=named)
+        return explain_image(index, reference, policy, how)
 
     return await in_thread(work)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from calendar import timegm
 from datetime import UTC, datetime
 from typing import Annotated
@@ -67,29 +66,19 @@ def explain_image(
     clock = datetime.now(UTC).astimezone(parse_zone(zone))
     index = session.scan(pattern_sets=policy.pattern_sets if policy else ())
     # numpy was imported while the workers read, so these imports are cheap now.
-    from fastprune.explanation.explaining import explain
-    from fastprune.explanation.lookup import find_manifest
+    from fastprune.deletion.cache_reader import explain_image
     from fastprune.explanation.report import as_document, text_lines
-    from fastprune.pipeline import asked_for_links
-    from fastprune.plan.prune_plan import make_plan
-    from fastprune.reading.named_children import named_children
+    from fastprune.pipeline import PlanOptions
+    from fastprune.scanner import ScanOptions
 
     warn_about(index)
     warn_of_servers(session.image_path)
-    row = find_manifest(index, reference)
-    plan = None
-    if policy is not None:
-        broken, corrupt = planning.allow_broken, planning.skip_corrupt
-        plan = make_plan(index, policy, allow_broken=broken, skip_corrupt=corrupt)
-    named: bytes | None = b""
-    if index.is_list[row]:
-        path, most = os.path.join(index.root, index.path(row)), session.max_manifest_bytes
-        named = named_children(path, index.layout, most)
-    explanation = explain(index, row, plan, named_children=named)
-    # What would go is known by now, and so which few files are worth a question.
-    linked = asked_for_links(index, explanation.unit, explanation.own.ids)
-    if linked.has_links:
-        explanation = explain(linked, row, plan, named_children=named)
+    planning_options = PlanOptions(
+        ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+        allow_broken=planning.allow_broken,
+        skip_corrupt=planning.skip_corrupt,
+    )
+    explanation = explain_image(index, reference, policy, planning_options)
     if form == "json":
         write_json(as_document(explanation, most=limit))
     else:

@@ -6,6 +6,7 @@ Blocking; I/O: reads only. A dry run needs no more than this; `held_cache` carri
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -25,6 +26,8 @@ from fastprune.trash.tree import list_trash
 from fastprune.verification.verifier import VerifyOptions, verify_cache
 
 if TYPE_CHECKING:
+    from fastprune.explanation.explaining import Explanation
+    from fastprune.index.cache_index import CacheIndex
     from fastprune.plan.saved_plan import SavedPlan
     from fastprune.trash.model import RunContents, TrashContents
     from fastprune.verification.findings import Findings
@@ -130,3 +133,40 @@ class CacheReader:
         for one in contents:
             self.made(one)
         return TrashContents(tuple(contents), found.foreign)
+
+
+def explain_image(
+    index: CacheIndex, reference: str, policy: Policy | None, options: PlanOptions
+) -> Explanation:
+    """Says what holds the blobs of an image, and why a prune would remove or keep it. Blocking.
+
+    Args:
+        index: The cache, scanned with edges and with the patterns of the policy.
+        reference: An image URL, a tag or a digest, whole or enough of its beginning or end.
+        policy: What the prune would select; None if it is not about a prune.
+        options: How it would be planned.
+
+    Raises:
+        UsageError: The reference may mean several images, or the policy can't be used.
+        FastpruneError: There is no such image.
+        UnreadableManifestsError: See `make_plan`.
+    """
+    from fastprune.explanation.explaining import explain
+    from fastprune.explanation.lookup import find_manifest
+    from fastprune.plan.prune_plan import make_plan
+    from fastprune.reading.named_children import named_children
+
+    row, plan = find_manifest(index, reference), None
+    if policy is not None:
+        broken, corrupt = options.allow_broken, options.skip_corrupt
+        plan = make_plan(index, policy, allow_broken=broken, skip_corrupt=corrupt)
+    named: bytes | None = b""
+    if index.is_list[row]:
+        path, most = os.path.join(index.root, index.path(row)), options.scan.max_manifest_bytes
+        named = named_children(path, index.layout, most)
+    explanation = explain(index, row, plan, named_children=named)
+    # Which files would go is known now, and they are few: so they are asked for hard links.
+    linked = pipeline.asked_for_links(index, explanation.unit, explanation.own.ids)
+    if linked.has_links:
+        explanation = explain(linked, row, plan, named_children=named)
+    return explanation
