@@ -34,7 +34,7 @@ from fastprune.tuning.figures import (
     rounds_that_fit,
     smallest_good,
 )
-from fastprune.tuning.machine import mount_of
+from fastprune.tuning.machine import describe, mount_of
 from fastprune.tuning.measuring import tune
 from fastprune.tuning.report import as_document, text_lines
 from fastprune.tuning.scanning import ScanMeter, list_names
@@ -224,6 +224,16 @@ def test_a_path_is_on_the_nearest_mount_and_of_two_on_the_later(path: str, kind:
 
 def test_without_mounts_the_file_system_is_unknown() -> None:
     assert mount_of("/x", []).kind == "unknown"
+
+
+def test_where_proc_is_not_mounted_all_else_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.disk_partitions", no_such_file)
+    machine = describe("/")
+    assert (machine.cpus, machine.mount.kind) == (os.cpu_count(), "unknown")
+
+
+def no_such_file(*_: object, **__: object) -> None:
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/proc/self/mounts")
 
 
 # Scanning

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable
+from contextlib import suppress
 
 from fastprune.executors.processes import available_jobs
 from fastprune.tuning.figures import Machine, Mount
@@ -19,10 +20,13 @@ def describe(path: str) -> Machine:
     """Describes this machine, and the file system that a path is on."""
     import psutil
 
-    mounts = [
-        Mount(partition.mountpoint, partition.fstype, partition.opts)
-        for partition in psutil.disk_partitions(all=True)
-    ]
+    mounts = list[Mount]()
+    # It is only shown: without /proc all else is measured as well.
+    with suppress(OSError):
+        mounts.extend(
+            Mount(partition.mountpoint, partition.fstype, partition.opts)
+            for partition in psutil.disk_partitions(all=True)
+        )
     return Machine(
         cpus=os.cpu_count() or 1,
         auto_jobs=available_jobs(),
