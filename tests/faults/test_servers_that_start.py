@@ -146,6 +146,7 @@ class StartsServer:
         pass
 
 
+@pytest.mark.alone
 def test_a_real_server_that_starts_while_images_go_saves_the_blobs(scene: Scene) -> None:
     with ExitStack() as until:
         journal = StartsServer(scene.root, until)
@@ -163,6 +164,7 @@ def test_a_real_server_that_starts_while_images_go_saves_the_blobs(scene: Scene)
     scene.heal("delete")
 
 
+@pytest.mark.alone
 def test_a_real_server_that_starts_while_somebody_is_asked(scene: Scene) -> None:
     before = snapshot(scene.root)
     with ExitStack() as until:
@@ -280,11 +282,10 @@ def elsewhere(script: str) -> list[str]:
     return [*started, f'{script}\nexec "$@"', "sh"]
 
 
-pytestmark = pytest.mark.alone
-
 PRUNE = ("prune", "--pattern", PATTERN, "--jobs", "1")
 
 
+@pytest.mark.alone
 def test_an_empty_proc_refuses(scene: Scene) -> None:
     prefix = elsewhere("mount -t tmpfs none /proc")
     refused(run(*PRUNE, cache=scene.root, prefix=prefix), scene, "/proc shows no processes")
@@ -294,6 +295,7 @@ def test_an_empty_proc_refuses(scene: Scene) -> None:
     assert files(scene.root) == scene.outcome.left
 
 
+@pytest.mark.alone
 def test_a_proc_that_hides_other_users_refuses(scene: Scene) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can mount such a /proc")
@@ -305,6 +307,7 @@ def test_a_proc_that_hides_other_users_refuses(scene: Scene) -> None:
     refused(run(*PRUNE, cache=scene.root, prefix=prefix), scene, "hidepid=invisible")
 
 
+@pytest.mark.alone
 def test_a_server_whose_file_can_t_be_understood_refuses(scene: Scene, tmp_path: Path) -> None:
     """Only this program sees the process: other programs on this machine must not be refused."""
     config = tmp_path / "config.yaml"
