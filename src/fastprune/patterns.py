@@ -138,8 +138,8 @@ def _check_that_it_names_something(pattern: str, option: str) -> None:
     if any(match.start() == match.end() for match in found):
         raise UsageError(
             f"{option} {pattern!r}: this matches the empty text, and so every image; write '.' "
-            "if that is what you want, and take out what may be empty if not, such as the last "
-            "'|' of 'foo|'"
+            "to mean every image, or take out the part that may be empty, such as the last '|' "
+            "of 'foo|'"
         )
 
 

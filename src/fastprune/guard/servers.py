@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from fastprune.errors import ServerRunningError
 from fastprune.guard.process_table import PROC, Process, UnknownError, processes, what_is_hidden
-from fastprune.guard.server_findings import ServerFinding, Verdict
+from fastprune.guard.server_findings import ServerFinding, Verdict, in_words
 from fastprune.guard.server_program import CommandLine, Nature, nature_of, parsed
 from fastprune.layouts.layout import Layout
 from fastprune.reading.folders import check_root
@@ -169,15 +169,12 @@ def refuse_servers(root: str, layout: Layout, *, force: bool = False) -> tuple[S
             which process, and what could not be known.
     """
     check_root(root, layout)
-    from fastprune.guard.server_findings import Verdict, in_words
-
     found = find_servers(root)
     if found and not force:
         refusal = ServerRunningError(in_words(found, root))
         if all(one.verdict is Verdict.CANT_TELL for one in found):
-            refusal.hint = (
-                "make sure that no server runs on this cache, and give --force; root may look "
-                "at all processes"
-            )
+            refusal.hint = "make sure that no server runs on this cache, and give --force"
+            if os.geteuid():
+                refusal.hint += ", or run fastprune as root, which can look at all processes"
         raise refusal
     return found
