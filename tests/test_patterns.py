@@ -78,7 +78,7 @@ def test_a_comma_in_a_bracket_is_refused_and_the_way_is_shown(text: str, bracket
 )
 @pytest.mark.parametrize("option", ["--pattern", "--exclude"])
 def test_what_matches_everything_by_accident_is_refused(pattern: str, option: str) -> None:
-    with pytest.raises(UsageError, match="every image; write '.' if that is what you want"):
+    with pytest.raises(UsageError, match="every image; write '.' to mean every image"):
         split_patterns(["x", pattern], option)
 
 
