@@ -144,6 +144,10 @@ class CutOffError(ManifestError):
     """The content is empty or no whole JSON document: the server may be writing it."""
 
 
+class NotBelievedError(Exception):
+    """A remembered scan can't be used; the message says why. Everything is read instead."""
+
+
 _SKIP = "give --skip-corrupt, which takes broken content for absent"
 
 

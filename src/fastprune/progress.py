@@ -30,6 +30,10 @@ class Progress(Protocol):
         """Some more units are done, with some bytes."""
         ...
 
+    def remembered(self, count: int) -> None:
+        """So many of the units that were told of did not have to be read: they were remembered."""
+        ...
+
     def stop(self) -> None:
         """The step has ended."""
         ...
@@ -64,6 +68,9 @@ class NoProgress:
     def advance(self, count: int, size: int = 0) -> None:
         """See `Progress.advance`."""
 
+    def remembered(self, count: int) -> None:
+        """See `Progress.remembered`."""
+
     def stop(self) -> None:
         """See `Progress.stop`."""
 
@@ -97,6 +104,11 @@ class WhenSlow:
             self._started = True
         self._progress.advance(self._count, self._size)
         self._count = self._size = 0
+
+    def remembered(self, count: int) -> None:
+        """See `Progress.remembered`."""
+        if self._started:
+            self._progress.remembered(count)
 
     def stop(self) -> None:
         """See `Progress.stop`."""

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fastprune.errors import UsageError, WorkerError
 from fastprune.executors.executor import Executor
+from fastprune.index.recalled import Recalled
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, in_chunks
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
-from fastprune.reading.chunks import REGULAR, PatternSets, ReadTask, kind_of, read_chunk
+from fastprune.reading.chunks import REGULAR, Known, PatternSets, ReadTask, kind_of, read_chunk
 from fastprune.reading.folders import (
     ListingPart,
     StatTask,
@@ -32,8 +33,9 @@ from fastprune.reading.folders import (
     reading,
     stat_files,
 )
-from fastprune.reading.marks import FileSizes
+from fastprune.reading.marks import NO_IDENTITY, FileSizes
 from fastprune.reading.shards import Fault, ShardIndex
+from fastprune.remembered.memory import ScanMemory, StateFolder, memory_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +70,8 @@ class ScanOptions:
         chunk: Manifests per piece of work; None picks by their number.
         check_names: Whether to check that the content of manifests matches their names.
         layout: What kind of cache it is; the index carries it.
+        state: Where scans are remembered, so that only what changed is read; None for nowhere.
+            A scan with `check_names` neither uses nor leaves anything there.
     """
 
     edges: bool = True
@@ -76,6 +80,7 @@ class ScanOptions:
     chunk: int | None = None
     check_names: bool = False
     layout: Layout = DEFAULT_LAYOUT
+    state: StateFolder | None = None
 
 
 def scan_cache(
@@ -212,15 +217,26 @@ class _Run:
         self._chunks = self._to_read = 0
         self._blobs_listed = False
         self._unread: list[_Unread] = []
+        self._memory: ScanMemory | None = None
         # Files that are not read, but that the server may read as manifests: path -> reason.
         self._irregular: dict[str, str] = {}
 
     def scan(self, open_executor: Callable[[int], Executor]) -> tuple[CacheIndex, Executor]:
         """Walks, hands out, merges; see `scan_and_keep_executor`."""
         scanned_at = time.time()
-        if self._options.chunk is not None and self._options.chunk < 1:
-            raise UsageError(f"chunk={self._options.chunk}: must be at least 1")
+        options = self._options
+        if options.chunk is not None and options.chunk < 1:
+            raise UsageError(f"chunk={options.chunk}: must be at least 1")
         check_root(self._root, self._layout)
+        memory = self._memory = memory_of(
+            self._root,
+            self._layout,
+            None if options.check_names else options.state,
+            scanned_at=scanned_at,
+            max_manifest_bytes=options.max_manifest_bytes,
+        )
+        if memory is not None:
+            memory.recall(open_executor)
         self._list_manifests()
         total = self._to_read = sum(map(len, self._names)) // DIGEST_BYTES
         executor = open_executor(total)
@@ -238,19 +254,39 @@ class _Run:
                 self._root,
                 scanned_at,
                 self._names,
-                self._options.pattern_sets,
+                options.pattern_sets,
                 layout=self._layout,
-                edges=self._options.edges,
+                edges=options.edges,
+                remember=memory is not None,
             )
             self._names.clear()
+            if self._recalled is not None and self._recalled.is_same[-1]:
+                builder.set_blobs(self._recalled.blobs())
+                self._foreign += self._recalled.folders[-1].foreign
+                self._blobs_listed = True
             self._merge(builder, chain(first, results))
             self._check_whole()
             for delay in _RETRY_DELAYS:
                 if any(unread.fault.retry for unread in self._unread):
                     time.sleep(delay)
                     self._read_again(builder, executor)
-        self._measure(builder, executor)
-        return self._finish(builder), executor
+        if self._recalled is not None:
+            builder.add_remembered(self._recalled)
+        if options.edges:
+            self._measure(builder, executor)
+        index = self._finish(builder)
+        if memory is not None:
+            memory.keep(builder.outcome(), irregular=self._irregular)
+        return index, executor
+
+    @property
+    def _recalled(self) -> Recalled | None:
+        return None if self._memory is None else self._memory.recalled
+
+    @property
+    def _edges(self) -> bool:
+        """Whether edges are read: what is remembered serves scans with and without them."""
+        return self._options.edges or self._memory is not None
 
     def _finish(self, builder: IndexBuilder) -> CacheIndex:
         faults = [unread for unread in self._unread if not unread.fault.vanished]
@@ -264,9 +300,16 @@ class _Run:
         )
 
     def _list_manifests(self) -> None:
+        recalled = self._recalled
         with under_way(WhenSlow(self._progress), "listing", None, "manifests") as slow:
-            for folder in self._layout.manifest_folders:
-                self._names.append(self._list(folder, slow))
+            for number, folder in enumerate(self._layout.manifest_folders):
+                if recalled is not None and recalled.is_same[number]:
+                    self._names.append(recalled.names(number))
+                    self._foreign += recalled.folders[number].foreign
+                else:
+                    self._names.append(self._list(folder, slow))
+        if recalled is not None:
+            recalled.compare(self._names)
 
     def _list(self, folder: str, progress: Progress) -> bytes:
         digests = bytearray()
@@ -298,7 +341,7 @@ class _Run:
         return b""
 
     def _tasks(self, total: int, jobs: int, listings: list[bytes]) -> Iterator[str | ReadTask]:
-        if self._options.edges:
+        if self._edges and not (self._recalled is not None and self._recalled.is_same[-1]):
             yield os.path.join(self._root, self._layout.blob_folder)
         size = self._options.chunk or min(
             _MOST_IN_CHUNK, max(_LEAST_IN_CHUNK, total // (jobs * _CHUNKS_PER_JOB))
@@ -312,6 +355,15 @@ class _Run:
                 del names[: size * DIGEST_BYTES]
                 yield self._task(folder, slice(first, first + size), digests)
 
+    def _known(self, folder: int, positions: slice | list[int], count: int) -> Known | None:
+        """What is remembered of files that are to be read for the first time."""
+        if self._memory is None:
+            return None
+        if self._recalled is None or isinstance(positions, list):
+            return Known(self._memory.racy, NO_IDENTITY * count)
+        urls = bool(self._options.pattern_sets)
+        return self._recalled.known(folder, positions.start, count, urls=urls)
+
     def _task(self, folder: int, positions: slice | list[int], digests: bytes) -> ReadTask:
         chunk = self._chunks
         self._chunks += 1
@@ -321,10 +373,11 @@ class _Run:
             chunk=chunk,
             digests=digests,
             max_bytes=self._options.max_manifest_bytes,
-            edges=self._options.edges,
+            edges=self._edges,
             pattern_sets=self._options.pattern_sets,
             layout=self._layout,
             check_names=self._options.check_names,
+            known=self._known(folder, positions, len(digests) // DIGEST_BYTES),
         )
 
     def _merge(self, builder: IndexBuilder, results: Iterable[ListingPart | ShardIndex]) -> None:
@@ -353,23 +406,24 @@ class _Run:
 
     def _check_whole(self) -> None:
         """Makes sure that no result is missing: the index would be incomplete."""
-        if self._sent or self._options.edges != self._blobs_listed:
+        if self._sent or self._edges != self._blobs_listed:
             raise WorkerError("the scan is not whole: workers left something out")
 
     def _add(self, builder: IndexBuilder, shard: ShardIndex) -> None:
         folder, positions = self._sent.pop(shard.chunk)
         rows = builder.rows_of(folder, positions)
-        builder.add(shard, rows)
+        read = range(len(rows)) if shard.read is None else shard.read
+        if len(read) < len(rows):
+            builder.set_matches(rows, read, shard.known_matches)
+        builder.add(shard, rows if shard.read is None else rows[read])
         for fault in shard.faults:
-            row = int(rows[fault.row])
-            at = (
-                positions.start + fault.row
-                if isinstance(positions, slice)
-                else positions[fault.row]
-            )
+            place = read[fault.row]
+            row = int(rows[place])
+            at = positions.start + place if isinstance(positions, slice) else positions[place]
             self._unread.append(_Unread(folder, at, builder.digest_of(row), fault))
         self._to_read -= len(rows)
         self._progress.advance(len(rows), sum(shard.file_sizes))
+        self._progress.remembered(len(rows) - len(read))
 
     def _read_again(self, builder: IndexBuilder, executor: Executor) -> None:
         """Reads files again that the server may have been writing."""

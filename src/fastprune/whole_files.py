@@ -118,13 +118,17 @@ def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | N
         above = os.path.dirname(above)
 
 
-def write_whole(path: str, content: Iterable[bytes], *, mode: int | None = None) -> None:
+def write_whole(
+    path: str, content: Iterable[bytes], *, mode: int | None = None, durable: bool = True
+) -> None:
     """Writes a file that is there whole and on disk, or as it was before.
 
     Args:
         path: Where to; its folder must be there.
         content: All of it, in pieces of any size.
         mode: Its permissions, whatever the umask; None for those that the umask leaves.
+        durable: Whether it has to be on disk before it counts. If not, a crash of the machine may
+            leave a part of it.
 
     Raises:
         OSError: It can't be written.
@@ -136,12 +140,15 @@ def write_whole(path: str, content: Iterable[bytes], *, mode: int | None = None)
             file.flush()
             if mode is not None:
                 _give_mode(descriptor, mode)
-            sync_if_offered(descriptor)
+            if durable:
+                sync_if_offered(descriptor)
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+    if not durable:
+        return
     folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sync_if_offered(folder)

@@ -73,6 +73,7 @@ class TerminalProgress:
     def start(self, step: str, total: int | None, unit: str) -> None:
         """See `Progress.start`."""
         self._done, self._bytes, self._began = 0, 0, time.monotonic()
+        self._remembered = 0
         self._task = self._bar.add_task(step, total=total, unit=unit, rate="", bytes="")
         try:
             with suppress(OSError):
@@ -100,6 +101,11 @@ class TerminalProgress:
                 with suppress(OSError):
                     self._bar.refresh()
 
+    def remembered(self, count: int) -> None:
+        """See `Progress.remembered`."""
+        with self._lock:
+            self._remembered += count
+
     def stop(self) -> None:
         """See `Progress.stop`."""
         with suppress(OSError):
@@ -114,6 +120,7 @@ class LineProgress:
         """See `Progress.start`."""
         self._step, self._total, self._unit = step, total, unit
         self._done, self._bytes, self._began = 0, 0, time.monotonic()
+        self._remembered = 0
         self._next = self._began + LINE_SECONDS
 
     def advance(self, count: int, size: int = 0) -> None:
@@ -124,6 +131,10 @@ class LineProgress:
         if now >= self._next:
             self._next = now + LINE_SECONDS
             self._say(now, "under way")
+
+    def remembered(self, count: int) -> None:
+        """See `Progress.remembered`."""
+        self._remembered += count
 
     def stop(self) -> None:
         """See `Progress.stop`."""

@@ -20,6 +20,15 @@ def starts_of(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
     return ends - lengths
 
 
+def sums_of(values: NDArray[np.int64], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The sums of pieces of these lengths that are laid end to end; 0 for an empty one."""
+    sums = np.zeros(len(lengths), dtype=np.int64)
+    some = np.flatnonzero(lengths)
+    if len(some):
+        sums[some] = np.add.reduceat(values, starts_of(lengths[some]))
+    return sums
+
+
 def positions_in(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
     """All positions in some pieces of an array, piece after piece.
 

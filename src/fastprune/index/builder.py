@@ -9,21 +9,26 @@ shards it was merged from; only the pools, which rows point into, are in order o
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import Pool, begins_run, paired, starts_of, unpaired
+from fastprune.index.arrays import Pool, begins_run, paired, starts_of, sums_of, unpaired
 from fastprune.index.attached import with_attached
 from fastprune.index.cache_index import UNKNOWN_SIZE, CacheIndex
 from fastprune.index.digests import Digests, DigestTable, as_digests, repeated, sort_order
+from fastprune.index.recalled import Recalled
+from fastprune.index.remembered_rows import RememberedRows, heads
+from fastprune.index.remembering import Outcome, without_edges, without_odd_sized
 from fastprune.index.times import BAD_TIME, parse_times
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, is_hex_name
-from fastprune.reading.marks import FileSizes
+from fastprune.reading.marks import IDENTITY_BYTES, FileSizes
 from fastprune.reading.shards import (
     ABSENT,
     TIME_CHARS,
@@ -50,6 +55,7 @@ class IndexBuilder:
         *,
         layout: Layout,
         edges: bool,
+        remember: bool = False,
     ) -> None:
         """Makes room for all manifests.
 
@@ -60,9 +66,11 @@ class IndexBuilder:
             pattern_sets: The pattern sets of the shards' `url_matches`.
             layout: What kind of cache it is.
             edges: Whether references between manifests and blobs are kept.
+            remember: Whether the index is to be remembered; the shards have edges and identities.
         """
         self._root, self._layout, self._scanned_at = root, layout, scanned_at
-        self._pattern_sets, self._edges = pattern_sets, edges
+        self._pattern_sets, self._edges = pattern_sets, edges or remember
+        self._remember, self._strip = remember, remember and not edges
         self._tables: list[DigestTable] = []
         self._positions: list[NDArray[np.int32]] = []
         self._has_twice = False
@@ -101,15 +109,22 @@ class IndexBuilder:
             "url_matches": np.zeros(rows if pattern_sets else 0, dtype=_bits(pattern_sets)),
             "file_sizes": np.zeros(rows, dtype=np.uint32),
             "declared": np.zeros(0 if edges else rows, dtype=np.int64),
-            "blob_starts": np.zeros(rows if edges else 0, dtype=np.uint32),
-            "blob_counts": np.zeros(rows if edges else 0, dtype=np.uint32),
+            "blob_starts": np.zeros(rows if self._edges else 0, dtype=np.uint32),
+            "blob_counts": np.zeros(rows if self._edges else 0, dtype=np.uint32),
+            "identities": np.zeros((rows if remember else 0, IDENTITY_BYTES), dtype=np.uint8),
         }
+        self._read = np.zeros(rows if remember else 0, dtype=np.bool_)
+        self._keeps_declared = not edges
         self._url_pool = Pool(np.uint8, rows * _EXPECTED_URL_BYTES)
-        self._blob_ids = Pool(np.uint32, rows * _EXPECTED_BLOBS if edges else 0)
+        self._blob_ids = Pool(np.uint32, rows * _EXPECTED_BLOBS if self._edges else 0)
         self._missing = bytearray()
         self._missing_at: list[NDArray[np.int64]] = []
         self._missing_sizes: list[NDArray[np.int64]] = []
-        self._child_pairs = Pool(np.int64, rows if edges else 0)
+        self._child_pairs = Pool(np.int64, rows if self._edges else 0)
+        # Of children that are not listed: the row of the list, and the head of the digest.
+        self._strangers = (Pool(np.int32, 0), Pool(np.uint64, 0))
+        # Blobs for which descriptors give several sizes.
+        self._odd_sized = np.empty(0, dtype=np.bool_)
         self._odd_times: dict[int, tuple[str, str]] = {}
         self._mismatches: dict[int, str] = {}
         self._blob_sizes = np.empty(0, dtype=np.int64)
@@ -127,6 +142,7 @@ class IndexBuilder:
         """Takes the names in blobs/, once; shards may have been added before."""
         self._blobs = blobs
         self._blob_sizes = np.full(len(self._blobs), UNKNOWN_SIZE, dtype=np.int64)
+        self._odd_sized = np.zeros(len(self._blobs), dtype=np.bool_)
         digests = self._unresolved[0].array().reshape(-1, DIGEST_BYTES)
         sizes = self._unresolved[1].array()
         for first in range(0, len(sizes), _PIECE):
@@ -155,7 +171,7 @@ class IndexBuilder:
         columns["url_starts"][rows] = len(self._url_pool) + starts_of(lengths)
         self._url_pool.append(np.frombuffer(shard.url_bytes, dtype=np.uint8))
         columns["file_sizes"][rows] = np.frombuffer(shard.file_sizes, dtype=np.uint32)
-        if not self._edges:
+        if self._keeps_declared:
             columns["declared"][rows] = np.frombuffer(shard.declared, dtype=np.int64)
         if self._pattern_sets:
             columns["url_matches"][rows] = np.frombuffer(shard.url_matches, dtype=np.uint32)
@@ -163,6 +179,70 @@ class IndexBuilder:
         self._mismatches |= {int(rows[row]): reason for row, reason in shard.mismatches}
         if self._edges:
             self._add_edges(shard, rows)
+        if self._remember:
+            identities = np.frombuffer(shard.identities, dtype=np.uint8)
+            columns["identities"][rows] = identities.reshape(-1, IDENTITY_BYTES)
+            self._read[rows] = True
+
+    def set_matches(
+        self, rows: NDArray[np.int32], read: Sequence[int], matches: array[int]
+    ) -> None:
+        """Takes which pattern sets match the URLs of rows that were not read again.
+
+        Args:
+            rows: int32: rows.
+            read: Positions of those that were read again.
+            matches: uint32 for each other: see `ShardIndex.url_matches`.
+        """
+        if self._pattern_sets:
+            rest = np.delete(rows, read)
+            self._columns["url_matches"][rest] = np.frombuffer(matches, dtype=np.uint32)
+
+    def add_remembered(self, recalled: Recalled) -> None:
+        """Takes the rows of a remembered scan that were not read again, when all others are there.
+
+        Args:
+            recalled: What is remembered, and where its rows are now.
+        """
+        assert self._blobs is not None
+        scan = recalled.scan
+        rows = recalled.rows_in(self._positions)
+        kept = np.flatnonzero(rows >= 0)
+        kept = kept[~self._read[rows[kept]]]
+        known = RememberedRows(scan, kept)
+        at, columns = rows[kept], self._columns
+        for name in ("kinds", "created", "pulled", "identities", "url_lengths"):
+            columns[name][at] = known.column(name)
+        forms = known.column("url_forms")
+        columns["digest_urls"][at] = forms != UrlForm.TAG
+        columns["own_digest_urls"][at] = forms == UrlForm.OWN_DIGEST
+        columns["file_sizes"][at] = known.file_sizes()
+        columns["url_starts"][at] = len(self._url_pool) + starts_of(known.column("url_lengths"))
+        for piece in known.urls():
+            self._url_pool.append(piece)
+        self._odd_times |= {int(rows[row]): odd for row, odd in known.odd_times()}
+        counts = known.blob_counts()
+        columns["blob_starts"][at] = self._references + starts_of(counts)
+        columns["blob_counts"][at] = counts
+        self._references += int(counts.sum())
+        new_ids = self._blobs.find(scan.column("blob_digests"))
+        sizes, digests = scan.column("blob_sizes"), scan.column("blob_digests")
+        for some, ids in known.references():
+            self._take(new_ids[ids], sizes[ids], digests, ids)
+            if self._keeps_declared:
+                columns["declared"][at[some]] = sums_of(sizes[ids], counts[some])
+        parents, children = known.children()
+        if recalled.has_same_names:
+            self._child_pairs.append(paired(rows[parents], rows[children]))
+        else:
+            # A child may have gone, or have come to the other folder.
+            self._add_children(rows[parents], scan.column("digests")[children])
+        of_lists, strangers = known.strangers()
+        self._add_strangers(rows[of_lists], strangers)
+
+    def _add_strangers(self, parents: NDArray[np.integer], those: NDArray[np.uint64]) -> None:
+        self._strangers[0].append(parents.astype(np.int32))
+        self._strangers[1].append(those)
 
     def _first_reads(self, rows: NDArray[np.int32]) -> NDArray[np.intp]:
         """Positions of the rows that were not read before, each once.
@@ -204,24 +284,48 @@ class IndexBuilder:
         else:
             self._resolve(self._blobs, blobs, sizes)
         parents = np.repeat(rows[~is_image], counts[~is_image])
-        children = digests[~of_image]
+        self._add_children(parents, digests[~of_image])
+
+    def _add_children(self, parents: NDArray[np.integer], children: Digests) -> None:
+        """Takes what lists refer to: the row of each, and a digest."""
+        listed = np.zeros(len(children), dtype=np.bool_)
         for table, first in zip(self._tables, self._starts[:-1], strict=True):
             found = table.find(children)
             cached = found >= 0
+            listed |= cached
             self._child_pairs.append(paired(parents[cached], found[cached] + first))
+        if self._remember:
+            self._add_strangers(parents[~listed], heads(children[~listed]))
 
     def _resolve(self, blobs: DigestTable, digests: Digests, sizes: NDArray[np.int64]) -> None:
-        """Turns references into ids; those of missing blobs are left for the end."""
-        ids = blobs.find(digests)
+        """Turns references into ids."""
+        self._take(blobs.find(digests), sizes, digests)
+
+    def _take(
+        self,
+        ids: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        digests: Digests,
+        places: NDArray[np.integer] | None = None,
+    ) -> None:
+        """Takes references to blobs; those of missing blobs are left for the end.
+
+        Args:
+            ids: The id of each, -1 if it is missing.
+            sizes: What descriptors say.
+            digests: Which digests they are ...
+            places: ... and where each is among these; None for one after the other.
+        """
         missing = np.flatnonzero(ids < 0)
         if len(missing):
             self._missing_at.append(missing + len(self._blob_ids))
-            self._missing += digests[missing].tobytes()
+            at = missing if places is None else places[missing]
+            self._missing += digests[at].tobytes()
             self._missing_sizes.append(sizes[missing])
             present = ids >= 0
-            _raise_to(self._blob_sizes, ids[present], sizes[present])
+            _raise_to(self._blob_sizes, ids[present], sizes[present], self._odd_sized)
         else:
-            _raise_to(self._blob_sizes, ids, sizes)
+            _raise_to(self._blob_sizes, ids, sizes, self._odd_sized)
         self._blob_ids.append(ids.astype(np.uint32))
 
     def unsized_blobs(self) -> bytes:
@@ -264,7 +368,9 @@ class IndexBuilder:
             table = DigestTable.from_unsorted(as_digests(self._missing))
             ids = table.find(as_digests(self._missing))
             missing_sizes = np.full(len(table), UNKNOWN_SIZE, dtype=np.int64)
-            _raise_to(missing_sizes, ids, np.concatenate(self._missing_sizes))
+            odd = np.zeros(len(table), dtype=np.bool_)
+            _raise_to(missing_sizes, ids, np.concatenate(self._missing_sizes), odd)
+            self._odd_sized = np.concatenate([self._odd_sized, odd])
             blob_ids[np.concatenate(self._missing_at)] = len(blob_digests) + ids
             found = table.find(_blobs_among(foreign, self._layout.blob_folder))
             foreign_blobs = np.sort(found[found >= 0]).astype(np.intp) + len(self._blobs)
@@ -272,8 +378,10 @@ class IndexBuilder:
             blob_sizes = np.concatenate([blob_sizes, missing_sizes])
         parents, children = self._sorted_children()
         digests = self._digests
+        strangers = self._strangers[0].array()
         twins = self._twins() if self._edges else np.empty(0, dtype=np.int32)
         keep = self._columns["kinds"] != ABSENT
+        newly_known = int(self._columns["identities"][self._read].any(axis=1).sum())
         starts = tuple(self._starts)
         odd_times, mismatches = self._odd_times, self._mismatches
         if not keep.all():
@@ -287,6 +395,11 @@ class IndexBuilder:
             }
             # A row without a manifest is no parent, as it was not read.
             present = keep[children]
+            if self._remember:
+                lost = self._digests[children[~present]]
+                self._add_strangers(parents[~present], heads(lost))
+                strangers = self._strangers[0].array()
+            strangers = renumbered[strangers]
             parents, children = renumbered[parents[present]], renumbered[children[present]]
             if self._edges:
                 twins = twins[keep]
@@ -321,7 +434,24 @@ class IndexBuilder:
             mismatches=mismatches,
             **self._columns,
         )
+        if self._remember:
+            self._outcome = Outcome(
+                index=replace(index, identities=without_odd_sized(index, self._odd_sized)),
+                parents=strangers,
+                strangers=self._strangers[1].array(),
+                unread=tuple(
+                    self._digests[first:last][~keep[first:last]]
+                    for first, last in pairwise(self._starts)
+                ),
+                newly_known=newly_known,
+            )
+        if self._strip:
+            return without_edges(index)
         return with_attached(index) if self._edges else index
+
+    def outcome(self) -> Outcome:
+        """What is to be remembered, after `finish`."""
+        return self._outcome
 
     def _sorted_children(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         pairs = self._child_pairs.array()
@@ -355,10 +485,16 @@ def _bits(pattern_sets: Sequence[object]) -> type[np.uint8 | np.uint32]:
 
 
 def _raise_to(
-    sizes: NDArray[np.int64], ids: NDArray[np.int64], declared: NDArray[np.int64]
+    sizes: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    declared: NDArray[np.int64],
+    odd: NDArray[np.bool_],
 ) -> None:
-    """Raises sizes[ids] to the declared ones where these are larger."""
-    sizes[ids] = np.maximum(sizes[ids], declared)
-    # Where one id has several sizes, the assignment kept any one of them.
-    if bool((sizes[ids] < declared).any()):
+    """Raises sizes[ids] to the declared ones where these are larger; notes where they differ."""
+    before = sizes[ids]
+    sizes[ids] = np.maximum(before, declared)
+    differ = (sizes[ids] != declared) | ((before != declared) & (before != UNKNOWN_SIZE))
+    if bool(differ.any()):
+        odd[ids[differ]] = True
+        # Where one id has several sizes, the assignment kept any one of them.
         np.maximum.at(sizes, ids, declared)

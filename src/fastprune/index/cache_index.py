@@ -22,6 +22,7 @@ from fastprune.index.digests import Digests
 from fastprune.index.times import BAD_TIME, Times, format_times
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_PREFIX, file_names
+from fastprune.reading.marks import IDENTITY_BYTES
 
 Rows = NDArray[np.intp]
 """Positions of manifests or blobs."""
@@ -35,6 +36,10 @@ UNKNOWN_SIZE = -1
 
 def _no_rows() -> Rows:
     return np.empty(0, dtype=np.intp)
+
+
+def _no_identities() -> NDArray[np.uint8]:
+    return np.empty((0, IDENTITY_BYTES), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +93,8 @@ class CacheIndex:
         vanished: How many manifest files were gone when they were to be read.
         mismatches: Rows whose files do not match their names, and why; empty unless that was
             asked for.
+        identities: uint8 (n, `IDENTITY_BYTES`): the identity of each file before it was read (see
+            `fastprune.reading.identities`); (0, `IDENTITY_BYTES`) if that was not asked for.
         linked_manifests: Rows of files with other hard links, so that removing them frees
             nothing, ascending. A scan does not look for them: see `with_links`.
         linked_blobs: The same of blobs: ids.
@@ -132,6 +139,7 @@ class CacheIndex:
     linked_blobs: Rows = field(default_factory=_no_rows)
     unknown: frozenset[str] = frozenset()
     foreign_blobs: Rows = field(default_factory=_no_rows)
+    identities: NDArray[np.uint8] = field(default_factory=_no_identities)
 
     def __len__(self) -> int:
         return len(self.kinds)

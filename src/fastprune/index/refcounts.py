@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import positions_in, starts_of
+from fastprune.index.arrays import positions_in, starts_of, sums_of
 from fastprune.index.cache_index import CacheIndex, Rows
 
 Mask = NDArray[np.bool_]
@@ -78,13 +78,8 @@ def image_bytes(index: CacheIndex, rows: Rows) -> NDArray[np.int64]:
     """
     if not index.has_edges:
         return index.declared[rows]
-    sizes = np.zeros(len(rows), dtype=np.int64)
-    counts = index.blob_counts[rows]
-    some = np.flatnonzero(counts)
-    if len(some):
-        named = index.known_sizes(references_of(index, rows[some]))
-        sizes[some] = np.add.reduceat(named, starts_of(counts[some]))
-    return sizes
+    named = index.known_sizes(references_of(index, rows))
+    return sums_of(named, index.blob_counts[rows])
 
 
 def unreferenced(index: CacheIndex, counts: RefCounts) -> Rows:

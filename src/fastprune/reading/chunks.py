@@ -10,15 +10,26 @@ import functools
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.layouts.layout import Layout, ManifestRecord
 from fastprune.model import DIGEST_BYTES, file_names
 from fastprune.reading.folders import opened_folder
+from fastprune.reading.identities import identities_of
+from fastprune.reading.marks import IDENTITY_BYTES, NO_IDENTITY
 from fastprune.reading.reader import FileReader
-from fastprune.reading.shards import ChunkRecords, Fault, Mismatch, ShardIndex, UrlMatch
+from fastprune.reading.shards import (
+    ChunkRecords,
+    Fault,
+    Mismatch,
+    ShardIndex,
+    UrlMatch,
+    whole_urls,
+)
 
 REGULAR = "a regular file"
 _KINDS = {
@@ -36,6 +47,25 @@ PatternSets = tuple[tuple[str, ...], ...]
 Parsed = TypeVar("Parsed")
 
 
+class Known(NamedTuple):
+    """What is remembered of a chunk of manifest files.
+
+    Attributes:
+        racy: Files that changed from then on are racy: see `fastprune.reading.identities`.
+        identities: The identity of each file when it was read, end to end; `NO_IDENTITY` for one
+            that is to be read in any case.
+        url_forms: As in a shard, of all files; empty without patterns.
+        url_bytes: The same.
+        url_lengths: The same, as bytes of uint32.
+    """
+
+    racy: int
+    identities: bytes
+    url_forms: bytes = b""
+    url_bytes: bytes = b""
+    url_lengths: bytes = b""
+
+
 class ReadTask(NamedTuple):
     """A chunk of manifest files to read.
 
@@ -48,6 +78,8 @@ class ReadTask(NamedTuple):
         pattern_sets: Patterns to match the URLs with, a bit per set.
         layout: What kind of cache they are of.
         check_names: Whether to check that the content of manifests matches their names.
+        known: What is remembered of the files; the shard has only those that changed. None reads
+            all, and asks for no identities.
     """
 
     folder: str
@@ -58,6 +90,7 @@ class ReadTask(NamedTuple):
     pattern_sets: PatternSets
     layout: Layout
     check_names: bool = False
+    known: Known | None = None
 
 
 def kind_of(path: str) -> str | None:
@@ -79,37 +112,86 @@ def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
     Raises:
         OSError: The folder can't be opened.
     """
-    records = ChunkRecords(task.chunk, file_names(task.digests))
+    names = file_names(task.digests)
+    with opened_folder(task.folder) as folder:
+        if task.known is None:
+            yield _read(task, folder, names)
+        else:
+            yield _read_changed(task, folder, names, task.known)
+
+
+def _read(task: ReadTask, folder: int, names: Sequence[str]) -> ShardIndex:
+    records = ChunkRecords(task.chunk, names)
     if task.check_names:
-        _read_into(records, task, task.layout.parse_with_upstream, _checking(records, task))
+        _read_into(records, task, folder, task.layout.parse_with_upstream, _checking(records, task))
     else:
-        _read_into(records, task, task.layout.parse, records.put)
-    yield records.pack(edges=task.edges, match=_matcher(task.pattern_sets))
+        _read_into(records, task, folder, task.layout.parse, records.put)
+    return records.pack(edges=task.edges, match=_matcher(task.pattern_sets))
+
+
+def _read_changed(task: ReadTask, folder: int, names: list[str], known: Known) -> ShardIndex:
+    """Reads the files that are not as they are remembered.
+
+    Their identities are asked for before they are read. If one is written in between, the shard has
+    what was written and the identity from before: the next scan reads it again.
+    """
+    found = identities_of(folder, names, known.racy)
+    rows = _changed(found, known.identities)
+    shard = _read(task, folder, [names[row] for row in rows])
+    return replace(
+        shard,
+        read=array("I", rows),
+        identities=b"".join([found[row] for row in rows]),
+        known_matches=_known_matches(task, names, set(rows), known),
+    )
+
+
+def _changed(found: list[bytes], known: bytes) -> list[int]:
+    """The positions of files that are not as they are remembered, or have no identity."""
+    if b"".join(found) == known and NO_IDENTITY not in found:
+        return []
+    return [
+        row
+        for row, identity in enumerate(found)
+        if identity == NO_IDENTITY
+        or identity != known[row * IDENTITY_BYTES : (row + 1) * IDENTITY_BYTES]
+    ]
+
+
+def _known_matches(
+    task: ReadTask, names: Sequence[str], changed: set[int], known: Known
+) -> array[int]:
+    """The pattern sets that match the URLs of the files that did not change."""
+    match = _matcher(task.pattern_sets)
+    if match is None or len(changed) == len(names):
+        return array("I")
+    urls = whole_urls(known.url_forms, known.url_bytes, known.url_lengths, names)
+    return match([url for row, url in enumerate(urls) if row not in changed])
 
 
 def _read_into(
     records: ChunkRecords,
     task: ReadTask,
+    folder: int,
     parse: Callable[[memoryview], Parsed],
     put: Callable[[int, Parsed, int], None],
 ) -> None:
     names, reader = records.names, _reader(task.max_bytes)
     suspects: list[int] = []
-    with opened_folder(task.folder) as folder:
-        # The loop that a whole scan waits for.
-        for row, view in reader.read_cached(folder, names, suspects):
-            try:
-                put(row, parse(view), len(view))
-            except ManifestError:
-                # Perhaps the server was just writing it: read it again, carefully.
-                suspects.append(row)
-        for row, view in reader.read_carefully(folder, names, suspects, records.faults):
-            try:
-                put(row, parse(view), len(view))
-            except ManifestError as error:
-                # The server rewrites a manifest in place with every pull of it.
-                retry = isinstance(error, CutOffError)
-                records.faults.append(Fault(row, str(error), retry=retry))
+    # The loop that a whole scan waits for.
+    for row, view in reader.read_cached(folder, names, suspects):
+        try:
+            put(row, parse(view), len(view))
+        except ManifestError:
+            # Perhaps the server was just writing it: read it again, carefully.
+            suspects.append(row)
+    for row, view in reader.read_carefully(folder, names, suspects, records.faults):
+        try:
+            put(row, parse(view), len(view))
+        except ManifestError as error:
+            # The server rewrites a manifest in place with every pull of it.
+            retry = isinstance(error, CutOffError)
+            records.faults.append(Fault(row, str(error), retry=retry))
 
 
 def _checking(

@@ -1,10 +1,11 @@
-"""Sizes of files, marks that identify a file, and verdicts on a blob that was read to its end.
+"""Sizes of files, marks and identities of files, and verdicts on a blob that was read to its end.
 
 Stage: read. Values only. Pure, no I/O.
 """
 
 from __future__ import annotations
 
+import struct
 from array import array
 from enum import IntEnum
 from typing import NamedTuple
@@ -28,6 +29,15 @@ class FileMark(NamedTuple):
 
 
 ABSENT_MARK = FileMark(-1, -1, -1)
+
+IDENTITY = struct.Struct("<QqqI")
+"""The identity of a manifest file (see `fastprune.reading.identities`): its inode, its mtime and
+ctime in nanoseconds, and its size in bytes."""
+
+IDENTITY_BYTES = IDENTITY.size
+
+NO_IDENTITY = bytes(IDENTITY_BYTES)
+"""Stands for a file that has to be read. No file has the inode 0."""
 
 
 class Verdict(IntEnum):

@@ -10,14 +10,15 @@ import binascii
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import accumulate, chain
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from fastprune.errors import ManifestError
 from fastprune.layouts.layout import ManifestRecord, shown
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
+from fastprune.reading.marks import IDENTITY_BYTES
 
 ABSENT = 255
 """The kind of a row whose file could not be read or understood."""
@@ -105,6 +106,11 @@ class ShardIndex:
         sizes: int64 each: the descriptor's size of every digest of an image.
         faults: What could not be read.
         mismatches: The files that do not match their names, if that was asked for.
+        read: uint32: which files of the chunk have a row, ascending: those that are not as they
+            are remembered. None if nothing was remembered; then all have one.
+        identities: The identity of each row's file before it was read (see
+            `fastprune.reading.identities`); empty if that was not asked for.
+        known_matches: `url_matches` of the files that have no row.
     """
 
     chunk: int
@@ -123,6 +129,9 @@ class ShardIndex:
     sizes: array[int]
     faults: tuple[Fault, ...]
     mismatches: tuple[Mismatch, ...] = ()
+    read: array[int] | None = None
+    identities: bytes = b""
+    known_matches: array[int] = field(default_factory=lambda: array("I"))
 
 
 def rows_of_shard(shard: ShardIndex, rows: Sequence[int]) -> ShardIndex:
@@ -137,8 +146,8 @@ def rows_of_shard(shard: ShardIndex, rows: Sequence[int]) -> ShardIndex:
     # Only images give sizes.
     sized = array("I", [count * (shard.kinds[row] & 1) for row, count in enumerate(counts)])
 
-    def times(column: bytes) -> bytes:
-        return b"".join(column[row * TIME_CHARS : (row + 1) * TIME_CHARS] for row in rows)
+    def fixed(column: bytes, width: int) -> bytes:
+        return b"".join(column[row * width : (row + 1) * width] for row in rows)
 
     return ShardIndex(
         chunk=shard.chunk,
@@ -146,8 +155,8 @@ def rows_of_shard(shard: ShardIndex, rows: Sequence[int]) -> ShardIndex:
         url_forms=bytes(shard.url_forms[row] for row in rows),
         url_bytes=b"".join(_cut(shard.url_bytes, shard.url_lengths, rows)),
         url_lengths=_picked(shard.url_lengths, rows),
-        created=times(shard.created),
-        pulled=times(shard.pulled),
+        created=fixed(shard.created, TIME_CHARS),
+        pulled=fixed(shard.pulled, TIME_CHARS),
         odd_times=tuple(
             (places[row], column, text) for row, column, text in shard.odd_times if row in places
         ),
@@ -163,6 +172,7 @@ def rows_of_shard(shard: ShardIndex, rows: Sequence[int]) -> ShardIndex:
         mismatches=tuple(
             odd._replace(row=places[odd.row]) for odd in shard.mismatches if odd.row in places
         ),
+        identities=fixed(shard.identities, IDENTITY_BYTES),
     )
 
 
@@ -219,7 +229,7 @@ class ChunkRecords:
         except ManifestError:
             self._drop_invalid()
             packed = _pack_edges(self._records)
-        kinds, urls, created, pulled, _, _ = zip(*self._records, strict=True)
+        kinds, urls, created, pulled, _, _ = _columns(self._records)
         url_bytes = [url.encode() for url in urls]
         forms = bytes(map(url_form, urls, self.names))
         pooled = list(map(_without_own_digest, url_bytes, forms))
@@ -254,6 +264,11 @@ class ChunkRecords:
                 self._records[row] = _ABSENT_RECORD
 
 
+def _columns(records: Sequence[ManifestRecord]) -> Sequence[tuple[Any, ...]]:
+    """The fields of records, a tuple for each field; empty ones without records."""
+    return tuple(zip(*records, strict=True)) or ((),) * len(ManifestRecord._fields)
+
+
 class _Edges(NamedTuple):
     digests: bytes
     counts: array[int]
@@ -262,7 +277,7 @@ class _Edges(NamedTuple):
 
 
 def _pack_edges(records: Sequence[ManifestRecord]) -> _Edges:
-    *_, digest_lines, size_lists = zip(*records, strict=True)
+    *_, digest_lines, size_lists = _columns(records)
     digests = pack_digests(digest_lines)
     sizes = pack_sizes(list(chain.from_iterable(size_lists)))
     try:
@@ -351,6 +366,22 @@ def url_form(url: str, name: str) -> UrlForm:
     if url.endswith(f"@{DIGEST_PREFIX}{name}") and len(url) > _OWN_DIGEST_CHARS:
         return UrlForm.OWN_DIGEST
     return UrlForm.DIGEST if is_digest_url(url) else UrlForm.TAG
+
+
+def whole_urls(forms: bytes, pool: bytes, lengths: bytes, names: Sequence[str]) -> Iterator[bytes]:
+    """The URLs in UTF-8 that a shard holds, with the digests that it leaves out.
+
+    Args:
+        forms: `url_forms` of the shard.
+        pool: Its `url_bytes`.
+        lengths: Its `url_lengths`, as bytes.
+        names: The file name of each row.
+    """
+    start = 0
+    for form, length, name in zip(forms, memoryview(lengths).cast("I"), names, strict=True):
+        url = pool[start : start + length]
+        yield url + f"@{DIGEST_PREFIX}{name}".encode() if form == UrlForm.OWN_DIGEST else url
+        start += length
 
 
 def _without_own_digest(url: bytes, form: int) -> bytes:

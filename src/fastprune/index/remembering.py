@@ -1,0 +1,166 @@
+"""What of an index is remembered.
+
+Stage: index. Input: a `CacheIndex`. Output: columns, as `fastprune.index.remembered` has them.
+Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.index.arrays import positions_in
+from fastprune.index.cache_index import UNKNOWN_SIZE, CacheIndex
+from fastprune.index.digests import Digests
+from fastprune.index.remembered import RememberedFolder
+from fastprune.model import file_names
+from fastprune.reading.shards import UrlForm
+from fastprune.text.escaping import in_utf8
+
+_MOST_NAMES = 1_000
+_ROWS_IN_PIECE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a scan found, and what of it can be remembered.
+
+    Attributes:
+        index: The cache, with edges and identities.
+        parents: The rows of lists that name a child that is no row, in any order.
+        strangers: uint64: the head of each of these children.
+        unread: For each manifest folder, the names without a row: uint8 (k, 32).
+        newly_known: How many manifests were read and need not be read again.
+    """
+
+    index: CacheIndex
+    parents: NDArray[np.integer]
+    strangers: NDArray[np.uint64]
+    unread: tuple[Digests, ...]
+    newly_known: int
+
+    def folders(
+        self, identities: Sequence[str], irregular: Iterable[str]
+    ) -> Iterator[RememberedFolder]:
+        """What is to be remembered of the folders.
+
+        Args:
+            identities: The identity of each folder before it was listed.
+            irregular: Paths that are named as manifests and are no regular files.
+        """
+        index = self.index
+        foreign: dict[str, list[str]] = {}
+        for path in index.foreign:
+            foreign.setdefault(path.partition("/")[0], []).append(path)
+        again = {path.partition("/")[0] for path in irregular}
+        counts = [*np.diff(index.folder_starts).tolist(), index.blobs_present]
+        unread = [*self.unread, index.digests[:0]]
+        for name, identity, files, some in zip(
+            index.layout.folders, identities, counts, unread, strict=True
+        ):
+            paths = foreign.get(name, [])
+            # The file of a remembered scan is UTF-8, and a name need not be.
+            fits = len(paths) + len(some) <= _MOST_NAMES and all(map(_is_utf8, paths))
+            if fits and name not in again:
+                names = tuple(file_names(some.tobytes()))
+                yield RememberedFolder(identity, files, names, tuple(paths))
+            else:
+                yield RememberedFolder("", files)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The columns, as `fastprune.index.remembered` has them."""
+        index = self.index
+        order = np.argsort(self.parents, kind="stable")
+        named = np.bincount(self.parents, minlength=len(index)).astype(np.uint32)
+        is_named = np.zeros(len(index.blob_digests), dtype=np.bool_)
+        is_named[index.blob_ids] = True
+        forms = np.where(
+            index.own_digest_urls,
+            np.uint8(UrlForm.OWN_DIGEST),
+            np.where(index.digest_urls, np.uint8(UrlForm.DIGEST), np.uint8(UrlForm.TAG)),
+        )
+        return {
+            "digests": index.digests,
+            "identities": index.identities,
+            "kinds": index.kinds,
+            "url_forms": forms,
+            "url_lengths": index.url_lengths,
+            "url_pool": _in_row_order(index.url_pool, index.url_starts, index.url_lengths),
+            "created": index.created,
+            "pulled": index.pulled,
+            "counts": np.where(index.is_list, named, index.blob_counts),
+            "blob_ids": _in_row_order(index.blob_ids, index.blob_starts, index.blob_counts),
+            "blob_digests": index.blob_digests,
+            # The size of an orphan is that of its file, which is asked for again.
+            "blob_sizes": np.where(is_named, index.blob_sizes, UNKNOWN_SIZE),
+            "child_parents": index.child_parents,
+            "child_rows": index.child_rows,
+            "strangers": self.strangers[order],
+        }
+
+
+def _in_row_order(
+    pool: NDArray[Any], starts: NDArray[np.integer], lengths: NDArray[np.integer]
+) -> NDArray[Any]:
+    """The pieces of a pool that rows point to, row after row."""
+    ordered = np.empty(int(lengths.sum(dtype=np.int64)), dtype=pool.dtype)
+    at = 0
+    for first in range(0, len(starts), _ROWS_IN_PIECE):
+        some = slice(first, first + _ROWS_IN_PIECE)
+        piece = pool[positions_in(starts[some].astype(np.int64), lengths[some])]
+        ordered[at : at + len(piece)] = piece
+        at += len(piece)
+    return ordered
+
+
+def without_odd_sized(index: CacheIndex, odd: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The identities of all rows but those that refer to some blobs.
+
+    If descriptors give several sizes for a blob, one column of sizes can't remember which
+    manifest says what. So these manifests are read by each scan.
+
+    Args:
+        index: The cache, scanned with edges and identities.
+        odd: bool: which blobs.
+    """
+    identities = index.identities
+    if odd.any():
+        rows = np.flatnonzero(index.blob_counts)
+        rows = rows[np.argsort(index.blob_starts[rows])]
+        places = np.flatnonzero(odd[index.blob_ids])
+        at = np.searchsorted(index.blob_starts[rows], places, side="right") - 1
+        identities = identities.copy()
+        identities[rows[at]] = 0
+    return identities
+
+
+def without_edges(index: CacheIndex) -> CacheIndex:
+    """The index as a scan gives it that was not asked for edges."""
+    none = np.empty(0, dtype=np.int32)
+    numbers = np.empty(0, dtype=np.uint32)
+    blobs = f"{index.layout.blob_folder}/"
+    return replace(
+        index,
+        has_edges=False,
+        twins=none,
+        child_parents=none,
+        child_rows=none,
+        part_parents=none,
+        part_rows=none,
+        blob_starts=numbers,
+        blob_counts=numbers,
+        blob_ids=numbers,
+        blob_digests=index.blob_digests[:0],
+        blobs_present=0,
+        blob_sizes=index.blob_sizes[:0],
+        foreign=tuple(path for path in index.foreign if not path.startswith(blobs)),
+        foreign_blobs=index.foreign_blobs[:0],
+    )
+
+
+def _is_utf8(text: str) -> bool:
+    return in_utf8(text) == text

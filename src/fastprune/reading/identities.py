@@ -1,0 +1,91 @@
+"""Identities of files: what tells, without reading a file, that it was not written since.
+
+Stage: read. Input: an open folder and names. Output: identities. I/O: asks for the status of files.
+
+An identity is the inode, the size, and the times of the last write (mtime) and of the last change
+of any kind (ctime), as git's index and the caches of restic and borg keep them. A program can set
+mtime back, and only the kernel sets ctime: to the present, with every write, rename and change of
+the other fields.
+
+Two changes within one tick of the kernel's clock have the same ctime. So a file that changed at
+about the time when it was read may have changed once more, and its identity would not tell. Git
+calls such an entry racy. It has no identity here, and is read again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Sequence
+
+from fastprune.reading.marks import IDENTITY, NO_IDENTITY
+
+RACY_NANOSECONDS = 2 * 10**9
+"""Changes so long before a scan count as racy: far more than the tick of any kernel's clock, and as
+much as the coarsest file system rounds."""
+
+_FOLDER_FORM = struct.Struct("<QQqq")
+_MOST_BYTES = 2**32 - 1
+
+
+def racy_from(scanned_at: float) -> int:
+    """The ctime, in nanoseconds, from which on a file is racy for a scan.
+
+    Args:
+        scanned_at: When the scan began, before it asked about any file: seconds since the epoch.
+    """
+    return int(scanned_at * 1e9) - RACY_NANOSECONDS
+
+
+def identity_of(status: os.stat_result, racy: int) -> bytes:
+    """The identity of a file by its status; `NO_IDENTITY` if it is racy, or no regular file.
+
+    Args:
+        status: Its status, by `lstat`.
+        racy: What `racy_from` gives.
+    """
+    changed = status.st_ctime_ns
+    if changed >= racy or not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+        return NO_IDENTITY
+    return IDENTITY.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)
+
+
+def identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:
+    """The identities of files; `NO_IDENTITY` for one whose status the system does not give.
+
+    Reading such a file will say what is wrong with it.
+
+    Args:
+        folder: Descriptor of the open folder.
+        names: File names in it.
+        racy: What `racy_from` gives.
+    """
+    found = []
+    for name in names:
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except OSError:
+            found.append(NO_IDENTITY)
+        else:
+            found.append(identity_of(status, racy))
+    return found
+
+
+def folder_identity(path: str, racy: int) -> bytes:
+    """The identity of a folder: another one, or none, if a name in it came, went or was replaced.
+
+    Args:
+        path: The folder; a real one, no symbolic link.
+        racy: What `racy_from` gives.
+
+    Returns:
+        Bytes that tell it from others; empty if it is racy, or if the system gives no status.
+    """
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return b""
+    if status.st_ctime_ns >= racy or not stat.S_ISDIR(status.st_mode):
+        return b""
+    return _FOLDER_FORM.pack(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)

@@ -1,0 +1,8 @@
+"""Where a scan keeps what it read for the next one: a file outside of the cache.
+
+It takes the bytes of a file, and gives them back if they can be believed. docs/safety.md says why
+that is safe; `fastprune.index.remembered` says what is in them.
+
+- `store`: the files: whose they are, written whole, checked, mapped; old ones are removed.
+- `trust`: on which file systems the times of a file tell every change.
+"""

@@ -1,0 +1,211 @@
+"""The memory of a scan: what an earlier one left for it, and what it leaves for the next.
+
+Stage: rim. Input: the path of a cache, a folder for state. Output: `Recalled`. I/O: asks for the
+status of the folders of the cache; the rest is done by `fastprune.remembered.store`.
+
+Why it may decide about deletions, in short (docs/safety.md has the argument): the name of a
+manifest is the digest of the document in it, so what a manifest refers to can't change under its
+name. Everything else that a file says can, and any write changes its ctime. Where that can't be
+relied on, nothing is remembered. What is to be removed is looked at again when it goes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastprune.errors import NotBelievedError, UsageError
+from fastprune.executors.executor import Executor
+from fastprune.index.recalled import Recalled
+from fastprune.index.remembered import (
+    ScanHeader,
+    decoded,
+    encoded,
+)
+from fastprune.layouts.layout import Layout
+from fastprune.reading.identities import folder_identity, racy_from
+from fastprune.remembered.store import (
+    ENDING,
+    PieceTask,
+    damaged,
+    mapped_file,
+    store,
+    used_now,
+)
+from fastprune.remembered.trust import why_not_trusted
+from fastprune.text.escaping import in_utf8
+from fastprune.version import __version__
+
+if TYPE_CHECKING:
+    from fastprune.index.remembering import Outcome
+
+_log = logging.getLogger("fastprune")
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """Where scans are remembered.
+
+    Attributes:
+        path: The folder; it is made if there is none.
+        rescan: Whether to read everything again, and remember it anew.
+    """
+
+    path: str
+    rescan: bool = False
+
+
+class ScanMemory:
+    """What is remembered of a cache, for one scan of it.
+
+    Attributes:
+        racy: Files that changed from then on are racy for this scan.
+        recalled: What an earlier scan has left; None if there is nothing to go by.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        layout: Layout,
+        folder: StateFolder,
+        *,
+        scanned_at: float,
+        max_manifest_bytes: int,
+    ) -> None:
+        """Asks for the identities of the folders; they must not be listed before.
+
+        Args:
+            root: Path of the cache.
+            layout: What kind of cache it is.
+            folder: Where scans are remembered.
+            scanned_at: When the scan began.
+            max_manifest_bytes: Larger manifest files are not read.
+        """
+        status, file_system = os.stat(root), os.statvfs(root).f_fsid
+        self.racy = racy_from(scanned_at)
+        self.recalled: Recalled | None = None
+        self._layout, self._folder = layout, folder
+        self._scanned_at, self._max_bytes = scanned_at, max_manifest_bytes
+        self._root = root
+        self._cache = f"{file_system:016x}-{status.st_ino}"
+        self._path = os.path.join(folder.path, self._cache + ENDING)
+        self._identities = [
+            folder_identity(os.path.join(root, name), self.racy).hex() for name in layout.folders
+        ]
+
+    def recall(self, open_executor: Callable[[int], Executor]) -> None:
+        """Looks for what an earlier scan has left, and checks it. Without it, all is read.
+
+        Args:
+            open_executor: Gives the executor for a number of manifests.
+        """
+        if self._folder.rescan:
+            return
+        try:
+            scan = decoded(memoryview(mapped_file(self._path)))
+            self._check(scan.header)
+            tasks = [PieceTask(self._path, *piece) for piece in scan.pieces]
+            if any(open_executor(len(scan)).map_unordered(damaged, tasks)):
+                raise NotBelievedError("it is damaged")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            _log.debug("%s can't be read: %s", self._path, error.strerror)
+        except NotBelievedError as error:
+            _log.warning("%s is not used, and everything is read: %s", self._path, error)
+        else:
+            self.recalled = Recalled(scan, self.racy, self._identities)
+
+    def _check(self, header: ScanHeader) -> None:
+        if header.made_by != __version__:
+            raise NotBelievedError("another version of fastprune wrote it")
+        if (header.cache, header.layout) != (self._cache, _name_of(self._layout)):
+            raise NotBelievedError("it is about another cache")
+        if header.scanned_at > self._scanned_at:
+            raise NotBelievedError("it says that it was written in the future")
+        if header.max_manifest_bytes > self._max_bytes:
+            raise NotBelievedError("--max-manifest-size was larger")
+
+    def keep(self, outcome: Outcome, *, irregular: Iterable[str]) -> None:
+        """Remembers a scan, unless what is remembered already says the same.
+
+        Args:
+            outcome: What the scan found.
+            irregular: Paths that are named as manifests and are no regular files.
+        """
+        folders = tuple(outcome.folders(self._identities, irregular))
+        recalled, self.recalled = self.recalled, None
+        if recalled is not None and not outcome.newly_known and folders == recalled.folders:
+            used_now(self._path)
+            return
+        header = ScanHeader(
+            made_by=__version__,
+            cache=self._cache,
+            path=in_utf8(os.path.realpath(self._root)),
+            layout=_name_of(self._layout),
+            scanned_at=self._scanned_at,
+            max_manifest_bytes=self._max_bytes,
+            folders=folders,
+            odd_times=tuple((row, *texts) for row, texts in outcome.index.odd_times.items()),
+        )
+        try:
+            store(self._path, encoded(header, outcome.columns()))
+        except OSError as error:
+            _log.debug("%s can't be written: %s", self._path, error.strerror)
+        except NotBelievedError as error:
+            _log.debug("%s is not written: %s", self._path, error)
+
+
+def _name_of(layout: Layout) -> str:
+    kind = type(layout)
+    return f"{kind.__module__}.{kind.__qualname__}: {' '.join(layout.folders)}"
+
+
+def memory_of(
+    root: str,
+    layout: Layout,
+    folder: StateFolder | None,
+    *,
+    scanned_at: float,
+    max_manifest_bytes: int,
+) -> ScanMemory | None:
+    """The memory of a scan; None if there is to be none.
+
+    Args:
+        root: Path of the cache.
+        layout: What kind of cache it is.
+        folder: Where scans are remembered; None for nowhere.
+        scanned_at: When the scan began.
+        max_manifest_bytes: Larger manifest files are not read.
+
+    Raises:
+        UsageError: The folder for state lies in the cache.
+    """
+    if folder is None:
+        return None
+    _check_outside(folder.path, root)
+    for name in layout.folders:
+        if reason := why_not_trusted(os.path.join(root, name)):
+            _log.debug("the scan is not remembered: %s", reason)
+            return None
+    return ScanMemory(
+        root, layout, folder, scanned_at=scanned_at, max_manifest_bytes=max_manifest_bytes
+    )
+
+
+def _check_outside(path: str, root: str) -> None:
+    """Makes sure that nothing is written in the cache, by whatever links and mounts."""
+    cache, above = os.stat(root), os.path.realpath(path)
+    while True:
+        try:
+            here = os.stat(above)
+            if (here.st_dev, here.st_ino) == (cache.st_dev, cache.st_ino):
+                raise UsageError(f"--state-dir {path} is in the cache: choose another folder")
+        except OSError:
+            pass
+        if above == os.path.dirname(above):
+            return
+        above = os.path.dirname(above)
