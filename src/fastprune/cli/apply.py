@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import KEEP
-from fastprune.cli.options import GlobalOptions
+from fastprune.cli.options import GlobalOptions, argument, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PruneOptions
 
 if TYPE_CHECKING:
@@ -20,10 +18,21 @@ if TYPE_CHECKING:
     from fastprune.plan.saved_plan import SavedPlan
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPlanOptions:
+    """Which plan to carry out, and what of it to spare."""
+
+    file: str = argument("FILE", "What plan wrote; - for stdin.")
+    grace: str | None = option(
+        "--grace DUR", KEEP, "Spare blobs younger than this. Default: as the plan was made."
+    )
+
+
 @command(
     "apply",
     DeleteLimitOptions,
     PruneOptions,
+    SavedPlanOptions,
     examples=(
         "fastprune apply prune.plan --dry-run",
         "fastprune apply prune.plan --audit-log prunes.jsonl",
@@ -33,16 +42,7 @@ def apply_plan(
     options: GlobalOptions,
     limits: DeleteLimitOptions,
     pruning: PruneOptions,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What plan wrote; - for stdin.")],
-    grace: Annotated[
-        str | None,
-        typer.Option(
-            "--grace",
-            metavar="DUR",
-            help="Spare blobs younger than this. Default: as the plan was made.",
-            rich_help_panel=KEEP,
-        ),
-    ] = None,
+    wanted: SavedPlanOptions,
 ) -> int:
     """Carry out a saved plan, as far as it is still safe.
 
@@ -61,12 +61,12 @@ def apply_plan(
 
     def work(session: Session, pruning: PruneOptions, note: Note) -> int:
         check_form(pruning.form)
-        spared = seconds_of(grace, "--grace")
+        spared = seconds_of(wanted.grace, "--grace")
         delete_limits = delete_limits_of(limits)
-        if is_stdin(file):
+        if is_stdin(wanted.file):
             session.inputs.take_stdin("the plan")
         check_root(session.image_path, DEFAULT_LAYOUT)
-        saved = _load(file)
+        saved = _load(wanted.file)
         plan_options = PlanOptions(
             scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
             grace=saved.header.grace if spared is None else spared,

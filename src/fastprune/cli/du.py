@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
-from typing import Annotated
-
-import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
-from fastprune.cli.options import GlobalOptions, HtmlFile, PolicyFile
+from fastprune.cli.options import GlobalOptions, html_option, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
 from fastprune.errors import UsageError
 
@@ -24,53 +21,30 @@ _DEFAULT_TOP = 25
 class UsageOptions:
     """What to show of the usage, and how."""
 
-    policy: PolicyFile = None
-    by: Annotated[
-        str,
-        typer.Option(
-            "--by",
-            metavar="GROUP",
-            help="registry, repository, image or layer.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "repository"
-    depth: Annotated[
-        int | None,
-        typer.Option(
-            "--depth",
-            metavar="N",
-            min=1,
-            help="Sum repositories up to N parts of their names; docker.io/library has 2.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None
-    sort: Annotated[
-        str,
-        typer.Option(
-            "--sort",
-            metavar="KEY",
-            help="name, unique, shared, total, images, oldest or newest; -KEY reverses the order.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "-unique"
-    top: Annotated[
-        int | None,
-        typer.Option(
-            "--top",
-            metavar="N",
-            min=0,
-            help="Show N rows, and the sum of the others; 0 for all. Default: 25, or all with "
-            "json and csv.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None
-    html: HtmlFile = None
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format", metavar="FORMAT", help="text, json or csv.", rich_help_panel=OUTPUT
-        ),
-    ] = "text"
+    policy: str | None = policy_option()
+    by: str = option(
+        "--by GROUP", OUTPUT, "registry, repository, image or layer.", default="repository"
+    )
+    depth: int | None = option(
+        "--depth N",
+        OUTPUT,
+        "Sum repositories up to N parts of their names; docker.io/library has 2.",
+        min=1,
+    )
+    sort: str = option(
+        "--sort KEY",
+        OUTPUT,
+        "name, unique, shared, total, images, oldest or newest; -KEY reverses the order.",
+        default="-unique",
+    )
+    top: int | None = option(
+        "--top N",
+        OUTPUT,
+        "Show N rows, and the sum of the others; 0 for all. Default: 25, or all with json and csv.",
+        min=0,
+    )
+    html: str | None = html_option()
+    form: str = option("--format FORMAT", OUTPUT, "text, json or csv.", default="text")
 
 
 @command(

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 from calendar import timegm
 from datetime import UTC, datetime
-from typing import Annotated
-
-import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
-from fastprune.cli.options import GlobalOptions, TextOrJson
+from fastprune.cli.options import GlobalOptions, argument, format_option, option
 from fastprune.cli.plan_options import PlanningOptions, SelectionOptions
 from fastprune.policy.criteria import parse_zone
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions:
+    """Which image to explain, and how."""
+
+    reference: str = argument(
+        "REF", "An image URL, a tag or a digest, whole or enough of its beginning or end."
+    )
+    limit: int = option(
+        "--limit N", OUTPUT, "How many names of each kind to show.", default=5, min=0
+    )
+    form: str = format_option()
 
 
 @command(
     "explain",
     SelectionOptions,
     PlanningOptions,
+    ExplainOptions,
     examples=(
         "fastprune explain calico/typha:v3.27.0",
         "fastprune explain calico/typha:v3.27.0 --keep-last 3",
@@ -28,24 +40,7 @@ def explain_image(
     options: GlobalOptions,
     selection: SelectionOptions,
     planning: PlanningOptions,
-    reference: Annotated[
-        str,
-        typer.Argument(
-            metavar="REF",
-            help="An image URL, a tag or a digest, whole or enough of its beginning or end.",
-        ),
-    ],
-    limit: Annotated[
-        int,
-        typer.Option(
-            "--limit",
-            metavar="N",
-            min=0,
-            help="How many names of each kind to show.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = 5,
-    form: TextOrJson = "text",
+    wanted: ExplainOptions,
 ) -> int:
     """Say why an image would go or stay, and what holds its blobs.
 
@@ -59,7 +54,7 @@ def explain_image(
     from fastprune.cli.terminal import terminal_width
 
     session = open_session(options)
-    check_form(form)
+    check_form(wanted.form)
     asked = asks(session, selection, planning)
     request = request_of(session, selection, planning) if asked else None
     policy, zone = (request.policy, request.zone) if request else (None, selection.zone)
@@ -78,10 +73,17 @@ def explain_image(
         allow_broken=planning.allow_broken,
         skip_corrupt=planning.skip_corrupt,
     )
-    explanation = explain_image(index, reference, policy, planning_options)
-    if form == "json":
-        write_json(as_document(explanation, most=limit))
+    explanation = explain_image(index, wanted.reference, policy, planning_options)
+    if wanted.form == "json":
+        write_json(as_document(explanation, most=wanted.limit))
     else:
-        now, width = timegm(clock.timetuple()), terminal_width()
-        write(text_lines(explanation, now=now, most=limit, width=width, paint=session.paint))
+        write(
+            text_lines(
+                explanation,
+                now=timegm(clock.timetuple()),
+                most=wanted.limit,
+                width=terminal_width(),
+                paint=session.paint,
+            )
+        )
     return 0

@@ -6,13 +6,11 @@ import dataclasses
 import math
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import MEASURING, OUTPUT
-from fastprune.cli.options import GlobalOptions, TextOrJson
+from fastprune.cli.options import GlobalOptions, flag, format_option, option
 from fastprune.errors import FastpruneError, UsageError
 from fastprune.text.escaping import printable
 
@@ -25,39 +23,25 @@ if TYPE_CHECKING:
 class TuneOptions:
     """How to measure, and whether to save the result."""
 
-    save: Annotated[
-        bool,
-        typer.Option(
-            "--save",
-            help="Make the recommendation the default for this cache, in "
-            "~/.config/fastprune/tuned.json ($XDG_CONFIG_HOME). An explicit --jobs or "
-            "--concurrency, auto included, beats it.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False
-    seconds: Annotated[
-        float,
-        typer.Option(
-            "--seconds",
-            metavar="S",
-            min=1,
-            max=3600,
-            help="How long to measure.",
-            rich_help_panel=MEASURING,
-        ),
-    ] = 5
-    files: Annotated[
-        int,
-        typer.Option(
-            "--files",
-            metavar="N",
-            min=100,
-            max=1_000_000,
-            help="Temporary files of 4 KiB to delete with each concurrency, at most.",
-            rich_help_panel=MEASURING,
-        ),
-    ] = 5_000
-    form: TextOrJson = "text"
+    save: bool = flag(
+        "--save",
+        OUTPUT,
+        "Make the recommendation the default for this cache, in "
+        "~/.config/fastprune/tuned.json ($XDG_CONFIG_HOME). An explicit --jobs or "
+        "--concurrency, auto included, beats it.",
+    )
+    seconds: float = option(
+        "--seconds S", MEASURING, "How long to measure.", default=5, min=1, max=3600
+    )
+    files: int = option(
+        "--files N",
+        MEASURING,
+        "Temporary files of 4 KiB to delete with each concurrency, at most.",
+        default=5_000,
+        min=100,
+        max=1_000_000,
+    )
+    form: str = format_option()
 
 
 @command("tune", TuneOptions, examples=("fastprune tune --save",))

@@ -6,20 +6,20 @@ import dataclasses
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import CHECKS, OUTPUT, SAFETY
 from fastprune.cli.options import (
-    AuditLogFile,
     GlobalOptions,
-    LockWait,
-    MetricsFile,
-    NoLock,
-    TextOrJson,
-    Yes,
+    audit_log_option,
+    flag,
+    format_option,
+    lock_wait_option,
+    metrics_option,
+    no_lock_option,
+    option,
+    yes_option,
 )
 from fastprune.cli.signals import run_until_signal
 from fastprune.errors import UsageError
@@ -38,91 +38,48 @@ if TYPE_CHECKING:
 class CheckOptions:
     """What is checked."""
 
-    content: Annotated[
-        bool,
-        typer.Option(
-            "--content",
-            help="Read blobs too, and compare the sha256 with the name.",
-            rich_help_panel=CHECKS,
-        ),
-    ] = False
-    sample: Annotated[
-        str | None,
-        typer.Option(
-            "--sample",
-            metavar="N%",
-            help="With --content: read only a random part of the blobs.",
-            rich_help_panel=CHECKS,
-        ),
-    ] = None
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            min=0,
-            help="What chooses the sample. Default: random; the report says which.",
-            rich_help_panel=CHECKS,
-        ),
-    ] = None
+    content: bool = flag(
+        "--content", CHECKS, "Read blobs too, and compare the sha256 with the name."
+    )
+    sample: str | None = option(
+        "--sample N%", CHECKS, "With --content: read only a random part of the blobs."
+    )
+    seed: int | None = option(
+        "--seed N",
+        CHECKS,
+        "What chooses the sample. Default: random; the report says which.",
+        min=0,
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RepairOptions:
     """Whether and how what is damaged is moved aside."""
 
-    repair: Annotated[
-        bool,
-        typer.Option(
-            "--repair",
-            help="Move damaged manifests and bad blobs to the trash of the cache, so that the "
-            "server pulls them anew; fastprune trash restore puts them back.",
-            rich_help_panel=CHECKS,
-        ),
-    ] = False
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            "-n",
-            help="With --repair: show exactly what would be moved.",
-            rich_help_panel=SAFETY,
-        ),
-    ] = False
-    yes: Yes = False
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="Repair although a server seems to run on this cache.",
-            rich_help_panel=SAFETY,
-        ),
-    ] = False
-    lock_wait: LockWait = None
-    no_lock: NoLock = False
-    audit_log: AuditLogFile = None
+    repair: bool = flag(
+        "--repair",
+        CHECKS,
+        "Move damaged manifests and bad blobs to the trash of the cache, so that the "
+        "server pulls them anew; fastprune trash restore puts them back.",
+    )
+    dry_run: bool = flag("--dry-run -n", SAFETY, "With --repair: show exactly what would be moved.")
+    yes: bool = yes_option()
+    force: bool = flag("--force", SAFETY, "Repair although a server seems to run on this cache.")
+    lock_wait: str | None = lock_wait_option()
+    no_lock: bool = no_lock_option()
+    audit_log: str | None = audit_log_option()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
     """How findings are reported."""
 
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict",
-            help="Exit code 3 for notes too: orphans, dangling, foreign.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False
-    form: TextOrJson = "text"
-    summary: Annotated[
-        bool,
-        typer.Option(
-            "--summary", help="Leave out the line of each finding.", rich_help_panel=OUTPUT
-        ),
-    ] = False
-    metrics_file: MetricsFile = None
+    strict: bool = flag(
+        "--strict", OUTPUT, "Exit code 3 for notes too: orphans, dangling, foreign."
+    )
+    form: str = format_option()
+    summary: bool = flag("--summary", OUTPUT, "Leave out the line of each finding.")
+    metrics_file: str | None = metrics_option()
 
 
 @command(
