@@ -57,7 +57,6 @@ def apply_plan(
     from fastprune.pipeline import PlanOptions
     from fastprune.policy.criteria_io import is_stdin
     from fastprune.reading.folders import check_root
-    from fastprune.scanner import ScanOptions
 
     def work(session: Session, pruning: PruneOptions, note: Note) -> int:
         check_form(pruning.form)
@@ -68,7 +67,7 @@ def apply_plan(
         check_root(session.image_path, DEFAULT_LAYOUT)
         saved = _load(wanted.file)
         plan_options = PlanOptions(
-            scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+            scan=session.scan_options,
             grace=saved.header.grace if spared is None else spared,
         )
 

@@ -70,8 +70,6 @@ def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: Usag
     from fastprune.cli.request import what_is_meant
     from fastprune.cli.session import open_session, write
     from fastprune.cli.terminal import terminal_width
-    from fastprune.scanner import ScanOptions
-    from fastprune.usage.surveying import survey_cache
 
     session = open_session(options)
     now = datetime.now(UTC)
@@ -82,14 +80,7 @@ def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: Usag
         raise UsageError(f"--depth cuts names of repositories, and --by says {wanted.by}")
     policy, zone = what_is_meant(session, selection, wanted.policy)
     page = checked_html(wanted.html, session.image_path)
-    with session.executor() as executor:
-        survey = survey_cache(
-            session.image_path,
-            policy,
-            lambda _: executor,
-            ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
-            progress=session.progress(),
-        )
+    survey = session.reader().survey(policy, session.scan_options)
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.usage.ages import AGES
     from fastprune.usage.report import UsageSort, csv_lines, json_lines, sorted_groups, usage_rows

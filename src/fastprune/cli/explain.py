@@ -64,12 +64,11 @@ def explain_image(
     from fastprune.deletion.cache_reader import explain_image
     from fastprune.explanation.report import as_document, text_lines
     from fastprune.pipeline import PlanOptions
-    from fastprune.scanner import ScanOptions
 
     warn_about(index)
     warn_of_servers(session.image_path)
     planning_options = PlanOptions(
-        ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+        session.scan_options,
         allow_broken=planning.allow_broken,
         skip_corrupt=planning.skip_corrupt,
     )

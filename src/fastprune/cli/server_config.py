@@ -15,7 +15,13 @@ from fastprune.text.quantities import parse_duration
 
 _DRY_RUN = "dryRun"
 _PRUNE_KEYS = ("type", "expr", "duration", "count", _DRY_RUN)
-_TYPES = ("pattern", "date", "created", "accessed")
+_TYPES = {
+    "pattern": ("expr", "pattern"),
+    "date": ("expr", "date"),
+    "created": ("duration", "older_than"),
+    "accessed": ("duration", "not_pulled_for"),
+}
+"""The key with the value of each type of prune, and the option that means the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +137,17 @@ def prune_settings(config: ServerConfig) -> PruneSettings:
     kind = str(prune.get("type") or "").lower()
     if kind and kind not in _TYPES:
         raise UsageError(f"{where}.type: {kind!r} is none of {', '.join(_TYPES)}")
-    expr = _text(prune, "expr", where)
-    duration = _text(prune, "duration", where)
-    if kind in ("pattern", "date") and not expr:
-        raise UsageError(f"{where}.expr: type {kind} needs it")
-    if kind in ("created", "accessed") and not duration:
-        raise UsageError(f"{where}.duration: type {kind} needs it")
-    _check_value(kind, expr, duration, where)
+    texts = {key: _text(prune, key, where) for key in ("expr", "duration")}
+    criterion: dict[str, Any] = {}
+    if kind:
+        key, option = _TYPES[kind]
+        text = texts[key]
+        if not text:
+            raise UsageError(f"{where}.{key}: type {kind} needs it")
+        _check_value(kind, text, f"{where}.{key}")
+        criterion[option] = [text] if kind == "pattern" else text
+    elif texts["duration"]:
+        parse_duration(texts["duration"], f"{where}.duration")
     count = prune.get("count")
     if count is not None and type(count) is not int:
         raise UsageError(f"{where}.count: not a whole number: {count!r}")
@@ -145,28 +155,25 @@ def prune_settings(config: ServerConfig) -> PruneSettings:
     if dry_run is not None and type(dry_run) is not bool:
         raise UsageError(f"{where}.dryRun: neither true nor false: {dry_run!r}")
     return PruneSettings(
-        pattern=[expr] if kind == "pattern" and expr else None,
-        date=expr if kind == "date" else None,
-        older_than=duration if kind == "created" else None,
-        not_pulled_for=duration if kind == "accessed" else None,
+        **criterion,
         # The server writes "no limit" as -1.
         count=count if count is not None and count >= 0 else None,
         dry_run=dry_run,
     )
 
 
-def _check_value(kind: str, expr: str | None, duration: str | None, where: str) -> None:
+def _check_value(kind: str, text: str, where: str) -> None:
     """Checks a value as its option would, so that the message names the key."""
     from fastprune.policy.criteria import parse_cutoff
 
-    if kind == "pattern" and expr:
+    if kind == "pattern":
         from fastprune.patterns import split_patterns
 
-        split_patterns([expr], f"{where}.expr")
-    elif kind == "date" and expr:
-        parse_cutoff(expr, f"{where}.expr")
-    elif duration:
-        parse_duration(duration, f"{where}.duration")
+        split_patterns([text], where)
+    elif kind == "date":
+        parse_cutoff(text, where)
+    else:
+        parse_duration(text, where)
 
 
 def _text(prune: dict[str, Any], key: str, where: str) -> str | None:

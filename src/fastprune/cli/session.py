@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastprune.cli.messages import set_up_messages
@@ -103,13 +103,14 @@ class Session:
         self, *, edges: bool = True, pattern_sets: tuple[tuple[str, ...], ...] = ()
     ) -> CacheIndex:
         """Scans the cache, with workers of its own; see `ScanOptions` for the arguments."""
-        options = ScanOptions(
-            edges=edges, pattern_sets=pattern_sets, max_manifest_bytes=self.max_manifest_bytes
-        )
-        with self.executor() as executor:
-            return scan_cache(
-                self.image_path, lambda _: executor, options, progress=self.progress()
-            )
+        options = replace(self.scan_options, edges=edges, pattern_sets=pattern_sets)
+        with self.workers() as open_executor:
+            return scan_cache(self.image_path, open_executor, options, progress=self.progress())
+
+    @property
+    def scan_options(self) -> ScanOptions:
+        """How the global options say to scan."""
+        return ScanOptions(max_manifest_bytes=self.max_manifest_bytes)
 
     def concurrency(self, option: str | None) -> int | None:
         """Threads that delete, by the option or else as saved; None for auto.

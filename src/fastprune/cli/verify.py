@@ -179,7 +179,6 @@ def _verify_options(session: Session, checks: CheckOptions) -> VerifyOptions:
     Raises:
         UsageError: A value can't be used.
     """
-    from fastprune.scanner import ScanOptions
     from fastprune.verification.verifier import VerifyOptions
 
     if checks.sample is not None and not checks.content:
@@ -190,7 +189,7 @@ def _verify_options(session: Session, checks: CheckOptions) -> VerifyOptions:
         raise UsageError(f"--seed {checks.seed}: at most {_LARGEST_SEED}")
     seed = int.from_bytes(os.urandom(_SEED_BYTES)) if checks.seed is None else checks.seed
     return VerifyOptions(
-        scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+        scan=session.scan_options,
         content=checks.content,
         sample=parse_percentage(checks.sample, "--sample") if checks.sample else 1,
         seed=seed,

@@ -20,9 +20,10 @@ from fastprune.pipeline import OpenExecutor, PlanOptions, TimedPlan
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
 from fastprune.reading.folders import check_root
-from fastprune.scanner import MAX_MANIFEST_BYTES
+from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
 from fastprune.trash.run_ids import choose_runs
 from fastprune.trash.tree import list_trash
+from fastprune.usage.surveying import Survey, survey_cache
 from fastprune.verification.verifier import VerifyOptions, verify_cache
 
 if TYPE_CHECKING:
@@ -56,6 +57,16 @@ class CacheReader:
     progress: Callable[[], Progress | None] = lambda: None
     checkpoint: Callable[[], None] = lambda: None
     made: Callable[[TimedPlan | Findings | RunContents], None] = lambda result: None
+
+    def scan(self, options: ScanOptions) -> CacheIndex:
+        """See `scanner.scan_cache`."""
+        with self.workers() as open_executor:
+            return scan_cache(self.root, open_executor, options, **self._told())
+
+    def survey(self, policy: Policy, options: ScanOptions) -> Survey:
+        """See `surveying.survey_cache`."""
+        with self.workers() as open_executor:
+            return survey_cache(self.root, policy, open_executor, options, **self._told())
 
     def plan(self, policy: Policy, options: PlanOptions) -> TimedPlan:
         """See `pipeline.work_out`."""
