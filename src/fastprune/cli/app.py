@@ -177,9 +177,9 @@ def run() -> None:
             # No command at all: the message is the help.
             error.show()
             sys.exit(error.exit_code)
-        from fastprune.cli.refusals import say_mistake
+        from fastprune.cli.refusals import say_usage_error
 
-        code = say_mistake(error)
+        code = say_usage_error(error)
     except OSError as error:
         # Commands report their own errors of writing: this one comes from --help.
         from fastprune.cli.refusals import say_unwritten

@@ -52,7 +52,7 @@ def apply_plan(
     that was altered with 2.
     """
     from fastprune.cli.option_values import check_form, delete_limits_of, seconds_of
-    from fastprune.cli.plan_run import carry_out, run_metered
+    from fastprune.cli.plan_run import carry_out, run_with_metrics
     from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.pipeline import PlanOptions
     from fastprune.policy.criteria_io import is_stdin
@@ -76,7 +76,7 @@ def apply_plan(
 
         return carry_out(session, "apply", pruning, delete_limits, plan, note=note)
 
-    return run_metered("apply", options, pruning, work)
+    return run_with_metrics("apply", options, pruning, work)
 
 
 _STDIN = 0

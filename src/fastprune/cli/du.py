@@ -67,7 +67,7 @@ def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: Usag
     from fastprune.cli.cache_warnings import warn_about, warn_of_links, warn_of_servers
     from fastprune.cli.html_page import checked_html, cutoffs, write_page
     from fastprune.cli.option_values import check_choice
-    from fastprune.cli.request import what_is_meant
+    from fastprune.cli.request import policy_and_zone
     from fastprune.cli.session import open_session, write
     from fastprune.cli.terminal import terminal_width
 
@@ -78,7 +78,7 @@ def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: Usag
     check_choice(wanted.form, "--format", _FORMATS)
     if wanted.depth is not None and wanted.by != "repository":
         raise UsageError(f"--depth cuts names of repositories, and --by says {wanted.by}")
-    policy, zone = what_is_meant(session, selection, wanted.policy)
+    policy, zone = policy_and_zone(session, selection, wanted.policy)
     page = checked_html(wanted.html, session.image_path)
     survey = session.reader().survey(policy, session.scan_options)
     # numpy was imported while the workers read, so these imports are cheap now.

@@ -49,14 +49,15 @@ def explain_image(
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.option_values import check_form
-    from fastprune.cli.request import asks, request_of
+    from fastprune.cli.request import request_of, says_what_to_prune
     from fastprune.cli.session import open_session, write, write_json
     from fastprune.cli.terminal import terminal_width
 
     session = open_session(options)
     check_form(wanted.form)
-    asked = asks(session, selection, planning)
-    request = request_of(session, selection, planning) if asked else None
+    request = None
+    if says_what_to_prune(session, selection, planning):
+        request = request_of(session, selection, planning)
     policy, zone = (request.policy, request.zone) if request else (None, selection.zone)
     clock = datetime.now(UTC).astimezone(parse_zone(zone))
     index = session.scan(pattern_sets=policy.pattern_sets if policy else ())
@@ -67,12 +68,8 @@ def explain_image(
 
     warn_about(index)
     warn_of_servers(session.image_path)
-    planning_options = PlanOptions(
-        session.scan_options,
-        allow_broken=planning.allow_broken,
-        skip_corrupt=planning.skip_corrupt,
-    )
-    explanation = explain_image(index, wanted.reference, policy, planning_options)
+    plan_options = request.options if request else PlanOptions(session.scan_options)
+    explanation = explain_image(index, wanted.reference, policy, plan_options)
     if wanted.form == "json":
         write_json(as_document(explanation, most=wanted.limit))
     else:

@@ -73,12 +73,12 @@ def list_manifests(
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.option_values import check_choice
-    from fastprune.cli.request import what_is_meant
+    from fastprune.cli.request import policy_and_zone
     from fastprune.cli.session import open_session, write
     from fastprune.cli.terminal import terminal_width
 
     session = open_session(options)
-    meant, _ = what_is_meant(session, selection, wanted.policy)
+    meant, _ = policy_and_zone(session, selection, wanted.policy)
     if wanted.form is not None:
         check_choice(wanted.form, "--format", _FORMATS)
     sort = wanted.sort

@@ -65,7 +65,7 @@ def plan_prune(
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.html_page import checked_html, write_plan_page
     from fastprune.cli.messages import say_error
-    from fastprune.cli.metrics_file import failures_metered, metered
+    from fastprune.cli.metrics_file import failures_in_metrics, with_metrics
     from fastprune.cli.option_values import check_form
     from fastprune.cli.request import request_of
     from fastprune.cli.session import open_session
@@ -97,9 +97,9 @@ def plan_prune(
         say_error(refused)
         return refused.exit_code
 
-    with failures_metered(writing.metrics_file, "plan", options):
+    with failures_in_metrics(writing.metrics_file, "plan", options):
         session = open_session(options)
-    return metered(writing.metrics_file, "plan", session.image_path, work)
+    return with_metrics(writing.metrics_file, "plan", session.image_path, work)
 
 
 def _check_output(output: str, root: str) -> None:

@@ -13,7 +13,7 @@ from fastprune.cli.cache_lock import exclusion_of, held
 from fastprune.cli.cache_warnings import warn_of_servers
 from fastprune.cli.html_page import checked_html, write_plan_page
 from fastprune.cli.messages import facts, log, notice, say_error
-from fastprune.cli.metrics_file import Note, failures_metered, metered
+from fastprune.cli.metrics_file import Note, failures_in_metrics, with_metrics
 from fastprune.cli.option_values import check_form, seconds_of
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.plan_options import PruneOptions
@@ -40,7 +40,7 @@ WorkOut = Callable[["CacheReader", float | None], TimedPlan]
 """Gets a plan of a cache, with a deadline by `time.monotonic`."""
 
 
-def run_metered(
+def run_with_metrics(
     command: str,
     options: GlobalOptions,
     pruning: PruneOptions,
@@ -59,12 +59,12 @@ def run_metered(
         FastpruneError: It can't be done.
     """
     asked = bool(pruning.dry_run)
-    with failures_metered(pruning.metrics_file, command, options, dry_run=asked):
+    with failures_in_metrics(pruning.metrics_file, command, options, dry_run=asked):
         session = open_session(options)
         settings = prune_settings(session.config)
     dry_run = bool(settings.dry_run if pruning.dry_run is None else pruning.dry_run)
     pruning = dataclasses.replace(pruning, dry_run=dry_run)
-    return metered(
+    return with_metrics(
         pruning.metrics_file,
         command,
         session.image_path,
@@ -151,8 +151,8 @@ def _carry_out(
         timed = work_out(cache.reader, deadline)
         # Nobody is asked about what is refused anyway.
         delete_limits.enforce(timed.plan)
-        asks = not timed.plan.is_empty and not pruning.yes
-        if asks and not _confirmed(session, timed.plan, pruning):
+        must_ask = not timed.plan.is_empty and not pruning.yes
+        if must_ask and not _confirmed(session, timed.plan, pruning):
             return None
         limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace)
         options = ApplyOptions(pruning.trash, delete_limits=delete_limits, journal=audit)

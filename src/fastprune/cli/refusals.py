@@ -95,7 +95,7 @@ _PARSER_WORDS = (
 )
 
 
-def say_mistake(error: Any) -> int:
+def say_usage_error(error: Any) -> int:
     """Writes what is wrong with the command line, and returns the exit code.
 
     Args:

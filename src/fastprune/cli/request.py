@@ -82,7 +82,7 @@ def request_of(
     return Request(policy, options, delete_limits, zone, space)
 
 
-def what_is_meant(
+def policy_and_zone(
     session: Session, selection: SelectionOptions, policy_file: str | None
 ) -> tuple[Policy, str | None]:
     """The policy of `list` and `du`, and the server's time zone; without criteria, all.
@@ -102,7 +102,9 @@ def what_is_meant(
     return found.policy, found.zone
 
 
-def asks(session: Session, selection: SelectionOptions, planning: PlanningOptions) -> bool:
+def says_what_to_prune(
+    session: Session, selection: SelectionOptions, planning: PlanningOptions
+) -> bool:
     """Whether the options or the server's config file say what to prune, or what to keep."""
     given = [
         *(name for name in _given(selection) if name != "zone"),

@@ -111,7 +111,8 @@ def load_config(path: str) -> ServerConfig:
         if _plain(key) == _plain(_DRY_RUN):
             raise UsageError(f"{where}{key}: has no effect here; put {_DRY_RUN} in {PRUNE_CONFIG}")
     image_path = value_of(document, IMAGE_PATH) or None
-    return ServerConfig(path, image_path, _lower(prune) if prune else None)
+    lower = {key.lower(): value for key, value in prune.items()} if prune else None
+    return ServerConfig(path, image_path, lower)
 
 
 def _check_spelling(mapping: dict[str, Any], known: tuple[str, ...], where: str) -> None:
@@ -183,7 +184,3 @@ def _text(prune: dict[str, Any], key: str, where: str) -> str | None:
     if not isinstance(value, str):
         raise UsageError(f"{where}.{key}: not a string: {value!r}")
     return value
-
-
-def _lower(mapping: dict[str, Any]) -> dict[str, Any]:
-    return {key.lower(): value for key, value in mapping.items()}

@@ -105,12 +105,12 @@ def check_cache(
     images and foreign files are notes. Reads only, unless --repair is given: then what is
     damaged goes to the trash, and the exit code is 0 if nothing damaged is left.
     """
-    from fastprune.cli.metrics_file import failures_metered, metered
+    from fastprune.cli.metrics_file import failures_in_metrics, with_metrics
     from fastprune.cli.session import open_session
     from fastprune.executors.processes import available_jobs
 
     metrics_file, dry_run = reporting.metrics_file, repairing.dry_run
-    with failures_metered(metrics_file, "verify", options, dry_run=dry_run):
+    with failures_in_metrics(metrics_file, "verify", options, dry_run=dry_run):
         session = open_session(options)
     if checks.content and options.jobs is None:
         # Reading blobs keeps more processors busy than merging a scan can feed.
@@ -119,7 +119,7 @@ def check_cache(
     def work(note: Note) -> int:
         return _verify(session, checks, repairing, reporting, note)
 
-    return metered(metrics_file, "verify", session.image_path, work, dry_run=dry_run)
+    return with_metrics(metrics_file, "verify", session.image_path, work, dry_run=dry_run)
 
 
 _SEED_BYTES = 4
