@@ -136,13 +136,13 @@ def add_group(name: str, summary: str, *, examples: Sequence[str]) -> typer.Type
 
 
 def _known(error: FastpruneError | OSError | MemoryError | ImportError) -> FastpruneError:
-    """The error itself, if it is one of the library; else one with the message of the system."""
+    """An error of the library as it is; any other as one with the message of the system."""
     if isinstance(error, FastpruneError):
         return error
     if isinstance(error, MemoryError):
         return NoMemoryError("memory ran out")
     if isinstance(error, ImportError):
-        # Mostly memory is too short. The last line has the message of the system.
+        # Most often memory ran out. The last line has the message of the system.
         reason = str(error).strip().rpartition("\n")[2]
         return NoMemoryError(f"a library can't be loaded: {printable(reason)}")
     path = f"{printable(str(error.filename))}: " if error.filename else ""

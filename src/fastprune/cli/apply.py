@@ -46,8 +46,8 @@ def apply_plan(
 ) -> int:
     """Carry out a saved plan, as far as it is still safe.
 
-    Scans the cache again. What changed, was pulled or is needed since the plan was made is
-    left, and named with the reason; the exit code is 3 then. A plan that was made for
+    Scans the cache again. What has changed, was pulled or is needed since the plan was made
+    stays, and is named with the reason; the exit code is 3 then. A plan that was made for
     another cache, or that removes more than it may, is refused with exit code 4, a file
     that was altered with 2.
     """

@@ -61,8 +61,8 @@ def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: Usag
 
     Reads only. UNIQUE is what comes free if the row goes. Files that several rows need are
     counted in a row of their own, so that all rows add up to the bytes on disk. With a
-    selection, so are files that other images need. The last tables show the ages, and what
-    pruning by age would leave.
+    selection, files that other images need have such a row, too. The last tables show the
+    ages, and what pruning by age would leave.
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_links, warn_of_servers
     from fastprune.cli.html_page import checked_html, cutoffs, write_page

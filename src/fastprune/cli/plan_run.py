@@ -89,9 +89,9 @@ def carry_out(
         session: The global options.
         command: The name of the command, for the report.
         pruning: How to carry the plan out.
-        delete_limits: What it may come to at most.
-        work_out: Gets the plan, once the cache is locked; of a dry run, without a lock.
-        note: Takes down what becomes known.
+        delete_limits: How much the plan may remove.
+        work_out: Gets the plan, once the cache is locked; for a dry run, without a lock.
+        note: Records metrics as they become known.
         zone: What --zone says, for the ages of the page that --html writes.
 
     Raises:
@@ -128,7 +128,7 @@ def carry_out(
 def _carry_out(
     session: Session, pruning: PruneOptions, delete_limits: DeleteLimits, work_out: WorkOut
 ) -> tuple[PruneReport, int] | None:
-    """Gives the report and the exit code; None for a no."""
+    """Gives the report and the exit code; None if the user answered no."""
     concurrency = session.concurrency(pruning.concurrency)
     pace = pruning.max_deletes_per_second
     if pace is not None and not 0 < pace < math.inf:
@@ -149,7 +149,7 @@ def _carry_out(
         opened_audit(pruning.audit_log, session.image_path) as audit,
     ):
         timed = work_out(cache.reader, deadline)
-        # Nobody is asked about what is refused anyway.
+        # A plan that is refused anyway is not worth a question.
         delete_limits.enforce(timed.plan)
         must_ask = not timed.plan.is_empty and not pruning.yes
         if must_ask and not _confirmed(session, timed.plan, pruning):
@@ -189,7 +189,7 @@ def with_estimate(
 
     Args:
         report: The report.
-        session: Knows what tune saved.
+        session: Has the rate that tune saved.
         pace: What --max-deletes-per-second says.
         most_seconds: What --max-duration says.
     """
@@ -264,7 +264,7 @@ def print_report(
         command: The name of the command.
         form: text or json.
         summary: Leave out the line of each manifest and blob.
-        paint: Gives text its looks.
+        paint: Colours text, or leaves it as it is.
     """
     from fastprune.report.prune_rendering import as_document, text_lines
 

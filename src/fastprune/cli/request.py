@@ -31,9 +31,10 @@ class Request:
     Attributes:
         policy: What to select and what to keep.
         options: How a plan is worked out.
-        delete_limits: How much it may remove.
+        delete_limits: How much a plan may remove.
         zone: The server's time zone; None for that of this machine.
-        min_free_space: Where --min-free-space was given, or its key; empty if it wasn't.
+        min_free_space: The option, or the key of the policy file, that asks for free space; empty
+            if none does.
     """
 
     policy: Policy
@@ -67,7 +68,7 @@ def request_of(
         policy = _policy_of_options(session, criteria, orphans_only=planning.orphans_only)
     else:
         if planning.orphans_only:
-            raise _beside_a_file("--orphans-only")
+            raise _not_with_a_file("--orphans-only")
         found = _policy_of_file(session, planning.policy, selection)
         policy, zone, space = found.policy, found.zone, found.min_free_space
         delete_limits = delete_limits.or_stricter(found.delete_limits)
@@ -141,7 +142,7 @@ def _policy_of_file(session: Session, path: str, selection: SelectionOptions) ->
 
     for name in _given(selection):
         if name not in _KEEPING:
-            raise _beside_a_file("--" + name.replace("_", "-"))
+            raise _not_with_a_file("--" + name.replace("_", "-"))
     found = load_policy_file(
         path,
         datetime.now(UTC),
@@ -154,15 +155,15 @@ def _policy_of_file(session: Session, path: str, selection: SelectionOptions) ->
     return replace(found, policy=_keeping_more(found.policy, keeps))
 
 
-def _beside_a_file(option: str) -> UsageError:
+def _not_with_a_file(option: str) -> UsageError:
     return UsageError(
-        f"{option} can't be combined with --policy, which says what to select; beside it "
-        "there may be what keeps more, as --exclude, --keep-last, --keep-within or --keep-from"
+        f"{option} can't be combined with --policy, which says what to select; only "
+        "options that keep more can: --exclude, --keep-last, --keep-within and --keep-from"
     )
 
 
 def _keeping_more(policy: Policy, keeps: Policy) -> Policy:
-    """A policy that keeps what another one keeps, too."""
+    """A policy that also keeps what another one keeps."""
     last = [one.keep_last for one in (policy, keeps) if one.keep_last is not None]
     since = [one.keep_since for one in (policy, keeps) if one.keep_since is not None]
     return replace(

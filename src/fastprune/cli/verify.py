@@ -47,7 +47,7 @@ class CheckOptions:
     seed: int | None = option(
         "--seed N",
         CHECKS,
-        "What chooses the sample. Default: random; the report says which.",
+        "The number that chooses the sample. Default: random; the report says which.",
         min=0,
     )
 
@@ -170,7 +170,9 @@ def _check_repair_options(repairing: RepairOptions) -> None:
         return
     for name, value in given.items():
         if value:
-            raise UsageError(f"--{name.replace('_', '-')} is about --repair: give both")
+            raise UsageError(
+                f"--{name.replace('_', '-')} has an effect only with --repair: give both"
+            )
 
 
 def _verify_options(session: Session, checks: CheckOptions) -> VerifyOptions:
@@ -182,9 +184,9 @@ def _verify_options(session: Session, checks: CheckOptions) -> VerifyOptions:
     from fastprune.verification.verifier import VerifyOptions
 
     if checks.sample is not None and not checks.content:
-        raise UsageError("--sample is a part of what --content reads: give both")
+        raise UsageError("--sample has an effect only with --content: give both")
     if checks.seed is not None and checks.sample is None:
-        raise UsageError("--seed chooses a sample: give --sample as well")
+        raise UsageError("--seed has an effect only with --sample: give both")
     if checks.seed is not None and checks.seed > _LARGEST_SEED:
         raise UsageError(f"--seed {checks.seed}: at most {_LARGEST_SEED}")
     seed = int.from_bytes(os.urandom(_SEED_BYTES)) if checks.seed is None else checks.seed
@@ -234,7 +236,8 @@ def _repair(
     """Verifies and repairs.
 
     Returns:
-        What was found; what was done about it, if anything; and an exit code, 0 if it is theirs.
+        What was found; what was done about it, if anything; and the exit code, 0 if the findings
+        or the report decide on it.
 
     Raises:
         FastpruneError: It can't be done; nothing was moved.
