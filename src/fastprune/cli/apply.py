@@ -53,10 +53,8 @@ def apply_plan(
     """
     from fastprune.cli.option_values import check_form, delete_limits_of, seconds_of
     from fastprune.cli.plan_run import carry_out, run_with_metrics
-    from fastprune.layouts.default import DEFAULT_LAYOUT
     from fastprune.pipeline import PlanOptions
     from fastprune.policy.criteria_io import is_stdin
-    from fastprune.reading.folders import check_root
 
     def work(session: Session, pruning: PruneOptions, note: Note) -> int:
         check_form(pruning.form)
@@ -64,7 +62,7 @@ def apply_plan(
         delete_limits = delete_limits_of(limits)
         if is_stdin(wanted.file):
             session.inputs.take_stdin("the plan")
-        check_root(session.image_path, DEFAULT_LAYOUT)
+        session.check_cache()
         saved = _load(wanted.file)
         plan_options = PlanOptions(
             scan=session.scan_options,

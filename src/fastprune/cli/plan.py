@@ -69,15 +69,13 @@ def plan_prune(
     from fastprune.cli.option_values import check_form
     from fastprune.cli.request import request_of
     from fastprune.cli.session import open_session
-    from fastprune.layouts.default import DEFAULT_LAYOUT
-    from fastprune.reading.folders import check_root
     from fastprune.report.metrics import plan_values
 
     def work(note: Note) -> int:
         root = session.image_path
         request = request_of(session, selection, planning, limits)
         check_form(writing.form)
-        check_root(root, DEFAULT_LAYOUT)
+        session.check_cache()
         page = checked_html(writing.html, root)
         _check_output(writing.output, root)
         timed = session.reader().plan(request.policy, request.options)

@@ -95,16 +95,16 @@ def load_config(path: str) -> ServerConfig:
     )
     from fastprune.policy.criteria_io import Inputs
 
+    where = f"--config-file {path}: "
     try:
         document = load(Inputs().read(path, "--config-file"))
     except OSError as error:
-        raise UsageError(f"--config-file {path}: {error.strerror}") from None
+        raise UsageError(f"{where}{error.strerror}") from None
     except ServerYamlError as error:
-        raise UsageError(f"--config-file {path}: {error}") from None
+        raise UsageError(f"{where}{error}") from None
     prune = value_of(document, PRUNE_CONFIG)
     if prune is not None and not isinstance(prune, dict):
-        raise UsageError(f"--config-file {path}: {PRUNE_CONFIG} is not a mapping")
-    where = f"--config-file {path}: "
+        raise UsageError(f"{where}{PRUNE_CONFIG} is not a mapping")
     _check_spelling(document, (IMAGE_PATH, PRUNE_CONFIG), where)
     _check_spelling(prune or {}, _PRUNE_KEYS, f"{where}{PRUNE_CONFIG}.")
     for key in document:

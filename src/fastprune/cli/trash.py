@@ -171,12 +171,10 @@ _MOST_NAMED = 20
 def _open(options: GlobalOptions, form: str) -> Session:
     from fastprune.cli.option_values import check_form
     from fastprune.cli.session import open_session
-    from fastprune.layouts.default import DEFAULT_LAYOUT
-    from fastprune.reading.folders import check_root
 
     check_form(form)
     session = open_session(options)
-    check_root(session.image_path, DEFAULT_LAYOUT)
+    session.check_cache()
     return session
 
 

@@ -57,8 +57,6 @@ def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
     from fastprune.cli.session import open_session, write, write_json
     from fastprune.cli.terminal import terminal_width
     from fastprune.cli.tuned_defaults import SavedDefaults, save_defaults
-    from fastprune.layouts.default import DEFAULT_LAYOUT
-    from fastprune.reading.folders import check_root
     from fastprune.tuning.report import as_document, text_lines
 
     check_form(tuning.form)
@@ -66,7 +64,7 @@ def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
         # The parser's check of the range lets "nan" pass.
         raise UsageError(f"--seconds {tuning.seconds}: not a number")
     session = open_session(options)
-    check_root(session.image_path, DEFAULT_LAYOUT)
+    session.check_cache()
     report = _measure(session, tuning, parse_number_or_auto(options.jobs, "--jobs"))
     saved, code = None, 0
     if tuning.save:
