@@ -1,8 +1,8 @@
 """The verbs of the library; all that the command line does is done by these, or by what they call.
 
 Stage: all, in order. The asynchronous face of the blocking scan and of the deleter. The library
-prints nothing and reads no environment. What needs numpy is imported when a scan is under way, so
-that its workers do not wait for that.
+prints nothing and reads no environment. What needs numpy is imported while a scan runs: its workers
+need not wait for that.
 
     >>> import anyio, fastprune
     >>> async def unused_layers(path):

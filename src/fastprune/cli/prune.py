@@ -42,8 +42,8 @@ def prune_manifests(
 ) -> int:
     """Remove selected manifests, and blobs that nothing else needs.
 
-    A selected list takes its cached images along. What a list that stays still refers to
-    is kept. Blobs that nothing referred to before go as well. At least one criterion is
+    A selected list takes its cached images along. Images that a remaining list refers to
+    are kept. Blobs that nothing referred to before go as well. At least one criterion is
     needed, or --orphans-only; those of the config file's pruneConfig count.
     """
     from fastprune.cli.option_values import check_form

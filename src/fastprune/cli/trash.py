@@ -104,8 +104,9 @@ def show_trash(options: GlobalOptions, listing: ListOptions) -> int:
 def restore_run(options: GlobalOptions, restoring: RestoreOptions, changing: ChangeOptions) -> int:
     """Put a run back into the cache.
 
-    Blobs first, then images, then lists. Nothing in the cache is overwritten: what it has
-    another file of by now stays in the trash. Can be repeated, after a crash as well.
+    Blobs first, then images, then lists. Nothing in the cache is overwritten: if it has
+    another file of that name by now, the one in the trash stays there. Can be repeated, after
+    a crash as well.
     """
     from fastprune.cli.cache_lock import exclusion_of, held
 
