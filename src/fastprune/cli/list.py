@@ -96,9 +96,9 @@ def list_manifests(
     terminal = sys.stdout.isatty()
     chosen = Format(wanted.form) if wanted.form else (Format.table if terminal else Format.text)
     tabular = chosen in (Format.table, Format.csv)
-    short = chosen is Format.table if wanted.short_digest is None else wanted.short_digest
     rows = select_by_policy(index, meant).selected.nonzero()[0]
     rows = sorted_rows(index, rows, SortKey(sort.lstrip("-")), reverse=sort.startswith("-"))
+    short = chosen is Format.table if wanted.short_digest is None else wanted.short_digest
     write(
         render(
             index,
