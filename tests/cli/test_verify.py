@@ -24,7 +24,7 @@ from tests.support.verify_oracle import Found, found_in
 
 from fastprune import Findings, VerifyOptions
 from fastprune.executors.inline import InlineExecutor
-from fastprune.report.prune_report import Failure
+from fastprune.report.run_report import Failure
 from fastprune.verification.repair_plan import plan_repair
 from fastprune.verification.repair_report import RepairReport, text_lines
 from fastprune.verification.verifier import verify_cache

@@ -29,6 +29,7 @@ from tests.support.cachebuilder import (
 from fastprune import Findings, RepairReport, VerifyOptions
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, moving_to_trash
 from fastprune.deletion.pace import Limits
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.repairing import carry_out
 from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
@@ -85,7 +86,7 @@ def repair(
 
     async def work() -> RepairReport:
         with moving_to_trash(str(root), RUN, DEFAULT_LAYOUT) as mover:
-            return await carry_out(plan, wrap(mover), limits=limits or Limits(concurrency=1))
+            return await carry_out(plan, wrap(mover), RunContext(limits or Limits(concurrency=1)))
 
     return anyio.run(work)
 

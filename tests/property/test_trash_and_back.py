@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -27,6 +26,7 @@ from tests.support.strategies import CacheSketch, Request, caches, on_disk, requ
 
 from fastprune import Limits, PruneReport
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Restorer, moving_to_trash
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.plan.prune_plan import make_plan
@@ -170,7 +170,7 @@ def test_wherever_both_are_cut_off_nothing_is_lost(
         def move() -> None:
             with moving_to_trash(str(root), RUN, DEFAULT_LAYOUT) as mover:
                 cut_off = CutOffMover(mover, Power(moving))
-                anyio.run(partial(carry_out, plan, cut_off, limits=Limits(concurrency=1)))
+                anyio.run(carry_out, plan, cut_off, RunContext(Limits(concurrency=1)))
 
         _until_power_cut(move)
         assert kept_images_lost_blobs(whole, load(root)) == []

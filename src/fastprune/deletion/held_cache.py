@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from fastprune.deletion.cache_reader import CacheReader
 from fastprune.deletion.pace import Limits
@@ -23,23 +24,26 @@ from fastprune.errors import UsageError
 from fastprune.guard.exclusive import Exclusion, Hold, hold
 from fastprune.pipeline import TimedPlan
 from fastprune.policy.delete_limits import DeleteLimits
+from fastprune.progress import NoProgress
 from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, make_run_id
 
 if TYPE_CHECKING:
     from fastprune.deletion.deleter import Deleter
     from fastprune.deletion.journal import Journal
+    from fastprune.deletion.phases import RunContext
     from fastprune.guard.server_findings import ServerFinding
     from fastprune.index.cache_index import CacheIndex
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.report.prune_report import PruneReport
+    from fastprune.report.run_report import RunReport
     from fastprune.trash.model import RunContents
     from fastprune.trash.report import TrashReport
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_plan import RepairPlan
     from fastprune.verification.repair_report import RepairReport
 
-T = TypeVar("T")
 Report = TypeVar("Report", "PruneReport", "RepairReport")
+AnyReport = TypeVar("AnyReport", bound="RunReport")
 
 
 @runtime_checkable
@@ -135,47 +139,46 @@ class HeldCache:
         self._check(plan, "plan", "plan or replan")
         options.delete_limits.enforce(plan)
         self._used.append(plan)
-        from fastprune.deletion.deleter import Unlinker
         from fastprune.deletion.pruning import carry_out
 
-        run = options.run or _new_run()
-
-        async def carry(deleter: Deleter) -> PruneReport:
-            return await carry_out(plan, deleter, **self._how(options))
-
-        async def work() -> PruneReport:
-            if plan.is_empty or not options.trash:
-                return await carry(Unlinker())
-            report = await _with_trash(plan.index, run, carry)
-            moved = len(report.manifests) or len(report.blobs)
-            return replace(report, trash_run=run if moved else "")
-
-        report = await _told(options, plan, run, "trash" if options.trash else "delete", work)
+        carry = partial(carry_out, plan)
+        report = await self._carry_out(plan, plan.index, carry, options, trash=options.trash)
         seconds = self._seconds[id(plan)] | report.seconds
-        report = replace(report, trash=options.trash, seconds=seconds)
-        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
+        return replace(report, trash=options.trash, seconds=seconds)
 
     async def repair(self, findings: Findings, options: ApplyOptions) -> RepairReport:
         """See `LockedCache.repair`."""
         self._use(findings, "findings", "verify")
         from fastprune.deletion.repairing import carry_out
         from fastprune.verification.repair_plan import plan_repair
-        from fastprune.verification.repair_report import planned_report
 
-        plan, run = plan_repair(findings), options.run or _new_run()
+        plan = plan_repair(findings)
+        carry = partial(carry_out, plan)
+        return await self._carry_out(plan, findings.index, carry, options, trash=True)
 
-        async def carry(mover: Deleter) -> RepairReport:
-            return await carry_out(plan, mover, **self._how(options))
+    async def _carry_out(
+        self,
+        plan: PrunePlan | RepairPlan,
+        index: CacheIndex,
+        carry_out: Callable[[Deleter, RunContext], Awaitable[Report]],
+        options: ApplyOptions,
+        *,
+        trash: bool,
+    ) -> Report:
+        """Deletes or moves what is planned, and tells a journal of runs how it began and ended."""
+        from fastprune.deletion.deleter import Unlinker
 
-        async def work() -> RepairReport:
-            if plan.is_empty:
-                return replace(planned_report(plan), dry_run=False)
-            report = await _with_trash(findings.index, run, carry)
-            moved = any(moved.any() for _, moved in report.moved)
-            return replace(report, trash_run=run if moved else "")
+        run = options.run or make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
+        context = self._context(options.limits, options.journal)
 
-        report = await _told(options, plan, run, "trash", work)
-        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
+        async def work() -> Report:
+            # Where nothing goes, the trash gets no run.
+            if plan.is_empty or not trash:
+                return await carry_out(Unlinker(), context)
+            report = await _with_trash(index, run, lambda mover: carry_out(mover, context))
+            return replace(report, trash_run=run if report.removed_any else "")
+
+        return self._signed(await _told(options, plan, run, "trash" if trash else "delete", work))
 
     async def restore(self, contents: RunContents, limits: Limits) -> TrashReport:
         """Puts a run that this cache has read back, once; see `trashing.restore`.
@@ -187,14 +190,7 @@ class HeldCache:
         self._use(contents, "run", "read_trash")
         from fastprune.deletion.trashing import restore
 
-        report = await restore(
-            self._root,
-            contents,
-            limits=limits,
-            progress=self.reader.progress(),
-            look=self._held.look,
-        )
-        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
+        return self._signed(await restore(self._root, contents, self._context(limits)))
 
     async def empty(self, runs: Sequence[RunContents], limits: Limits) -> TrashReport:
         """Deletes runs that this cache has read for good, once; see `trashing.empty`.
@@ -207,17 +203,17 @@ class HeldCache:
         self._check_held()
         from fastprune.deletion.trashing import empty
 
-        report = await empty(self._root, runs, limits=limits, progress=self.reader.progress())
-        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
+        return self._signed(await empty(self._root, runs, self._context(limits)))
 
-    def _how(self, options: ApplyOptions) -> dict[str, Any]:
-        """What a plan and a repair are carried out with."""
-        return {
-            "limits": options.limits,
-            "progress": self.reader.progress(),
-            "journal": options.journal,
-            "look": self._held.look,
-        }
+    def _context(self, limits: Limits, journal: Journal | None = None) -> RunContext:
+        from fastprune.deletion.phases import RunContext
+
+        progress = self.reader.progress() or NoProgress()
+        return RunContext(limits, progress, journal, self._held.look)
+
+    def _signed(self, report: AnyReport) -> AnyReport:
+        """A report that says as well which guards this cache was held without."""
+        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
 
     def _use(self, made: object, what: str, by: str, *, in_trash: bool = False) -> None:
         """Checks that something can be carried out, and takes down that it was."""
@@ -269,10 +265,6 @@ def held_cache(
             cache.let_go()
 
 
-def _new_run() -> str:
-    return make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
-
-
 async def _told(
     options: ApplyOptions,
     plan: PrunePlan | RepairPlan,
@@ -297,7 +289,9 @@ async def _told(
     return report
 
 
-async def _with_trash(index: CacheIndex, run: str, work: Callable[[Deleter], Awaitable[T]]) -> T:
+async def _with_trash(
+    index: CacheIndex, run: str, work: Callable[[Deleter], Awaitable[Report]]
+) -> Report:
     """Does work with what moves files to a new run in the trash."""
     import anyio
 

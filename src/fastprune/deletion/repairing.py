@@ -15,44 +15,30 @@ from functools import partial
 
 from fastprune.deletion.checks import still_has
 from fastprune.deletion.deleter import Batch, Deleter, Outcome
-from fastprune.deletion.journal import Fact, Journal
-from fastprune.deletion.pace import Limits
-from fastprune.deletion.phases import Files, Phases, batch_of
-from fastprune.guard.server_findings import LookForServers
+from fastprune.deletion.journal import Fact
+from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
 from fastprune.index.cache_index import CacheIndex
-from fastprune.progress import NoProgress, Progress
 from fastprune.reading.marks import FileMark
 from fastprune.verification.repair_plan import RepairPart, RepairPlan
 from fastprune.verification.repair_report import RepairReport
 
 
 async def carry_out(
-    plan: RepairPlan,
-    mover: Deleter,
-    *,
-    limits: Limits | None = None,
-    progress: Progress | None = None,
-    journal: Journal | None = None,
-    look: LookForServers | None = None,
+    plan: RepairPlan, mover: Deleter, context: RunContext | None = None
 ) -> RepairReport:
     """Carries out a repair, once.
 
     Args:
         plan: What to move. The caller holds the lock on the cache.
         mover: Moves it.
-        limits: Pace and end.
-        progress: Is told about files and bytes.
-        journal: Is told what became of every file.
-        look: Looks for servers before each phase; what it finds ends the repair.
+        context: The pace, and who is told.
 
     Returns:
         What was moved, and what was not and why. A folder that can't be opened or made
         durable ends the repair, before anything that relies on it.
     """
     started = time.monotonic()
-    phases = Phases(
-        limits or Limits(), progress or NoProgress(), journal, look, batch_size=mover.batch_size
-    )
+    phases = Phases(context or RunContext(), batch_size=mover.batch_size)
     index, narrowed = plan.findings.index, plan
     begun: list[tuple[RepairPart, Files]] = []
 
@@ -76,14 +62,11 @@ async def carry_out(
         dry_run=False,
         moved=tuple((part, files.are(Outcome.REMOVED)) for part, files in begun),
         changed=phases.changed,
-        failures=tuple(sorted(phases.failures)),
         already_gone=phases.count(Outcome.GONE),
         spared=plan.files - total,
         left=total - phases.tried if phases.crew.stopped else 0,
-        stopped=phases.crew.stopped,
-        servers=phases.crew.servers,
         seconds=time.monotonic() - started,
-        not_durable=tuple(phases.crew.not_durable),
+        **phases.account,
     )
 
 

@@ -16,21 +16,14 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from fastprune.deletion.deleter import (
-    Outcome,
-    Restorer,
-    Unlinker,
-    remove_run,
-    remove_trash,
-)
+from fastprune.deletion.deleter import Outcome, Restorer, Unlinker, remove_run, remove_trash
 from fastprune.deletion.pace import Limits
-from fastprune.deletion.phases import Files, Phases, batch_of
+from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
 from fastprune.errors import TrashError
 from fastprune.executors.threads import in_thread
-from fastprune.guard.server_findings import LookForServers
 from fastprune.index.refcounts import Mask
 from fastprune.model import file_names
-from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
+from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.trash_folders import opened_cache, opened_run
 from fastprune.trash.model import KINDS, RunContents, RunPart
 from fastprune.trash.report import TrashReport
@@ -39,21 +32,17 @@ from fastprune.trash.report import TrashReport
 async def restore(
     root: str,
     contents: RunContents,
+    context: RunContext | None = None,
     *,
     restorer: Restorer | None = None,
-    limits: Limits | None = None,
-    progress: Progress | None = None,
-    look: LookForServers | None = None,
 ) -> TrashReport:
     """Puts a run back into the cache. Done twice, or again after a crash, it does the rest.
 
     Args:
         root: Path of the cache, which the caller has locked.
         contents: What the run holds.
+        context: The pace, and who is told.
         restorer: How to do it.
-        limits: Pace and end.
-        progress: Is told about files and bytes.
-        look: Looks for servers before each phase; what it finds ends the work.
 
     Returns:
         What was put back, and what was not and why. If a file can't be put back, or a folder
@@ -63,11 +52,12 @@ async def restore(
         TrashError: The cache lacks a folder that the run has files for.
         OSError: A folder can't be opened; nothing was put back.
     """
-    restorer, limits = restorer or Restorer(), limits or Limits()
-    progress, started = progress or NoProgress(), time.monotonic()
-    phases = Phases(limits, progress, look=look, batch_size=Unlinker.batch_size)
+    context, restorer, started = context or RunContext(), restorer or Restorer(), time.monotonic()
+    phases = Phases(context, batch_size=restorer.batch_size)
+    # What is back leaves the trash, even if the rest is stopped.
+    unlimited = RunContext(Limits(context.limits.concurrency))
     with (
-        under_way(progress, "restoring", contents.files, "files"),
+        under_way(context.progress, "restoring", contents.files, "files"),
         opened_run(root, contents.run, contents.layout) as trash,
         opened_cache(root, contents.layout) as cache,
     ):
@@ -75,9 +65,7 @@ async def restore(
         for parts in contents.phases:
             back = await _put_back(phases, parts, trash, cache, restorer)
             for part, done in back:
-                # What is back leaves the trash, even if the rest is stopped.
-                unlimited = Limits(limits.concurrency)
-                leaving = Phases(unlimited, NoProgress(), batch_size=Unlinker.batch_size)
+                leaving = Phases(unlimited, batch_size=restorer.batch_size)
                 forget = partial(restorer.forget, trash[part.folder])
                 await leaving.work_on(_files(part, done), forget)
                 phases.failures += leaving.failures
@@ -117,28 +105,23 @@ async def _put_back(
 
 
 async def empty(
-    root: str,
-    runs: Sequence[RunContents],
-    *,
-    limits: Limits | None = None,
-    progress: Progress | None = None,
+    root: str, runs: Sequence[RunContents], context: RunContext | None = None
 ) -> TrashReport:
     """Deletes runs for good.
 
     Args:
         root: Path of the cache, which the caller has locked.
         runs: What they hold.
-        limits: Pace and end.
-        progress: Is told about files and bytes that went.
+        context: The pace, and who is told.
 
     Returns:
         What was deleted, and what was not and why. What could not be deleted keeps all of
         its run that it may need.
     """
-    started, progress = time.monotonic(), progress or NoProgress()
-    phases = Phases(limits or Limits(), progress, batch_size=Unlinker.batch_size)
+    started, context = time.monotonic(), context or RunContext()
+    phases = Phases(context, batch_size=Unlinker.batch_size)
     files = sum(contents.files for contents in runs)
-    with under_way(progress, "deleting", files, "files"):
+    with under_way(context.progress, "deleting", files, "files"):
         for contents in runs:
             with phases.crew.stopping(f"{contents.run} can't be opened"):
                 await _delete(phases, root, contents)
@@ -189,14 +172,11 @@ def _report(
         counts={kind: phases.count(Outcome.REMOVED, kind) for kind in KINDS},
         size=phases.freed,
         kept=phases.changed,
-        failures=tuple(sorted(phases.failures)),
         left=sum(contents.files for contents in runs) - phases.tried,
-        stopped=phases.crew.stopped,
-        servers=phases.crew.servers,
         missing_blobs=missing_blobs,
         foreign=foreign_paths(runs),
         seconds=time.monotonic() - started,
-        not_durable=tuple(phases.crew.not_durable),
+        **phases.account,
     )
 
 

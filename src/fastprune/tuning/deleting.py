@@ -24,6 +24,7 @@ import anyio
 
 from fastprune.deletion.deleter import Unlinker
 from fastprune.deletion.pace import Limits
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.errors import FastpruneError
 from fastprune.executors.threads import Threads
@@ -181,12 +182,8 @@ class DeleteMeter:
         deleter = _TimedUnlinker(batch_size(len(digests), concurrency), self._clock)
         plan = _orphans(self._scratch, self._layout, digests)
         started = self._clock()
-        report = await carry_out(
-            plan,
-            deleter,
-            limits=Limits(concurrency, self._stopped),
-            progress=_PartOf(self._progress),
-        )
+        context = RunContext(Limits(concurrency, self._stopped), _PartOf(self._progress))
+        report = await carry_out(plan, deleter, context)
         self._check()
         if len(report.blobs) != len(digests):
             why = report.failures[0].message if report.failures else "they are gone"

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from fastprune.errors import ServerRunningError
-from fastprune.guard.server_findings import ServerFinding, in_words
 from fastprune.index.refcounts import Mask
 from fastprune.model import DIGEST_PREFIX
-from fastprune.report.prune_rendering import guard_document, guard_lines
-from fastprune.report.prune_report import Failure
+from fastprune.report.run_report import RunReport
 from fastprune.text.escaping import printable
 from fastprune.text.quantities import format_bytes, format_count, format_seconds
 from fastprune.verification.repair_plan import RepairPart, RepairPlan
@@ -24,47 +22,36 @@ from fastprune.verification.repair_plan import RepairPart, RepairPlan
 MANIFEST_KINDS = ("image", "list", "unreadable")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RepairReport:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RepairReport(RunReport):
     """What a repair moved to the trash, or in a dry run would move.
 
     Attributes:
         plan: What was planned.
-        dry_run: Whether nothing was touched.
         moved: The parts that were worked on, and bool (n,): which files were moved.
         changed: Paths of files that had changed since they were found, and were left alone.
-        failures: What could not be moved.
         already_gone: Files that someone else had removed.
         spared: Manifests that stay because a bad blob that they need stayed.
-        left: Files that were not tried, because the work was stopped.
-        stopped: Why it was stopped; empty if it wasn't.
         seconds: How long it took.
         trash_run: The run that the files are in; empty if nothing was moved.
-        servers: Servers that were found during the work and stopped it.
-        overridden: Servers that were found before, and that --force has overridden.
-        not_durable: See `PruneReport.not_durable`.
-        no_lock: See `PruneReport.no_lock`.
     """
 
     plan: RepairPlan
-    dry_run: bool
     moved: tuple[tuple[RepairPart, Mask], ...]
     changed: tuple[str, ...] = ()
-    failures: tuple[Failure, ...] = ()
     already_gone: int = 0
     spared: int = 0
-    left: int = 0
-    stopped: str = ""
     seconds: float = 0
     trash_run: str = ""
-    servers: tuple[ServerFinding, ...] = ()
-    overridden: tuple[ServerFinding, ...] = ()
-    not_durable: tuple[str, ...] = ()
-    no_lock: str = ""
 
     def count(self, *kinds: str) -> int:
         """How many files of some kinds were moved."""
         return sum(int(moved.sum()) for part, moved in self.moved if part.kind in kinds)
+
+    @property
+    def removed_any(self) -> bool:
+        """Whether a file was moved."""
+        return any(moved.any() for _, moved in self.moved)
 
     @property
     def size(self) -> int:
@@ -76,7 +63,7 @@ class RepairReport:
         """0 if the cache is sound now, else 3; 11 if a server was found before anything moved."""
         if self.dry_run:
             return self.plan.findings.exit_code
-        if self.servers and not any(moved.any() for _, moved in self.moved):
+        if self.servers and not self.removed_any:
             return ServerRunningError.exit_code
         rest = self.changed or self.failures or self.spared or self.left or self.stopped
         return 3 if rest or self.plan.left else 0
@@ -117,9 +104,8 @@ def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
         "Failed": (len(report.failures), "file"),
     }
     yield from (f"{what}: {format_count(*of)}" for what, of in rest.items() if of[0])
-    if report.overridden:
-        yield f"Overridden by --force: {in_words(report.overridden, 'this cache')}"
-    yield from guard_lines(report.not_durable, report.no_lock)
+    yield from report.overridden_lines
+    yield from report.guard_lines
     if report.stopped:
         yield f"Stopped: {report.stopped}; files left to move: {report.left}"
     if not report.dry_run:
@@ -147,13 +133,9 @@ def as_document(report: RepairReport, *, summary: bool) -> dict[str, Any]:
             "failed": len(report.failures),
             "left": report.left,
         },
-        "stopped": report.stopped or None,
-        "servers": [server.document for server in report.servers],
-        "overridden": [server.document for server in report.overridden],
+        **report.common_document,
         "changed": list(report.changed),
         "unchecked": list(report.plan.left),
-        "failed": [failure._asdict() for failure in report.failures],
-        **guard_document(report.not_durable, report.no_lock),
         "seconds": round(report.seconds, 6),
     }
     if not summary:
