@@ -101,11 +101,11 @@ class CutOffRestorer(Restorer):
         self._power.use()
         super().settle(folder)
 
-    def forget(self, trash: int, batch: Batch) -> BatchResult:
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
         results = []
         for one in one_by_one(batch):
             self._power.use()
-            results.append(super().forget(trash, one))
+            results.append(super().remove(folder, one))
         return merged(results)
 
 

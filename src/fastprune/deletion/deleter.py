@@ -273,8 +273,7 @@ def moving_to_trash(root: str, run: str, layout: Layout) -> Iterator[Mover]:
 
 def _make_run(root: str, run: str, layout: Layout) -> None:
     with ExitStack() as opened:
-        at = open_root(root)
-        opened.callback(os.close, at)
+        at = open_root(root, opened)
         for step in STEPS:
             with suppress(FileExistsError):
                 os.mkdir(step, _TRASH_MODE, dir_fd=at)
@@ -318,32 +317,22 @@ def remove_run(root: str, run: str, layout: Layout) -> None:
         layout: What kind of cache it is.
     """
     # The first folder goes last: without it, a run does not look like one.
-    _remove_empty(root, (*STEPS, run), layout.folders)
+    remove_empty(root, (*STEPS, run), layout.folders)
 
 
-def remove_trash(root: str) -> None:
-    """Removes the folders of the trash if they are empty, as a crash may leave them.
+def remove_empty(root: str, steps: Iterable[str] = STEPS, within: Iterable[str] = ()) -> None:
+    """Removes folders that are empty, as a crash may leave them: by default, those of the trash.
+
+    It begins with the innermost, and ends at the first that is not empty or can't be removed.
 
     Args:
         root: Path of the cache, which the caller has locked.
-    """
-    _remove_empty(root, STEPS, ())
-
-
-def _remove_empty(root: str, steps: Iterable[str], within: Iterable[str]) -> None:
-    """Removes folders that are empty: some in the last folder of a path, then that path.
-
-    It ends at the first folder that is not empty, or can't be removed.
-
-    Args:
-        root: Path of the cache.
-        steps: The folders of the path, each in the one before, the first one in the cache.
-        within: The folders in the last of these.
+        steps: A path: folders, each in the one before, the first one in the cache.
+        within: The folders in the last of these, which go before it.
     """
     way: list[tuple[int, str]] = []
     with ExitStack() as opened, suppress(OSError):
-        at = open_root(root)
-        opened.callback(os.close, at)
+        at = open_root(root, opened)
         with suppress(FileNotFoundError, TrashError):
             for step in steps:
                 inner = open_step(step, at, opened)
@@ -355,15 +344,16 @@ def _remove_empty(root: str, steps: Iterable[str], within: Iterable[str]) -> Non
                 os.rmdir(name, dir_fd=parent)
 
 
-class Restorer:
-    """Puts files of the trash back into the cache; never over what is there."""
+class Restorer(Unlinker):
+    """Puts files of the trash back into the cache, never over what is there, then deletes them.
 
-    batch_size = 256
+    `remove` deletes from the trash what was put back.
+    """
 
     def put_back(self, trash: int, folder: int, batch: Batch) -> BatchResult:
         """Gives files their names in the cache again; called on several threads at once.
 
-        Those in the trash stay until `forget`, so that a crash in between loses nothing.
+        Those in the trash stay until `remove`, so that a crash in between loses nothing.
 
         Args:
             trash: The open folder of the run.
@@ -377,14 +367,6 @@ class Restorer:
             return stat.S_ISREG(status.st_mode) and _link_back(name, trash, folder, status)
 
         return _one_by_one(trash, batch, restore)
-
-    def settle(self, folder: int) -> None:
-        """Makes what was put back durable."""
-        sync(folder)
-
-    def forget(self, trash: int, batch: Batch) -> BatchResult:
-        """Removes from the trash what was put back; called on several threads at once."""
-        return Unlinker().remove(trash, batch)
 
 
 def _link_back(name: str, trash: int, folder: int, status: os.stat_result) -> bool:

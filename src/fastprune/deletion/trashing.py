@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from fastprune.deletion.deleter import Outcome, Restorer, Unlinker, remove_run, remove_trash
+from fastprune.deletion.deleter import Outcome, Restorer, Unlinker, remove_empty, remove_run
 from fastprune.deletion.pace import Limits
 from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
 from fastprune.errors import TrashError
@@ -66,8 +66,9 @@ async def restore(
             back = await _put_back(phases, parts, trash, cache, restorer)
             for part, done in back:
                 leaving = Phases(unlimited, batch_size=restorer.batch_size)
-                forget = partial(restorer.forget, trash[part.folder])
-                await leaving.work_on(_files(part, done), forget)
+                await leaving.work_on(
+                    _files(part, done), partial(restorer.remove, trash[part.folder])
+                )
                 phases.failures += leaving.failures
             if phases.failures:
                 phases.crew.stop("files that could not be put back")
@@ -129,7 +130,7 @@ async def empty(
                 break
             await in_thread(remove_run, root, contents.run, contents.layout)
         if not runs:
-            await in_thread(remove_trash, root)
+            await in_thread(remove_empty, root)
     return _report("empty", root, runs, phases, started)
 
 

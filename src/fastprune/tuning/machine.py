@@ -44,10 +44,6 @@ def mount_of(path: str, mounts: Iterable[Mount]) -> Mount:
         mounts: In the order in which they were mounted: of two at one folder, the later
             one hides the other.
     """
-    around = [mount for mount in mounts if _holds(mount.point, path)]
+    around = [mount for mount in mounts if f"{path}/".startswith(f"{mount.point.rstrip('/')}/")]
     # max takes the first of equals.
     return max(reversed(around), key=lambda mount: len(mount.point), default=_UNKNOWN)
-
-
-def _holds(folder: str, path: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")

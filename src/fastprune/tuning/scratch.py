@@ -75,15 +75,13 @@ def scratch_cache(parent: str, layout: Layout) -> Iterator[str]:
     """
     path = os.path.join(parent, SCRATCH_PREFIX + secrets.token_hex(6))
     blobs = os.path.join(path, layout.blob_folder)
-    try:
+    with making_files(parent):
         os.mkdir(path, 0o700)
         try:
             os.mkdir(blobs, 0o700)
         except OSError:
             os.rmdir(path)
             raise
-    except OSError as error:
-        raise not_made(parent, error) from error
     try:
         yield path
     finally:
@@ -158,8 +156,19 @@ def _allocate(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def not_made(path: str, error: OSError) -> FastpruneError:
-    """The error to raise when a folder or file can't be made in a folder."""
-    if error.errno in _FULL:
-        return FastpruneError(f"no room for temporary files in {path}: {error.strerror}")
-    return FastpruneError(f"no temporary files can be made in {path}: {error.strerror}")
+@contextmanager
+def making_files(folder: str) -> Iterator[None]:
+    """Says which folder it was if files or folders can't be made in it.
+
+    Raises:
+        FastpruneError: They can't.
+    """
+    try:
+        yield
+    except OSError as error:
+        problem = (
+            "no room for temporary files"
+            if error.errno in _FULL
+            else "no temporary files can be made"
+        )
+        raise FastpruneError(f"{problem} in {folder}: {error.strerror}") from error
