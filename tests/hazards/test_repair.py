@@ -109,7 +109,7 @@ def test_a_blob_that_was_mended_since_is_left_alone_with_what_needs_it(
     path.write_bytes(content)
     there = files(builder.root)
     report = repair(builder.root, findings)
-    assert (report.exit_code, report.changed, report.spared) == (3, (f"blobs/{blob}",), 1)
+    assert (report.exit_code, report.changed, report.staying) == (3, (f"blobs/{blob}",), 1)
     assert files(builder.root) == there
     assert f"img/{image}" in there
     assert verify(builder.root).is_clean
@@ -164,7 +164,7 @@ def test_an_image_stays_if_its_bad_blob_can_not_be_moved(builder: CacheBuilder) 
 
     report = repair(builder.root, wrap=Stuck)
     assert [failure.path for failure in report.failures] == [f"blobs/{stuck}"]
-    assert (report.exit_code, report.spared) == (3, 1)
+    assert (report.exit_code, report.staying) == (3, 1)
     assert in_trash(builder.root) == {f"blobs/{other}", f"img/{both}"}
     assert len(verify(builder.root).altered) == 1
     assert repair_again(builder.root).exit_code == 0

@@ -114,20 +114,18 @@ class CacheReader:
 
                 for run in chosen:
                     self.checkpoint()
-                    contents.append(
-                        read_run(
-                            self.root,
-                            run,
-                            executor,
-                            layout=self.layout,
-                            max_manifest_bytes=max_manifest_bytes,
-                            progress=self.progress(),
-                        )
+                    held = read_run(
+                        self.root,
+                        run,
+                        executor,
+                        layout=self.layout,
+                        max_manifest_bytes=max_manifest_bytes,
+                        progress=self.progress(),
                     )
+                    self.made(held)
+                    contents.append(held)
         from fastprune.trash.model import TrashContents
 
-        for one in contents:
-            self.made(one)
         return TrashContents(tuple(contents), found.foreign)
 
 

@@ -185,12 +185,7 @@ class Mover:
     batch_size = 256
 
     def __init__(self, folders: Iterable[tuple[int, int]]) -> None:
-        """Moves nothing yet.
-
-        Args:
-            folders: Pairs of an open folder of the cache and that of the trash which its
-                files go to.
-        """
+        """Moves nothing yet. Of each pair of open folders, the second gets files of the first."""
         self._trash = {_identity(folder): trash for folder, trash in folders}
 
     def remove(self, folder: int, batch: Batch) -> BatchResult:
@@ -345,9 +340,9 @@ def remove_empty(root: str, steps: Iterable[str] = STEPS, within: Iterable[str] 
 
 
 class Restorer(Unlinker):
-    """Puts files of the trash back into the cache, never over what is there, then deletes them.
+    """Puts files of the trash back into the cache, never over what is there.
 
-    `remove` deletes from the trash what was put back.
+    What was put back can then be removed from the trash.
     """
 
     def put_back(self, trash: int, folder: int, batch: Batch) -> BatchResult:

@@ -108,12 +108,7 @@ class HeldCache:
     """
 
     def __init__(self, held: Hold, reader: CacheReader) -> None:
-        """Reads nothing yet.
-
-        Args:
-            held: How the cache is held.
-            reader: What reads it.
-        """
+        """Reads nothing yet; `reader` does."""
         self.reader = replace(reader, made=self._take_down)
         self.overridden, self.unlocked = held.overridden, held.unlocked
         self._held, self._root = held, held.root
@@ -136,9 +131,8 @@ class HeldCache:
 
     async def apply(self, plan: PrunePlan, options: ApplyOptions) -> PruneReport:
         """See `LockedCache.apply`."""
-        self._check(plan, "plan", "plan or replan")
         options.delete_limits.enforce(plan)
-        self._used.append(plan)
+        self._use(plan, "plan", "plan or replan")
         from fastprune.deletion.pruning import carry_out
 
         carry = partial(carry_out, plan)
@@ -216,12 +210,7 @@ class HeldCache:
         return replace(report, overridden=self.overridden, no_lock=self.unlocked)
 
     def _use(self, made: object, what: str, by: str, *, in_trash: bool = False) -> None:
-        """Checks that something can be carried out, and takes down that it was."""
-        self._check(made, what, by, in_trash=in_trash)
-        self._used.append(made)
-
-    def _check(self, made: object, what: str, by: str, *, in_trash: bool = False) -> None:
-        """Makes sure that something can be carried out.
+        """Makes sure that something can be carried out, and takes down that it was.
 
         Raises:
             UsageError: It can't.
@@ -233,6 +222,7 @@ class HeldCache:
             raise UsageError(f"the {what} must come from {by} of the same locked cache")
         if any(one is made for one in self._used):
             raise UsageError(f"the {what} can be used only once; call {by} again")
+        self._used.append(made)
 
     def _check_held(self) -> None:
         if not self._is_held:

@@ -19,7 +19,7 @@ from fastprune.deletion.journal import Fact
 from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
 from fastprune.index.cache_index import CacheIndex
 from fastprune.reading.marks import FileMark
-from fastprune.verification.repair_plan import RepairPart, RepairPlan
+from fastprune.verification.repair_plan import RepairPart, RepairPlan, plan_repair
 from fastprune.verification.repair_report import RepairReport
 
 
@@ -53,7 +53,8 @@ async def carry_out(
         for part in plan.blobs:
             files = await move(part)
             stay = ~files.are(Outcome.REMOVED, Outcome.GONE)
-            narrowed = narrowed.sparing(plan.findings.bad_blobs[stay])
+            if stay.any():
+                narrowed = plan_repair(plan.findings, staying=plan.findings.bad_blobs[stay])
         for part in narrowed.manifests:
             await move(part)
     total = plan.count("blob") + sum(len(part.digests) for part in narrowed.manifests)
@@ -63,7 +64,7 @@ async def carry_out(
         moved=tuple((part, files.are(Outcome.REMOVED)) for part, files in begun),
         changed=phases.changed,
         already_gone=phases.count(Outcome.GONE),
-        spared=plan.files - total,
+        staying=plan.files - total,
         left=total - phases.tried if phases.crew.stopped else 0,
         seconds=time.monotonic() - started,
         **phases.account,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from fastprune.deletion.deleter import Outcome, Restorer, Unlinker, remove_empty, remove_run
@@ -25,7 +25,7 @@ from fastprune.index.refcounts import Mask
 from fastprune.model import file_names
 from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.trash_folders import opened_cache, opened_run
-from fastprune.trash.model import KINDS, RunContents, RunPart
+from fastprune.trash.model import KINDS, RunContents, RunPart, foreign_paths
 from fastprune.trash.report import TrashReport
 
 
@@ -236,11 +236,6 @@ def planned_empty(root: str, runs: Sequence[RunContents]) -> TrashReport:
         size=sum(contents.size for contents in runs),
         foreign=foreign_paths(runs),
     )
-
-
-def foreign_paths(runs: Iterable[RunContents]) -> tuple[str, ...]:
-    """Paths, relative to the trash, of what is in runs and no cached file."""
-    return tuple(f"{contents.run}/{path}" for contents in runs for path in contents.foreign)
 
 
 def _check_folders(contents: RunContents, cache: dict[str, int]) -> None:

@@ -91,7 +91,7 @@ def hold(
     check_root(root, layout)
     overridden: tuple[ServerFinding, ...] = ()
     if not exclusion.trash_only:
-        overridden = servers.refuse_servers(root, layout, force=exclusion.force)
+        overridden = servers.refuse_servers(root, force=exclusion.force)
         overriding(overridden)
     with cache_lock(root, exclusion.wait, checkpoint, no_lock=exclusion.no_lock) as unlocked:
         yield Hold(root, exclusion, overridden, unlocked)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fastprune.errors import CacheReadError, CantLockError, FastpruneError, LockedError
+from fastprune.guard.process_table import PROC, command_line
 
 _POLL_SECONDS = 0.2
 # What is said where there are no locks: a file system, a file server or a filter of calls.
@@ -99,11 +100,8 @@ def _holder(descriptor: int) -> str:
 
 
 def _command(pid: str) -> str:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            command = file.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
     from fastprune.text.escaping import printable
 
+    line = command_line(f"{PROC}/{pid}")
+    command = line.replace(b"\0", b" ").decode("utf-8", "replace").strip()
     return f" ({printable(command[:200])})" if command else ""

@@ -75,11 +75,7 @@ class CommandLine(NamedTuple):
 
 
 def parsed(arguments: list[str]) -> CommandLine:
-    """Reads a command line as ociregistry does.
-
-    Args:
-        arguments: The command line, the program included.
-    """
+    """Reads a command line, the program included, as ociregistry does."""
     command, before, options = "", arguments[:1], dict[str, str]()
     distinct = strange = False
     ahead = iter(arguments[1:])

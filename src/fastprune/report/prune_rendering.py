@@ -213,11 +213,7 @@ def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
 def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
     return [
-        {
-            "digest": DIGEST_PREFIX + name,
-            "bytes": size,
-            "reason": reason.text,
-        }
+        {"digest": DIGEST_PREFIX + name, "bytes": size, "reason": reason.text}
         for name, size, reason in zip(
             index.blob_names(report.blobs),
             report.blob_bytes.tolist(),

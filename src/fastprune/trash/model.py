@@ -5,6 +5,7 @@ Stage: index. Input and output: arrays. Pure, no I/O.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -77,6 +78,11 @@ class RunContents:
         return sum(int(part.sizes.sum()) for part in self.parts)
 
 
+def foreign_paths(runs: Iterable[RunContents]) -> tuple[str, ...]:
+    """Paths, relative to the trash, of what is in runs and no cached file."""
+    return tuple(f"{contents.run}/{path}" for contents in runs for path in contents.foreign)
+
+
 class TrashContents(NamedTuple):
     """What the trash holds, or some runs of it.
 
@@ -91,5 +97,4 @@ class TrashContents(NamedTuple):
     @property
     def all_foreign(self) -> list[str]:
         """What is no run, and what is in a run and no cached file, as paths to show."""
-        within = (f"{one.run}/{path}" for one in self.runs for path in one.foreign)
-        return [*self.foreign, *within]
+        return [*self.foreign, *foreign_paths(self.runs)]

@@ -6,7 +6,7 @@ no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from fastprune.trash.run_ids import run_time
 
 JSON_VERSION = 1
 
-_COLUMNS = {"LISTS": "list", "IMAGES": "image", "UNREADABLE": "unreadable", "BLOBS": "blob"}
+_PLURALS = {"list": "lists", "image": "images", "unreadable": "unreadable", "blob": "blobs"}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -129,20 +129,17 @@ def list_lines(runs: Sequence[RunContents], paint: Paint = plain) -> Iterator[st
     if not runs:
         return
     some = any(contents.count("unreadable") for contents in runs)
-    columns = {head: kind for head, kind in _COLUMNS.items() if some or kind != "unreadable"}
-    cells = [("RUN", "MOVED", *columns, "SIZE")]
-    cells += [_cells(contents, columns.values()) for contents in runs]
+    kinds = [kind for kind in _PLURALS if some or kind != "unreadable"]
+    cells = [["RUN", "MOVED", *(_PLURALS[kind].upper() for kind in kinds), "SIZE"]]
+    for contents in runs:
+        counts = [f"{contents.count(kind):,}" for kind in kinds]
+        cells.append([contents.run, _moved_at(contents.run), *counts, bytes_cell(contents.size)])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for number, row in enumerate(cells):
         padded = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
         padded += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
         line = "  ".join(padded)
         yield line if number else paint(Style.HEADING, line)
-
-
-def _cells(contents: RunContents, kinds: Iterable[str]) -> tuple[str, ...]:
-    numbers = [f"{contents.count(kind):,}" for kind in kinds]
-    return (contents.run, _moved_at(contents.run), *numbers, bytes_cell(contents.size))
 
 
 def list_document(root: str, runs: Sequence[RunContents], foreign: Sequence[str]) -> dict[str, Any]:
@@ -166,8 +163,7 @@ def list_document(root: str, runs: Sequence[RunContents], foreign: Sequence[str]
 
 
 def _counts(counts: Mapping[str, int]) -> dict[str, int]:
-    names = {"list": "lists", "image": "images", "blob": "blobs", "unreadable": "unreadable"}
-    return {name: counts[kind] for kind, name in names.items()}
+    return {plural: counts[kind] for kind, plural in _PLURALS.items()}
 
 
 def _moved_at(run: str) -> str:

@@ -18,7 +18,7 @@ from fastprune.deletion.deleter import Batch, Unlinker
 from fastprune.errors import FastpruneError
 from fastprune.executors.threads import CANT_START
 from fastprune.layouts.layout import Layout
-from fastprune.model import file_names
+from fastprune.model import file_names, in_chunks
 from fastprune.reading.folders import list_folder, opened_folder
 from fastprune.tuning.figures import FILE_BYTES
 
@@ -38,9 +38,6 @@ def scratch_parent(root: str) -> str:
 
     Beside the image path if that is the same file system and can be written to, else in
     it, beside the folders of the cache.
-
-    Args:
-        root: Path of the cache.
 
     Raises:
         FastpruneError: Neither can be written to.
@@ -96,12 +93,9 @@ def _clear(path: str, blobs: str) -> None:
             ThreadPoolExecutor(_CLEARING_THREADS) as threads,
         ):
             for part in list_folder(blobs):
-                names = file_names(part.digests)
-                batches = [
-                    Batch(some, [0] * len(some), None)
-                    for first in range(0, len(names), Unlinker.batch_size)
-                    if (some := names[first : first + Unlinker.batch_size])
-                ]
+                chunks = in_chunks(part.digests, Unlinker.batch_size)
+                names = (file_names(digests) for _, digests in chunks)
+                batches = [Batch(some, [0] * len(some)) for some in names]
                 remove = partial(Unlinker().remove, folder)
                 try:
                     list(threads.map(remove, batches))

@@ -118,23 +118,14 @@ class RepairPlan:
         """How many files of a kind go."""
         return sum(len(part.digests) for part in self.parts if part.kind == kind)
 
-    def sparing(self, blobs: Rows) -> RepairPlan:
-        """The plan without some bad blobs that could not be moved.
-
-        Images that go only because of these stay, too, so that the next repair finds them.
-
-        Args:
-            blobs: Ids that stay.
-        """
-        return self if not len(blobs) else plan_repair(self.findings, staying=blobs)
-
 
 def plan_repair(findings: Findings, *, staying: Rows = _NONE) -> RepairPlan:
     """Works out what a repair moves.
 
     Args:
         findings: What is damaged.
-        staying: Ids of bad blobs that are left where they are.
+        staying: Ids of bad blobs that could not be moved. Images that would go only because of
+            these stay, too, so that the next repair finds them.
     """
     bad = np.setdiff1d(findings.bad_blobs, staying)
     manifests = [*_manifests(findings, bad), *_unreadable(findings)]
@@ -159,7 +150,7 @@ def _blobs(findings: Findings, bad: Rows) -> RepairPart:
 
 
 def _manifests(findings: Findings, bad: Rows) -> list[RepairPart]:
-    index, rows = findings.index, findings.marked
+    index, rows = findings.index, findings.marked_rows
     is_bad = np.zeros(len(index.blob_digests), dtype=bool)
     is_bad[bad] = True
     reasons = np.zeros(len(index), dtype=np.uint8)

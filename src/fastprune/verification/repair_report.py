@@ -31,7 +31,7 @@ class RepairReport(RunReport):
         moved: The parts that were worked on, and bool (n,): which files were moved.
         changed: Paths of files that had changed since they were found, and were left alone.
         already_gone: Files that someone else had removed.
-        spared: Manifests that stay because a bad blob that they need stayed.
+        staying: Manifests that stay, as a bad blob that they need could not be moved.
         seconds: How long it took.
         trash_run: The run that the files are in; empty if nothing was moved.
     """
@@ -40,7 +40,7 @@ class RepairReport(RunReport):
     moved: tuple[tuple[RepairPart, Mask], ...]
     changed: tuple[str, ...] = ()
     already_gone: int = 0
-    spared: int = 0
+    staying: int = 0
     seconds: float = 0
     trash_run: str = ""
 
@@ -65,7 +65,7 @@ class RepairReport(RunReport):
             return self.plan.findings.exit_code
         if self.servers and not self.removed_any:
             return ServerRunningError.exit_code
-        rest = self.changed or self.failures or self.spared or self.left or self.stopped
+        rest = self.changed or self.failures or self.staying or self.left or self.stopped
         return 3 if rest or self.plan.left else 0
 
 
@@ -99,7 +99,7 @@ def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
     rest = {
         "Already gone": (report.already_gone, "file"),
         "Changed since they were found, left alone": (len(report.changed), "file"),
-        "Left alone with a bad blob that they need": (report.spared, "manifest"),
+        "Left alone with a bad blob that they need": (report.staying, "manifest"),
         "Could not be checked, left alone": (len(report.plan.left), "file"),
         "Failed": (len(report.failures), "file"),
     }
@@ -128,7 +128,7 @@ def as_document(report: RepairReport, *, summary: bool) -> dict[str, Any]:
             "bytes": report.size,
             "already_gone": report.already_gone,
             "changed": len(report.changed),
-            "spared": report.spared,
+            "spared": report.staying,
             "unchecked": len(report.plan.left),
             "failed": len(report.failures),
             "left": report.left,

@@ -114,7 +114,6 @@ class _Verification:
         """Finds the facts that are not in the index."""
         import numpy as np
 
-        from fastprune.index.digests import as_digests
         from fastprune.verification.findings import Evidence, find, odd_blobs
 
         index = self.index
@@ -122,18 +121,7 @@ class _Verification:
         sizes = measure_blobs(index, blobs, self.executor, self.progress).sizes
         read = self._to_read(sizes)
         odd, content = self._read_blobs(read)
-        nothing = np.empty(0, dtype=np.intp)
-        first = Evidence(
-            sizes=sizes,
-            odd=odd_blobs(read, odd),
-            vanished=np.zeros(len(index), dtype=bool),
-            appeared=nothing,
-            unreadable=(),
-            claimed=as_digests(b""),
-            mended=nothing,
-            marked=nothing,
-            marks=np.empty((0, MARK_FIELDS), dtype=np.int64),
-        )
+        first = Evidence(sizes, odd_blobs(read, odd), vanished=np.zeros(len(index), dtype=bool))
         findings = find(index, first, content, {})
         return self._look_again(first, findings), content
 
@@ -142,11 +130,11 @@ class _Verification:
 
         from fastprune.verification.findings import odd_sizes, sampled
 
-        suspects = odd_sizes(self.index, sizes)
+        odd = odd_sizes(self.index, sizes)
         if not self.options.content:
-            return suspects
+            return odd
         chosen = sampled(self.index, self.options.sample, self.options.seed)
-        return np.union1d(suspects, chosen)
+        return np.union1d(odd, chosen)
 
     def _read_blobs(self, blobs: Rows) -> tuple[list[OddFile], ContentCheck]:
         from fastprune.verification.findings import ContentCheck
@@ -184,9 +172,9 @@ class _Verification:
 
         index, rows = self.index, findings.damaged_rows
         marks = np.empty((len(rows), MARK_FIELDS), dtype=np.int64)
-        mended: list[int] = []
+        matching: list[int] = []
         unreadable: list[UnreadableManifest] = []
-        claimed = bytearray()
+        mentioned = bytearray()
         for folder, first, last in index.folder_rows:
             # Marks first: a repair leaves files alone that change from here on.
             here = slice(*np.searchsorted(rows, (first, last)).tolist())
@@ -194,12 +182,12 @@ class _Verification:
             doubtful = np.intersect1d(rows[here], findings.mismatched)
             digests = index.digests[doubtful].tobytes()
             still = self._read_again(folder, digests)
-            mended += [int(row) for at, row in enumerate(doubtful) if at not in still]
+            matching += [int(row) for at, row in enumerate(doubtful) if at not in still]
             faults = list(self._unreadable(folder))
             unreadable += faults
             files = [fault.path for fault in faults if fault.mark != ABSENT_MARK]
             names = [path.rpartition("/")[2] for path in files]
-            claimed += self._salvage(folder, digests + bytes.fromhex("".join(names)))
+            mentioned += self._salvage(folder, digests + bytes.fromhex("".join(names)))
         vanished = evidence.vanished.copy()
         vanished[rows[marks[:, 0] == ABSENT_MARK.inode]] = True
         missing = findings.missing
@@ -209,9 +197,9 @@ class _Verification:
             vanished=vanished,
             appeared=missing[found[:, 0] != ABSENT_MARK.inode],
             unreadable=tuple(unreadable),
-            claimed=as_digests(claimed),
-            mended=np.array(sorted(mended), dtype=np.intp),
-            marked=rows,
+            mentioned=as_digests(mentioned),
+            matching=np.array(sorted(matching), dtype=np.intp),
+            marked_rows=rows,
             marks=marks,
         )
 
