@@ -30,7 +30,7 @@ from fastprune.whole_files import sync, sync_if_offered
 
 _TRASH_MODE = 0o755
 _CHECKING = threading.Lock()
-# What a system says that can't make hard links, or not for this user or to this file.
+# The errors where hard links can't be made at all, by this user, or to this file.
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -167,8 +167,8 @@ def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> Batch
 def _is_gone(name: str, folder: int) -> bool:
     """Whether a file that was not found is really not there.
 
-    What is taken for gone counts as removed, and what only it needed goes next. So it is
-    asked once more: a move also says so if the trash is gone, and a file server may be wrong.
+    A file that is gone counts as removed, and what only it needed goes next. So the system is
+    asked once more: a move fails the same way if the trash is gone, and a file server may be wrong.
     """
     try:
         _status(name, folder)
@@ -283,10 +283,10 @@ def _make_run(root: str, run: str, layout: Layout) -> None:
 
 
 def _check_renaming(name: str, folder: int, trash: int, absent: str) -> None:
-    """Makes sure that files can be renamed from a folder to another, by asking for one.
+    """Makes sure that files can be renamed from one folder to another.
 
-    The file is not there. The system says so only after it has compared the file systems,
-    and where they are mounted.
+    It tries that with a file that is not there. The system says so only after it has compared
+    the file systems, and where they are mounted.
     """
     try:
         if os.fstat(folder).st_dev != os.fstat(trash).st_dev:

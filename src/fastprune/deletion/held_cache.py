@@ -1,11 +1,11 @@
 """A cache that is held: the one way to change it, for the library and for the command line.
 
 Stage: apply. Input: the path of a cache. Output: plans, findings and contents of the trash, and
-reports of what became of them. I/O: reads, and carries out. What reads is blocking, as signals
-end the command line by exceptions until something goes; what changes the cache is asynchronous.
+reports of what became of them. I/O: reads, and carries out. Reading blocks: until something goes,
+a signal ends the command line by an exception. What changes the cache is asynchronous.
 
-A held cache carries out what it has worked out itself, once: a plan of a cache that nobody had
-locked may be old.
+A held cache carries out only what it has worked out itself, and that once: a plan that was made
+while the cache was not locked may be out of date.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class RunJournal(Protocol):
             action: delete or trash.
 
         Raises:
-            UsageError: It can't be taken down; so nothing goes.
+            UsageError: It can't be recorded; so nothing goes.
         """
         ...
 
@@ -109,7 +109,7 @@ class HeldCache:
 
     def __init__(self, held: Hold, reader: CacheReader) -> None:
         """Reads nothing yet; `reader` does."""
-        self.reader = replace(reader, made=self._take_down)
+        self.reader = replace(reader, made=self._remember)
         self.overridden, self.unlocked = held.overridden, held.unlocked
         self._held, self._root = held, held.root
         self._is_held = True
@@ -121,8 +121,8 @@ class HeldCache:
         """Refuses all that is asked from now on, as the cache is held no more."""
         self._is_held = False
 
-    def _take_down(self, result: TimedPlan | Findings | RunContents) -> None:
-        """Takes down what was worked out here, so that it can be carried out."""
+    def _remember(self, result: TimedPlan | Findings | RunContents) -> None:
+        """Remembers what was worked out here, so that it can be carried out."""
         if isinstance(result, TimedPlan):
             self._seconds[id(result.plan)] = result.seconds
             self._made.append(result.plan)
@@ -172,7 +172,9 @@ class HeldCache:
             report = await _with_trash(index, run, lambda mover: carry_out(mover, context))
             return replace(report, trash_run=run if report.removed_any else "")
 
-        return self._signed(await _told(options, plan, run, "trash" if trash else "delete", work))
+        return self._with_guards(
+            await _with_journal(options, plan, run, "trash" if trash else "delete", work)
+        )
 
     async def restore(self, contents: RunContents, limits: Limits) -> TrashReport:
         """Puts a run that this cache has read back, once; see `trashing.restore`.
@@ -184,7 +186,7 @@ class HeldCache:
         self._use(contents, "run", "read_trash")
         from fastprune.deletion.trashing import restore
 
-        return self._signed(await restore(self._root, contents, self._context(limits)))
+        return self._with_guards(await restore(self._root, contents, self._context(limits)))
 
     async def empty(self, runs: Sequence[RunContents], limits: Limits) -> TrashReport:
         """Deletes runs that this cache has read for good, once; see `trashing.empty`.
@@ -197,7 +199,7 @@ class HeldCache:
         self._check_held()
         from fastprune.deletion.trashing import empty
 
-        return self._signed(await empty(self._root, runs, self._context(limits)))
+        return self._with_guards(await empty(self._root, runs, self._context(limits)))
 
     def _context(self, limits: Limits, journal: Journal | None = None) -> RunContext:
         from fastprune.deletion.phases import RunContext
@@ -205,12 +207,12 @@ class HeldCache:
         progress = self.reader.progress() or NoProgress()
         return RunContext(limits, progress, journal, self._held.look)
 
-    def _signed(self, report: AnyReport) -> AnyReport:
-        """A report that says as well which guards this cache was held without."""
+    def _with_guards(self, report: AnyReport) -> AnyReport:
+        """The report with the servers that were overridden, and why the cache is not locked."""
         return replace(report, overridden=self.overridden, no_lock=self.unlocked)
 
     def _use(self, made: object, what: str, by: str, *, in_trash: bool = False) -> None:
-        """Makes sure that something can be carried out, and takes down that it was.
+        """Makes sure that something can be carried out, and remembers that it was.
 
         Raises:
             UsageError: It can't.
@@ -255,7 +257,7 @@ def held_cache(
             cache.let_go()
 
 
-async def _told(
+async def _with_journal(
     options: ApplyOptions,
     plan: PrunePlan | RepairPlan,
     run: str,

@@ -16,7 +16,7 @@ from fastprune.errors import CacheReadError, CantLockError, FastpruneError, Lock
 from fastprune.guard.process_table import PROC, command_line
 
 _POLL_SECONDS = 0.2
-# What is said where there are no locks: a file system, a file server or a filter of calls.
+# The errors where locks are not offered: by a file system, a file server, a filter of system calls.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
 
 
@@ -34,15 +34,15 @@ def cache_lock(
         root: Path of the cache, which exists.
         wait: Seconds to wait for another process to end.
         checkpoint: Called while waiting; raises if the wait is to end.
-        no_lock: Go on without where the file system can't lock. What another process has
-            locked stays refused.
+        no_lock: Go on without a lock where the file system can't lock. A cache that another
+            process has locked is refused all the same.
 
     Yields:
         Why the cache is not locked; empty if it is.
 
     Raises:
         LockedError: Another process holds it; the message says which.
-        CantLockError: The file system can't lock.
+        CantLockError: The file system can't lock, and `no_lock` was not given.
         FastpruneError: The folder can't be opened, or locking failed.
     """
     try:

@@ -23,10 +23,8 @@ def describe(path: str) -> Machine:
     mounts = list[Mount]()
     # It is only shown: without /proc all else is measured as well.
     with suppress(OSError):
-        mounts.extend(
-            Mount(partition.mountpoint, partition.fstype, partition.opts)
-            for partition in psutil.disk_partitions(all=True)
-        )
+        found = psutil.disk_partitions(all=True)
+        mounts += [Mount(one.mountpoint, one.fstype, one.opts) for one in found]
     return Machine(
         cpus=os.cpu_count() or 1,
         auto_jobs=available_jobs(),

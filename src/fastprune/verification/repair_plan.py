@@ -155,9 +155,8 @@ def _manifests(findings: Findings, bad: Rows) -> list[RepairPart]:
     is_bad[bad] = True
     reasons = np.zeros(len(index), dtype=np.uint8)
     # The gravest reason wins.
-    reasons[np.intersect1d(np.flatnonzero(needing(index, is_bad)), findings.spoilt)] = (
-        RepairReason.BAD_BLOB
-    )
+    spoilt = np.intersect1d(np.flatnonzero(needing(index, is_bad)), findings.spoilt)
+    reasons[spoilt] = RepairReason.BAD_BLOB
     reasons[findings.broken] = RepairReason.MISSING_BLOB
     reasons[findings.mismatched] = RepairReason.MISMATCHED
     parts = []
@@ -165,12 +164,8 @@ def _manifests(findings: Findings, bad: Rows) -> list[RepairPart]:
         for folder, first, last in index.folder_rows:
             here = (rows >= first) & (rows < last) & (index.is_list[rows] == wanted)
             here &= reasons[rows] > 0
-            some = rows[here]
-            parts.append(
-                RepairPart(
-                    kind, folder, index.digests[some], findings.marks[here], reasons[some], some
-                )
-            )
+            some, marks = rows[here], findings.marks[here]
+            parts.append(RepairPart(kind, folder, index.digests[some], marks, reasons[some], some))
     return parts
 
 

@@ -33,7 +33,7 @@ def text_lines(findings: Findings, *, summary: bool) -> Iterator[str]:
         summary: Leave out the line of each finding.
     """
     if not summary:
-        for heading, lines in _sections(findings):
+        for heading, lines in _sections(findings).items():
             for first, line in enumerate(lines):
                 if not first:
                     yield f"{heading}:"
@@ -41,68 +41,51 @@ def text_lines(findings: Findings, *, summary: bool) -> Iterator[str]:
     yield from _totals(findings)
 
 
-def _sections(findings: Findings) -> Iterator[tuple[str, Iterator[str]]]:
-    """The heading of each section and its lines, of which there may be none."""
+def _sections(findings: Findings) -> dict[str, Iterator[str]]:
+    """The lines of each section, of which there may be none, by its heading."""
     index, sizes, reasons = findings.index, findings.sizes, _reasons(findings)
     declared = index.blob_sizes
 
     def blob_lines(blobs: Rows, said: Callable[[int], str]) -> Iterator[str]:
         users = _Users(index, blobs)
-        return (f"{index.blob_name(at)}: {said(at)}{users.text(at)}" for at in blobs.tolist())
+        for blob in blobs.tolist():
+            yield f"{index.blob_name(blob)}: {said(blob)}{users.text(blob)}"
 
-    yield (
-        "Unreadable manifests",
-        (f"{one.path}: {printable(one.reason)}" for one in findings.unreadable),
-    )
-    yield (
-        "Manifests whose content does not match their names",
-        (
+    return {
+        "Unreadable manifests": (
+            f"{one.path}: {printable(one.reason)}" for one in findings.unreadable
+        ),
+        "Manifests whose content does not match their names": (
             f"{_named(index, row)}: {printable(index.mismatches[row])}"
             for row in findings.mismatched.tolist()
         ),
-    )
-    yield (
-        "Manifests with missing blobs",
-        (
+        "Manifests with missing blobs": (
             f"{_named(index, row)}: {', '.join(index.blob_names(missing))}"
             for row, missing in _missing(findings)
         ),
-    )
-    yield (
-        "Blobs of another size than their descriptors say",
-        blob_lines(findings.resized, lambda at: f"{sizes[at]} bytes, not {declared[at]}; "),
-    )
-    yield (
-        "Blobs whose content does not match their names",
-        blob_lines(findings.altered, lambda at: ""),
-    )
-    yield (
-        "Blobs that the system can't read",
-        blob_lines(findings.unreadable_blobs, lambda at: f"{reasons[at]}; "),
-    )
-    yield (
-        "Blobs that could not be checked",
-        blob_lines(findings.refused, lambda at: f"{reasons[at]}; "),
-    )
-    yield (
-        "Note: blobs that are whole, but of another size than a descriptor says",
-        blob_lines(
-            findings.misdeclared,
-            lambda at: f"{sizes[at]} bytes; a descriptor says {declared[at]} bytes; ",
+        "Blobs of another size than their descriptors say": blob_lines(
+            findings.resized, lambda blob: f"{sizes[blob]} bytes, not {declared[blob]}; "
         ),
-    )
-    yield (
-        "Note: blobs that no readable manifest refers to",
-        (
+        "Blobs whose content does not match their names": blob_lines(
+            findings.altered, lambda blob: ""
+        ),
+        "Blobs that the system can't read": blob_lines(
+            findings.unreadable_blobs, lambda blob: f"{reasons[blob]}; "
+        ),
+        "Blobs that could not be checked": blob_lines(
+            findings.refused, lambda blob: f"{reasons[blob]}; "
+        ),
+        "Note: blobs that are whole, but of another size than a descriptor says": blob_lines(
+            findings.misdeclared,
+            lambda blob: f"{sizes[blob]} bytes; a descriptor says {declared[blob]} bytes; ",
+        ),
+        "Note: blobs that no readable manifest refers to": (
             f"{index.blob_name(blob)}: {format_bytes(int(sizes[blob]))}"
             for blob in findings.orphans.tolist()
         ),
-    )
-    yield "Note: dangling images", (_named(index, row) for row in findings.dangling.tolist())
-    yield (
-        "Note: files and folders that do not belong to the cache",
-        map(printable, findings.foreign),
-    )
+        "Note: dangling images": (_named(index, row) for row in findings.dangling.tolist()),
+        "Note: files and folders that do not belong to the cache": map(printable, findings.foreign),
+    }
 
 
 def _totals(findings: Findings) -> Iterator[str]:
