@@ -19,7 +19,7 @@ from fastprune.deletion.journal import Fact
 from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
 from fastprune.index.cache_index import CacheIndex
 from fastprune.reading.marks import FileMark
-from fastprune.verification.repair_plan import RepairPart, RepairPlan, plan_repair
+from fastprune.verification.repair_plan import RepairGroup, RepairPlan, plan_repair
 from fastprune.verification.repair_report import RepairReport
 
 
@@ -40,28 +40,28 @@ async def carry_out(
     started = time.monotonic()
     phases = Phases(context or RunContext(), batch_size=mover.batch_size)
     index, narrowed = plan.findings.index, plan
-    begun: list[tuple[RepairPart, Files]] = []
+    begun: list[tuple[RepairGroup, Files]] = []
 
-    async def move(part: RepairPart) -> Files:
-        files = _files(part, index)
-        begun.append((part, files))
+    async def move(group: RepairGroup) -> Files:
+        files = _files(group, index)
+        begun.append((group, files))
         if await phases.crew.may_begin():
             await phases.remove(files, index.root, mover)
         return files
 
     with phases.under_way("moving", plan.files):
-        for part in plan.blobs:
-            files = await move(part)
+        for group in plan.blobs:
+            files = await move(group)
             stay = ~files.are(Outcome.REMOVED, Outcome.GONE)
             if stay.any():
                 narrowed = plan_repair(plan.findings, staying=plan.findings.bad_blobs[stay])
-        for part in narrowed.manifests:
-            await move(part)
-    total = plan.count("blob") + sum(len(part.digests) for part in narrowed.manifests)
+        for group in narrowed.manifests:
+            await move(group)
+    total = plan.count("blob") + sum(len(group.digests) for group in narrowed.manifests)
     return RepairReport(
         plan=plan,
         dry_run=False,
-        moved=tuple((part, files.are(Outcome.REMOVED)) for part, files in begun),
+        moved=tuple((group, files.are(Outcome.REMOVED)) for group, files in begun),
         changed=phases.changed,
         already_gone=phases.count(Outcome.GONE),
         staying=plan.files - total,
@@ -71,14 +71,14 @@ async def carry_out(
     )
 
 
-def _files(part: RepairPart, index: CacheIndex) -> Files:
+def _files(group: RepairGroup, index: CacheIndex) -> Files:
     def batch(at: slice) -> Batch:
-        checks = [partial(still_has, FileMark(*mark)) for mark in part.marks[at].tolist()]
-        return batch_of(part.digests[at], part.sizes[at], checks)
+        checks = [partial(still_has, FileMark(*mark)) for mark in group.marks[at].tolist()]
+        return batch_of(group.digests[at], group.sizes[at], checks)
 
     def facts(at: slice) -> Iterator[Fact]:
-        reasons = part.reason_texts(at)
-        urls = index.urls(part.rows[at]) if len(part.rows) else [None] * len(reasons)
+        reasons = group.reason_texts(at)
+        urls = index.urls(group.rows[at]) if len(group.rows) else [None] * len(reasons)
         return map(Fact, urls, reasons)
 
-    return Files(part.kind, part.folder, len(part.digests), batch, facts)
+    return Files(group.kind, group.folder, len(group.digests), batch, facts)

@@ -25,7 +25,7 @@ from fastprune.index.refcounts import Mask
 from fastprune.model import file_names
 from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.trash_folders import opened_cache, opened_run
-from fastprune.trash.model import KINDS, RunContents, RunPart, foreign_paths
+from fastprune.trash.model import KINDS, FileGroup, RunContents, foreign_paths
 from fastprune.trash.report import TrashReport
 
 
@@ -62,12 +62,12 @@ async def restore(
         opened_cache(root, contents.layout) as cache,
     ):
         _check_folders(contents, cache)
-        for parts in contents.phases:
-            back = await _put_back(phases, parts, trash, cache, restorer)
-            for part, done in back:
+        for groups in contents.phases:
+            back = await _put_back(phases, groups, trash, cache, restorer)
+            for group, done in back:
                 leaving = Phases(unlimited, batch_size=restorer.batch_size)
                 await leaving.work_on(
-                    _files(part, done), partial(restorer.remove, trash[part.folder])
+                    _files(group, done), partial(restorer.remove, trash[group.folder])
                 )
                 phases.failures += leaving.failures
             if phases.failures:
@@ -79,28 +79,28 @@ async def restore(
 
 async def _put_back(
     phases: Phases,
-    parts: Sequence[RunPart],
+    groups: Sequence[FileGroup],
     trash: dict[str, int],
     cache: dict[str, int],
     restorer: Restorer,
-) -> list[tuple[RunPart, Mask]]:
+) -> list[tuple[FileGroup, Mask]]:
     """Puts back all of a kind, durably.
 
     Returns:
-        What can be removed from the trash: of each part, bool (n,). What may not last in the
+        What can be removed from the trash: of each group, bool (n,). What may not last in the
         cache stays in the trash as well.
     """
-    back: list[tuple[RunPart, Mask]] = []
-    if not any(len(part.digests) for part in parts) or not await phases.crew.may_begin():
+    back: list[tuple[FileGroup, Mask]] = []
+    if not await phases.crew.may_begin():
         return back
-    for part in parts:
-        files = _files(part)
-        put = partial(restorer.put_back, trash[part.folder], cache[part.folder])
+    for group in groups:
+        files = _files(group)
+        put = partial(restorer.put_back, trash[group.folder], cache[group.folder])
         await phases.work_on(files, put)
-        back.append((part, files.are(Outcome.REMOVED)))
-    for part, done in back:
-        folder = cache[part.folder]
-        if done.any() and not await phases.settle(part.folder, restorer.settle, folder):
+        back.append((group, files.are(Outcome.REMOVED)))
+    for group, done in back:
+        folder = cache[group.folder]
+        if done.any() and not await phases.settle(group.folder, restorer.settle, folder):
             return []
     return back
 
@@ -138,21 +138,22 @@ async def _delete(phases: Phases, root: str, contents: RunContents) -> None:
     unlinker = Unlinker()
     with opened_run(root, contents.run, contents.layout) as trash:
         # In the opposite order: see the head of this module.
-        for parts in reversed(contents.phases):
+        for groups in reversed(contents.phases):
             failed = len(phases.failures)
-            for part in parts:
-                await phases.work_on(_files(part), partial(unlinker.remove, trash[part.folder]))
-            for part in parts:
-                await phases.settle(part.folder, unlinker.settle, trash[part.folder])
+            for group in groups:
+                await phases.work_on(_files(group), partial(unlinker.remove, trash[group.folder]))
+            for group in groups:
+                await phases.settle(group.folder, unlinker.settle, trash[group.folder])
             if len(phases.failures) > failed:
                 # What could not be deleted can still be put back, and may need the rest.
                 return
 
 
-def _files(part: RunPart, which: Mask | slice = slice(None)) -> Files:
-    """The files of a part, or some of them."""
-    digests, sizes = part.digests[which], part.sizes[which]
-    return Files(part.kind, part.folder, len(digests), lambda at: batch_of(digests[at], sizes[at]))
+def _files(group: FileGroup, which: Mask | slice = slice(None)) -> Files:
+    """The files of a group, or some of them."""
+    digests, sizes = group.digests[which], group.sizes[which]
+    count = len(digests)
+    return Files(group.kind, group.folder, count, lambda at: batch_of(digests[at], sizes[at]))
 
 
 def _report(
@@ -198,13 +199,13 @@ def planned_restore(
         opened_cache(root, contents.layout) as cache,
     ):
         _check_folders(contents, cache)
-        for part in contents.parts:
-            for piece in _files(part).pieces(Unlinker.batch_size):
+        for group in contents.groups:
+            for piece in _files(group).pieces(Unlinker.batch_size):
                 for name, bytes_of_file in zip(*piece.batch[:2], strict=True):
-                    if _is_in_the_way(name, trash[part.folder], cache[part.folder]):
-                        kept.append(f"{part.folder}/{name}")
+                    if _is_in_the_way(name, trash[group.folder], cache[group.folder]):
+                        kept.append(f"{group.folder}/{name}")
                     else:
-                        counts[part.kind] += 1
+                        counts[group.kind] += 1
                         size += bytes_of_file
                 slow.advance(len(piece.batch.names))
     return TrashReport(
@@ -239,10 +240,10 @@ def planned_empty(root: str, runs: Sequence[RunContents]) -> TrashReport:
 
 
 def _check_folders(contents: RunContents, cache: dict[str, int]) -> None:
-    for part in contents.parts:
-        if part.folder not in cache:
+    for group in contents.groups:
+        if group.folder not in cache:
             raise TrashError(
-                f"the cache has no folder {part.folder}/ to put files back into; make it first"
+                f"the cache has no folder {group.folder}/ to put files back into; make it first"
             )
 
 

@@ -17,7 +17,7 @@ from fastprune.model import DIGEST_PREFIX
 from fastprune.report.run_report import RunReport
 from fastprune.text.escaping import printable
 from fastprune.text.quantities import format_bytes, format_count, format_seconds
-from fastprune.verification.repair_plan import RepairPart, RepairPlan
+from fastprune.verification.repair_plan import RepairGroup, RepairPlan
 
 MANIFEST_KINDS = ("image", "list", "unreadable")
 
@@ -28,7 +28,7 @@ class RepairReport(RunReport):
 
     Attributes:
         plan: What was planned.
-        moved: The parts that were worked on, and bool (n,): which files were moved.
+        moved: The groups that were worked on, and bool (n,): which files were moved.
         changed: Paths of files that had changed since they were found, and were left alone.
         already_gone: Files that someone else had removed.
         staying: Manifests that stay, as a bad blob that they need could not be moved.
@@ -37,7 +37,7 @@ class RepairReport(RunReport):
     """
 
     plan: RepairPlan
-    moved: tuple[tuple[RepairPart, Mask], ...]
+    moved: tuple[tuple[RepairGroup, Mask], ...]
     changed: tuple[str, ...] = ()
     already_gone: int = 0
     staying: int = 0
@@ -46,7 +46,7 @@ class RepairReport(RunReport):
 
     def count(self, *kinds: str) -> int:
         """How many files of some kinds were moved."""
-        return sum(int(moved.sum()) for part, moved in self.moved if part.kind in kinds)
+        return sum(int(moved.sum()) for group, moved in self.moved if group.kind in kinds)
 
     @property
     def removed_any(self) -> bool:
@@ -56,7 +56,7 @@ class RepairReport(RunReport):
     @property
     def size(self) -> int:
         """Bytes of all files that were moved."""
-        return sum(int(part.sizes[moved].sum()) for part, moved in self.moved)
+        return sum(int(group.sizes[moved].sum()) for group, moved in self.moved)
 
     @property
     def exit_code(self) -> int:
@@ -71,7 +71,7 @@ class RepairReport(RunReport):
 
 def planned_report(plan: RepairPlan) -> RepairReport:
     """What a repair that moves everything it plans to would report: a dry run."""
-    moved = [(part, np.ones(len(part.digests), dtype=bool)) for part in plan.parts]
+    moved = [(group, np.ones(len(group.digests), dtype=bool)) for group in plan.groups]
     return RepairReport(plan=plan, dry_run=True, moved=tuple(moved))
 
 
@@ -144,17 +144,17 @@ def as_document(report: RepairReport, *, summary: bool) -> dict[str, Any]:
 
 
 def _items(report: RepairReport) -> Iterator[dict[str, Any]]:
-    for part, moved in report.moved:
-        reasons = part.reason_texts()
-        urls = report.plan.findings.index.urls(part.rows) if len(part.rows) else []
+    for group, moved in report.moved:
+        reasons = group.reason_texts()
+        urls = report.plan.findings.index.urls(group.rows) if len(group.rows) else []
         for at in np.flatnonzero(moved).tolist():
-            name = part.digests[at].tobytes().hex()
+            name = group.digests[at].tobytes().hex()
             item = {
-                "path": f"{part.folder}/{name}",
-                "kind": part.kind,
-                "bytes": int(part.sizes[at]),
+                "path": f"{group.folder}/{name}",
+                "kind": group.kind,
+                "bytes": int(group.sizes[at]),
                 "reason": reasons[at],
             }
-            if part.kind == "blob":
+            if group.kind == "blob":
                 item["digest"] = DIGEST_PREFIX + name
             yield item | ({"url": urls[at]} if urls else {})
