@@ -81,7 +81,7 @@ class Crew:
 
     @contextmanager
     def stopping(self, what: str) -> Iterator[None]:
-        """Ends the run if the system refuses what the rest relies on: `what`, in words."""
+        """Ends the run, and says `what` failed, if the system refuses what the rest relies on."""
         try:
             yield
         except OSError as error:

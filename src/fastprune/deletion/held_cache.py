@@ -172,9 +172,8 @@ class HeldCache:
             report = await _with_trash(index, run, lambda mover: carry_out(mover, context))
             return replace(report, trash_run=run if report.removed_any else "")
 
-        return self._with_guards(
-            await _with_journal(options, plan, run, "trash" if trash else "delete", work)
-        )
+        action = "trash" if trash else "delete"
+        return self._with_guards(await _with_journal(options, plan, run, action, work))
 
     async def restore(self, contents: RunContents, limits: Limits) -> TrashReport:
         """Puts a run that this cache has read back, once; see `trashing.restore`.

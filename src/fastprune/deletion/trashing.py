@@ -66,9 +66,8 @@ async def restore(
             back = await _put_back(phases, groups, trash, cache, restorer)
             for group, done in back:
                 leaving = Phases(unlimited, batch_size=restorer.batch_size)
-                await leaving.work_on(
-                    _files(group, done), partial(restorer.remove, trash[group.folder])
-                )
+                take_away = partial(restorer.remove, trash[group.folder])
+                await leaving.work_on(_files(group, done), take_away)
                 phases.failures += leaving.failures
             if phases.failures:
                 phases.crew.stop("files that could not be put back")

@@ -48,8 +48,8 @@ class Process(Protocol):
     pid: int
     arguments: list[str]
 
-    def seen(self, path: str) -> str:
-        """Translates a path as the process sees it to a path as we see it.
+    def path_here(self, path: str) -> str:
+        """Translates a path as the process sees it to a path that leads to the same from here.
 
         Raises:
             UnknownError: That can't be known.
@@ -172,7 +172,7 @@ class _LinuxProcess:
             return None
         return booted + ticks / os.sysconf("SC_CLK_TCK")
 
-    def seen(self, path: str) -> str:
+    def path_here(self, path: str) -> str:
         if self._may_look():
             return self._followed(path)
         if not os.path.isabs(path):
@@ -285,7 +285,7 @@ class _OtherProcess:
     def started(self) -> float | None:
         return _answer(self._process.create_time)
 
-    def seen(self, path: str) -> str:
+    def path_here(self, path: str) -> str:
         if os.path.isabs(path):
             return path
         working_directory = _answer(self._process.cwd)

@@ -136,7 +136,7 @@ class _Says(Enum):
 def _is_ours(process: Process, word: str) -> bool:
     """Whether a word of a command line is a file that says it is ociregistry."""
     try:
-        return _what_it_says(process.seen(word)) is _Says.OCIREGISTRY
+        return _what_it_says(process.path_here(word)) is _Says.OCIREGISTRY
     except UnknownError:
         return False
 

@@ -85,7 +85,7 @@ def _judged(process: Process, line: CommandLine, root: str) -> ServerFinding | N
 
 def _leads_to(process: Process, path: str, root: str) -> bool:
     try:
-        return os.path.samefile(process.seen(path), root)
+        return os.path.samefile(process.path_here(path), root)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
@@ -133,10 +133,10 @@ def _configured_places(process: Process, path: str) -> tuple[list[_Place], str]:
 def _read(process: Process, path: str) -> tuple[bytes, float]:
     """The content of a configuration file, and when it was last changed."""
     try:
-        seen = process.seen(path)
-        if not stat.S_ISREG(os.stat(seen).st_mode):
+        here = process.path_here(path)
+        if not stat.S_ISREG(os.stat(here).st_mode):
             raise UnknownError(f"its configuration file {path} is no regular file")
-        with open(os.open(seen, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(os.open(here, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             content = file.read(_LARGEST_CONFIG + 1)
             changed = os.fstat(file.fileno()).st_ctime
     except OSError as error:

@@ -27,7 +27,8 @@ _PLURALS = {"list": "lists", "image": "images", "unreadable": "unreadable", "blo
 class TrashReport(RunReport):
     """What happened to some runs.
 
-    What is `left` are also files of a run that may need others that could not be deleted.
+    `left` also counts the files of a run that stay because they may need a file that could not be
+    deleted.
 
     Attributes:
         command: restore or empty.
