@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from fastprune import pipeline
 from fastprune.layouts.layout import Layout
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fastprune.trash.model import RunContents, TrashContents
     from fastprune.verification.findings import Findings
 
+Made = TypeVar("Made", TimedPlan, "Findings")
 # How many manifests a run holds is known when it is read.
 _UNKNOWN = sys.maxsize
 
@@ -70,32 +71,27 @@ class CacheReader:
 
     def plan(self, policy: Policy, options: PlanOptions) -> TimedPlan:
         """See `pipeline.work_out`."""
-        return self._read(pipeline.work_out, policy, options)
+        return self._read(pipeline.work_out, options, policy)
 
     def replan(self, saved: SavedPlan, options: PlanOptions) -> TimedPlan:
         """See `pipeline.work_out_again`."""
-        return self._read(pipeline.work_out_again, saved, options)
-
-    def _read(
-        self,
-        work: Callable[..., TimedPlan],
-        asked: Policy | SavedPlan,
-        options: PlanOptions,
-    ) -> TimedPlan:
-        with self.workers() as open_executor:
-            timed = work(self.root, asked, open_executor, options, **self._told())
-        self.made(timed)
-        return timed
+        return self._read(pipeline.work_out_again, options, saved)
 
     def verify(self, options: VerifyOptions) -> Findings:
         """See `verifier.verify_cache`."""
-        with self.workers() as open_executor:
-            findings = verify_cache(self.root, open_executor, options, **self._told())
-        self.made(findings)
-        return findings
+        return self._read(verify_cache, options)
 
-    def _told(self) -> dict[str, Any]:
-        return {"progress": self.progress(), "checkpoint": self.checkpoint}
+    def _read(
+        self,
+        work: Callable[..., Made],
+        options: PlanOptions | VerifyOptions,
+        *asked: Policy | SavedPlan,
+    ) -> Made:
+        with self.workers() as open_executor:
+            told = {"progress": self.progress(), "checkpoint": self.checkpoint}
+            result = work(self.root, *asked, open_executor, options, **told)
+        self.made(result)
+        return result
 
     def read_trash(
         self,
@@ -129,20 +125,18 @@ class CacheReader:
 
                 for run in chosen:
                     self.checkpoint()
-                    contents.append(
-                        read_run(
-                            self.root,
-                            run,
-                            executor,
-                            layout=self.layout,
-                            max_manifest_bytes=max_manifest_bytes,
-                            progress=self.progress(),
-                        )
+                    held = read_run(
+                        self.root,
+                        run,
+                        executor,
+                        layout=self.layout,
+                        max_manifest_bytes=max_manifest_bytes,
+                        progress=self.progress(),
                     )
+                    self.made(held)
+                    contents.append(held)
         from fastprune.trash.model import TrashContents
 
-        for one in contents:
-            self.made(one)
         return TrashContents(tuple(contents), found.foreign)
 
 

@@ -5,11 +5,10 @@ Stage: report. Input: a `PruneReport`. Output: lines, or a document. Pure, no I/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from fastprune.errors import Exceeded
-from fastprune.guard.server_findings import in_words
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan.prune_plan import LeftOut, PrunePlan
 from fastprune.report.prune_report import PruneReport
@@ -71,24 +70,15 @@ def _totals(report: PruneReport, paint: Paint) -> Iterator[str]:
         yield paint(Style.WARNING, f"Changed since the scan, left alone: {len(report.changed)}")
     if report.failures:
         yield paint(Style.ERROR, f"Failed: {len(report.failures)}")
-    yield from (
-        paint(Style.WARNING, line) for line in guard_lines(report.not_durable, report.no_lock)
-    )
+    yield from (paint(Style.WARNING, line) for line in report.guard_lines)
     if report.stopped:
         stopped = f"Stopped: {report.stopped}; files left to remove: {report.left}"
         yield paint(Style.WARNING, stopped)
-    yield from _guard_totals(report, paint)
+    yield from (paint(Style.WARNING, line) for line in report.overridden_lines)
+    yield from (paint(Style.ERROR, f"Would be refused: {one.text}") for one in report.exceeded)
     yield f"Time: {format_seconds(sum(report.seconds.values()))}"
     if report.estimate is not None:
         yield from report.estimate.lines
-
-
-def _guard_totals(report: PruneReport, paint: Paint) -> Iterator[str]:
-    if report.overridden:
-        found = in_words(report.overridden, "this cache")
-        yield paint(Style.WARNING, f"Overridden by --force: {found}")
-    for one in report.exceeded:
-        yield paint(Style.ERROR, f"Would be refused: {one.text}")
 
 
 def _size_totals(report: PruneReport, done: str) -> Iterator[str]:
@@ -175,16 +165,12 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         },
         "trash": report.trash,
         "trash_run": report.trash_run or None,
-        "stopped": report.stopped or None,
-        **guard_document(report.not_durable, report.no_lock),
+        **report.common_document,
         "seconds": {name: round(seconds, 6) for name, seconds in report.seconds.items()},
         "estimate": None if report.estimate is None else report.estimate.document,
-        "failed": [failure._asdict() for failure in report.failures],
         "changed": list(report.changed),
         "appeared": list(report.appeared),
         "exceeded": exceeded_items(report.exceeded),
-        "servers": [server.document for server in report.servers],
-        "overridden": [server.document for server in report.overridden],
         "corrupt": index.fault_items,
     }
     if report.plan.left_out is not None:
@@ -195,24 +181,6 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         document["protected"] = _protected_items(report)
         document["kept"] = _kept_items(report.plan)
     return document
-
-
-def guard_lines(not_durable: Sequence[str], no_lock: str) -> Iterator[str]:
-    """Lines about guards that the system did not offer.
-
-    Args:
-        not_durable: See `PruneReport`.
-        no_lock: See `PruneReport`.
-    """
-    if not_durable:
-        yield f"Not durable, as the file system can't make it so: {', '.join(not_durable)}"
-    if no_lock:
-        yield f"Not locked: {no_lock}"
-
-
-def guard_document(not_durable: Sequence[str], no_lock: str) -> dict[str, Any]:
-    """The same for a JSON document."""
-    return {"not_durable": list(not_durable), "no_lock": no_lock or None}
 
 
 def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:
@@ -245,11 +213,7 @@ def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
 def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
     return [
-        {
-            "digest": DIGEST_PREFIX + name,
-            "bytes": size,
-            "reason": reason.text,
-        }
+        {"digest": DIGEST_PREFIX + name, "bytes": size, "reason": reason.text}
         for name, size, reason in zip(
             index.blob_names(report.blobs),
             report.blob_bytes.tolist(),
@@ -261,35 +225,34 @@ def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
 
 def _protected_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
-    items: list[dict[str, Any]] = []
-    for row in plan.protected.tolist():
-        keeper = int(plan.kept_by[row])
-        items.append(
-            {
-                "url": index.url(row),
-                "path": index.path(row),
-                "kept_by": index.url(keeper),
-                "kept_by_path": index.path(keeper),
-            }
+    items: list[dict[str, Any]] = [
+        {
+            "url": index.url(row),
+            "path": index.path(row),
+            "kept_by": index.url(keeper),
+            "kept_by_path": index.path(keeper),
+        }
+        for row, keeper in zip(
+            plan.protected.tolist(), plan.kept_by[plan.protected].tolist(), strict=True
         )
+    ]
     return sorted(items, key=lambda item: (item["url"], item["path"]))
 
 
 def _kept_items(plan: PrunePlan) -> list[dict[str, Any]]:
-    index = plan.index
-    items: list[dict[str, Any]] = []
-    if plan.selection is not None:
-        rows = plan.withheld
-        rules = plan.selection.kept_by[rows].tolist()
-        for row, rule, url in zip(rows.tolist(), rules, index.urls(rows), strict=True):
-            items.append(
-                {
-                    "url": url,
-                    "path": index.path(row),
-                    "kept_by": Keep(rule).text,
-                    "rule": plan.keeper_of(row),
-                }
-            )
+    if plan.selection is None:
+        return []
+    index, rows = plan.index, plan.withheld
+    rules = plan.selection.kept_by[rows].tolist()
+    items: list[dict[str, Any]] = [
+        {
+            "url": url,
+            "path": index.path(row),
+            "kept_by": Keep(rule).text,
+            "rule": plan.keeper_of(row),
+        }
+        for row, rule, url in zip(rows.tolist(), rules, index.urls(rows), strict=True)
+    ]
     return sorted(items, key=lambda item: (item["url"], item["path"]))
 
 
