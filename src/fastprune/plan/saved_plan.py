@@ -14,7 +14,7 @@ index, and only what is found there can go.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,49 @@ class PlanHeader:
     totals: dict[str, int]
 
 
-class Named(NamedTuple):
+class HeaderLine(NamedTuple):
+    """The first line of the file; docs/plan-apply.md describes each field."""
+
+    record: str
+    version: int
+    fastprune: str
+    scanned_at: str
+    cache: dict[str, Any]
+    policy: dict[str, Any]
+    allow_broken: bool
+    grace: float
+    corrupt: list[str]
+    totals: dict[str, int]
+
+
+class ManifestLine(NamedTuple):
+    """The line of a manifest; docs/plan-apply.md describes each field."""
+
+    record: str
+    path: str
+    url: str
+    kind: str
+    type: int
+    created: str
+    pulled: str
+    bytes: int
+    reason: str
+    rule: str | None
+    taken_by: str | None
+    breaks: list[str]
+    references: str
+
+
+class BlobLine(NamedTuple):
+    """The line of a blob; docs/plan-apply.md describes each field."""
+
+    record: str
+    digest: str
+    bytes: int
+    reason: str
+
+
+class ManifestNames(NamedTuple):
     """Manifest files by folder and name, as columns.
 
     Attributes:
@@ -101,12 +143,12 @@ class SavedPlan:
     """
 
     header: PlanHeader
-    manifests: Named
+    manifests: ManifestNames
     said: Digests
     pulls: Digests
-    owners: Named
+    owners: ManifestNames
     broken: Rows
-    broken_by: Named
+    broken_by: ManifestNames
     by_rule: NDArray[np.int16] | None
     blobs: Digests
 

@@ -7,6 +7,7 @@ I/O: reads the lists of --keep-from, and asks the file system for --min-free-spa
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S"
 _EARLIEST = "0001-01-01T00:00:00"
-_HOUR, _SECOND = timedelta(hours=1), timedelta(seconds=1)
+_HOUR = timedelta(hours=1)
 # A place that changes the side of the date line puts its clock back by a day.
 _HOURS_PUT_BACK_AT_MOST = 25
 
 _ZONES_WITHOUT_DATA = ("UTC", "Etc/UTC")
 
-Named = Callable[[str], str]
+NameOfOption = Callable[[str], str]
 """What to call an option in a message."""
 
 
@@ -64,7 +65,7 @@ def to_policy(
     root: str,
     layout: Layout,
     orphans_only: bool = False,
-    named: Named = str,
+    named: NameOfOption = str,
     inputs: Inputs | None = None,
 ) -> Policy:
     """Checks the criteria and makes the policy.
@@ -118,7 +119,9 @@ def _size(text: str | None, option: str) -> int | None:
     return None if text is None else parse_size(text, option)
 
 
-def _bytes_to_free(criteria: Criteria, root: str, layout: Layout, named: Named) -> int | None:
+def _bytes_to_free(
+    criteria: Criteria, root: str, layout: Layout, named: NameOfOption
+) -> int | None:
     free, space = _size(criteria.free, named("--free")), criteria.min_free_space
     if space is None:
         return free
@@ -201,21 +204,16 @@ def _earliest_clock_from(moment: datetime, zone: tzinfo | None) -> datetime:
     for _ in range(_HOURS_PUT_BACK_AT_MOST):
         later = moment + _HOUR
         if _offset(later, zone) < _offset(moment, zone):
-            earliest = min(earliest, _on_the_clock(_put_back_by(moment, later, zone), zone))
+            earliest = min(earliest, _on_the_clock(_put_back_after(moment, zone), zone))
         moment = later
     return earliest
 
 
-def _put_back_by(before: datetime, after: datetime, zone: tzinfo | None) -> datetime:
-    """The first second after a clock was put back, between two moments."""
-    while after - before > _SECOND:
-        middle = before + (after - before) // 2
-        middle = middle.replace(microsecond=0)
-        if _offset(middle, zone) < _offset(before, zone):
-            after = middle
-        else:
-            before = middle
-    return after
+def _put_back_after(moment: datetime, zone: tzinfo | None) -> datetime:
+    """The first second after a clock is put back, which it is within an hour."""
+    before = _offset(moment, zone)
+    seconds = [moment + timedelta(seconds=number) for number in range(3_601)]
+    return seconds[bisect_left(seconds, x=True, key=lambda one: _offset(one, zone) < before)]
 
 
 def _on_the_clock(moment: datetime, zone: tzinfo | None) -> datetime:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from fastprune.errors import UsageError
 from fastprune.layouts.layout import Layout
-from fastprune.policy.criteria import Criteria, Named, parse_zone, to_policy
+from fastprune.policy.criteria import Criteria, NameOfOption, parse_zone, to_policy
 from fastprune.policy.criteria_io import STDIN, Inputs
 from fastprune.policy.delete_limits import DeleteLimits
 from fastprune.policy.file_checking import POLICY, check
@@ -102,7 +102,7 @@ def load_policy_file(
             what = str(error).removeprefix(f"rule {name!r}: ")
             wrong.append(f"{text.places[name]}: {what}")
     try:
-        grace, limits = _grace(text.whole), _delete_limits(text.whole)
+        grace, limits = _grace_and_limits(text.whole)
     except UsageError as error:
         wrong.append(str(error))
     if wrong:
@@ -151,7 +151,7 @@ def _beside(path: str, name: str) -> str:
     return name if name == STDIN else os.path.join(os.path.dirname(path), name)
 
 
-def _named(settings: Settings) -> Named:
+def _named(settings: Settings) -> NameOfOption:
     """Names an option in messages by its place in the file."""
 
     def name(option: str) -> str:
@@ -179,16 +179,12 @@ def _checked_zone(option: str | None, setting: Setting | None, wrong: list[str])
     return setting.value if option is None else option
 
 
-def _grace(settings: Settings) -> float:
-    grace = settings.get("grace")
-    return 0 if grace is None else parse_duration(grace.value, grace.where)
-
-
-def _delete_limits(settings: Settings) -> DeleteLimits:
-    size = settings.get("max-delete-size")
-    count, percent = settings.get("max-delete-count"), settings.get("max-delete-percent")
-    return DeleteLimits(
-        count=None if count is None else count.value,
-        size=None if size is None else parse_size(size.value, size.where),
-        percent=None if percent is None else percent.value,
+def _grace_and_limits(settings: Settings) -> tuple[float, DeleteLimits]:
+    nothing = Setting(None, "")
+    grace, count, size, percent = (
+        settings.get(name, nothing)
+        for name in ("grace", "max-delete-count", "max-delete-size", "max-delete-percent")
     )
+    limit = None if size.value is None else parse_size(size.value, size.where)
+    limits = DeleteLimits(count.value, limit, percent.value)
+    return parse_duration(grace.value or "0s", grace.where), limits

@@ -105,7 +105,7 @@ def _size_totals(report: PruneReport, done: str) -> Iterator[str]:
 
 def _kept_totals(report: PruneReport) -> Iterator[str]:
     yield f"Kept by protection: {len(report.plan.protected)}"
-    if rules := _withheld(report.plan):
+    if rules := _kept_by_rule(report.plan):
         yield f"Kept by rules: {sum(rules.values())} ({_counted(rules)})"
     if len(report.plan.spared_blobs):
         yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
@@ -126,11 +126,11 @@ def removed_by_rule(report: PruneReport) -> dict[str, int] | None:
     return {name: int((numbers == number).sum()) for number, name in names}
 
 
-def _withheld(plan: PrunePlan) -> dict[str, int]:
+def _kept_by_rule(plan: PrunePlan) -> dict[str, int]:
     """How many manifests that meet every criterion each rule keeps."""
     if plan.selection is None:
         return {}
-    rules = plan.selection.kept_by[plan.withheld]
+    rules = plan.selection.kept_by[plan.met_but_kept]
     return {rule.text: count for rule in Keep if (count := int((rules == rule).sum()))}
 
 
@@ -160,11 +160,11 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
             "failed": len(report.failures),
             "left": report.left,
             "spared_blobs": len(report.plan.spared_blobs),
-            "kept": len(report.plan.withheld),
+            "kept": len(report.plan.met_but_kept),
         },
         "criteria": list(report.plan.policy.criteria),
         "by_rule": removed_by_rule(report),
-        "kept_by": _withheld(report.plan),
+        "kept_by": _kept_by_rule(report.plan),
         "size_target": _size_target(report),
         "cache": {
             "manifests": len(index),
@@ -279,7 +279,7 @@ def _kept_items(plan: PrunePlan) -> list[dict[str, Any]]:
     index = plan.index
     items: list[dict[str, Any]] = []
     if plan.selection is not None:
-        rows = plan.withheld
+        rows = plan.met_but_kept
         rules = plan.selection.kept_by[rows].tolist()
         for row, rule, url in zip(rows.tolist(), rules, index.urls(rows), strict=True):
             items.append(

@@ -115,13 +115,13 @@ def survey_of(index: CacheIndex, policy: Policy, blob_bytes: NDArray[np.int64]) 
         blob_bytes: int64: the size of the file of each present blob.
     """
     from fastprune.index.refcounts import expand, protect
-    from fastprune.selection.selecting import select_by_policy
+    from fastprune.selection.selecting import select
     from fastprune.usage.units import find_units
 
     selected = None
     if policy != Policy():
-        selection = select_by_policy(index, policy)
-        expanded, _ = expand(index, selection.selected, selection.spared)
+        selection = select(index, policy)
+        expanded, _ = expand(index, selection.selected, selection.kept)
         selected, _ = protect(index, expanded)
     unreadable = sum(_size(os.path.join(index.root, path)) for path, _ in index.faults)
     return Survey(index, find_units(index), blob_bytes, unreadable, selected)

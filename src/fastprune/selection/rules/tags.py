@@ -63,7 +63,7 @@ class Tags:
         ranks[some] = _ranks(index, columns, self.examples[some])
         return replace(self, ranks=ranks)
 
-    def carried(self, manifests: int, *, newest: int | None = None) -> Mask:
+    def tagged(self, manifests: int, *, newest: int | None = None) -> Mask:
         """Which manifests have a tag, bool (n,).
 
         Args:
