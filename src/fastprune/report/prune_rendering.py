@@ -6,6 +6,7 @@ Stage: report. Input: a `PruneReport`. Output: lines, or a document. Pure, no I/
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from fastprune.errors import Exceeded
@@ -19,6 +20,8 @@ from fastprune.text.quantities import format_bytes, format_seconds
 from fastprune.text.style import Paint, Style, plain
 
 JSON_VERSION = 1
+
+_BY_URL = itemgetter("url", "path")
 
 
 def text_lines(report: PruneReport, *, summary: bool, paint: Paint = plain) -> Iterator[str]:
@@ -228,7 +231,7 @@ def _size_target(report: PruneReport) -> dict[str, int] | None:
 def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
     columns = (report.manifests.tolist(), index.urls(report.manifests))
-    items: list[dict[str, Any]] = [
+    items = [
         {
             "url": url,
             "path": index.path(row),
@@ -239,17 +242,13 @@ def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
         }
         for row, url, rule in zip(*columns, plan.rules_of(report.manifests), strict=True)
     ]
-    return sorted(items, key=lambda item: (item["url"], item["path"]))
+    return sorted(items, key=_BY_URL)
 
 
 def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
     return [
-        {
-            "digest": DIGEST_PREFIX + name,
-            "bytes": size,
-            "reason": reason.text,
-        }
+        {"digest": DIGEST_PREFIX + name, "bytes": size, "reason": reason.text}
         for name, size, reason in zip(
             index.blob_names(report.blobs),
             report.blob_bytes.tolist(),
@@ -261,36 +260,35 @@ def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
 
 def _protected_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
-    items: list[dict[str, Any]] = []
-    for row in plan.protected.tolist():
-        keeper = int(plan.kept_by[row])
-        items.append(
-            {
-                "url": index.url(row),
-                "path": index.path(row),
-                "kept_by": index.url(keeper),
-                "kept_by_path": index.path(keeper),
-            }
-        )
-    return sorted(items, key=lambda item: (item["url"], item["path"]))
+    rows = plan.protected
+    items = [
+        {
+            "url": index.url(row),
+            "path": index.path(row),
+            "kept_by": index.url(keeper),
+            "kept_by_path": index.path(keeper),
+        }
+        for row, keeper in zip(rows.tolist(), plan.kept_by[rows].tolist(), strict=True)
+    ]
+    return sorted(items, key=_BY_URL)
 
 
 def _kept_items(plan: PrunePlan) -> list[dict[str, Any]]:
-    index = plan.index
-    items: list[dict[str, Any]] = []
-    if plan.selection is not None:
-        rows = plan.met_but_kept
-        rules = plan.selection.kept_by[rows].tolist()
-        for row, rule, url in zip(rows.tolist(), rules, index.urls(rows), strict=True):
-            items.append(
-                {
-                    "url": url,
-                    "path": index.path(row),
-                    "kept_by": Keep(rule).text,
-                    "rule": plan.keeper_of(row),
-                }
-            )
-    return sorted(items, key=lambda item: (item["url"], item["path"]))
+    if plan.selection is None:
+        return []
+    index, rows = plan.index, plan.met_but_kept
+    items = [
+        {
+            "url": url,
+            "path": index.path(row),
+            "kept_by": Keep(rule).text,
+            "rule": plan.keeper_of(row),
+        }
+        for row, rule, url in zip(
+            rows.tolist(), plan.selection.kept_by[rows].tolist(), index.urls(rows), strict=True
+        )
+    ]
+    return sorted(items, key=_BY_URL)
 
 
 def _plural(count: int, noun: str) -> str:

@@ -14,7 +14,7 @@ from fastprune.usage.ages import AGES, Ages, file_pulls
 from fastprune.usage.placing import Bytes, Extra
 from fastprune.usage.report import Cutoffs, age_rows, what_ifs
 from fastprune.usage.rows import Usage
-from fastprune.usage.tree import MOST, Level, Most, level, savings, tree
+from fastprune.usage.tree import MOST, Most, level, savings, tree
 
 if TYPE_CHECKING:
     from fastprune.plan.prune_plan import PrunePlan
@@ -95,8 +95,8 @@ def page_document(
         "ages": [row._asdict() for row in age_rows(ages, {days: cutoffs[days] for days in AGES})],
         "what_if": _curve(ages, cutoffs),
         "savings": {
-            "repositories": _savings(repositories),
-            "images": _savings(images),
+            "repositories": savings(repositories, MOST_SAVINGS),
+            "images": savings(images, MOST_SAVINGS),
         },
     }
 
@@ -127,7 +127,3 @@ def _curve(ages: Ages, cutoffs: Cutoffs) -> list[dict[str, int]]:
     most = ages.total - ages.orphan_bytes
     flat = [at for at, point in enumerate(points) if point["bytes_left"] == most]
     return points[: max(2, flat[0] + 1 if flat else len(points))]
-
-
-def _savings(one: Level) -> dict[str, Any]:
-    return {"count": len(one.usage), "rows": savings(one, MOST_SAVINGS)}
