@@ -6,7 +6,7 @@ Stage: report. Input: a `PrunePlan`, and what became of it. Output: a `PruneRepo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -74,13 +74,13 @@ class PruneReport:
     blobs: Rows
     blob_bytes: NDArray[np.int64]
     bytes_freed: int
-    already_gone: int
-    changed: tuple[str, ...]
-    failures: tuple[Failure, ...]
-    left: int
-    stopped: str
-    appeared: tuple[str, ...]
-    seconds: dict[str, float]
+    already_gone: int = 0
+    changed: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    left: int = 0
+    stopped: str = ""
+    appeared: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
     trash: bool = False
     trash_run: str = ""
     exceeded: tuple[Exceeded, ...] = ()
@@ -132,12 +132,5 @@ def planned_report(plan: PrunePlan, *, trash: bool = False) -> PruneReport:
         blob_bytes=plan.blob_bytes,
         bytes_freed=plan.bytes_freed,
         bytes_linked=plan.bytes_linked,
-        already_gone=0,
-        changed=(),
-        failures=(),
-        left=0,
-        stopped="",
-        appeared=(),
-        seconds={},
         trash=trash,
     )
