@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 import numpy as np
 
@@ -66,31 +67,27 @@ def find_manifests(index: CacheIndex, reference: str) -> Rows:
     Returns:
         Rows, ascending; without children of a list that is among them.
     """
-    if not reference:
-        return np.empty(0, dtype=np.intp)
-    urls = index.urls(np.arange(len(index)))
-    for rows in _attempts(index, urls, reference):
-        if len(rows):
-            return _outermost(index, rows)
-    return np.empty(0, dtype=np.intp)
+    if reference:
+        for rows in _attempts(index, reference):
+            if len(rows):
+                return _outermost(index, rows)
+    return _rows(())
 
 
-def _attempts(index: CacheIndex, urls: list[str], reference: str) -> Iterator[Rows]:
+def _attempts(index: CacheIndex, reference: str) -> Iterator[Rows]:
+    urls = list(enumerate(index.urls(np.arange(len(index)))))
     yield _with_path(index, reference)
-    for registry in _DEFAULT_REGISTRIES:
-        for tail in ("", _LATEST):
-            whole = registry + reference + tail
-            yield _rows(row for row, url in enumerate(urls) if url == whole)
+    for registry, tail in product(_DEFAULT_REGISTRIES, ("", _LATEST)):
+        whole = registry + reference + tail
+        yield _rows(row for row, url in urls if url == whole)
     yield _with_digest(index, reference)
     for tail in ("", _LATEST):
         end = f"/{reference}{tail}"
-        yield _rows(row for row, url in enumerate(urls) if url.endswith(end))
+        yield _rows(row for row, url in urls if url.endswith(end))
     if "@" in reference:
         # A name with the beginning of a digest.
-        yield _rows(row for row, url in enumerate(urls) if f"/{reference}" in f"/{url}")
-    yield _rows(
-        row for row, url in enumerate(urls) if url.startswith(reference) or url.endswith(reference)
-    )
+        yield _rows(row for row, url in urls if f"/{reference}" in f"/{url}")
+    yield _rows(row for row, url in urls if url.startswith(reference) or url.endswith(reference))
 
 
 def _rows(rows: Iterable[int]) -> Rows:

@@ -85,7 +85,7 @@ def read_with_care(
             return record, upstream
     except orjson.JSONDecodeError as error:
         fault = error
-    # Only this reading tells whether an array is missing, or was there before.
+    # Of two members of one name, orjson shows the last: there may be an array before a null.
     try:
         holder = loads(bytes(content))
     except ValueError as error:
@@ -192,7 +192,7 @@ def _blobs(found: dict[str, Any]) -> References:
     digests, sizes = [], []
     for descriptor in [*layers, config]:
         digest, size = _digest_and_size(descriptor, "a layer or config descriptor")
-        # Which file it would be is not known of a blob of another algorithm.
+        # For a blob of another algorithm, nothing tells the name of its file.
         if _algorithm(digest) != "sha256":
             raise ManifestError(f"not a sha256 digest: {digest[:80]!r}")
         digests.append(digest)

@@ -24,7 +24,6 @@ from fastprune.plan.saved_plan import (
     VERSION,
     BlobLine,
     CacheIdentity,
-    HeaderLine,
     ManifestLine,
     ManifestNames,
     PlanHeader,
@@ -214,7 +213,8 @@ def _in_json(hint: Any) -> tuple[type, ...]:
     return (hint,) if hint in (str, int, bool) else (dict,)
 
 
-_HEADER, _MANIFEST, _BLOB = map(_types_of, (HeaderLine, ManifestLine, BlobLine))
+_HEADER: _Types = {"record": (str,), "version": (int,)} | _types_of(PlanHeader)
+_MANIFEST, _BLOB = _types_of(ManifestLine), _types_of(BlobLine)
 _CACHE, _RULE, _POLICY = map(_types_of, (CacheIdentity, Rule, Policy))
 _NOT_IN_VERSION_1 = {
     *("dangling", "broken", "keep_last", "keep_since", "keep_references"),
@@ -247,20 +247,19 @@ def _header(document: dict[str, Any]) -> PlanHeader:
     if type(version) is not int or version < 1:
         raise _WrongError(f"version: not what it should be: {version!r:.80}")
     _check(document, _HEADER)
-    line = HeaderLine(**document)
-    _check(line.totals, dict.fromkeys(line.totals, (int,)))
-    _check(line.cache, _CACHE)
-    if not 0 <= line.grace <= _LARGEST:
-        raise _WrongError(f"grace: not what it should be: {line.grace!r:.80}")
+    _check(document["totals"], dict.fromkeys(document["totals"], (int,)))
+    _check(document["cache"], _CACHE)
+    if not 0 <= document["grace"] <= _LARGEST:
+        raise _WrongError(f"grace: not what it should be: {document['grace']!r:.80}")
+    fields = {name: value for name, value in document.items() if name not in ("record", "version")}
     return PlanHeader(
-        made_by=line.fastprune,
-        scanned_at=line.scanned_at,
-        cache=CacheIdentity(**line.cache),
-        policy=_policy(line.policy, version),
-        allow_broken=line.allow_broken,
-        grace=float(line.grace),
-        corrupt=tuple(line.corrupt),
-        totals=line.totals,
+        **fields
+        | {
+            "cache": CacheIdentity(**document["cache"]),
+            "policy": _policy(document["policy"], version),
+            "grace": float(document["grace"]),
+            "corrupt": tuple(document["corrupt"]),
+        }
     )
 
 

@@ -22,8 +22,8 @@ from fastprune.plan.saved_plan import (
     VERSION,
     BlobLine,
     CacheIdentity,
-    HeaderLine,
     ManifestLine,
+    PlanHeader,
     last_line,
 )
 from fastprune.text.escaping import to_json
@@ -58,16 +58,14 @@ def _documents(
     plan: PrunePlan, cache: CacheIdentity, made_by: str, grace: float
 ) -> Iterator[dict[str, Any]]:
     index = plan.index
-    yield HeaderLine(
-        record="plan",
-        version=VERSION,
+    header = PlanHeader(
         fastprune=made_by,
         scanned_at=datetime.fromtimestamp(int(index.scanned_at), UTC).isoformat(),
-        cache=cache._asdict(),
-        policy=asdict(plan.policy),
+        cache=cache,
+        policy=plan.policy,
         allow_broken=plan.allow_broken,
         grace=float(grace),
-        corrupt=[path for path, _ in index.faults],
+        corrupt=tuple(path for path, _ in index.faults),
         totals={
             "manifests": len(plan.manifests),
             "lists": len(plan.lists),
@@ -78,7 +76,8 @@ def _documents(
             "spared_blobs": len(plan.spared_blobs),
             "kept": len(plan.met_but_kept),
         },
-    )._asdict()
+    )
+    yield {"record": "plan", "version": VERSION, **asdict(header)}
     yield from _manifests(plan)
     reasons = plan.blob_reasons(plan.blobs)
     for name, size, reason in zip(

@@ -146,7 +146,7 @@ class PrunePlan:
 
     @property
     def bytes_linked(self) -> int:
-        """Those of them that don't come free, as the files are known to have other names."""
+        """Bytes of those of these files that free nothing, because they have other hard links."""
         if not self.index.has_links:
             return 0
         linked = self.index.linked_manifests
@@ -156,7 +156,7 @@ class PrunePlan:
 
     @property
     def bytes_freed(self) -> int:
-        """Those of them that come free."""
+        """Bytes that come free."""
         return self.bytes_removed - self.bytes_linked
 
     @property
@@ -189,7 +189,7 @@ class PrunePlan:
         """The same for some manifests."""
         if self.by_rule is None:
             return [None] * len(rows)
-        # The last one is that of `NO_NAME`.
+        # `NO_NAME` is -1, so it finds the last one.
         names = (*self.policy.rule_names, None)
         return [names[number] for number in self.by_rule[rows].tolist()]
 

@@ -149,7 +149,7 @@ def _hold_together(index: CacheIndex, removed: Mask, held: Mask) -> NDArray[np.i
 def _protect_unbroken(
     saved: SavedPlan, index: CacheIndex, rows: Rows, removed: Mask
 ) -> tuple[Mask, NDArray[np.int32]]:
-    """As `protect`, but for the lists that the plan may break, as it says: no others."""
+    """As `protect`, but lists may lose the children that the plan says they may lose."""
     lists = _find(index, saved.broken_by)
     accepted = set(zip(lists.tolist(), rows[saved.broken].tolist(), strict=True))
     removed, kept_by = removed.copy(), np.full(len(index), NOBODY, dtype=np.int32)

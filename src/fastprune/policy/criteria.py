@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FORMAT = "%Y-%m-%dT%H:%M:%S"
 _EARLIEST = "0001-01-01T00:00:00"
 _HOUR = timedelta(hours=1)
-# A place that changes the side of the date line puts its clock back by a day.
+# A place that moves across the date line may put its clock back by a day.
 _HOURS_PUT_BACK_AT_MOST = 25
 
 _ZONES_WITHOUT_DATA = ("UTC", "Etc/UTC")
@@ -210,7 +210,7 @@ def _earliest_clock_from(moment: datetime, zone: tzinfo | None) -> datetime:
 
 
 def _put_back_after(moment: datetime, zone: tzinfo | None) -> datetime:
-    """The first second after a clock is put back, which it is within an hour."""
+    """The first second after a clock is put back; this must be within the next hour."""
     before = _offset(moment, zone)
     seconds = [moment + timedelta(seconds=number) for number in range(3_601)]
     return seconds[bisect_left(seconds, x=True, key=lambda one: _offset(one, zone) < before)]

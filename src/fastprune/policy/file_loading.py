@@ -142,13 +142,10 @@ def _criteria_of(settings: Settings, path: str, zone: str | None) -> Criteria:
         if isinstance(values.get(name), str):
             values[name] = [values[name]]
     if "keep_from" in values:
-        values["keep_from"] = [_beside(path, name) for name in values["keep_from"]]
+        # Relative to the folder of the policy file.
+        names, folder = values["keep_from"], os.path.dirname(path)
+        values["keep_from"] = [one if one == STDIN else os.path.join(folder, one) for one in names]
     return Criteria(**values | {"zone": zone})
-
-
-def _beside(path: str, name: str) -> str:
-    """The path of a file that the policy file names, relative to the folder of that file."""
-    return name if name == STDIN else os.path.join(os.path.dirname(path), name)
 
 
 def _named(settings: Settings) -> NameOfOption:
