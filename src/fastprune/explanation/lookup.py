@@ -46,7 +46,7 @@ def find_manifest(index: CacheIndex, reference: str) -> int:
         raise UsageError(
             "\n".join([f"{reference!r} may mean any of these; write more of it:", *some, *more])
         )
-    near = near_matches(index, reference, _MOST_NEAR)
+    near = _near_matches(index, reference)
     hint = ["; there are:", *(f"  {printable(url)}" for url in near)] if near else [""]
     raise FastpruneError(f"no image is called {reference!r}" + "\n".join(hint))
 
@@ -119,22 +119,16 @@ def _outermost(index: CacheIndex, rows: Rows) -> Rows:
     return outer if len(outer) else rows
 
 
-def near_matches(index: CacheIndex, reference: str, most: int) -> list[str]:
-    """URLs that somebody may have meant by a reference that means none.
-
-    Args:
-        index: The cache.
-        reference: What was looked for.
-        most: How many to give.
-    """
+def _near_matches(index: CacheIndex, reference: str) -> list[str]:
+    """URLs that somebody may have meant by a reference that means none."""
     urls = sorted(set(index.urls(np.arange(len(index)))))
     name = Reference.parse(reference).repository.rpartition("/")[2]
     by_digest = [url for url in urls if "@" in url]
     tagged = [url for url in urls if "@" not in url]
     holding = [url for url in (*tagged, *by_digest) if name and name in url]
     if holding:
-        return holding[:most]
+        return holding[:_MOST_NEAR]
     # Compare only the end of each URL, as the reference may leave out the registry.
     tails = {"/".join(url.split("/")[-1 - reference.count("/") :]): url for url in tagged}
     some = list(tails)[:_MOST_COMPARED]
-    return [tails[tail] for tail in difflib.get_close_matches(reference, some, n=most)]
+    return [tails[tail] for tail in difflib.get_close_matches(reference, some, n=_MOST_NEAR)]

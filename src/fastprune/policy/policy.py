@@ -155,10 +155,8 @@ class Policy:
         for text in (self.created_before, self.pulled_before, self.keep_since):
             if text is not None and parse_time(text) is None:
                 raise UsageError(f"not a date and time: {text!r}; write YYYY-MM-DDTHH:MM:SS")
-        if self.keep_references:
-            self._check_references()
-
-    def _check_references(self) -> None:
+        if not self.keep_references:
+            return
         from fastprune.text.references import parse_reference
 
         for text in self.keep_references:

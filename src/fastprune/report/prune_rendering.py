@@ -144,7 +144,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         report: What was done.
         summary: Leave out the items.
     """
-    index = report.plan.index
+    index, target = report.plan.index, report.plan.target
     document: dict[str, Any] = {
         "version": JSON_VERSION,
         "command": "prune",
@@ -168,7 +168,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "criteria": list(report.plan.policy.criteria),
         "by_rule": removed_by_rule(report),
         "kept_by": _kept_by_rule(report.plan),
-        "size_target": _size_target(report),
+        "size_target": target and {"need": target.need, "short": report.shortfall},
         "cache": {
             "manifests": len(index),
             "blobs": index.blobs_present,
@@ -221,11 +221,6 @@ def guard_document(not_durable: Sequence[str], no_lock: str) -> dict[str, Any]:
 def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:
     """Delete limits that a plan goes beyond, for a JSON document."""
     return [{"limit": one.limit, "most": one.most, "planned": one.planned} for one in exceeded]
-
-
-def _size_target(report: PruneReport) -> dict[str, int] | None:
-    target = report.plan.target
-    return None if target is None else {"need": target.need, "short": report.shortfall}
 
 
 def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:

@@ -160,7 +160,7 @@ def shortest_prefix(
         These images; the target with the bytes that go, those of parts and orphans included.
     """
     by_prefix = partial(
-        bytes_by_prefix,
+        _bytes_by_prefix,
         images=images,
         kept=kept,
         allow_broken=allow_broken,
@@ -186,23 +186,10 @@ def _enough(by_prefix: NDArray[np.int64], need: int, most: int) -> int:
     return int(enough[0]) if len(enough) else most
 
 
-def bytes_by_prefix(
-    index: CacheIndex,
-    images: Rows,
-    kept: Mask,
-    *,
-    allow_broken: bool,
-    young_blobs: Rows | None = None,
+def _bytes_by_prefix(
+    index: CacheIndex, images: Rows, kept: Mask, *, allow_broken: bool, young_blobs: Rows | None
 ) -> NDArray[np.int64]:
-    """Bytes of the files that go if none, one, two ... of the images go, int64 (k + 1,).
-
-    Args:
-        index: The cache.
-        images: k rows, in the order in which they go.
-        kept: See `shortest_prefix`.
-        allow_broken: See `shortest_prefix`.
-        young_blobs: See `shortest_prefix`.
-    """
+    """Bytes of the files that go if none, one, two ... of k images go, int64 (k + 1,)."""
     taken = _taken(index, images, kept)
     gone_by = taken
     freed = np.zeros(len(images) + 1, dtype=np.int64)
@@ -215,7 +202,8 @@ def bytes_by_prefix(
     if allow_broken:
         add(taken, sizes)
     else:
-        every_copy = _of_every_copy(index, taken)
+        # The rank at which the last file of the same digest goes.
+        every_copy = np.where(index.twins < 0, taken, np.maximum(taken, taken[index.twins]))
         needed = _needed_until(index, every_copy)
         held = needed > every_copy
         # A file can go while another copy stays. When the last copy would go, lists that stay
@@ -244,12 +232,6 @@ def _taken(index: CacheIndex, images: Rows, kept: Mask) -> Ranks:
         np.minimum.at(ranks, children, ranks[parents])
         frontier = np.unique(children).astype(np.intp)
     return ranks
-
-
-def _of_every_copy(index: CacheIndex, ranks: Ranks) -> Ranks:
-    """The rank at which the last file of the same digest goes."""
-    twins = index.twins
-    return np.where(twins < 0, ranks, np.maximum(ranks, ranks[twins]))
 
 
 def _needed_until(index: CacheIndex, every_copy: Ranks) -> Ranks:
