@@ -89,8 +89,7 @@ def to_policy(
         return None if text is None else parse_cutoff(text, named(option))
 
     def ago(text: str | None, option: str) -> str | None:
-        seconds = None if text is None else parse_duration(text, named(option))
-        return None if seconds is None else cutoff_ago(seconds, now, zone)
+        return None if text is None else cutoff_ago(parse_duration(text, named(option)), now, zone)
 
     created = (at(criteria.date, "--date"), ago(criteria.older_than, "--older-than"))
     pulled = (

@@ -98,15 +98,13 @@ def check(document: Entry, source: str) -> PolicyText:
     checker = _Checker(source)
     tables = checker.table(document, "", (POLICY, RULES))
     whole = checker.settings(tables.get(POLICY), POLICY, POLICY_KEYS)
-    rules: dict[str, Settings] = {}
-    places: dict[str, str] = {}
+    rules: dict[str, tuple[str, Settings]] = {}
     named = tables.get(RULES)
     for name, entry in checker.table(named, RULES, None).items() if named else ():
         place = f"{RULES}.{name}"
-        rules[name] = checker.settings(entry, place, RULE_KEYS)
-        places[name] = checker.where(entry, place)
+        rules[name] = checker.where(entry, place), checker.settings(entry, place, RULE_KEYS)
     checker.finish()
-    return PolicyText(whole, rules, places)
+    return PolicyText(whole, rules)
 
 
 class _Checker:

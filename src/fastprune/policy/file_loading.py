@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from fastprune.errors import UsageError
 from fastprune.layouts.layout import Layout
-from fastprune.policy.criteria import Criteria, NameOfOption, parse_zone, to_policy
+from fastprune.policy.criteria import Criteria, parse_zone, to_policy
 from fastprune.policy.criteria_io import STDIN, Inputs
 from fastprune.policy.delete_limits import DeleteLimits
 from fastprune.policy.file_checking import POLICY, check
@@ -84,7 +85,7 @@ def load_policy_file(
 
     def made(settings: Settings, place: str) -> Policy:
         try:
-            criteria, named = _criteria_of(settings, path, zone), _named(settings)
+            criteria, named = _criteria_of(settings, path, zone), partial(_named, settings)
             return to_policy(criteria, now, root=root, layout=layout, named=named, inputs=inputs)
         except UsageError as error:
             wrong.append(_placed(error, path, place))
@@ -93,14 +94,14 @@ def load_policy_file(
     zone = _checked_zone(zone, text.whole.get("zone"), wrong)
     whole = made(text.whole, path)
     rules = []
-    for name, settings in text.rules.items():
-        rules.append(Rule(name, made(settings, text.places[name])))
+    for name, (place, settings) in text.rules.items():
+        rules.append(Rule(name, made(settings, place)))
         try:
             if not wrong:
                 rules[-1].check()
         except UsageError as error:
             what = str(error).removeprefix(f"rule {name!r}: ")
-            wrong.append(f"{text.places[name]}: {what}")
+            wrong.append(f"{place}: {what}")
     try:
         grace, limits = _grace_and_limits(text.whole)
     except UsageError as error:
@@ -136,8 +137,8 @@ def _read(path: str) -> str:
 
 def _criteria_of(settings: Settings, path: str, zone: str | None) -> Criteria:
     """The criteria that options of the same names and values make."""
-    values = {key.replace("-", "_"): setting.value for key, setting in settings.items()}
-    values = {name: value for name, value in values.items() if name in _CRITERIA}
+    by_name = ((key.replace("-", "_"), setting.value) for key, setting in settings.items())
+    values = {name: value for name, value in by_name if name in _CRITERIA}
     for name in ("pattern", "exclude", "keep_from"):
         if isinstance(values.get(name), str):
             values[name] = [values[name]]
@@ -148,14 +149,10 @@ def _criteria_of(settings: Settings, path: str, zone: str | None) -> Criteria:
     return Criteria(**values | {"zone": zone})
 
 
-def _named(settings: Settings) -> NameOfOption:
+def _named(settings: Settings, option: str) -> str:
     """Names an option in messages by its place in the file."""
-
-    def name(option: str) -> str:
-        setting = settings.get(option.removeprefix("--"))
-        return option if setting is None else setting.where
-
-    return name
+    setting = settings.get(option.removeprefix("--"))
+    return option if setting is None else setting.where
 
 
 def _placed(error: UsageError, path: str, place: str) -> str:

@@ -120,10 +120,9 @@ class Policy:
     @property
     def needs_edges(self) -> bool:
         """Whether the policy needs an index with the references of manifests."""
-        times = (self.pulled_before, self.keep_since)
-        numbers = (self.count, self.keep_last)
+        given = (self.pulled_before, self.keep_since, self.count, self.keep_last)
         return (
-            any(value is not None for value in (*times, *numbers))
+            any(value is not None for value in given)
             or any(DIGEST_PREFIX in reference for reference in self.keep_references)
             or self.dangling
             or self.broken

@@ -192,15 +192,9 @@ def _table_lines(
 
 
 def _fit(widths: list[int], width: int, *, least_tag: int) -> dict[int, int]:
-    """Decides which columns there is room for, and how wide each is.
+    """The positions of the columns that there is room for, and how wide each is.
 
-    Args:
-        widths: How wide each would like to be.
-        width: Columns of the terminal.
-        least_tag: A column is left out rather than cutting tags shorter than this.
-
-    Returns:
-        Widths by the positions of the columns.
+    A column is left out rather than cutting tags shorter than `least_tag`.
     """
     least = min(widths[_REPOSITORY], _LEAST_REPOSITORY)
     columns = dict(enumerate(widths))

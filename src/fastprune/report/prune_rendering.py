@@ -201,12 +201,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
 
 
 def guard_lines(not_durable: Sequence[str], no_lock: str) -> Iterator[str]:
-    """Lines about guards that the system did not offer.
-
-    Args:
-        not_durable: See `PruneReport`.
-        no_lock: See `PruneReport`.
-    """
+    """Lines about guards that the system did not offer; `PruneReport` explains the arguments."""
     if not_durable:
         yield f"Not durable, as the file system can't make it so: {', '.join(not_durable)}"
     if no_lock:

@@ -90,7 +90,13 @@ def page_document(
             "dangling": _extra(apart, Extra.DANGLING),
             "broken": _extra(apart, Extra.BROKEN),
         },
-        "goes": _goes(plan),
+        "goes": plan
+        and {
+            "bytes": plan.bytes_freed,
+            "manifests": len(plan.manifests),
+            "blobs": len(plan.blobs),
+            "protected": len(plan.protected),
+        },
         "tree": tree(registries, namespaces, repositories, images, most),
         "ages": [row._asdict() for row in age_rows(ages, {days: cutoffs[days] for days in AGES})],
         "what_if": _curve(ages, cutoffs),
@@ -107,17 +113,6 @@ def _extra(usage: Usage, kind: Extra) -> dict[str, int]:
         "bytes": int(columns.unique[at]),
         "images": int(columns.images[at]),
         "blobs": int(columns.blobs[at]),
-    }
-
-
-def _goes(plan: PrunePlan | None) -> dict[str, int] | None:
-    if plan is None:
-        return None
-    return {
-        "bytes": plan.bytes_freed,
-        "manifests": len(plan.manifests),
-        "blobs": len(plan.blobs),
-        "protected": len(plan.protected),
     }
 
 

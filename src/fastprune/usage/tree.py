@@ -159,14 +159,10 @@ def tree(
 def _with_members(
     coarser: Level, groups: Rows, finer: Level, nodes: dict[int, Node], nouns: tuple[str, str]
 ) -> dict[int, Node]:
-    """The nodes of some groups, by row, with the nodes of what is in them.
+    """The nodes of some groups of the coarser usage, by row, with the nodes of their members.
 
-    Args:
-        coarser: The usage that the groups are of.
-        groups: Which of them to show.
-        finer: The usage that their members are of.
-        nodes: The nodes of the members to show, by row.
-        nouns: The word for a member, and its plural.
+    The members are groups of the finer usage. `nodes` has those to show, by row; `nouns` are the
+    word for a member, and its plural.
     """
     within = _parents(finer.usage, coarser.usage)
     shown_members = np.fromiter(nodes, dtype=np.intp)
