@@ -89,14 +89,14 @@ def list_manifests(
     index = session.scan(edges=meant.needs_edges, pattern_sets=meant.pattern_sets)
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.report.listing import Format, SortKey, render, sorted_rows
-    from fastprune.selection.selecting import select_by_policy
+    from fastprune.selection.selecting import select
 
     warn_about(index)
     warn_of_servers(session.image_path)
     terminal = sys.stdout.isatty()
     chosen = Format(wanted.form) if wanted.form else (Format.table if terminal else Format.text)
     tabular = chosen in (Format.table, Format.csv)
-    rows = select_by_policy(index, meant).selected.nonzero()[0]
+    rows = select(index, meant).selected.nonzero()[0]
     rows = sorted_rows(index, rows, SortKey(sort.lstrip("-")), reverse=sort.startswith("-"))
     short = chosen is Format.table if wanted.short_digest is None else wanted.short_digest
     write(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fastprune.verification.findings import Findings
 
 Made = TypeVar("Made", TimedPlan, "Findings")
+Result = TypeVar("Result")
 # How many manifests a run holds is known when it is read.
 _UNKNOWN = sys.maxsize
 
@@ -61,37 +62,44 @@ class CacheReader:
 
     def scan(self, options: ScanOptions) -> CacheIndex:
         """See `scanner.scan_cache`."""
-        with self.workers() as open_executor:
-            return scan_cache(self.root, open_executor, options, **self._told())
+        return self._read(scan_cache, options)
 
     def survey(self, policy: Policy, options: ScanOptions) -> Survey:
         """See `surveying.survey_cache`."""
-        with self.workers() as open_executor:
-            return survey_cache(self.root, policy, open_executor, options, **self._told())
+        return self._read(survey_cache, options, policy)
 
     def plan(self, policy: Policy, options: PlanOptions) -> TimedPlan:
         """See `pipeline.work_out`."""
-        return self._read(pipeline.work_out, options, policy)
+        return self._made(pipeline.work_out, options, policy)
 
     def replan(self, saved: SavedPlan, options: PlanOptions) -> TimedPlan:
         """See `pipeline.work_out_again`."""
-        return self._read(pipeline.work_out_again, options, saved)
+        return self._made(pipeline.work_out_again, options, saved)
 
     def verify(self, options: VerifyOptions) -> Findings:
         """See `verifier.verify_cache`."""
-        return self._read(verify_cache, options)
+        return self._made(verify_cache, options)
 
-    def _read(
+    def _made(
         self,
         work: Callable[..., Made],
         options: PlanOptions | VerifyOptions,
         *asked: Policy | SavedPlan,
     ) -> Made:
-        with self.workers() as open_executor:
-            told = {"progress": self.progress(), "checkpoint": self.checkpoint}
-            result = work(self.root, *asked, open_executor, options, **told)
+        """Reads, and tells `made` of the result."""
+        result = self._read(work, options, *asked)
         self.made(result)
         return result
+
+    def _read(
+        self,
+        work: Callable[..., Result],
+        options: ScanOptions | PlanOptions | VerifyOptions,
+        *asked: Policy | SavedPlan,
+    ) -> Result:
+        with self.workers() as open_executor:
+            told = {"progress": self.progress(), "checkpoint": self.checkpoint}
+            return work(self.root, *asked, open_executor, options, **told)
 
     def read_trash(
         self,

@@ -6,6 +6,7 @@ Stage: report. Input: a `PruneReport`. Output: lines, or a document. Pure, no I/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 from fastprune.errors import Exceeded
@@ -18,6 +19,8 @@ from fastprune.text.quantities import format_bytes, format_seconds
 from fastprune.text.style import Paint, Style, plain
 
 JSON_VERSION = 1
+
+_BY_URL = itemgetter("url", "path")
 
 
 def text_lines(report: PruneReport, *, summary: bool, paint: Paint = plain) -> Iterator[str]:
@@ -95,7 +98,7 @@ def _size_totals(report: PruneReport, done: str) -> Iterator[str]:
 
 def _kept_totals(report: PruneReport) -> Iterator[str]:
     yield f"Kept by protection: {len(report.plan.protected)}"
-    if rules := _withheld(report.plan):
+    if rules := _kept_by_rule(report.plan):
         yield f"Kept by rules: {sum(rules.values())} ({_counted(rules)})"
     if len(report.plan.spared_blobs):
         yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
@@ -116,11 +119,11 @@ def removed_by_rule(report: PruneReport) -> dict[str, int] | None:
     return {name: int((numbers == number).sum()) for number, name in names}
 
 
-def _withheld(plan: PrunePlan) -> dict[str, int]:
+def _kept_by_rule(plan: PrunePlan) -> dict[str, int]:
     """How many manifests that meet every criterion each rule keeps."""
     if plan.selection is None:
         return {}
-    rules = plan.selection.kept_by[plan.withheld]
+    rules = plan.selection.kept_by[plan.met_but_kept]
     return {rule.text: count for rule in Keep if (count := int((rules == rule).sum()))}
 
 
@@ -131,7 +134,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         report: What was done.
         summary: Leave out the items.
     """
-    index = report.plan.index
+    index, target = report.plan.index, report.plan.target
     document: dict[str, Any] = {
         "version": JSON_VERSION,
         "command": "prune",
@@ -150,12 +153,12 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
             "failed": len(report.failures),
             "left": report.left,
             "spared_blobs": len(report.plan.spared_blobs),
-            "kept": len(report.plan.withheld),
+            "kept": len(report.plan.met_but_kept),
         },
         "criteria": list(report.plan.policy.criteria),
         "by_rule": removed_by_rule(report),
-        "kept_by": _withheld(report.plan),
-        "size_target": _size_target(report),
+        "kept_by": _kept_by_rule(report.plan),
+        "size_target": target and {"need": target.need, "short": report.shortfall},
         "cache": {
             "manifests": len(index),
             "blobs": index.blobs_present,
@@ -188,15 +191,10 @@ def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:
     return [{"limit": one.limit, "most": one.most, "planned": one.planned} for one in exceeded]
 
 
-def _size_target(report: PruneReport) -> dict[str, int] | None:
-    target = report.plan.target
-    return None if target is None else {"need": target.need, "short": report.shortfall}
-
-
 def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
     columns = (report.manifests.tolist(), index.urls(report.manifests))
-    items: list[dict[str, Any]] = [
+    items = [
         {
             "url": url,
             "path": index.path(row),
@@ -207,7 +205,7 @@ def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
         }
         for row, url, rule in zip(*columns, plan.rules_of(report.manifests), strict=True)
     ]
-    return sorted(items, key=lambda item: (item["url"], item["path"]))
+    return sorted(items, key=_BY_URL)
 
 
 def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
@@ -225,35 +223,35 @@ def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
 
 def _protected_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
-    items: list[dict[str, Any]] = [
+    rows = plan.protected
+    items = [
         {
             "url": index.url(row),
             "path": index.path(row),
             "kept_by": index.url(keeper),
             "kept_by_path": index.path(keeper),
         }
-        for row, keeper in zip(
-            plan.protected.tolist(), plan.kept_by[plan.protected].tolist(), strict=True
-        )
+        for row, keeper in zip(rows.tolist(), plan.kept_by[rows].tolist(), strict=True)
     ]
-    return sorted(items, key=lambda item: (item["url"], item["path"]))
+    return sorted(items, key=_BY_URL)
 
 
 def _kept_items(plan: PrunePlan) -> list[dict[str, Any]]:
     if plan.selection is None:
         return []
-    index, rows = plan.index, plan.withheld
-    rules = plan.selection.kept_by[rows].tolist()
-    items: list[dict[str, Any]] = [
+    index, rows = plan.index, plan.met_but_kept
+    items = [
         {
             "url": url,
             "path": index.path(row),
             "kept_by": Keep(rule).text,
             "rule": plan.keeper_of(row),
         }
-        for row, rule, url in zip(rows.tolist(), rules, index.urls(rows), strict=True)
+        for row, rule, url in zip(
+            rows.tolist(), plan.selection.kept_by[rows].tolist(), index.urls(rows), strict=True
+        )
     ]
-    return sorted(items, key=lambda item: (item["url"], item["path"]))
+    return sorted(items, key=_BY_URL)
 
 
 def _plural(count: int, noun: str) -> str:
