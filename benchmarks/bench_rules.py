@@ -78,7 +78,7 @@ def check_target(index: CacheIndex, share: float) -> str:
     images = oldest_first(index, plan.selection.selected, newest_pulls(index))
     fewer = plan.selection.selected.copy()
     fewer[images[-1]] = False
-    removed, _ = protect(index, expand(index, fewer, plan.selection.spared)[0])
+    removed, _ = protect(index, expand(index, fewer, plan.selection.kept)[0])
     more = bytes_left(index, np.flatnonzero(~removed))
     if more <= target:
         raise MeasureError(f"{index.url(int(images[-1]))} goes in vain: {more} of {target} bytes")

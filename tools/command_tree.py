@@ -10,6 +10,7 @@ import importlib
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import typer
@@ -94,6 +95,7 @@ class Command:
             yield from command.leaves()
 
 
+@cache
 def typer_program() -> typer.core.TyperGroup:
     """The program with all its commands, as typer parses it."""
     for name in COMMANDS:

@@ -1,8 +1,8 @@
 """The verbs of the library; all that the command line does is done by these, or by what they call.
 
 Stage: all, in order. The asynchronous face of the blocking scan and of the deleter. The library
-prints nothing and reads no environment. What needs numpy is imported when a scan is under way, so
-that its workers do not wait for that.
+prints nothing and reads no environment. What needs numpy is imported while a scan runs: its workers
+need not wait for that.
 
     >>> import anyio, fastprune
     >>> async def unused_layers(path):
@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fastprune.deletion.cache_reader import CacheReader, explain_image
+from fastprune.deletion.cache_reader import explain_image
 from fastprune.deletion.held_cache import ApplyOptions
 from fastprune.deletion.locked_cache import locked, thread_reader
 from fastprune.executors.threads import in_thread
@@ -33,8 +33,8 @@ from fastprune.pipeline import PlanOptions, Reading
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
 from fastprune.reading.folders import check_root
-from fastprune.scanner import ScanOptions, scan_cache
-from fastprune.usage.surveying import Survey, survey_cache
+from fastprune.scanner import ScanOptions
+from fastprune.usage.surveying import Survey
 from fastprune.verification.verifier import VerifyOptions
 
 if TYPE_CHECKING:
@@ -64,18 +64,7 @@ async def scan(
         NoCacheError: There is no cache at this path.
         WorkerError: A worker died; nothing partial is ever returned.
     """
-    return await in_thread(_scan, thread_reader(root, reading), options or ScanOptions())
-
-
-def _scan(reader: CacheReader, options: ScanOptions) -> CacheIndex:
-    with reader.workers() as open_executor:
-        return scan_cache(
-            reader.root,
-            open_executor,
-            options,
-            progress=reader.progress(),
-            checkpoint=reader.checkpoint,
-        )
+    return await in_thread(thread_reader(root, reading).scan, options or ScanOptions())
 
 
 async def load_policy(
@@ -125,20 +114,9 @@ async def survey(
         NoCacheError: There is no cache at this path.
         WorkerError: A worker died; nothing partial is ever returned.
     """
-    reader = thread_reader(root, reading)
-
-    def work() -> Survey:
-        with reader.workers() as open_executor:
-            return survey_cache(
-                reader.root,
-                policy or Policy(),
-                open_executor,
-                options or ScanOptions(),
-                progress=reader.progress(),
-                checkpoint=reader.checkpoint,
-            )
-
-    return await in_thread(work)
+    return await in_thread(
+        thread_reader(root, reading).survey, policy or Policy(), options or ScanOptions()
+    )
 
 
 async def explain(
@@ -169,9 +147,8 @@ async def explain(
     patterns = policy.pattern_sets if policy else ()
 
     def work() -> Explanation:
-        index = _scan(
-            thread_reader(root, reading), replace(how.scan, edges=True, pattern_sets=patterns)
-        )
+        scan = replace(how.scan, edges=True, pattern_sets=patterns)
+        index = thread_reader(root, reading).scan(scan)
         return explain_image(index, reference, policy, how)
 
     return await in_thread(work)

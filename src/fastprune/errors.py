@@ -151,8 +151,8 @@ class NotBelievedError(Exception):
 _SKIP = "give --skip-corrupt, which takes broken content for absent"
 
 
-def _aside(or_else: str) -> str:
-    return f"aside with 'fastprune verify --repair', or {or_else}"
+def _move_aside(what: str, or_else: str = _SKIP) -> str:
+    return f"move {what} aside with 'fastprune verify --repair', or {or_else}"
 
 
 class UnreadableManifestsError(FastpruneError):
@@ -167,7 +167,7 @@ class UnreadableManifestsError(FastpruneError):
     """
 
     exit_code = 4
-    hint = f"nothing was deleted; move what is broken {_aside(_SKIP)}"
+    hint = f"nothing was deleted; {_move_aside('what is broken')}"
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class UnreadableManifestsError(FastpruneError):
             f"so it is unknown which blobs {they_need}"
         )
         if not self.unknown:
-            self.hint = f"nothing was deleted; move what is broken {_aside(or_else)}"
+            self.hint = f"nothing was deleted; {_move_aside('what is broken', or_else)}"
             return
         they, them = ("it", "it") if len(self.unknown) == 1 else ("they", "them")
         some = they if all_unknown else f"{len(self.unknown)} of them"
@@ -203,7 +203,7 @@ class UnreadableManifestsError(FastpruneError):
             "those that are no regular files"
         )
         if not all_unknown:
-            self.hint += f"; move the files with broken content {_aside(or_else)}"
+            self.hint += f"; {_move_aside('the files with broken content', or_else)}"
 
     @property
     def items(self) -> list[dict[str, Any]]:

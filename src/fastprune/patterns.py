@@ -109,19 +109,18 @@ class _Opened:
         """
         first, self._first_of_class = self._first_of_class, False
         if self.bracket == "\\Q":
-            self._close(when=mark == "\\E")
+            closes = mark == "\\E"
         elif self.bracket == "[":
             # A closing bracket at the beginning of a class is a member of the class.
-            self._close(when=mark == "]" and not first)
+            closes = mark == "]" and not first
             self._first_of_class = first and mark == "^" and before == "["
         elif mark in _CLOSING:
+            closes = False
             self._open.append(mark)
             self._first_of_class = mark == "["
-        elif self.bracket:
-            self._close(when=mark == _CLOSING[self.bracket])
-
-    def _close(self, *, when: bool) -> None:
-        if when:
+        else:
+            closes = mark == _CLOSING.get(self.bracket)
+        if closes:
             self._open.pop()
 
 

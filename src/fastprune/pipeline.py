@@ -133,7 +133,7 @@ def work_out(
     """
     policy.check()
 
-    def plan_from(index: CacheIndex, held_blobs: Rows | None) -> PrunePlan:
+    def plan_from(index: CacheIndex, young_blobs: Rows | None) -> PrunePlan:
         # numpy is there by now: it was imported while the workers read.
         from fastprune.plan.prune_plan import make_plan
 
@@ -142,7 +142,7 @@ def work_out(
             policy,
             allow_broken=options.allow_broken,
             skip_corrupt=options.skip_corrupt,
-            held_blobs=held_blobs,
+            young_blobs=young_blobs,
         )
 
     scan = replace(options.scan, pattern_sets=policy.pattern_sets)
@@ -182,8 +182,8 @@ def work_out_again(
     check_root(root, options.scan.layout)
     check_same_cache(saved.header.cache, root)
 
-    def plan_from(index: CacheIndex, held_blobs: Rows | None) -> PrunePlan:
-        del held_blobs
+    def plan_from(index: CacheIndex, young_blobs: Rows | None) -> PrunePlan:
+        del young_blobs
         return replan(saved, index)
 
     return _plan(root, plan_from, open_executor, options, progress, checkpoint)

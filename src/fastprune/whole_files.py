@@ -14,8 +14,8 @@ from contextlib import suppress
 from fastprune.errors import UsageError
 from fastprune.layouts.layout import Layout
 
-# What a file system says that has no fsync for a folder (some FUSE file systems), or for a FIFO.
-# EROFS is none of these: a disk that failed says so, when the kernel has made it read-only.
+# The errors where fsync is not offered: for folders on some FUSE file systems, and for a FIFO.
+# EROFS is not among them: the kernel makes a file system read-only when its disk has failed.
 _NOT_OFFERED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -46,7 +46,7 @@ def sync(*descriptors: int) -> None:
 
 
 def sync_if_offered(*descriptors: int) -> None:
-    """Does the same where nobody has to know that the file system does not offer it.
+    """Makes files or folders durable, as far as the file system offers it.
 
     Raises:
         OSError: It failed.
@@ -55,7 +55,7 @@ def sync_if_offered(*descriptors: int) -> None:
         sync(*descriptors)
 
 
-# What a file system without permissions says to who owns the file: vfat, some FUSE.
+# The errors of file systems that keep no permissions (vfat, some FUSE), even to a file's owner.
 _NO_MODES = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -97,7 +97,8 @@ def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | N
         layout: What kind of cache it is.
 
     Returns:
-        The name of the folder, and the path of it that leads there; None if it lies in none.
+        The name of the folder of the cache, and the folder above the path that leads to it; None
+        if the path lies in none.
 
     Raises:
         OSError: A folder of the cache can't be asked about.
@@ -170,7 +171,7 @@ def check_writable(path: str) -> None:
 def _open_beside(path: str, mode: int) -> tuple[int, str]:
     """Makes an empty file in the same folder; gives its descriptor and its path."""
     folder, name = os.path.split(path)
-    # The dot and the missing suffix: nobody takes it for the file itself.
+    # It begins with a dot and has another ending, so nobody takes it for the file itself.
     temporary = os.path.join(folder, f".{name}-{os.urandom(8).hex()}")
     return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), temporary
 

@@ -15,9 +15,7 @@ import anyio
 import pytest
 
 from fastprune import JournalEntry, JournalError, UsageError
-from fastprune.audit.audit_file import opened_audit_file
 from fastprune.audit.audit_log import AuditLog
-from fastprune.layouts.default import DEFAULT_LAYOUT
 
 NOW = datetime(2026, 11, 23, 14, 5, 1, 250_000, tzinfo=UTC)
 RUN = "20261123T140501Z-3fa9c1"
@@ -34,8 +32,9 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def descriptor(path: Path) -> Iterator[int]:
-    with opened_audit_file(str(path), str(path.parent / "cache"), DEFAULT_LAYOUT) as descriptor:
-        yield descriptor
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    yield descriptor
+    os.close(descriptor)
 
 
 @pytest.fixture

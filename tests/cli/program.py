@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache as once
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import pytest
+from tests.cli.forking import Forking
 
 import fastprune
 
@@ -71,6 +73,16 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return inherited | fixed | dict(more or {})
 
 
+@once
+def forking(preload: str = "") -> Forking:
+    """A process that forks for runs in the usual environment.
+
+    Args:
+        preload: The path of a library that it, and so each run, has preloaded.
+    """
+    return Forking(environment({"LD_PRELOAD": preload} if preload else None))
+
+
 def run(
     *args: str | Path,
     cache: Path | None = None,
@@ -78,8 +90,12 @@ def run(
     stdin: str | None = None,
     cwd: Path | None = None,
     prefix: Sequence[str] = (),
+    fork_of: Forking | None = None,
 ) -> Result:
     """Runs the program to its end, away from any terminal.
+
+    With nothing but arguments, it is forked from a process that has its libraries loaded, where
+    that is safe: on Linux.
 
     Args:
         args: Command and options.
@@ -88,16 +104,24 @@ def run(
         stdin: What it may read; by default nothing.
         cwd: Working directory.
         prefix: A program, with its arguments, that starts fastprune.
+        fork_of: The process that forks for this run.
     """
-    done = subprocess.run(
-        [*prefix, *command(*args, cache=cache)],
-        input=(stdin or "").encode(),
-        capture_output=True,
-        env=environment(env),
-        cwd=cwd,
-        timeout=TIMEOUT,
-        check=False,
-    )
+    words = command(*args, cache=cache)
+    plain = env is None and stdin is None and cwd is None and not prefix
+    if fork_of is None and plain and sys.platform == "linux":
+        fork_of = forking()
+    if fork_of is not None:
+        done = fork_of.run(words[len(PROGRAM) :], environment(env), TIMEOUT)
+    else:
+        done = subprocess.run(
+            [*prefix, *words],
+            input=(stdin or "").encode(),
+            capture_output=True,
+            env=environment(env),
+            cwd=cwd,
+            timeout=TIMEOUT,
+            check=False,
+        )
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 

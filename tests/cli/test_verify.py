@@ -24,7 +24,7 @@ from tests.support.verify_oracle import Found, found_in
 
 from fastprune import Findings, VerifyOptions
 from fastprune.executors.inline import InlineExecutor
-from fastprune.report.prune_report import Failure
+from fastprune.report.run_report import Failure
 from fastprune.verification.repair_plan import plan_repair
 from fastprune.verification.repair_report import RepairReport, text_lines
 from fastprune.verification.verifier import verify_cache
@@ -179,10 +179,10 @@ def test_a_sample_is_the_same_for_the_same_seed(cache: Path) -> None:
         (["--content", "--seed", "5"], "--sample"),
         (["--content", "--sample", "5%", "--seed", str(2**64)], "at most"),
         (["--format", "xml"], "--format"),
-        (["--dry-run"], "--dry-run is about --repair"),
+        (["--dry-run"], "--dry-run has an effect only with --repair"),
         (["--yes"], "--repair"),
         (["--force"], "--repair"),
-        (["--lock-wait", "1s"], "--lock-wait is about --repair"),
+        (["--lock-wait", "1s"], "--lock-wait has an effect only with --repair"),
         (["--audit-log", "x"], "--repair"),
         (["--repair", "--lock-wait", "1"], "--lock-wait: not a duration"),
     ],
@@ -316,7 +316,7 @@ def test_the_rest_of_a_repair_is_counted_with_its_noun(count: int, tmp_path: Pat
         changed=("img/x",) * count,
         failures=(Failure("img/x", 5, "Input/output error"),) * count,
         already_gone=count,
-        spared=count,
+        staying=count,
     )
     said = [line.partition(": ")[2] for line in text_lines(report, summary=True)][1:-1]
     file, manifest = (("file", "manifest"), ("files", "manifests"))[count - 1]

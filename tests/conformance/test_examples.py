@@ -23,7 +23,7 @@ from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 from tools.command_tree import typer_program
 from tools.reference import ROOT
 
-from fastprune.cli.refusals import say_mistake
+from fastprune.cli.refusals import say_usage_error
 
 _BLOCK = re.compile(r"^<!-- cache: (\w+) -->\n\n?```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _PYTHON = re.compile(
@@ -98,7 +98,7 @@ def run(words: list[str]) -> None:
         # Without workers it prints the same.
         typer_program().main(["--jobs", "1", *words], prog_name="fastprune", standalone_mode=False)
     except typer.BadParameter as error:
-        say_mistake(error)
+        say_usage_error(error)
 
 
 @pytest.mark.parametrize(("page", "name", "program", "shown"), PROGRAMS)

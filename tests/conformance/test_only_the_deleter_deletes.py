@@ -54,7 +54,6 @@ EXCEPTIONS = {
         *("os.replace", "os.unlink", "os.fchmod"),
     },
     # Reads a plan.
-    "plan/files.py": {"aiofiles"},
     # Files of its own, in a folder of its own, made to be deleted.
     "tuning/scratch.py": {
         "os.O_WRONLY",

@@ -17,6 +17,7 @@ from tests.support.scanning import scanned
 
 from fastprune import Limits, Policy, PruneReport
 from fastprune.deletion.deleter import Batch, BatchResult, Unlinker
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.plan.prune_plan import PrunePlan, make_plan
 
@@ -75,7 +76,7 @@ def carried_out(plan: PrunePlan, deleter: Recorder, concurrency: int = 1) -> Pru
     results: list[PruneReport] = []
 
     async def work() -> None:
-        results.append(await carry_out(plan, deleter, limits=limits))
+        results.append(await carry_out(plan, deleter, RunContext(limits)))
 
     anyio.run(work)
     return results[0]

@@ -26,12 +26,11 @@ from fastprune import (
     UsageError,
     VerifyOptions,
 )
-from fastprune.guard.server_findings import Verdict
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_blocking")]
 
 TYPHA = Policy(patterns=("calico/typha:v3.27.0",))
-SERVER = ServerFinding(7, "ociregistry serve", Verdict.SERVES_THIS_CACHE)
+SERVER = ServerFinding(7, "ociregistry serve")
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ import pytest
 from fastprune import JournalEntry, JournalError, Limits
 from fastprune.deletion.deleter import Batch, BatchResult, Outcome
 from fastprune.deletion.journal import Fact
-from fastprune.deletion.phases import UNTRIED, Files, Phases, batch_of
+from fastprune.deletion.phases import UNTRIED, Files, Phases, RunContext, batch_of
 from fastprune.index.digests import as_digests
-from fastprune.progress import NoProgress
 
 COUNT = 5
 
@@ -97,9 +96,8 @@ def path(at: int, folder: str = "img") -> str:
 
 
 def phases_with(log: Log, limits: Limits | None = None) -> Phases:
-    return Phases(
-        limits or Limits(concurrency=1), NoProgress(), Journal(log), batch_size=Log.batch_size
-    )
+    context = RunContext(limits or Limits(concurrency=1), journal=Journal(log))
+    return Phases(context, batch_size=Log.batch_size)
 
 
 @pytest.fixture

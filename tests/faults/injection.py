@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tests.cli.program import Result, run
+from tests.cli.program import Result, forking, run
 
 CHANGES = ("unlink", "rmdir", "rename", "link", "mkdir", "fsync")
 """The calls that change something on a disk, or make a change durable."""
@@ -93,11 +93,15 @@ def run_with(fault: Fault, *args: str | Path, cache: Path, prefix: Sequence[str]
         log.touch()
         # A group of its own: a kill of the group must not reach the tests.
         alone = () if fault.kill != "group" else ("setsid", "--wait")
+        prefixes = [*prefix, *alone]
+        # What counts threads and processes sees the program from its start.
+        whole = prefixes or set(fault.calls) & set(STARTS)
         result = run(
             *args,
             cache=cache,
             env=_settings(fault, cache, count, log),
-            prefix=[*prefix, *alone],
+            prefix=prefixes,
+            fork_of=None if whole else forking(str(_injector())),
         )
         calls = log.read_text(encoding="utf-8").splitlines()
     return Outcome(result, calls, 0 < fault.first <= len(calls))

@@ -31,6 +31,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -46,7 +47,8 @@ static const char *setting(const char *name)
     return value ? value : "";
 }
 
-__attribute__((constructor)) static void set_up(void)
+/* A process that has forked without settings calls it again when it has some. */
+__attribute__((constructor)) void set_up_faults(void)
 {
     int counter = REAL(open)(setting("FAULTS_COUNT"), O_RDWR | O_CLOEXEC);
     if (counter < 0)
@@ -241,6 +243,12 @@ int fsync(int file)
 int flock(int file, int operation)
 {
     return struck("flock", file, NULL) ? -1 : REAL(flock)(file, operation);
+}
+
+/* The program waits only for others to change something, and here nobody does. */
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *left)
+{
+    return count ? 0 : REAL(clock_nanosleep)(clock, flags, time, left);
 }
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*what)(void *), void *with)

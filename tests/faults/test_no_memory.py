@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.support.inprocess import invoke
 
 from fastprune import Limits, PruneReport
 from fastprune.deletion.deleter import Batch, BatchResult, Unlinker
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.plan.prune_plan import PrunePlan
 from fastprune.reading import folders
@@ -34,7 +34,7 @@ def out_of_memory(*_: Any, **__: Any) -> Any:
 
 def carried_out(scene: Scene, deleter: Unlinker) -> PruneReport:
     plan = plan_for(scene.root, PATTERN)
-    report: PruneReport = anyio.run(partial(carry_out, plan, deleter, limits=Limits(1)))
+    report: PruneReport = anyio.run(carry_out, plan, deleter, RunContext(Limits(1)))
     return report
 
 
@@ -83,7 +83,7 @@ def test_between_the_phases_it_ends_the_run_in_order(
 ) -> None:
     plan = plan_for(scene.root, PATTERN)
     monkeypatch.setattr(PrunePlan, "without", out_of_memory)
-    report: PruneReport = anyio.run(partial(carry_out, plan, Unlinker(), limits=Limits(1)))
+    report: PruneReport = anyio.run(carry_out, plan, Unlinker(), RunContext(Limits(1)))
     assert (report.exit_code, report.stopped) == (3, "memory ran out")
     assert len(scene.before.paths) - len(files(scene.root)) == len(report.manifests) > 0
     assert len(report.blobs) == 0

@@ -15,6 +15,8 @@ from tests.faults.injection import CHANGES, FOREVER, Fault, run_with
 from tests.faults.scenes import in_trash
 from tests.support.cachebuilder import CacheBuilder, Corruption, files
 
+pytestmark = pytest.mark.usefixtures("read_again_at_once")
+
 REPAIR = ("verify", "--content", "--repair", "--force", "--summary", "--jobs", "1")
 
 

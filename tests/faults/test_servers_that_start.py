@@ -25,10 +25,10 @@ from tests.support.schemas import errors
 import fastprune
 from fastprune import ApplyOptions, Limits, Policy, PrunePlan, Reading
 from fastprune.deletion.journal import JournalEntry
-from fastprune.guard.server_findings import ServerFinding, Verdict
+from fastprune.guard.server_findings import ServerFinding
 
-SERVER = ServerFinding(7, "ociregistry serve", Verdict.SERVES_THIS_CACHE)
-PERHAPS = ServerFinding(8, "ociregistry load", Verdict.CANT_TELL, "its cache can't be told")
+SERVER = ServerFinding(7, "ociregistry serve")
+PERHAPS = ServerFinding(8, "ociregistry load", "its cache can't be told")
 # Two levels of lists, images, blobs.
 PHASES = 4
 
@@ -159,7 +159,7 @@ def test_a_real_server_that_starts_while_images_go_saves_the_blobs(scene: Scene)
     assert (report.exit_code, len(report.blobs)) == (3, 0)
     assert len(report.images) > 0
     (server,) = report.servers
-    assert (server.pid, server.verdict) == (journal.pid, Verdict.SERVES_THIS_CACHE)
+    assert (server.pid, server.is_sure) == (journal.pid, True)
     assert scene.losses() == []
     scene.heal("delete")
 

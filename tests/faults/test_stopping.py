@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from tests.support.oracle import Cache, kept_images_lost_blobs, kept_lists_lost_
 from fastprune import Limits, PruneReport
 from fastprune.deletion.batches import Crew
 from fastprune.deletion.deleter import Batch, BatchResult, Unlinker
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 
 IMAGES = 200
@@ -270,7 +270,7 @@ def carried_out(root: Path, clock: Clock, limits: Limits) -> list[float]:
     """Prunes; returns the time of each deletion."""
     deleter = Timed(clock)
     plan = plan_for(root, "^a")
-    report: PruneReport = anyio.run(partial(carry_out, plan, deleter, limits=limits))
+    report: PruneReport = anyio.run(carry_out, plan, deleter, RunContext(limits))
     assert report.exit_code == 0
     assert len(deleter.times) == IMAGES + IMAGES // 2
     return sorted(deleter.times)

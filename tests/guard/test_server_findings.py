@@ -16,11 +16,12 @@ from tests.support.cachebuilder import CacheBuilder
 from tests.support.fakeproc import FakeProc
 
 from fastprune.guard import process_table, servers
-from fastprune.guard.server_findings import ServerFinding, Verdict
+from fastprune.guard.server_findings import ServerFinding
 from fastprune.guard.server_program import parsed
 from fastprune.guard.servers import find_servers
 
-HERE, CANT_TELL = Verdict.SERVES_THIS_CACHE, Verdict.CANT_TELL
+# Whether it is sure that a process serves the cache.
+HERE, CANT_TELL = True, False
 GO = b"\x7fELF" + bytes(100) + b"\xff Go buildinf:\x08\x02" + bytes(100)
 OURS = GO + b"path\tcommand-line-arguments\nmod\tgithub.com/aceeric/ociregistry\t(devel)\n"
 
@@ -77,7 +78,7 @@ def doubt(proc: FakeProc, root: Path) -> str:
     """What could not be known about the only process that was found."""
     finding = only(proc, root)
     assert finding is not None
-    assert finding.verdict is CANT_TELL
+    assert finding.is_sure is CANT_TELL
     return finding.unknown
 
 
@@ -119,7 +120,7 @@ def test_a_server_on_this_cache_is_found(arguments: list[str], root: Path, tmp_p
     filled = [one.format(root=root, parent=tmp_path) for one in arguments]
     with other_process(*filled, cwd=tmp_path) as pid:
         (server,) = [one for one in find_servers(str(root)) if one.pid == pid]
-    assert server.verdict is HERE
+    assert server.is_sure is HERE
     assert server.command.endswith(" ".join(filled))
 
 
@@ -202,7 +203,7 @@ def test_a_file_without_a_path_means_the_default_one(
     proc.add("7", "ociregistry", "serve", "--config-file", "config.yaml", cwd=tmp_path)
     finding = only(proc, root)
     assert finding is not None
-    assert finding.verdict is HERE
+    assert finding.is_sure is HERE
 
 
 def test_a_key_in_another_case_is_one_of_two_places(
@@ -229,7 +230,7 @@ def test_a_file_that_was_changed_after_the_start_says_nothing(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "exe", "verdict"),
+    ("arguments", "exe", "is_sure"),
     [
         (["ociregistry", "serve"], None, HERE),
         (["/opt/ociregistry-server", "serve"], "plain", HERE),
@@ -267,7 +268,7 @@ def test_a_file_that_was_changed_after_the_start_says_nothing(
 def test_which_program_it_is(
     arguments: list[str],
     exe: str | None,
-    verdict: Verdict | None,
+    is_sure: bool | None,
     root: Path,
     proc: FakeProc,
     programs: dict[str, Path],
@@ -276,7 +277,7 @@ def test_which_program_it_is(
     paths = {name: str(path) for name, path in programs.items()} | {"root": str(root)}
     proc.add("7", *(one.format(**paths) for one in arguments), exe=programs[exe] if exe else None)
     finding = only(proc, root)
-    assert (finding and finding.verdict) is verdict
+    assert (finding and finding.is_sure) is is_sure
 
 
 def test_a_word_that_is_a_fifo_or_a_device_is_not_opened(
@@ -324,7 +325,7 @@ def test_a_configuration_file_of_another_user_is_read_if_that_can_be(
     proc.add("7", "ociregistry", "serve", "--config-file", str(config))
     finding = only(proc, root)
     assert finding is not None
-    assert finding.verdict is HERE
+    assert finding.is_sure is HERE
     config.write_text("imagePath: cache\n")
     assert "belongs to another user" in doubt(proc, root)
     config.write_text(f"imagePath: {tmp_path}/other\n")
@@ -382,7 +383,6 @@ def test_hidden_processes_of_other_users_can_t_be_told(
     assert finding == ServerFinding(
         None,
         "",
-        CANT_TELL,
         f"{proc.path} is mounted with hidepid={hides}: processes of other users are hidden",
     )
 
@@ -430,6 +430,6 @@ def test_the_real_proc_shows_all_or_says_why_not() -> None:
 
 
 def test_text_from_outside_is_made_safe() -> None:
-    finding = ServerFinding(7, "a\x1b[31m serve " + "x" * 1000, CANT_TELL, "b\x1b")
+    finding = ServerFinding(7, "a\x1b[31m serve " + "x" * 1000, "b\x1b")
     assert "\x1b" not in finding.text
     assert len(finding.text) < 600

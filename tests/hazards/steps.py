@@ -14,6 +14,7 @@ import pytest
 import fastprune
 from fastprune import CacheIndex, Limits, Policy, PrunePlan, PruneReport, Reading, make_plan
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Outcome, Unlinker
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.progress import Progress
 
@@ -54,7 +55,7 @@ def carry_out_now(plan: PrunePlan, deleter: Deleter | None = None) -> PruneRepor
     """Carries out a plan, one batch at a time."""
 
     async def work() -> PruneReport:
-        return await carry_out(plan, deleter or Unlinker(), limits=Limits(concurrency=1))
+        return await carry_out(plan, deleter or Unlinker(), RunContext(Limits(concurrency=1)))
 
     return anyio.run(work)
 

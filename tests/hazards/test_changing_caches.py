@@ -19,8 +19,7 @@ from tests.support.oracle import Cache, load
 from tests.support.scanning import scanned
 
 from fastprune.deletion.deleter import Unlinker
-from fastprune.deletion.pace import Limits
-from fastprune.deletion.phases import Phases
+from fastprune.deletion.phases import Phases, RunContext
 from fastprune.deletion.pruning import _Run
 from fastprune.index.refcounts import count_references
 from fastprune.progress import NoProgress
@@ -203,7 +202,7 @@ def test_a_thread_that_looked_too_early_does_not_clear_what_another_has_seen(
     builder: CacheBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builder.image("a:1", layers=[builder.blob(10)])
-    phases = Phases(Limits(), NoProgress(), batch_size=Unlinker.batch_size)
+    phases = Phases(RunContext(), batch_size=Unlinker.batch_size)
     begun = _Run(plan_for(builder.root, "a"), Unlinker(), phases)
     listed, seen, answers = threading.Event(), threading.Event(), dict[str, bool]()
 

@@ -29,6 +29,7 @@ from tests.support.cachebuilder import (
 from fastprune import Findings, RepairReport, VerifyOptions
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, moving_to_trash
 from fastprune.deletion.pace import Limits
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.repairing import carry_out
 from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
@@ -85,7 +86,7 @@ def repair(
 
     async def work() -> RepairReport:
         with moving_to_trash(str(root), RUN, DEFAULT_LAYOUT) as mover:
-            return await carry_out(plan, wrap(mover), limits=limits or Limits(concurrency=1))
+            return await carry_out(plan, wrap(mover), RunContext(limits or Limits(concurrency=1)))
 
     return anyio.run(work)
 
@@ -108,7 +109,7 @@ def test_a_blob_that_was_mended_since_is_left_alone_with_what_needs_it(
     path.write_bytes(content)
     there = files(builder.root)
     report = repair(builder.root, findings)
-    assert (report.exit_code, report.changed, report.spared) == (3, (f"blobs/{blob}",), 1)
+    assert (report.exit_code, report.changed, report.staying) == (3, (f"blobs/{blob}",), 1)
     assert files(builder.root) == there
     assert f"img/{image}" in there
     assert verify(builder.root).is_clean
@@ -163,7 +164,7 @@ def test_an_image_stays_if_its_bad_blob_can_not_be_moved(builder: CacheBuilder) 
 
     report = repair(builder.root, wrap=Stuck)
     assert [failure.path for failure in report.failures] == [f"blobs/{stuck}"]
-    assert (report.exit_code, report.spared) == (3, 1)
+    assert (report.exit_code, report.staying) == (3, 1)
     assert in_trash(builder.root) == {f"blobs/{other}", f"img/{both}"}
     assert len(verify(builder.root).altered) == 1
     assert repair_again(builder.root).exit_code == 0

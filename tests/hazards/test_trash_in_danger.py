@@ -172,9 +172,9 @@ class Diary(Restorer):
         self.entries.append(f"settle {folder_name(folder)}")
         super().settle(folder)
 
-    def forget(self, trash: int, batch: Batch) -> BatchResult:
-        self.entries += [f"forget {folder_name(trash)}/{name}" for name in batch.names]
-        return super().forget(trash, batch)
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
+        self.entries += [f"forget {folder_name(folder)}/{name}" for name in batch.names]
+        return super().remove(folder, batch)
 
 
 def test_what_is_needed_is_back_for_good_before_what_needs_it(

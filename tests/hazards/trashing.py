@@ -19,6 +19,7 @@ from fastprune import (
     PruneReport,
 )
 from fastprune.deletion.deleter import Restorer
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.trashing import empty, restore
 from fastprune.executors.inline import InlineExecutor
 from fastprune.layouts.default import DEFAULT_LAYOUT
@@ -67,15 +68,15 @@ def restore_now(
     root: Path, run: str = RUN, *, restorer: Restorer | None = None, limits: Limits | None = None
 ) -> TrashReport:
     """Puts a run back, one batch at a time."""
-    limits = limits or Limits(concurrency=1)
-    work = partial(restore, str(root), contents_of(root, run), restorer=restorer, limits=limits)
+    context = RunContext(limits or Limits(concurrency=1))
+    work = partial(restore, str(root), contents_of(root, run), context, restorer=restorer)
     return anyio.run(work)
 
 
 def empty_now(root: Path, *, limits: Limits | None = None) -> TrashReport:
     """Empties the trash, one batch at a time."""
     runs = [contents_of(root, run) for run in list_trash(str(root), DEFAULT_LAYOUT).runs]
-    return anyio.run(partial(empty, str(root), runs, limits=limits or Limits(concurrency=1)))
+    return anyio.run(empty, str(root), runs, RunContext(limits or Limits(concurrency=1)))
 
 
 def entries(root: Path) -> dict[str, Stamp | str]:

@@ -222,7 +222,7 @@ async def test_a_prune_goes_to_the_trash_and_back(scene: Scene) -> None:
     assert list_trash(str(scene.root), layout).runs == (RUN,)
     assert in_trash(scene.root, RUN) == scene.old
     held = contents_of(scene.root, RUN, layout)
-    assert [part.kind for part in held.parts].count("list") == 1
+    assert [group.kind for group in held.groups].count("list") == 1
     restored = await restore(str(scene.root), held)
     assert (restored.failures, restored.missing_blobs) == ((), ())
     assert contents(scene.root) == before
@@ -270,7 +270,9 @@ async def test_it_is_verified_and_repaired(scene: Scene) -> None:
     assert in_trash(scene.root, RUN) == {bad, needing, cut_off, other}
     held = contents_of(scene.root, RUN, builder.layout)
     assert {
-        f"{part.folder}/{digest.tobytes().hex()}" for part in held.parts for digest in part.digests
+        f"{group.folder}/{digest.tobytes().hex()}"
+        for group in held.groups
+        for digest in group.digests
     } == {bad, needing, cut_off, other}
     assert held.files == 4
     assert (await fastprune.verify(scene.root, options)).is_clean

@@ -291,7 +291,7 @@ async def test_a_plan_is_saved_and_loaded_on_the_event_loop(
     await fastprune.save_plan(plan, tmp_path / "plan", grace=60)
     saved = await fastprune.load_plan(tmp_path / "plan")
     assert saved.header.grace == 60
-    assert saved.header.made_by == fastprune.__version__
+    assert saved.header.fastprune == fastprune.__version__
     again = fastprune.replan(saved, plan.index)
     assert (again.removed == plan.removed).all()
     assert again.blobs.tolist() == plan.blobs.tolist()

@@ -24,6 +24,7 @@ from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, ListSketch, Request, caches, on_disk, requests
 
 from fastprune import Limits, PruneReport
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.executors.inline import InlineExecutor
 from fastprune.plan.prune_plan import make_plan
@@ -46,7 +47,7 @@ def prune_with_failures(
     planned += sorted(blob_paths(index, plan.blobs))
     failing = {path for at, path in enumerate(planned) if failures[at % len(failures)]}
     deleter = FailingDeleter(root, failing)
-    report = run(lambda: carry_out(plan, deleter, limits=Limits(concurrency=2)))
+    report = run(lambda: carry_out(plan, deleter, RunContext(Limits(concurrency=2))))
     return report, failing & set(deleter.tried)
 
 

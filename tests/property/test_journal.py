@@ -15,6 +15,7 @@ from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, Request, caches, on_disk, requests
 
 from fastprune import JournalEntry, JournalError, Limits, PrunePlan, PruneReport
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.executors.inline import InlineExecutor
 from fastprune.plan.prune_plan import make_plan
@@ -56,7 +57,8 @@ def prune(root: Path, plan: PrunePlan, failures: list[bool], notes: Notes) -> Pr
     planned += sorted(blob_paths(plan.index, plan.blobs))
     failing = {path for at, path in enumerate(planned) if failures[at % len(failures)]}
     deleter = FailingDeleter(root, failing)
-    return run(lambda: carry_out(plan, deleter, limits=Limits(concurrency=2), journal=notes))
+    context = RunContext(Limits(concurrency=2), journal=notes)
+    return run(lambda: carry_out(plan, deleter, context))
 
 
 @examples(40)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -24,6 +23,7 @@ from tests.support.verify_oracle import Found, expected_findings
 import fastprune
 from fastprune import ApplyOptions, Limits, Policy, Reading, RepairReport, VerifyOptions, make_plan
 from fastprune.deletion.deleter import moving_to_trash
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.repairing import carry_out
 from fastprune.errors import UnreadableManifestsError
 from fastprune.executors.inline import InlineExecutor
@@ -101,7 +101,7 @@ def test_wherever_a_repair_is_cut_off_the_next_one_does_the_rest(
         try:
             with moving_to_trash(str(root), RUN, DEFAULT_LAYOUT) as mover:
                 cut_off = CutOffMover(mover, Power(steps))
-                anyio.run(partial(carry_out, plan, cut_off, limits=Limits(concurrency=1)))
+                anyio.run(carry_out, plan, cut_off, RunContext(Limits(concurrency=1)))
         except* PowerCutError:
             pass
         assert set(everything(root)) == files_of(before)

@@ -99,7 +99,7 @@ def test_what_is_selected_and_kept_and_why_equals_the_oracle(
     expected = {one.path for one in chosen(cache, asked, allow_broken=allow_broken)}
     assert paths(index, selection.selected.nonzero()[0]) == expected
     assert paths(index, selection.meets.nonzero()[0]) == {one.path for one in meeting(cache, asked)}
-    event(f"selected: {bool(expected)}, withheld: {bool(len(selection.withheld))}")
+    event(f"selected: {bool(expected)}, met_but_kept: {bool(len(selection.met_but_kept))}")
 
 
 @examples(100)

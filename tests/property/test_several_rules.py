@@ -22,7 +22,7 @@ from tests.support.strategies import CacheSketch, caches
 from fastprune import Policy, Rule
 from fastprune.plan.prune_plan import make_plan
 from fastprune.policy.policy import NO_NAME
-from fastprune.selection.selecting import Keep, select_by_policy
+from fastprune.selection.selecting import Keep, select
 
 NAMES = ("ci-images", "old", "x")
 KEEPS = ("exclude", "keep_last", "keep_since", "references")
@@ -59,7 +59,7 @@ def test_what_several_rules_select_and_keep_and_which_of_them_equals_the_oracle(
         return
     index, cache = index_of(sketch), cache_of(sketch)
     policy = request.policy
-    selection = select_by_policy(index, policy, allow_broken=allow_broken)
+    selection = select(index, policy, allow_broken=allow_broken)
     assert selection.kept_for is not None
     assert selection.by_rule is not None
     names = [rule.name for rule in policy.rules]

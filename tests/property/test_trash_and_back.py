@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -26,7 +25,15 @@ from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, Request, caches, on_disk, requests
 
 from fastprune import Limits, PruneReport
-from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Restorer, moving_to_trash
+from fastprune.deletion.deleter import (
+    Batch,
+    BatchResult,
+    Deleter,
+    Restorer,
+    Unlinker,
+    moving_to_trash,
+)
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.plan.prune_plan import make_plan
@@ -101,11 +108,11 @@ class CutOffRestorer(Restorer):
         self._power.use()
         super().settle(folder)
 
-    def forget(self, trash: int, batch: Batch) -> BatchResult:
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
         results = []
         for one in one_by_one(batch):
             self._power.use()
-            results.append(super().forget(trash, one))
+            results.append(super().remove(folder, one))
         return merged(results)
 
 
@@ -170,7 +177,7 @@ def test_wherever_both_are_cut_off_nothing_is_lost(
         def move() -> None:
             with moving_to_trash(str(root), RUN, DEFAULT_LAYOUT) as mover:
                 cut_off = CutOffMover(mover, Power(moving))
-                anyio.run(partial(carry_out, plan, cut_off, limits=Limits(concurrency=1)))
+                anyio.run(carry_out, plan, cut_off, RunContext(Limits(concurrency=1)))
 
         _until_power_cut(move)
         assert kept_images_lost_blobs(whole, load(root)) == []
@@ -208,18 +215,12 @@ def test_what_is_left_of_a_run_that_was_emptied_in_part_can_still_be_put_back(
         if not (root / ".fastprune").exists():
             return
         asked = iter(range(10_000))
-        limits = Limits(1, lambda: "enough" if next(asked) >= files_deleted else "", per_second=10)
+        limits = Limits(1, lambda: "enough" if next(asked) >= files_deleted else "")
         with pytest.MonkeyPatch.context() as patch:
-            # A pace makes batches of one file; there is no need to wait for it.
-            patch.setattr("fastprune.deletion.batches._LONGEST_SLEEP", 0)
-            patch.setattr("fastprune.deletion.batches.Crew._wait_for_slot", _no_wait)
+            patch.setattr(Unlinker, "batch_size", 1)
             report = empty_now(root, limits=limits)
         if report.stopped:
             assert restore_now(root).exit_code == 0
         after = load(root)
         assert kept_images_lost_blobs(whole, after) == []
         assert not (root / ".fastprune").exists()
-
-
-async def _no_wait(crew: object, files: int) -> None:
-    pass

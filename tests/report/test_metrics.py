@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.conformance.source import ROOT
 
 from fastprune.cli.messages import set_up_messages
-from fastprune.cli.metrics_file import Note, metered
+from fastprune.cli.metrics_file import Note, with_metrics
 from fastprune.cli.options import GlobalOptions
 from fastprune.errors import NoCacheError, UnreadableManifestsError, UsageError
 from fastprune.report.metrics import (
@@ -150,7 +150,7 @@ def test_the_file_is_there_whole_for_everyone_to_read(
 ) -> None:
     before = os.umask(umask)
     try:
-        assert metered(str(file), "prune", str(cache), fine) == 0
+        assert with_metrics(str(file), "prune", str(cache), fine) == 0
     finally:
         os.umask(before)
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
@@ -172,14 +172,14 @@ def test_the_file_is_there_whole_for_everyone_to_read(
 def test_a_run_that_ends_badly_is_written_down_too(
     error: BaseException, code: int, cache: Path, file: Path
 ) -> None:
-    metered(str(file), "prune", str(cache), fine)
+    with_metrics(str(file), "prune", str(cache), fine)
     success = samples(file.read_text())["last_success_timestamp_seconds"]
 
     def work(note: Note) -> int:
         raise error
 
     with pytest.raises(type(error)):
-        metered(str(file), "prune", str(cache), work)
+        with_metrics(str(file), "prune", str(cache), work)
     read = samples(file.read_text())
     assert read["last_run_exit_code"] == code
     assert read["last_success_timestamp_seconds"] == success
@@ -194,13 +194,13 @@ def never(note: Note) -> int:
 @pytest.mark.parametrize("place", ["img/a.prom", "blobs/a.prom", "../missing/a.prom", "img"])
 def test_what_can_not_be_written_is_refused_before_anything(place: str, cache: Path) -> None:
     with pytest.raises(UsageError, match="--metrics-file .* nothing was deleted"):
-        metered(str(cache / place), "prune", str(cache), never)
+        with_metrics(str(cache / place), "prune", str(cache), never)
 
 
 def test_a_file_of_somebody_else_is_not_replaced(cache: Path, file: Path) -> None:
     file.write_text("root:x:0:0\n")
     with pytest.raises(UsageError, match="something else"):
-        metered(str(file), "prune", str(cache), never)
+        with_metrics(str(file), "prune", str(cache), never)
     assert file.read_text() == "root:x:0:0\n"
 
 
@@ -215,24 +215,26 @@ def test_a_file_that_can_not_be_written_in_the_end_is_an_error_and_no_more(
         folder.rmdir()
         return 0
 
-    assert metered(str(folder / "a.prom"), "prune", str(cache), work) == 1
+    assert with_metrics(str(folder / "a.prom"), "prune", str(cache), work) == 1
     assert "can't be written" in capsys.readouterr().err
     folder.mkdir()
-    assert metered(str(folder / "a.prom"), "prune", str(cache), lambda note: work(note) + 3) == 3
+    assert (
+        with_metrics(str(folder / "a.prom"), "prune", str(cache), lambda note: work(note) + 3) == 3
+    )
 
 
 def test_another_suffix_is_warned_about(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     set_up_messages(GlobalOptions())
-    assert metered(str(tmp_path / "metrics.txt"), "prune", str(cache), fine) == 0
+    assert with_metrics(str(tmp_path / "metrics.txt"), "prune", str(cache), fine) == 0
     assert "names end in .prom" in capsys.readouterr().err
 
 
 def test_a_link_leads_to_the_file(cache: Path, file: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.prom"
     link.symlink_to(file)
-    assert metered(str(link), "prune", str(cache), fine) == 0
+    assert with_metrics(str(link), "prune", str(cache), fine) == 0
     assert link.is_symlink()
     assert samples(file.read_text())
 

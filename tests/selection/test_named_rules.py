@@ -91,7 +91,7 @@ def test_blobs_that_stay_anyway_are_none_that_a_size_target_can_count_on(
     enough = make_plan(index, Policy(rules=rules)).bytes_freed
     policy = Policy(rules=rules, free_bytes=enough)
     free = make_plan(index, policy)
-    held = make_plan(index, policy, held_blobs=np.arange(index.blobs_present))
+    held = make_plan(index, policy, young_blobs=np.arange(index.blobs_present))
     assert set(gone(free).values()) == {"ci"}
     assert set(gone(held).values()) == {"ci", "size-target"}
 

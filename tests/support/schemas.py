@@ -33,6 +33,11 @@ def _registry() -> Registry[Any]:
     )
 
 
+@cache
+def _validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(schemas()[name], registry=_registry())
+
+
 def errors(name: str, document: object) -> list[str]:
     """What a schema finds wrong with a document.
 
@@ -40,8 +45,13 @@ def errors(name: str, document: object) -> list[str]:
         name: The schema, without the suffix.
         document: The document.
     """
-    validator = Draft202012Validator(schemas()[name], registry=_registry())
-    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+    found = _validator(name).iter_errors(document)
+    return [f"{error.json_path}: {error.message}" for error in found]
+
+
+def fits(name: str, document: object) -> bool:
+    """Whether a schema finds nothing wrong with a document: ends at the first error."""
+    return bool(_validator(name).is_valid(document))
 
 
 def subschemas(schema: object) -> Iterator[Schema]:

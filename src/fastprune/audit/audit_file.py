@@ -118,26 +118,7 @@ def open_audit_log(
         UsageError: It can't be opened, or lies in a folder of the cache.
     """
     path = os.fspath(path)
-    with opened_audit_file(path, os.fspath(root), layout) as descriptor:
-        yield AuditFile(path, descriptor)
-
-
-@contextmanager
-def opened_audit_file(path: str, root: str, layout: Layout) -> Iterator[int]:
-    """Opens a file to append an audit log to; creates it if it is missing.
-
-    Args:
-        path: The file.
-        root: Path of the cache, whose folders can't hold it.
-        layout: What kind of cache it is.
-
-    Yields:
-        Its descriptor.
-
-    Raises:
-        UsageError: It can't be opened, or lies in a folder of the cache.
-    """
-    if found := folder_of_cache(path, root, layout):
+    if found := folder_of_cache(path, os.fspath(root), layout):
         raise UsageError(
             f"--audit-log {path}: lies in a folder of the cache ({found[1]}), where only "
             "cached files may be; nothing was deleted"
@@ -149,6 +130,6 @@ def opened_audit_file(path: str, root: str, layout: Layout) -> Iterator[int]:
         raise UsageError(f"--audit-log {path}: {error.strerror}; nothing was deleted") from None
     os.set_blocking(descriptor, True)
     try:
-        yield descriptor
+        yield AuditFile(path, descriptor)
     finally:
         os.close(descriptor)

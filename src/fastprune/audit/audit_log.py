@@ -131,7 +131,7 @@ class AuditLog:
 
     def _add(self, lines: Sequence[dict[str, Any]]) -> None:
         """Adds lines to those to write, before any wait: no cancellation loses them."""
-        shared = {"run": self._run, "time": _written(self._now())}
+        shared = {"run": self._run, "time": _rfc3339(self._now())}
         self._pending += b"".join(to_json(shared | line) + b"\n" for line in lines)
 
     async def _flush(self) -> None:
@@ -222,7 +222,7 @@ def _policy_facts(policy: Policy) -> dict[str, Any]:
     return facts
 
 
-def _written(moment: datetime) -> str:
+def _rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from fastprune.cli.headings import GLOBAL
 from fastprune.cli.help_text import HelpfulCommand, HelpfulGroup
-from fastprune.cli.options import GlobalOptions, merged, takes
+from fastprune.cli.options import GlobalOptions, flag, merged, takes
 from fastprune.cli.signals import end_at_once_on_signals, end_on_signals
 from fastprune.errors import FastpruneError, NoMemoryError
 from fastprune.text.escaping import printable
@@ -58,22 +59,14 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _VersionOption:
+    version: bool = flag("--version", GLOBAL, "Show the version.", callback=_version, is_eager=True)
+
+
 @app.callback()
-@takes(GlobalOptions)
-def _globals(
-    options: GlobalOptions,
-    context: typer.Context,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            help="Show the version.",
-            callback=_version,
-            is_eager=True,
-            rich_help_panel=GLOBAL,
-        ),
-    ] = False,
-) -> None:
+@takes(GlobalOptions, _VersionOption)
+def _globals(context: typer.Context, options: GlobalOptions, _: _VersionOption) -> None:
     context.obj = options
 
 
@@ -82,8 +75,8 @@ def command(
 ) -> Callable[[Callable[..., int]], None]:
     """Registers a function as a command.
 
-    Its first parameter gets the `GlobalOptions`, the next ones a value per group; it
-    gives back the exit code. Errors of the library become messages and exit codes.
+    Its first parameter gets the `GlobalOptions`, the next ones a value per group; it returns
+    the exit code. Errors of the library become messages and exit codes.
 
     Args:
         name: The name on the command line.
@@ -94,14 +87,14 @@ def command(
 
     def register(function: Callable[..., int]) -> None:
         @functools.wraps(function)
-        def guarded(options: GlobalOptions, *args: Any, context: typer.Context, **own: Any) -> None:
+        def guarded(context: typer.Context, options: GlobalOptions, *values: Any) -> None:
             options = merged(context.obj, options)
             try:
-                code = function(options, *args, **own)
+                code = function(options, *values)
             except (FastpruneError, OSError, MemoryError, ImportError) as error:
                 from fastprune.cli.refusals import say_refusal, wants_json
 
-                name = _name(context) if wants_json(*args, **own) else None
+                name = _name(context) if wants_json(values) else None
                 code = say_refusal(_known(error), options, command=name)
             except KeyboardInterrupt:
                 from fastprune.cli.messages import notice
@@ -111,7 +104,6 @@ def command(
                 code = 128 + signal.SIGINT
             raise typer.Exit(code)
 
-        guarded.__signature__ = _with_context(function)  # type: ignore[attr-defined]
         shown = parent.command(name, cls=HelpfulCommand, epilog="\n".join(examples))
         shown(takes(GlobalOptions, *groups)(guarded))
 
@@ -136,7 +128,7 @@ def add_group(name: str, summary: str, *, examples: Sequence[str]) -> typer.Type
 
     @group.callback()
     @takes(GlobalOptions)
-    def globals_of_group(options: GlobalOptions, context: typer.Context) -> None:
+    def globals_of_group(context: typer.Context, options: GlobalOptions) -> None:
         context.obj = merged(context.obj, options)
 
     app.add_typer(group)
@@ -144,13 +136,13 @@ def add_group(name: str, summary: str, *, examples: Sequence[str]) -> typer.Type
 
 
 def _known(error: FastpruneError | OSError | MemoryError | ImportError) -> FastpruneError:
-    """The error itself, if it is one of the library; else one with the message of the system."""
+    """An error of the library as it is; any other as one with the message of the system."""
     if isinstance(error, FastpruneError):
         return error
     if isinstance(error, MemoryError):
         return NoMemoryError("memory ran out")
     if isinstance(error, ImportError):
-        # Mostly memory is too short. The last line has the message of the system.
+        # Most often memory ran out. The last line has the message of the system.
         reason = str(error).strip().rpartition("\n")[2]
         return NoMemoryError(f"a library can't be loaded: {printable(reason)}")
     path = f"{printable(str(error.filename))}: " if error.filename else ""
@@ -165,14 +157,6 @@ def _name(context: typer.Context) -> str:
         names.insert(0, step.info_name)
         step = step.parent
     return " ".join(names)
-
-
-def _with_context(function: Callable[..., int]) -> Any:
-    import inspect
-
-    signature = inspect.signature(function, eval_str=True)
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    return signature.replace(parameters=[*signature.parameters.values(), context])
 
 
 def run() -> None:
@@ -193,9 +177,9 @@ def run() -> None:
             # No command at all: the message is the help.
             error.show()
             sys.exit(error.exit_code)
-        from fastprune.cli.refusals import say_mistake
+        from fastprune.cli.refusals import say_usage_error
 
-        code = say_mistake(error)
+        code = say_usage_error(error)
     except OSError as error:
         # Commands report their own errors of writing: this one comes from --help.
         from fastprune.cli.refusals import say_unwritten

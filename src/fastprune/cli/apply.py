@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import KEEP
-from fastprune.cli.options import GlobalOptions
+from fastprune.cli.options import GlobalOptions, argument, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PruneOptions
 
 if TYPE_CHECKING:
@@ -20,10 +18,21 @@ if TYPE_CHECKING:
     from fastprune.plan.saved_plan import SavedPlan
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPlanOptions:
+    """Which plan to carry out, and what of it to spare."""
+
+    file: str = argument("FILE", "What plan wrote; - for stdin.")
+    grace: str | None = option(
+        "--grace DUR", KEEP, "Spare blobs younger than this. Default: as the plan was made."
+    )
+
+
 @command(
     "apply",
     DeleteLimitOptions,
     PruneOptions,
+    SavedPlanOptions,
     examples=(
         "fastprune apply prune.plan --dry-run",
         "fastprune apply prune.plan --audit-log prunes.jsonl",
@@ -33,42 +42,30 @@ def apply_plan(
     options: GlobalOptions,
     limits: DeleteLimitOptions,
     pruning: PruneOptions,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What plan wrote; - for stdin.")],
-    grace: Annotated[
-        str | None,
-        typer.Option(
-            "--grace",
-            metavar="DUR",
-            help="Spare blobs younger than this. Default: as the plan was made.",
-            rich_help_panel=KEEP,
-        ),
-    ] = None,
+    wanted: SavedPlanOptions,
 ) -> int:
     """Carry out a saved plan, as far as it is still safe.
 
-    Scans the cache again. What changed, was pulled or is needed since the plan was made is
-    left, and named with the reason; the exit code is 3 then. A plan that was made for
+    Scans the cache again. What has changed, was pulled or is needed since the plan was made
+    stays, and is named with the reason; the exit code is 3 then. A plan that was made for
     another cache, or that removes more than it may, is refused with exit code 4, a file
     that was altered with 2.
     """
     from fastprune.cli.option_values import check_form, delete_limits_of, seconds_of
-    from fastprune.cli.plan_run import carry_out, run_metered
-    from fastprune.layouts.default import DEFAULT_LAYOUT
+    from fastprune.cli.plan_run import carry_out, run_with_metrics
     from fastprune.pipeline import PlanOptions
     from fastprune.policy.criteria_io import is_stdin
-    from fastprune.reading.folders import check_root
-    from fastprune.scanner import ScanOptions
 
     def work(session: Session, pruning: PruneOptions, note: Note) -> int:
         check_form(pruning.form)
-        spared = seconds_of(grace, "--grace")
+        spared = seconds_of(wanted.grace, "--grace")
         delete_limits = delete_limits_of(limits)
-        if is_stdin(file):
+        if is_stdin(wanted.file):
             session.inputs.take_stdin("the plan")
-        check_root(session.image_path, DEFAULT_LAYOUT)
-        saved = _load(file)
+        session.check_cache()
+        saved = _load(wanted.file)
         plan_options = PlanOptions(
-            scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+            scan=session.scan_options,
             grace=saved.header.grace if spared is None else spared,
         )
 
@@ -77,7 +74,7 @@ def apply_plan(
 
         return carry_out(session, "apply", pruning, delete_limits, plan, note=note)
 
-    return run_metered("apply", options, pruning, work)
+    return run_with_metrics("apply", options, pruning, work)
 
 
 _STDIN = 0

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
-from typing import Annotated
-
-import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
-from fastprune.cli.options import GlobalOptions, HtmlFile, PolicyFile
+from fastprune.cli.options import GlobalOptions, html_option, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
 from fastprune.errors import UsageError
 
@@ -24,53 +21,30 @@ _DEFAULT_TOP = 25
 class UsageOptions:
     """What to show of the usage, and how."""
 
-    policy: PolicyFile = None
-    by: Annotated[
-        str,
-        typer.Option(
-            "--by",
-            metavar="GROUP",
-            help="registry, repository, image or layer.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "repository"
-    depth: Annotated[
-        int | None,
-        typer.Option(
-            "--depth",
-            metavar="N",
-            min=1,
-            help="Sum repositories up to N parts of their names; docker.io/library has 2.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None
-    sort: Annotated[
-        str,
-        typer.Option(
-            "--sort",
-            metavar="KEY",
-            help="name, unique, shared, total, images, oldest or newest; -KEY reverses the order.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "-unique"
-    top: Annotated[
-        int | None,
-        typer.Option(
-            "--top",
-            metavar="N",
-            min=0,
-            help="Show N rows, and the sum of the others; 0 for all. Default: 25, or all with "
-            "json and csv.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None
-    html: HtmlFile = None
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format", metavar="FORMAT", help="text, json or csv.", rich_help_panel=OUTPUT
-        ),
-    ] = "text"
+    policy: str | None = policy_option()
+    by: str = option(
+        "--by GROUP", OUTPUT, "registry, repository, image or layer.", default="repository"
+    )
+    depth: int | None = option(
+        "--depth N",
+        OUTPUT,
+        "Sum repositories up to N parts of their names; docker.io/library has 2.",
+        min=1,
+    )
+    sort: str = option(
+        "--sort KEY",
+        OUTPUT,
+        "name, unique, shared, total, images, oldest or newest; -KEY reverses the order.",
+        default="-unique",
+    )
+    top: int | None = option(
+        "--top N",
+        OUTPUT,
+        "Show N rows, and the sum of the others; 0 for all. Default: 25, or all with json and csv.",
+        min=0,
+    )
+    html: str | None = html_option()
+    form: str = option("--format FORMAT", OUTPUT, "text, json or csv.", default="text")
 
 
 @command(
@@ -87,17 +61,15 @@ def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: Usag
 
     Reads only. UNIQUE is what comes free if the row goes. Files that several rows need are
     counted in a row of their own, so that all rows add up to the bytes on disk. With a
-    selection, so are files that other images need. The last tables show the ages, and what
-    pruning by age would leave.
+    selection, files that other images need have such a row, too. The last tables show the
+    ages, and what pruning by age would leave.
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_links, warn_of_servers
     from fastprune.cli.html_page import checked_html, cutoffs, write_page
     from fastprune.cli.option_values import check_choice
-    from fastprune.cli.request import what_is_meant
+    from fastprune.cli.request import policy_and_zone
     from fastprune.cli.session import open_session, write
     from fastprune.cli.terminal import terminal_width
-    from fastprune.scanner import ScanOptions
-    from fastprune.usage.surveying import survey_cache
 
     session = open_session(options)
     now = datetime.now(UTC)
@@ -106,16 +78,9 @@ def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: Usag
     check_choice(wanted.form, "--format", _FORMATS)
     if wanted.depth is not None and wanted.by != "repository":
         raise UsageError(f"--depth cuts names of repositories, and --by says {wanted.by}")
-    policy, zone = what_is_meant(session, selection, wanted.policy)
+    policy, zone = policy_and_zone(session, selection, wanted.policy)
     page = checked_html(wanted.html, session.image_path)
-    with session.executor() as executor:
-        survey = survey_cache(
-            session.image_path,
-            policy,
-            lambda _: executor,
-            ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
-            progress=session.progress(),
-        )
+    survey = session.reader().survey(policy, session.scan_options)
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.usage.ages import AGES
     from fastprune.usage.report import UsageSort, csv_lines, json_lines, sorted_groups, usage_rows

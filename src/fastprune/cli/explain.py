@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 from calendar import timegm
 from datetime import UTC, datetime
-from typing import Annotated
-
-import typer
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
-from fastprune.cli.options import GlobalOptions, TextOrJson
+from fastprune.cli.options import GlobalOptions, argument, format_option, option
 from fastprune.cli.plan_options import PlanningOptions, SelectionOptions
 from fastprune.policy.criteria import parse_zone
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions:
+    """Which image to explain, and how."""
+
+    reference: str = argument(
+        "REF", "An image URL, a tag or a digest, whole or enough of its beginning or end."
+    )
+    limit: int = option(
+        "--limit N", OUTPUT, "How many names of each kind to show.", default=5, min=0
+    )
+    form: str = format_option()
 
 
 @command(
     "explain",
     SelectionOptions,
     PlanningOptions,
+    ExplainOptions,
     examples=(
         "fastprune explain calico/typha:v3.27.0",
         "fastprune explain calico/typha:v3.27.0 --keep-last 3",
@@ -28,24 +40,7 @@ def explain_image(
     options: GlobalOptions,
     selection: SelectionOptions,
     planning: PlanningOptions,
-    reference: Annotated[
-        str,
-        typer.Argument(
-            metavar="REF",
-            help="An image URL, a tag or a digest, whole or enough of its beginning or end.",
-        ),
-    ],
-    limit: Annotated[
-        int,
-        typer.Option(
-            "--limit",
-            metavar="N",
-            min=0,
-            help="How many names of each kind to show.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = 5,
-    form: TextOrJson = "text",
+    wanted: ExplainOptions,
 ) -> int:
     """Say why an image would go or stay, and what holds its blobs.
 
@@ -54,14 +49,15 @@ def explain_image(
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.option_values import check_form
-    from fastprune.cli.request import asks, request_of
+    from fastprune.cli.request import request_of, says_what_to_prune
     from fastprune.cli.session import open_session, write, write_json
     from fastprune.cli.terminal import terminal_width
 
     session = open_session(options)
-    check_form(form)
-    asked = asks(session, selection, planning)
-    request = request_of(session, selection, planning) if asked else None
+    check_form(wanted.form)
+    request = None
+    if says_what_to_prune(session, selection, planning):
+        request = request_of(session, selection, planning)
     policy, zone = (request.policy, request.zone) if request else (None, selection.zone)
     clock = datetime.now(UTC).astimezone(parse_zone(zone))
     index = session.scan(pattern_sets=policy.pattern_sets if policy else ())
@@ -69,19 +65,21 @@ def explain_image(
     from fastprune.deletion.cache_reader import explain_image
     from fastprune.explanation.report import as_document, text_lines
     from fastprune.pipeline import PlanOptions
-    from fastprune.scanner import ScanOptions
 
     warn_about(index)
     warn_of_servers(session.image_path)
-    planning_options = PlanOptions(
-        ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
-        allow_broken=planning.allow_broken,
-        skip_corrupt=planning.skip_corrupt,
-    )
-    explanation = explain_image(index, reference, policy, planning_options)
-    if form == "json":
-        write_json(as_document(explanation, most=limit))
+    plan_options = request.options if request else PlanOptions(session.scan_options)
+    explanation = explain_image(index, wanted.reference, policy, plan_options)
+    if wanted.form == "json":
+        write_json(as_document(explanation, most=wanted.limit))
     else:
-        now, width = timegm(clock.timetuple()), terminal_width()
-        write(text_lines(explanation, now=now, most=limit, width=width, paint=session.paint))
+        write(
+            text_lines(
+                explanation,
+                now=timegm(clock.timetuple()),
+                most=wanted.limit,
+                width=terminal_width(),
+                paint=session.paint,
+            )
+        )
     return 0

@@ -16,7 +16,21 @@ _WIDEST_NAMES = 30
 """As in click: the help of an option with longer names begins on the next line."""
 
 
-class HelpfulCommand(typer.core.TyperCommand):
+class _WithExamples:
+    """Ends the help with examples: the lines of the epilog."""
+
+    epilog: Any
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Writes the examples."""
+        if self.epilog:
+            with formatter.section("Examples"):
+                indent = " " * formatter.current_indent
+                for example in self.epilog.splitlines():
+                    formatter.write(f"{indent}{example}\n")
+
+
+class HelpfulCommand(_WithExamples, typer.core.TyperCommand):
     """A command whose help only names the global options; the help of the program explains them."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -24,12 +38,8 @@ class HelpfulCommand(typer.core.TyperCommand):
         _write_options(self, ctx, formatter)
         _write_names(self, ctx, formatter)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Writes the examples."""
-        _write_examples(self, formatter)
 
-
-class HelpfulGroup(typer.core.TyperGroup):
+class HelpfulGroup(_WithExamples, typer.core.TyperGroup):
     """The program, or a group of commands: the commands come first."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -39,10 +49,6 @@ class HelpfulGroup(typer.core.TyperGroup):
             _write_rows(formatter, {GLOBAL: _rows(self, ctx)[GLOBAL]})
         else:
             _write_names(self, ctx, formatter)
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Writes the examples."""
-        _write_examples(self, formatter)
 
 
 def _rows(command: Any, context: Any) -> dict[str, list[tuple[str, str]]]:
@@ -104,11 +110,3 @@ def _short(name: str) -> str:
     # The description of the option lists its choices.
     value = f" {name.rpartition('-')[2].upper()}" if choices else ""
     return name.replace(", ", "|").replace(" / ", "|") + value
-
-
-def _write_examples(command: Any, formatter: Any) -> None:
-    if command.epilog:
-        with formatter.section("Examples"):
-            indent = " " * formatter.current_indent
-            for example in command.epilog.splitlines():
-                formatter.write(f"{indent}{example}\n")

@@ -120,10 +120,10 @@ def write_page(
 
 
 def cutoffs(days: tuple[int, ...], now: datetime, zone: str | None) -> dict[int, int]:
-    """When each of some numbers of days began, on the server's clock.
+    """For each number of days, the time that was so many days ago, on the server's clock.
 
     Args:
-        days: The numbers.
+        days: The numbers of days.
         now: The current time, with a zone.
         zone: The value of --zone.
     """

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
-from fastprune.cli.options import GlobalOptions, PolicyFile
+from fastprune.cli.options import GlobalOptions, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
 from fastprune.errors import UnreadableManifestsError, UsageError
 from fastprune.text.quantities import format_count
@@ -21,8 +20,41 @@ _FORMATS = ("table", "text", "url", "json", "jsonl", "csv")
 _KEYS = ("url", "created", "pulled", "size")
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ListingOptions:
+    """What to show of the manifests, and how."""
+
+    policy: str | None = policy_option()
+    form: str | None = option(
+        "--format FORMAT",
+        OUTPUT,
+        "table (default on a terminal), text (default otherwise: six columns as ociregistry prints "
+        "them), url, json, jsonl or csv.",
+    )
+    header: bool | None = option(
+        "--header/--no-header",
+        OUTPUT,
+        "Begin with the names of the columns. Default: for table and csv.",
+        show_default=False,
+    )
+    short_digest: bool | None = option(
+        "--short-digest/--full-digest",
+        OUTPUT,
+        "Show 12 digits of a digest, 10 in text. Default: for table.",
+        show_default=False,
+    )
+    sort: str = option(
+        "--sort KEY",
+        OUTPUT,
+        "url, created, pulled or size; -KEY reverses the order.",
+        default="url",
+    )
+    limit: int | None = option("--limit N", OUTPUT, "Print at most N.", min=0)
+
+
 @command(
     "list",
+    ListingOptions,
     SelectionOptions,
     examples=(
         "fastprune list --pattern dashboard",
@@ -30,52 +62,7 @@ _KEYS = ("url", "created", "pulled", "size")
     ),
 )
 def list_manifests(
-    options: GlobalOptions,
-    selection: SelectionOptions,
-    policy: PolicyFile = None,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="table (default on a terminal), text (default otherwise: six columns as "
-            "ociregistry prints them), url, json, jsonl or csv.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    header: Annotated[
-        bool | None,
-        typer.Option(
-            "--header/--no-header",
-            help="Begin with the names of the columns. Default: for table and csv.",
-            show_default=False,
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    short_digest: Annotated[
-        bool | None,
-        typer.Option(
-            "--short-digest/--full-digest",
-            help="Show 12 digits of a digest, 10 in text. Default: for table.",
-            show_default=False,
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    sort: Annotated[
-        str,
-        typer.Option(
-            "--sort",
-            metavar="KEY",
-            help="url, created, pulled or size; -KEY reverses the order.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "url",
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", metavar="N", min=0, help="Print at most N.", rich_help_panel=OUTPUT
-        ),
-    ] = None,
+    options: GlobalOptions, wanted: ListingOptions, selection: SelectionOptions
 ) -> int:
     """List the manifests of the cache.
 
@@ -86,14 +73,15 @@ def list_manifests(
     """
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.option_values import check_choice
-    from fastprune.cli.request import what_is_meant
+    from fastprune.cli.request import policy_and_zone
     from fastprune.cli.session import open_session, write
     from fastprune.cli.terminal import terminal_width
 
     session = open_session(options)
-    meant, _ = what_is_meant(session, selection, policy)
-    if form is not None:
-        check_choice(form, "--format", _FORMATS)
+    meant, _ = policy_and_zone(session, selection, wanted.policy)
+    if wanted.form is not None:
+        check_choice(wanted.form, "--format", _FORMATS)
+    sort = wanted.sort
     if sort.removeprefix("-") not in _KEYS:
         keys = ", ".join(_KEYS)
         raise UsageError(f"--sort: {sort!r} is none of {keys}, with or without a minus")
@@ -101,22 +89,23 @@ def list_manifests(
     index = session.scan(edges=meant.needs_edges, pattern_sets=meant.pattern_sets)
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.report.listing import Format, SortKey, render, sorted_rows
-    from fastprune.selection.selecting import select_by_policy
+    from fastprune.selection.selecting import select
 
     warn_about(index)
     warn_of_servers(session.image_path)
     terminal = sys.stdout.isatty()
-    chosen = Format(form) if form else (Format.table if terminal else Format.text)
+    chosen = Format(wanted.form) if wanted.form else (Format.table if terminal else Format.text)
     tabular = chosen in (Format.table, Format.csv)
-    rows = select_by_policy(index, meant).selected.nonzero()[0]
+    rows = select(index, meant).selected.nonzero()[0]
     rows = sorted_rows(index, rows, SortKey(sort.lstrip("-")), reverse=sort.startswith("-"))
+    short = chosen is Format.table if wanted.short_digest is None else wanted.short_digest
     write(
         render(
             index,
-            rows[:limit],
+            rows[: wanted.limit],
             chosen,
-            header=tabular if header is None else header,
-            short_digest=chosen is Format.table if short_digest is None else short_digest,
+            header=tabular if wanted.header is None else wanted.header,
+            short_digest=short,
             width=terminal_width(),
             paint=session.paint,
         )

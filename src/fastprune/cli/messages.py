@@ -134,7 +134,7 @@ class _JsonFormat(logging.Formatter):
         document = {
             "time": time.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
-            "message": _message(record, _as_is),
+            "message": _message(record, str),
         }
         about = getattr(record, "facts", {})
         document |= {name: value for name, value in about.items() if value is not None}
@@ -147,10 +147,6 @@ class _JsonFormat(logging.Formatter):
 def _hint(record: logging.LogRecord, word: str) -> str:
     hint = getattr(record, "facts", {}).get("hint")
     return f"\n{_PROGRAM}{word} {hint}" if hint else ""
-
-
-def _as_is(text: str) -> str:
-    return text
 
 
 def _message(record: logging.LogRecord, safe: Callable[[str], str]) -> str:

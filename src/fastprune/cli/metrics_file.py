@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 
 from fastprune.cli.messages import facts, log
 from fastprune.cli.options import DEFAULT_IMAGE_PATH, GlobalOptions
@@ -35,7 +34,7 @@ Note = Callable[[Values], None]
 """Records metrics of a run as they become known; see `fastprune.report.metrics`."""
 
 
-def metered(
+def with_metrics(
     path: str | None,
     command: str,
     root: str,
@@ -87,28 +86,28 @@ def metered(
 
 
 @contextmanager
-def failures_metered(
+def failures_in_metrics(
     path: str | None, command: str, options: GlobalOptions, *, dry_run: bool = False
 ) -> Iterator[None]:
-    """Counts an error in its body, before `metered` has begun, as a failed run.
+    """Counts an error in its body, before `with_metrics` has begun, as a failed run.
 
     Args:
-        path: See `metered`.
-        command: See `metered`.
+        path: See `with_metrics`.
+        command: See `with_metrics`.
         options: The global options. If only their configuration file could name the cache, and
             it can't be read, the cache of the previous run counts.
-        dry_run: See `metered`.
+        dry_run: See `with_metrics`.
     """
     try:
         yield
     except UsageError as error:
         root = image_path_of(options) or _former_image_path(path, command) or DEFAULT_IMAGE_PATH
-        metered(path, command, root, partial(_fail, error), dry_run=dry_run)
+        refused = error
 
+        def fail(_: Note) -> int:
+            raise refused
 
-def _fail(error: UsageError, note: Note) -> int:
-    del note
-    raise error
+        with_metrics(path, command, root, fail, dry_run=dry_run)
 
 
 def _former_image_path(path: str | None, command: str) -> str | None:

@@ -1,4 +1,8 @@
-"""The global options, options that several commands have, and groups of options."""
+"""Declares options: the global ones, those that several commands have, and groups of options.
+
+A group is a dataclass; each field is made by `option`, `flag` or `argument`. `takes` lets a command
+have groups.
+"""
 
 from __future__ import annotations
 
@@ -8,89 +12,15 @@ import inspect
 import os
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from fastprune.cli.headings import GLOBAL, OUTPUT, PACE, SAFETY, SELECTION
 from fastprune.cli.server_config import ConfigFile
 
-PolicyFile = Annotated[
-    str | None,
-    typer.Option(
-        "--policy",
-        metavar="FILE",
-        help="Select and keep by the rules of this file, TOML or YAML. Options beside it can "
-        "only keep more.",
-        rich_help_panel=SELECTION,
-    ),
-]
-
-HtmlFile = Annotated[
-    str | None,
-    typer.Option(
-        "--html",
-        metavar="FILE",
-        help="Write a page for a browser that marks what would go; it loads nothing from the "
-        "network.",
-        rich_help_panel=OUTPUT,
-    ),
-]
-
-MetricsFile = Annotated[
-    str | None,
-    typer.Option(
-        "--metrics-file",
-        metavar="FILE",
-        help="Write metrics of the run to this file, for the node exporter of Prometheus "
-        "(textfile collector).",
-        rich_help_panel=OUTPUT,
-    ),
-]
-
-Yes = Annotated[
-    bool,
-    typer.Option(
-        "--yes",
-        "-y",
-        help="Do not ask. Without a terminal nothing is ever asked.",
-        rich_help_panel=SAFETY,
-    ),
-]
-
-AuditLogFile = Annotated[
-    str | None,
-    typer.Option(
-        "--audit-log",
-        metavar="FILE",
-        help="Append a JSON line to this file for every file that goes, with the reason.",
-        rich_help_panel=OUTPUT,
-    ),
-]
-
-LockWait = Annotated[
-    str | None,
-    typer.Option(
-        "--lock-wait",
-        metavar="DUR",
-        help="Wait this long for another fastprune to end.",
-        rich_help_panel=PACE,
-    ),
-]
-
-NoLock = Annotated[
-    bool,
-    typer.Option(
-        "--no-lock",
-        help="Go on without a lock if the file system can't lock. A cache that another fastprune "
-        "has locked is still refused.",
-        rich_help_panel=SAFETY,
-    ),
-]
-
-TextOrJson = Annotated[
-    str, typer.Option("--format", metavar="FORMAT", help="text or json.", rich_help_panel=OUTPUT)
-]
+STDOUT = "-"
+"""The value of an option that stands for stdout."""
 
 DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 IMAGE_PATH_VARIABLE = "FASTPRUNE_IMAGE_PATH"
@@ -98,6 +28,87 @@ NOWHERE = "a relative path, but the folder that fastprune was started in was del
 """The message about a path that `leads_nowhere`."""
 
 _SHORT_OPTIONS = frozenset(("-h", "-n", "-o", "-q", "-y"))
+
+_SHOWN = "shown"
+"""The key of a field's metadata with what typer shows and parses."""
+
+
+def option(names: str, heading: str, text: str, *, default: Any = None, **more: Any) -> Any:
+    """A field of a group that is an option.
+
+    Args:
+        names: The names and the value, as in `--output -o FILE`.
+        heading: Where `--help` shows it; see `fastprune.cli.headings`.
+        text: What `--help` says about it.
+        default: The value if it is not given; `dataclasses.MISSING` if it has to be given.
+        more: More arguments of `typer.Option`.
+    """
+    words = names.split()
+    value = None if words[-1].startswith("-") else words.pop()
+    shown = typer.Option(*words, metavar=value, help=text, rich_help_panel=heading, **more)
+    return dataclasses.field(default=default, metadata={_SHOWN: shown})
+
+
+flag = functools.partial(option, default=False)
+"""An `option` without a value, off by default."""
+
+
+def argument(value: str, text: str, *, default: Any = dataclasses.MISSING) -> Any:
+    """A field of a group that is an argument.
+
+    Args:
+        value: What `--help` calls it, as in `FILE`.
+        text: What `--help` says about it.
+        default: The value if it is not given; `dataclasses.MISSING` if it has to be given.
+    """
+    shown = typer.Argument(metavar=value, help=text)
+    return dataclasses.field(default=default, metadata={_SHOWN: shown})
+
+
+policy_option = functools.partial(
+    option,
+    "--policy FILE",
+    SELECTION,
+    "Select and keep by the rules of this file, TOML or YAML. Options beside it can only keep "
+    "more.",
+)
+html_option = functools.partial(
+    option,
+    "--html FILE",
+    OUTPUT,
+    "Write a page for a browser that marks what would go; it loads nothing from the network.",
+)
+metrics_option = functools.partial(
+    option,
+    "--metrics-file FILE",
+    OUTPUT,
+    "Write metrics of the run to this file, for the node exporter of Prometheus (textfile "
+    "collector).",
+)
+audit_log_option = functools.partial(
+    option,
+    "--audit-log FILE",
+    OUTPUT,
+    "Append a JSON line to this file for every file that goes, with the reason.",
+)
+yes_option = functools.partial(
+    flag, "--yes -y", SAFETY, "Do not ask. Without a terminal nothing is ever asked."
+)
+format_option = functools.partial(
+    option, "--format FORMAT", OUTPUT, "text or json.", default="text"
+)
+
+
+lock_wait_option = functools.partial(
+    option, "--lock-wait DUR", PACE, "Wait this long for another fastprune to end."
+)
+no_lock_option = functools.partial(
+    flag,
+    "--no-lock",
+    SAFETY,
+    "Go on without a lock if the file system can't lock. A cache that another fastprune has locked "
+    "is still refused.",
+)
 
 
 class LogLevel(StrEnum):
@@ -128,152 +139,101 @@ class Color(StrEnum):
 class GlobalOptions:
     """Options that work before and after the command; None means not given."""
 
-    image_path: Annotated[
-        str | None,
-        typer.Option(
-            "--image-path",
-            metavar="DIR",
-            # Not typer's envvar: the variable must not beat an option before the command.
-            help=f"The image cache. Else ${IMAGE_PATH_VARIABLE}, else imagePath of the "
-            f"config file, else {DEFAULT_IMAGE_PATH}.",
-            rich_help_panel=GLOBAL,
-        ),
-    ] = None
-    config_file: Annotated[
-        ConfigFile | None,
-        typer.Option(
-            "--config-file",
-            metavar="FILE",
-            parser=ConfigFile,
-            help="ociregistry's own YAML: imagePath and pruneConfig are used.",
-            rich_help_panel=GLOBAL,
-        ),
-    ] = None
-    jobs: Annotated[
-        str | None,
-        typer.Option(
-            "--jobs",
-            metavar="N|auto",
-            help="Processes that read manifests. Default: auto, by the CPUs that may be used.",
-            rich_help_panel=GLOBAL,
-        ),
-    ] = None
-    max_manifest_size: Annotated[
-        str | None,
-        typer.Option(
-            "--max-manifest-size",
-            metavar="SIZE",
-            help="Refuse larger manifest files. Default: 64MiB.",
-            rich_help_panel=GLOBAL,
-        ),
-    ] = None
-    quiet: Annotated[
-        bool | None,
-        typer.Option(
-            "--quiet",
-            "-q",
-            help="Nothing on stderr but errors.",
-            rich_help_panel=GLOBAL,
-            show_default=False,
-        ),
-    ] = None
-    progress: Annotated[
-        bool | None,
-        typer.Option(
-            "--progress/--no-progress",
-            help="Show progress. Default: only on a terminal.",
-            rich_help_panel=GLOBAL,
-            show_default=False,
-        ),
-    ] = None
-    log_level: Annotated[
-        LogLevel | None,
-        typer.Option(
-            "--log-level", help="Least level on stderr. Default: warning.", rich_help_panel=GLOBAL
-        ),
-    ] = None
-    log_file: Annotated[
-        str | None,
-        typer.Option(
-            "--log-file",
-            metavar="FILE",
-            help="Append the messages, with times, to this file too.",
-            rich_help_panel=GLOBAL,
-        ),
-    ] = None
-    log_format: Annotated[
-        LogFormat | None,
-        typer.Option(
-            "--log-format",
-            help="Messages as text, or each as a line of JSON. Default: text.",
-            rich_help_panel=GLOBAL,
-        ),
-    ] = None
-    color: Annotated[
-        Color | None,
-        typer.Option(
-            "--color",
-            help="Default: auto, on a terminal unless $NO_COLOR is set; $FORCE_COLOR turns "
-            "colours on elsewhere.",
-            rich_help_panel=GLOBAL,
-        ),
-    ] = None
+    # Not typer's envvar: the variable must not beat an option before the command.
+    image_path: str | None = option(
+        "--image-path DIR",
+        GLOBAL,
+        f"The image cache. Else ${IMAGE_PATH_VARIABLE}, else imagePath of the "
+        f"config file, else {DEFAULT_IMAGE_PATH}.",
+    )
+    config_file: ConfigFile | None = option(
+        "--config-file FILE",
+        GLOBAL,
+        "ociregistry's own YAML: imagePath and pruneConfig are used.",
+        parser=ConfigFile,
+    )
+    jobs: str | None = option(
+        "--jobs N|auto",
+        GLOBAL,
+        "Processes that read manifests. Default: auto, by the CPUs that may be used.",
+    )
+    max_manifest_size: str | None = option(
+        "--max-manifest-size SIZE", GLOBAL, "Refuse larger manifest files. Default: 64MiB."
+    )
+    quiet: bool | None = option(
+        "--quiet -q", GLOBAL, "Nothing on stderr but errors.", show_default=False
+    )
+    progress: bool | None = option(
+        "--progress/--no-progress",
+        GLOBAL,
+        "Show progress. Default: only on a terminal.",
+        show_default=False,
+    )
+    log_level: LogLevel | None = option(
+        "--log-level", GLOBAL, "Least level on stderr. Default: warning."
+    )
+    log_file: str | None = option(
+        "--log-file FILE", GLOBAL, "Append the messages, with times, to this file too."
+    )
+    log_format: LogFormat | None = option(
+        "--log-format", GLOBAL, "Messages as text, or each as a line of JSON. Default: text."
+    )
+    color: Color | None = option(
+        "--color",
+        GLOBAL,
+        "Default: auto, on a terminal unless $NO_COLOR is set; $FORCE_COLOR turns "
+        "colours on elsewhere.",
+    )
 
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def takes(*groups: type[Any]) -> Callable[[Command], Command]:
-    """Hands a command one value per group of options, before its own parameters.
+def takes(*groups: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """Makes a command of a function that gets the context, and a value per group.
 
     Args:
-        groups: Dataclasses like the ones above.
+        groups: Groups of options.
     """
+    # Help and completion show a command's own options before the global ones.
+    fields = [
+        (field, hints[field.name])
+        for group in sorted(groups, key=lambda group: group is GlobalOptions)
+        for hints in [get_type_hints(group)]
+        for field in dataclasses.fields(group)
+    ]
+    shown = {field.name: field.metadata[_SHOWN] for field, _ in fields}
+    parameters = [_CONTEXT, *(_parameter(field, hint) for field, hint in fields)]
 
-    def decorate(command: Command) -> Command:
-        own = list(inspect.signature(command, eval_str=True).parameters.values())
-        own = own[len(groups) :]
-        # Help and completion show a command's own options before the global ones.
-        shown = sorted(groups, key=lambda group: group is GlobalOptions)
-        fields = [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=_default(field),
-                annotation=hints[field.name],
-            )
-            for group in shown
-            for hints in [get_type_hints(group, include_extras=True)]
-            for field in dataclasses.fields(group)
-        ]
-
-        @functools.wraps(command)
-        def wrapper(**given: Any) -> Any:
-            _check_texts(given, signature)
+    def decorate(function: Callable[..., Any]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def wrapper(context: typer.Context, **given: Any) -> None:
+            _check_texts(given, shown)
             values = [
-                group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
+                group(**{field.name: given[field.name] for field in dataclasses.fields(group)})
                 for group in groups
             ]
-            return command(*values, **given)
+            function(context, *values)
 
-        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-        signature = inspect.Signature(parameters + fields)
-        wrapper.__signature__ = signature  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {
-            name: parameter.annotation for name, parameter in signature.parameters.items()
-        }
-        return wrapper  # type: ignore[return-value]
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {one.name: one.annotation for one in parameters}
+        return wrapper
 
     return decorate
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:
-    """The default of a field; without one, the empty parameter, which typer takes as required."""
-    missing = field.default is dataclasses.MISSING
-    return inspect.Parameter.empty if missing else field.default
+_CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
 
-def _check_texts(given: dict[str, Any], signature: inspect.Signature) -> None:
+def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
+    # typer takes a parameter without a default as required.
+    default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[hint, field.metadata[_SHOWN]],
+    )
+
+
+def _check_texts(given: dict[str, Any], shown: dict[str, Any]) -> None:
     """Refuses a value that is an option, an empty text, or a path in a deleted folder.
 
     `--log-file -n` must not prune for real and log to a file named -n. `--image-path "$CACHE"` must
@@ -285,13 +245,13 @@ def _check_texts(given: dict[str, Any], signature: inspect.Signature) -> None:
             if isinstance(text, str) and (text.startswith("--") or text in _SHORT_OPTIONS):
                 raise typer.BadParameter(
                     f"{text!r} looks like an option; the value of "
-                    f"{_option(signature.parameters[name])} is missing"
+                    f"{_name_of(shown[name])} is missing"
                 )
-            if _is_file(signature, name, text) and leads_nowhere(text):
-                option = _option(signature.parameters[name])
+            if _is_file(shown[name], text) and leads_nowhere(text):
+                option = _name_of(shown[name])
                 raise typer.BadParameter(f"{option} {text}: {NOWHERE}; give an absolute path")
         if value == "" and isinstance(value, str):
-            raise typer.BadParameter(f"the value of {_option(signature.parameters[name])} is empty")
+            raise typer.BadParameter(f"the value of {_name_of(shown[name])} is empty")
 
 
 def leads_nowhere(path: str) -> bool:
@@ -305,18 +265,14 @@ def leads_nowhere(path: str) -> bool:
     return False
 
 
-def _is_file(signature: inspect.Signature, name: str, value: Any) -> bool:
-    """Whether the value of a parameter is the path of a file; a dash is stdin or stdout."""
-    if not isinstance(value, str) or value == "-":
-        return False
-    (shown,) = signature.parameters[name].annotation.__metadata__
-    return "FILE" in (shown.metavar or "")
+def _is_file(shown: Any, value: Any) -> bool:
+    """Whether the value of an option is the path of a file; a dash is stdin or stdout."""
+    return isinstance(value, str) and value != "-" and "FILE" in (shown.metavar or "")
 
 
-def _option(parameter: inspect.Parameter) -> str:
-    """The option or argument of a parameter, as the help shows it."""
-    (shown,) = parameter.annotation.__metadata__
-    # typer takes the first name for a default; the real one is in the dataclass or signature.
+def _name_of(shown: Any) -> str:
+    """The name of an option or argument, as the help shows it."""
+    # typer takes the first name for a default; the real one is that of the field.
     return shown.default if isinstance(shown.default, str) else str(shown.metavar)
 
 

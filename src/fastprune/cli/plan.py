@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
-from fastprune.cli.options import GlobalOptions, HtmlFile, MetricsFile
+from fastprune.cli.options import STDOUT, GlobalOptions, html_option, metrics_option, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PlanningOptions, SelectionOptions
 from fastprune.errors import DeleteLimitError, Exceeded, UsageError
 
@@ -22,7 +20,22 @@ if TYPE_CHECKING:
     from fastprune.pipeline import TimedPlan
     from fastprune.plan.prune_plan import PrunePlan
 
-STDOUT = "-"
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WritingOptions:
+    """Where the plan goes, and what is said about it."""
+
+    output: str = option(
+        "--output -o FILE",
+        OUTPUT,
+        "Where to write the plan; - for stdout.",
+        default=dataclasses.MISSING,
+    )
+    form: str = option(
+        "--format FORMAT", OUTPUT, "Format of the totals: text or json.", default="text"
+    )
+    html: str | None = html_option()
+    metrics_file: str | None = metrics_option()
 
 
 @command(
@@ -30,6 +43,7 @@ STDOUT = "-"
     SelectionOptions,
     PlanningOptions,
     DeleteLimitOptions,
+    WritingOptions,
     examples=(
         "fastprune plan --older-than 1y -o prune.plan",
         "fastprune plan --min-free-space 20% -o - | fastprune apply - --dry-run",
@@ -40,27 +54,7 @@ def plan_prune(
     selection: SelectionOptions,
     planning: PlanningOptions,
     limits: DeleteLimitOptions,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Where to write the plan; - for stdout.",
-            rich_help_panel=OUTPUT,
-        ),
-    ],
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="Format of the totals: text or json.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "text",
-    html: HtmlFile = None,
-    metrics_file: MetricsFile = None,
+    writing: WritingOptions,
 ) -> int:
     """Work out a prune and write it to a file for review and apply.
 
@@ -71,21 +65,19 @@ def plan_prune(
     from fastprune.cli.cache_warnings import warn_about, warn_of_servers
     from fastprune.cli.html_page import checked_html, write_plan_page
     from fastprune.cli.messages import say_error
-    from fastprune.cli.metrics_file import failures_metered, metered
+    from fastprune.cli.metrics_file import failures_in_metrics, with_metrics
     from fastprune.cli.option_values import check_form
     from fastprune.cli.request import request_of
     from fastprune.cli.session import open_session
-    from fastprune.layouts.default import DEFAULT_LAYOUT
-    from fastprune.reading.folders import check_root
     from fastprune.report.metrics import plan_values
 
     def work(note: Note) -> int:
         root = session.image_path
         request = request_of(session, selection, planning, limits)
-        check_form(form)
-        check_root(root, DEFAULT_LAYOUT)
-        page = checked_html(html, root)
-        _check_output(output, root)
+        check_form(writing.form)
+        session.check_cache()
+        page = checked_html(writing.html, root)
+        _check_output(writing.output, root)
         timed = session.reader().plan(request.policy, request.options)
         note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
         warn_about(timed.plan.index)
@@ -94,8 +86,8 @@ def plan_prune(
             write_plan_page(page, timed.plan, "plan", request.zone, progress=session.progress())
         exceeded = request.delete_limits.exceeded_by(timed.plan)
         if not exceeded:
-            _write_plan(timed.plan, output, request.options.grace)
-        _print_totals(session, timed, exceeded, servers, output, form)
+            _write_plan(timed.plan, writing.output, request.options.grace)
+        _print_totals(session, timed, exceeded, servers, writing)
         if not exceeded:
             return 0
         refused = DeleteLimitError(exceeded)
@@ -103,9 +95,9 @@ def plan_prune(
         say_error(refused)
         return refused.exit_code
 
-    with failures_metered(metrics_file, "plan", options):
+    with failures_in_metrics(writing.metrics_file, "plan", options):
         session = open_session(options)
-    return metered(metrics_file, "plan", session.image_path, work)
+    return with_metrics(writing.metrics_file, "plan", session.image_path, work)
 
 
 def _check_output(output: str, root: str) -> None:
@@ -143,8 +135,7 @@ def _print_totals(
     timed: TimedPlan,
     exceeded: tuple[Exceeded, ...],
     servers: tuple[ServerFinding, ...],
-    output: str,
-    form: str,
+    writing: WritingOptions,
 ) -> None:
     from fastprune.cli.cache_warnings import warn_of_shortfall
     from fastprune.cli.plan_run import print_report, with_estimate
@@ -156,7 +147,7 @@ def _print_totals(
     )
     warn_of_shortfall(report)
     report = with_estimate(report, session)
-    if output != STDOUT:
-        print_report(report, "plan", form=form, summary=True, paint=session.paint)
+    if writing.output != STDOUT:
+        print_report(report, "plan", form=writing.form, summary=True, paint=session.paint)
     elif not session.quiet:
         print("\n".join(text_lines(report, summary=True)), file=sys.stderr)

@@ -13,7 +13,7 @@ from fastprune.cli.cache_lock import exclusion_of, held
 from fastprune.cli.cache_warnings import warn_of_servers
 from fastprune.cli.html_page import checked_html, write_plan_page
 from fastprune.cli.messages import facts, log, notice, say_error
-from fastprune.cli.metrics_file import Note, failures_metered, metered
+from fastprune.cli.metrics_file import Note, failures_in_metrics, with_metrics
 from fastprune.cli.option_values import check_form, seconds_of
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.plan_options import PruneOptions
@@ -40,7 +40,7 @@ WorkOut = Callable[["CacheReader", float | None], TimedPlan]
 """Gets a plan of a cache, with a deadline by `time.monotonic`."""
 
 
-def run_metered(
+def run_with_metrics(
     command: str,
     options: GlobalOptions,
     pruning: PruneOptions,
@@ -59,12 +59,12 @@ def run_metered(
         FastpruneError: It can't be done.
     """
     asked = bool(pruning.dry_run)
-    with failures_metered(pruning.metrics_file, command, options, dry_run=asked):
+    with failures_in_metrics(pruning.metrics_file, command, options, dry_run=asked):
         session = open_session(options)
         settings = prune_settings(session.config)
     dry_run = bool(settings.dry_run if pruning.dry_run is None else pruning.dry_run)
     pruning = dataclasses.replace(pruning, dry_run=dry_run)
-    return metered(
+    return with_metrics(
         pruning.metrics_file,
         command,
         session.image_path,
@@ -89,9 +89,9 @@ def carry_out(
         session: The global options.
         command: The name of the command, for the report.
         pruning: How to carry the plan out.
-        delete_limits: What it may come to at most.
-        work_out: Gets the plan, once the cache is locked; of a dry run, without a lock.
-        note: Takes down what becomes known.
+        delete_limits: How much the plan may remove.
+        work_out: Gets the plan, once the cache is locked; for a dry run, without a lock.
+        note: Records metrics as they become known.
         zone: What --zone says, for the ages of the page that --html writes.
 
     Raises:
@@ -128,7 +128,7 @@ def carry_out(
 def _carry_out(
     session: Session, pruning: PruneOptions, delete_limits: DeleteLimits, work_out: WorkOut
 ) -> tuple[PruneReport, int] | None:
-    """Gives the report and the exit code; None for a no."""
+    """Gives the report and the exit code; None if the user answered no."""
     concurrency = session.concurrency(pruning.concurrency)
     pace = pruning.max_deletes_per_second
     if pace is not None and not 0 < pace < math.inf:
@@ -149,10 +149,10 @@ def _carry_out(
         opened_audit(pruning.audit_log, session.image_path) as audit,
     ):
         timed = work_out(cache.reader, deadline)
-        # Nobody is asked about what is refused anyway.
+        # A plan that is refused anyway is not worth a question.
         delete_limits.enforce(timed.plan)
-        asks = not timed.plan.is_empty and not pruning.yes
-        if asks and not _confirmed(session, timed.plan, pruning):
+        must_ask = not timed.plan.is_empty and not pruning.yes
+        if must_ask and not _confirmed(session, timed.plan, pruning):
             return None
         limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace)
         options = ApplyOptions(pruning.trash, delete_limits=delete_limits, journal=audit)
@@ -189,7 +189,7 @@ def with_estimate(
 
     Args:
         report: The report.
-        session: Knows what tune saved.
+        session: Has the rate that tune saved.
         pace: What --max-deletes-per-second says.
         most_seconds: What --max-duration says.
     """
@@ -264,7 +264,7 @@ def print_report(
         command: The name of the command.
         form: text or json.
         summary: Leave out the line of each manifest and blob.
-        paint: Gives text its looks.
+        paint: Colours text, or leaves it as it is.
     """
     from fastprune.report.prune_rendering import as_document, text_lines
 

@@ -42,12 +42,12 @@ def prune_manifests(
 ) -> int:
     """Remove selected manifests, and blobs that nothing else needs.
 
-    A selected list takes its cached images along. What a list that stays still refers to
-    is kept. Blobs that nothing referred to before go as well. At least one criterion is
+    A selected list takes its cached images along. Images that a remaining list refers to
+    are kept. Blobs that nothing referred to before go as well. At least one criterion is
     needed, or --orphans-only; those of the config file's pruneConfig count.
     """
     from fastprune.cli.option_values import check_form
-    from fastprune.cli.plan_run import carry_out, run_metered
+    from fastprune.cli.plan_run import carry_out, run_with_metrics
     from fastprune.cli.request import request_of
 
     def work(session: Session, pruning: PruneOptions, note: Note) -> int:
@@ -67,4 +67,4 @@ def prune_manifests(
         allowed, zone = request.delete_limits, request.zone
         return carry_out(session, "prune", pruning, allowed, plan, note=note, zone=zone)
 
-    return run_metered("prune", options, pruning, work)
+    return run_with_metrics("prune", options, pruning, work)

@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from fastprune.cli.messages import facts, log, say_error, set_up_messages
-from fastprune.cli.options import Color, GlobalOptions, LogFormat
+from fastprune.cli.options import STDOUT, Color, GlobalOptions, LogFormat
 from fastprune.cli.session import give_up_stdout, image_path_of, write_json
 from fastprune.errors import DeleteLimitError, FastpruneError, UnreadableManifestsError
 
 JSON_VERSION = 1
 
 
-def wants_json(*options: Any, **own: Any) -> bool:
+def wants_json(groups: Iterable[Any]) -> bool:
     """Whether `--format json` was given.
 
     Args:
-        options: The groups of options of a command.
-        own: Its own options.
+        groups: The groups of options of a command.
     """
-    forms = [getattr(group, "form", None) for group in options]
     # If the plan goes to stdout, nothing else may go there.
-    return "json" in (*forms, own.get("form")) and own.get("output") != "-"
+    return any(
+        getattr(group, "form", None) == "json" and getattr(group, "output", None) != STDOUT
+        for group in groups
+    )
 
 
 def say_refusal(error: FastpruneError, options: GlobalOptions, *, command: str | None) -> int:
@@ -94,7 +95,7 @@ _PARSER_WORDS = (
 )
 
 
-def say_mistake(error: Any) -> int:
+def say_usage_error(error: Any) -> int:
     """Writes what is wrong with the command line, and returns the exit code.
 
     Args:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastprune.cli.option_values import delete_limits_of, seconds_of
 from fastprune.cli.plan_options import DeleteLimitOptions, PlanningOptions, SelectionOptions
@@ -14,10 +13,9 @@ from fastprune.cli.session import Session
 from fastprune.errors import UsageError
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.pipeline import PlanOptions
-from fastprune.policy.criteria import to_policy
+from fastprune.policy.criteria import Criteria, to_policy
 from fastprune.policy.delete_limits import DeleteLimits
 from fastprune.policy.policy import Policy
-from fastprune.scanner import ScanOptions
 
 if TYPE_CHECKING:
     from fastprune.policy.file_loading import PolicyFile
@@ -33,9 +31,10 @@ class Request:
     Attributes:
         policy: What to select and what to keep.
         options: How a plan is worked out.
-        delete_limits: How much it may remove.
+        delete_limits: How much a plan may remove.
         zone: The server's time zone; None for that of this machine.
-        min_free_space: Where --min-free-space was given, or its key; empty if it wasn't.
+        min_free_space: The option, or the key of the policy file, that asks for free space; empty
+            if none does.
     """
 
     policy: Policy
@@ -62,17 +61,21 @@ def request_of(
     grace, zone = seconds_of(planning.grace, "--grace") or 0, selection.zone
     space = "" if selection.min_free_space is None else "--min-free-space"
     if planning.policy is None:
-        policy = _policy_of_options(session, selection, planning, settings)
+        if planning.orphans_only:
+            # Only orphans are to go: the criteria of the server's file do not count.
+            settings = PruneSettings()
+        criteria = overridden(selection, settings)
+        policy = _policy_of_options(session, criteria, orphans_only=planning.orphans_only)
     else:
         if planning.orphans_only:
-            raise _beside_a_file("--orphans-only")
+            raise _not_with_a_file("--orphans-only")
         found = _policy_of_file(session, planning.policy, selection)
         policy, zone, space = found.policy, found.zone, found.min_free_space
         delete_limits = delete_limits.or_stricter(found.delete_limits)
         grace = max(grace, found.grace)
     policy.check()
     options = PlanOptions(
-        scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+        scan=session.scan_options,
         allow_broken=planning.allow_broken,
         skip_corrupt=planning.skip_corrupt,
         grace=grace,
@@ -80,7 +83,7 @@ def request_of(
     return Request(policy, options, delete_limits, zone, space)
 
 
-def what_is_meant(
+def policy_and_zone(
     session: Session, selection: SelectionOptions, policy_file: str | None
 ) -> tuple[Policy, str | None]:
     """The policy of `list` and `du`, and the server's time zone; without criteria, all.
@@ -95,43 +98,40 @@ def what_is_meant(
         NoCacheError: There is no cache, and the free space of its file system is asked for.
     """
     if policy_file is None:
-        policy = to_policy(
-            selection,
-            datetime.now(UTC),
-            root=session.image_path,
-            layout=DEFAULT_LAYOUT,
-            inputs=session.inputs,
-        )
-        return policy, selection.zone
+        return _policy_of_options(session, selection), selection.zone
     found = _policy_of_file(session, policy_file, selection)
     return found.policy, found.zone
 
 
-def asks(session: Session, selection: SelectionOptions, planning: PlanningOptions) -> bool:
+def says_what_to_prune(
+    session: Session, selection: SelectionOptions, planning: PlanningOptions
+) -> bool:
     """Whether the options or the server's config file say what to prune, or what to keep."""
-    settings = prune_settings(session.config)
-    given = (dataclasses.replace(selection, zone=None), dataclasses.replace(settings, dry_run=None))
-    values = [value for options in given for value in dataclasses.asdict(options).values()]
-    nothing = all(value is None or value is False or value == [] for value in values)
-    return not nothing or planning.orphans_only or planning.policy is not None
+    given = [
+        *(name for name in _given(selection) if name != "zone"),
+        *(name for name in _given(prune_settings(session.config)) if name != "dry_run"),
+    ]
+    return bool(given) or planning.orphans_only or planning.policy is not None
+
+
+def _given(options: Any) -> list[str]:
+    """The names of the fields that have a value."""
+    values = ((field.name, getattr(options, field.name)) for field in fields(options))
+    # Zero is a value, and equals False.
+    return [
+        name for name, value in values if value is not None and value is not False and value != []
+    ]
 
 
 def _policy_of_options(
-    session: Session,
-    selection: SelectionOptions,
-    planning: PlanningOptions,
-    settings: PruneSettings,
+    session: Session, criteria: Criteria, *, orphans_only: bool = False
 ) -> Policy:
-    if planning.orphans_only:
-        settings = dataclasses.replace(
-            settings, pattern=None, date=None, older_than=None, not_pulled_for=None, count=None
-        )
     return to_policy(
-        overridden(selection, settings),
+        criteria,
         datetime.now(UTC),
         root=session.image_path,
         layout=DEFAULT_LAYOUT,
-        orphans_only=planning.orphans_only,
+        orphans_only=orphans_only,
         inputs=session.inputs,
     )
 
@@ -140,31 +140,33 @@ def _policy_of_file(session: Session, path: str, selection: SelectionOptions) ->
     """A policy file, and the images that the options beside it keep."""
     from fastprune.policy.file_loading import load_policy_file
 
-    for field in dataclasses.fields(selection):
-        value = getattr(selection, field.name)
-        if field.name not in _KEEPING and value is not None and value is not False and value != []:
-            raise _beside_a_file("--" + field.name.replace("_", "-"))
-    now, root, inputs = datetime.now(UTC), session.image_path, session.inputs
+    for name in _given(selection):
+        if name not in _KEEPING:
+            raise _not_with_a_file("--" + name.replace("_", "-"))
     found = load_policy_file(
-        path, now, root=root, layout=DEFAULT_LAYOUT, zone=selection.zone, inputs=inputs
+        path,
+        datetime.now(UTC),
+        root=session.image_path,
+        layout=DEFAULT_LAYOUT,
+        zone=selection.zone,
+        inputs=session.inputs,
     )
-    selection = dataclasses.replace(selection, zone=found.zone)
-    keeps = to_policy(selection, now, root=root, layout=DEFAULT_LAYOUT, inputs=inputs)
-    return dataclasses.replace(found, policy=_keeping_more(found.policy, keeps))
+    keeps = _policy_of_options(session, replace(selection, zone=found.zone))
+    return replace(found, policy=_keeping_more(found.policy, keeps))
 
 
-def _beside_a_file(option: str) -> UsageError:
+def _not_with_a_file(option: str) -> UsageError:
     return UsageError(
-        f"{option} can't be combined with --policy, which says what to select; beside it "
-        "there may be what keeps more, as --exclude, --keep-last, --keep-within or --keep-from"
+        f"{option} can't be combined with --policy, which says what to select; only "
+        "options that keep more can: --exclude, --keep-last, --keep-within and --keep-from"
     )
 
 
 def _keeping_more(policy: Policy, keeps: Policy) -> Policy:
-    """A policy that keeps what another one keeps, too."""
+    """A policy that also keeps what another one keeps."""
     last = [one.keep_last for one in (policy, keeps) if one.keep_last is not None]
     since = [one.keep_since for one in (policy, keeps) if one.keep_since is not None]
-    return dataclasses.replace(
+    return replace(
         policy,
         exclude=(*policy.exclude, *keeps.exclude),
         keep_last=max(last, default=None),

@@ -15,7 +15,13 @@ from fastprune.text.quantities import parse_duration
 
 _DRY_RUN = "dryRun"
 _PRUNE_KEYS = ("type", "expr", "duration", "count", _DRY_RUN)
-_TYPES = ("pattern", "date", "created", "accessed")
+_TYPES = {
+    "pattern": ("expr", "pattern"),
+    "date": ("expr", "date"),
+    "created": ("duration", "older_than"),
+    "accessed": ("duration", "not_pulled_for"),
+}
+"""The key with the value of each type of prune, and the option that means the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +95,24 @@ def load_config(path: str) -> ServerConfig:
     )
     from fastprune.policy.criteria_io import Inputs
 
+    where = f"--config-file {path}: "
     try:
         document = load(Inputs().read(path, "--config-file"))
     except OSError as error:
-        raise UsageError(f"--config-file {path}: {error.strerror}") from None
+        raise UsageError(f"{where}{error.strerror}") from None
     except ServerYamlError as error:
-        raise UsageError(f"--config-file {path}: {error}") from None
+        raise UsageError(f"{where}{error}") from None
     prune = value_of(document, PRUNE_CONFIG)
     if prune is not None and not isinstance(prune, dict):
-        raise UsageError(f"--config-file {path}: {PRUNE_CONFIG} is not a mapping")
-    where = f"--config-file {path}: "
+        raise UsageError(f"{where}{PRUNE_CONFIG} is not a mapping")
     _check_spelling(document, (IMAGE_PATH, PRUNE_CONFIG), where)
     _check_spelling(prune or {}, _PRUNE_KEYS, f"{where}{PRUNE_CONFIG}.")
     for key in document:
         if _plain(key) == _plain(_DRY_RUN):
             raise UsageError(f"{where}{key}: has no effect here; put {_DRY_RUN} in {PRUNE_CONFIG}")
     image_path = value_of(document, IMAGE_PATH) or None
-    return ServerConfig(path, image_path, _lower(prune) if prune else None)
+    lower = {key.lower(): value for key, value in prune.items()} if prune else None
+    return ServerConfig(path, image_path, lower)
 
 
 def _check_spelling(mapping: dict[str, Any], known: tuple[str, ...], where: str) -> None:
@@ -131,13 +138,17 @@ def prune_settings(config: ServerConfig) -> PruneSettings:
     kind = str(prune.get("type") or "").lower()
     if kind and kind not in _TYPES:
         raise UsageError(f"{where}.type: {kind!r} is none of {', '.join(_TYPES)}")
-    expr = _text(prune, "expr", where)
-    duration = _text(prune, "duration", where)
-    if kind in ("pattern", "date") and not expr:
-        raise UsageError(f"{where}.expr: type {kind} needs it")
-    if kind in ("created", "accessed") and not duration:
-        raise UsageError(f"{where}.duration: type {kind} needs it")
-    _check_value(kind, expr, duration, where)
+    texts = {key: _text(prune, key, where) for key in ("expr", "duration")}
+    criterion: dict[str, Any] = {}
+    if kind:
+        key, option = _TYPES[kind]
+        text = texts[key]
+        if not text:
+            raise UsageError(f"{where}.{key}: type {kind} needs it")
+        _check_value(kind, text, f"{where}.{key}")
+        criterion[option] = [text] if kind == "pattern" else text
+    elif texts["duration"]:
+        parse_duration(texts["duration"], f"{where}.duration")
     count = prune.get("count")
     if count is not None and type(count) is not int:
         raise UsageError(f"{where}.count: not a whole number: {count!r}")
@@ -145,28 +156,25 @@ def prune_settings(config: ServerConfig) -> PruneSettings:
     if dry_run is not None and type(dry_run) is not bool:
         raise UsageError(f"{where}.dryRun: neither true nor false: {dry_run!r}")
     return PruneSettings(
-        pattern=[expr] if kind == "pattern" and expr else None,
-        date=expr if kind == "date" else None,
-        older_than=duration if kind == "created" else None,
-        not_pulled_for=duration if kind == "accessed" else None,
+        **criterion,
         # The server writes "no limit" as -1.
         count=count if count is not None and count >= 0 else None,
         dry_run=dry_run,
     )
 
 
-def _check_value(kind: str, expr: str | None, duration: str | None, where: str) -> None:
+def _check_value(kind: str, text: str, where: str) -> None:
     """Checks a value as its option would, so that the message names the key."""
     from fastprune.policy.criteria import parse_cutoff
 
-    if kind == "pattern" and expr:
+    if kind == "pattern":
         from fastprune.patterns import split_patterns
 
-        split_patterns([expr], f"{where}.expr")
-    elif kind == "date" and expr:
-        parse_cutoff(expr, f"{where}.expr")
-    elif duration:
-        parse_duration(duration, f"{where}.duration")
+        split_patterns([text], where)
+    elif kind == "date":
+        parse_cutoff(text, where)
+    else:
+        parse_duration(text, where)
 
 
 def _text(prune: dict[str, Any], key: str, where: str) -> str | None:
@@ -176,7 +184,3 @@ def _text(prune: dict[str, Any], key: str, where: str) -> str | None:
     if not isinstance(value, str):
         raise UsageError(f"{where}.{key}: not a string: {value!r}")
     return value
-
-
-def _lower(mapping: dict[str, Any]) -> dict[str, Any]:
-    return {key.lower(): value for key, value in mapping.items()}

@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastprune.cli.messages import set_up_messages
@@ -29,8 +29,10 @@ from fastprune.cli.tuned_defaults import load_defaults
 from fastprune.errors import FastpruneError, NoCacheError, UsageError
 from fastprune.executors.executor import Executor
 from fastprune.executors.processes import available_jobs, start_workers
+from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.policy.criteria_io import Inputs, is_stdin
 from fastprune.progress import NoProgress, Progress
+from fastprune.reading.folders import check_root
 from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
 from fastprune.text.quantities import parse_size
 from fastprune.text.style import Paint
@@ -95,7 +97,6 @@ class Session:
     def reader(self) -> CacheReader:
         """What reads the cache, with the workers and the progress of this session."""
         from fastprune.deletion.cache_reader import CacheReader
-        from fastprune.layouts.default import DEFAULT_LAYOUT
 
         return CacheReader(self.image_path, DEFAULT_LAYOUT, self.workers, self.progress)
 
@@ -103,13 +104,22 @@ class Session:
         self, *, edges: bool = True, pattern_sets: tuple[tuple[str, ...], ...] = ()
     ) -> CacheIndex:
         """Scans the cache, with workers of its own; see `ScanOptions` for the arguments."""
-        options = ScanOptions(
-            edges=edges, pattern_sets=pattern_sets, max_manifest_bytes=self.max_manifest_bytes
-        )
-        with self.executor() as executor:
-            return scan_cache(
-                self.image_path, lambda _: executor, options, progress=self.progress()
-            )
+        options = replace(self.scan_options, edges=edges, pattern_sets=pattern_sets)
+        with self.workers() as open_executor:
+            return scan_cache(self.image_path, open_executor, options, progress=self.progress())
+
+    @property
+    def scan_options(self) -> ScanOptions:
+        """How the global options say to scan."""
+        return ScanOptions(max_manifest_bytes=self.max_manifest_bytes)
+
+    def check_cache(self) -> None:
+        """Checks that there is a cache, before work that takes long.
+
+        Raises:
+            NoCacheError: There is none.
+        """
+        check_root(self.image_path, DEFAULT_LAYOUT)
 
     def concurrency(self, option: str | None) -> int | None:
         """Threads that delete, by the option or else as saved; None for auto.

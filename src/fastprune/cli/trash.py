@@ -6,13 +6,20 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fastprune.cli.app import add_group, command
 from fastprune.cli.headings import PACE, SAFETY, SELECTION
-from fastprune.cli.options import GlobalOptions, LockWait, NoLock, TextOrJson, Yes
+from fastprune.cli.options import (
+    GlobalOptions,
+    argument,
+    flag,
+    format_option,
+    lock_wait_option,
+    no_lock_option,
+    option,
+    yes_option,
+)
 from fastprune.cli.signals import run_until_signal
 from fastprune.text.quantities import format_bytes, format_count
 
@@ -34,71 +41,41 @@ trash = add_group(
 class ListOptions:
     """How the trash is shown."""
 
-    form: TextOrJson = "text"
+    form: str = format_option()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeOptions:
     """How the trash is changed."""
 
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            "-n",
-            help="Show what would be done and change nothing at all.",
-            rich_help_panel=SAFETY,
-        ),
-    ] = False
-    concurrency: Annotated[
-        str | None,
-        typer.Option(
-            "--concurrency",
-            metavar="N|auto",
-            help="Threads. Default: auto, 32.",
-            rich_help_panel=PACE,
-        ),
-    ] = None
-    lock_wait: LockWait = None
-    no_lock: NoLock = False
-    form: TextOrJson = "text"
+    dry_run: bool = flag(
+        "--dry-run -n", SAFETY, "Show what would be done and change nothing at all."
+    )
+    concurrency: str | None = option("--concurrency N|auto", PACE, "Threads. Default: auto, 32.")
+    lock_wait: str | None = lock_wait_option()
+    no_lock: bool = no_lock_option()
+    form: str = format_option()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOptions:
     """What is put back."""
 
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or enough of its beginning.")]
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="Restore although a server seems to run on this cache.",
-            rich_help_panel=SAFETY,
-        ),
-    ] = False
+    run: str = argument("RUN", "A run, or enough of its beginning.")
+    force: bool = flag("--force", SAFETY, "Restore although a server seems to run on this cache.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EmptyOptions:
     """What is deleted for good."""
 
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN]...", help="Runs, or enough of their beginnings. Default: all."
-        ),
-    ] = None
-    older_than: Annotated[
-        str | None,
-        typer.Option(
-            "--older-than",
-            metavar="DUR",
-            help="Only runs longer ago than this: 36h, 30d, 2w.",
-            rich_help_panel=SELECTION,
-        ),
-    ] = None
-    yes: Yes = False
+    runs: list[str] | None = argument(
+        "[RUN]...", "Runs, or enough of their beginnings. Default: all.", default=None
+    )
+    older_than: str | None = option(
+        "--older-than DUR", SELECTION, "Only runs longer ago than this: 36h, 30d, 2w."
+    )
+    yes: bool = yes_option()
 
 
 @command("list", ListOptions, examples=("fastprune trash list --format json",), parent=trash)
@@ -127,8 +104,9 @@ def show_trash(options: GlobalOptions, listing: ListOptions) -> int:
 def restore_run(options: GlobalOptions, restoring: RestoreOptions, changing: ChangeOptions) -> int:
     """Put a run back into the cache.
 
-    Blobs first, then images, then lists. Nothing in the cache is overwritten: what it has
-    another file of by now stays in the trash. Can be repeated, after a crash as well.
+    Blobs first, then images, then lists. Nothing in the cache is overwritten: if it has
+    another file of that name by now, the one in the trash stays there. Can be repeated, after
+    a crash as well.
     """
     from fastprune.cli.cache_lock import exclusion_of, held
 
@@ -194,12 +172,10 @@ _MOST_NAMED = 20
 def _open(options: GlobalOptions, form: str) -> Session:
     from fastprune.cli.option_values import check_form
     from fastprune.cli.session import open_session
-    from fastprune.layouts.default import DEFAULT_LAYOUT
-    from fastprune.reading.folders import check_root
 
     check_form(form)
     session = open_session(options)
-    check_root(session.image_path, DEFAULT_LAYOUT)
+    session.check_cache()
     return session
 
 

@@ -6,13 +6,11 @@ import dataclasses
 import math
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import MEASURING, OUTPUT
-from fastprune.cli.options import GlobalOptions, TextOrJson
+from fastprune.cli.options import GlobalOptions, flag, format_option, option
 from fastprune.errors import FastpruneError, UsageError
 from fastprune.text.escaping import printable
 
@@ -25,39 +23,25 @@ if TYPE_CHECKING:
 class TuneOptions:
     """How to measure, and whether to save the result."""
 
-    save: Annotated[
-        bool,
-        typer.Option(
-            "--save",
-            help="Make the recommendation the default for this cache, in "
-            "~/.config/fastprune/tuned.json ($XDG_CONFIG_HOME). An explicit --jobs or "
-            "--concurrency, auto included, beats it.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False
-    seconds: Annotated[
-        float,
-        typer.Option(
-            "--seconds",
-            metavar="S",
-            min=1,
-            max=3600,
-            help="How long to measure.",
-            rich_help_panel=MEASURING,
-        ),
-    ] = 5
-    files: Annotated[
-        int,
-        typer.Option(
-            "--files",
-            metavar="N",
-            min=100,
-            max=1_000_000,
-            help="Temporary files of 4 KiB to delete with each concurrency, at most.",
-            rich_help_panel=MEASURING,
-        ),
-    ] = 5_000
-    form: TextOrJson = "text"
+    save: bool = flag(
+        "--save",
+        OUTPUT,
+        "Make the recommendation the default for this cache, in "
+        "~/.config/fastprune/tuned.json ($XDG_CONFIG_HOME). An explicit --jobs or "
+        "--concurrency, auto included, beats it.",
+    )
+    seconds: float = option(
+        "--seconds S", MEASURING, "How long to measure.", default=5, min=1, max=3600
+    )
+    files: int = option(
+        "--files N",
+        MEASURING,
+        "Temporary files of 4 KiB to delete with each concurrency, at most.",
+        default=5_000,
+        min=100,
+        max=1_000_000,
+    )
+    form: str = format_option()
 
 
 @command("tune", TuneOptions, examples=("fastprune tune --save",))
@@ -73,8 +57,6 @@ def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
     from fastprune.cli.session import open_session, write, write_json
     from fastprune.cli.terminal import terminal_width
     from fastprune.cli.tuned_defaults import SavedDefaults, save_defaults
-    from fastprune.layouts.default import DEFAULT_LAYOUT
-    from fastprune.reading.folders import check_root
     from fastprune.tuning.report import as_document, text_lines
 
     check_form(tuning.form)
@@ -82,7 +64,7 @@ def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
         # The parser's check of the range lets "nan" pass.
         raise UsageError(f"--seconds {tuning.seconds}: not a number")
     session = open_session(options)
-    check_root(session.image_path, DEFAULT_LAYOUT)
+    session.check_cache()
     report = _measure(session, tuning, parse_number_or_auto(options.jobs, "--jobs"))
     saved, code = None, 0
     if tuning.save:

@@ -54,7 +54,7 @@ def load_defaults(image_path: str) -> SavedDefaults:
     except OSError as error:
         # If we may not even look for the file, only --log-level debug shows it: HOME is often
         # that of root, and most machines have no such file.
-        level = logging.WARNING if _is_there(path) else logging.DEBUG
+        level = logging.WARNING if os.path.exists(path) else logging.DEBUG
         log.log(level, "%s can't be read and is not used: %s", path, error.strerror)
         return SavedDefaults()
     if entry is None:
@@ -152,15 +152,6 @@ def _read_caches(path: str) -> dict[str, Any]:
         log.warning("%s is damaged and not used: %s", path, error)
         return {}
     return dict(document["caches"])
-
-
-def _is_there(path: str) -> bool:
-    """Whether a file is known to be there."""
-    try:
-        os.stat(path)
-    except OSError:
-        return False
-    return True
 
 
 def _is_usable(document: Any) -> bool:

@@ -6,20 +6,20 @@ import dataclasses
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
 from fastprune.cli.headings import CHECKS, OUTPUT, SAFETY
 from fastprune.cli.options import (
-    AuditLogFile,
     GlobalOptions,
-    LockWait,
-    MetricsFile,
-    NoLock,
-    TextOrJson,
-    Yes,
+    audit_log_option,
+    flag,
+    format_option,
+    lock_wait_option,
+    metrics_option,
+    no_lock_option,
+    option,
+    yes_option,
 )
 from fastprune.cli.signals import run_until_signal
 from fastprune.errors import UsageError
@@ -38,91 +38,48 @@ if TYPE_CHECKING:
 class CheckOptions:
     """What is checked."""
 
-    content: Annotated[
-        bool,
-        typer.Option(
-            "--content",
-            help="Read blobs too, and compare the sha256 with the name.",
-            rich_help_panel=CHECKS,
-        ),
-    ] = False
-    sample: Annotated[
-        str | None,
-        typer.Option(
-            "--sample",
-            metavar="N%",
-            help="With --content: read only a random part of the blobs.",
-            rich_help_panel=CHECKS,
-        ),
-    ] = None
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            min=0,
-            help="What chooses the sample. Default: random; the report says which.",
-            rich_help_panel=CHECKS,
-        ),
-    ] = None
+    content: bool = flag(
+        "--content", CHECKS, "Read blobs too, and compare the sha256 with the name."
+    )
+    sample: str | None = option(
+        "--sample N%", CHECKS, "With --content: read only a random part of the blobs."
+    )
+    seed: int | None = option(
+        "--seed N",
+        CHECKS,
+        "The number that chooses the sample. Default: random; the report says which.",
+        min=0,
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RepairOptions:
     """Whether and how what is damaged is moved aside."""
 
-    repair: Annotated[
-        bool,
-        typer.Option(
-            "--repair",
-            help="Move damaged manifests and bad blobs to the trash of the cache, so that the "
-            "server pulls them anew; fastprune trash restore puts them back.",
-            rich_help_panel=CHECKS,
-        ),
-    ] = False
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            "-n",
-            help="With --repair: show exactly what would be moved.",
-            rich_help_panel=SAFETY,
-        ),
-    ] = False
-    yes: Yes = False
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="Repair although a server seems to run on this cache.",
-            rich_help_panel=SAFETY,
-        ),
-    ] = False
-    lock_wait: LockWait = None
-    no_lock: NoLock = False
-    audit_log: AuditLogFile = None
+    repair: bool = flag(
+        "--repair",
+        CHECKS,
+        "Move damaged manifests and bad blobs to the trash of the cache, so that the "
+        "server pulls them anew; fastprune trash restore puts them back.",
+    )
+    dry_run: bool = flag("--dry-run -n", SAFETY, "With --repair: show exactly what would be moved.")
+    yes: bool = yes_option()
+    force: bool = flag("--force", SAFETY, "Repair although a server seems to run on this cache.")
+    lock_wait: str | None = lock_wait_option()
+    no_lock: bool = no_lock_option()
+    audit_log: str | None = audit_log_option()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
     """How findings are reported."""
 
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict",
-            help="Exit code 3 for notes too: orphans, dangling, foreign.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False
-    form: TextOrJson = "text"
-    summary: Annotated[
-        bool,
-        typer.Option(
-            "--summary", help="Leave out the line of each finding.", rich_help_panel=OUTPUT
-        ),
-    ] = False
-    metrics_file: MetricsFile = None
+    strict: bool = flag(
+        "--strict", OUTPUT, "Exit code 3 for notes too: orphans, dangling, foreign."
+    )
+    form: str = format_option()
+    summary: bool = flag("--summary", OUTPUT, "Leave out the line of each finding.")
+    metrics_file: str | None = metrics_option()
 
 
 @command(
@@ -148,12 +105,12 @@ def check_cache(
     images and foreign files are notes. Reads only, unless --repair is given: then what is
     damaged goes to the trash, and the exit code is 0 if nothing damaged is left.
     """
-    from fastprune.cli.metrics_file import failures_metered, metered
+    from fastprune.cli.metrics_file import failures_in_metrics, with_metrics
     from fastprune.cli.session import open_session
     from fastprune.executors.processes import available_jobs
 
     metrics_file, dry_run = reporting.metrics_file, repairing.dry_run
-    with failures_metered(metrics_file, "verify", options, dry_run=dry_run):
+    with failures_in_metrics(metrics_file, "verify", options, dry_run=dry_run):
         session = open_session(options)
     if checks.content and options.jobs is None:
         # Reading blobs keeps more processors busy than merging a scan can feed.
@@ -162,7 +119,7 @@ def check_cache(
     def work(note: Note) -> int:
         return _verify(session, checks, repairing, reporting, note)
 
-    return metered(metrics_file, "verify", session.image_path, work, dry_run=dry_run)
+    return with_metrics(metrics_file, "verify", session.image_path, work, dry_run=dry_run)
 
 
 _SEED_BYTES = 4
@@ -213,7 +170,9 @@ def _check_repair_options(repairing: RepairOptions) -> None:
         return
     for name, value in given.items():
         if value:
-            raise UsageError(f"--{name.replace('_', '-')} is about --repair: give both")
+            raise UsageError(
+                f"--{name.replace('_', '-')} has an effect only with --repair: give both"
+            )
 
 
 def _verify_options(session: Session, checks: CheckOptions) -> VerifyOptions:
@@ -222,18 +181,17 @@ def _verify_options(session: Session, checks: CheckOptions) -> VerifyOptions:
     Raises:
         UsageError: A value can't be used.
     """
-    from fastprune.scanner import ScanOptions
     from fastprune.verification.verifier import VerifyOptions
 
     if checks.sample is not None and not checks.content:
-        raise UsageError("--sample is a part of what --content reads: give both")
+        raise UsageError("--sample has an effect only with --content: give both")
     if checks.seed is not None and checks.sample is None:
-        raise UsageError("--seed chooses a sample: give --sample as well")
+        raise UsageError("--seed has an effect only with --sample: give both")
     if checks.seed is not None and checks.seed > _LARGEST_SEED:
         raise UsageError(f"--seed {checks.seed}: at most {_LARGEST_SEED}")
     seed = int.from_bytes(os.urandom(_SEED_BYTES)) if checks.seed is None else checks.seed
     return VerifyOptions(
-        scan=ScanOptions(max_manifest_bytes=session.max_manifest_bytes),
+        scan=session.scan_options,
         content=checks.content,
         sample=parse_percentage(checks.sample, "--sample") if checks.sample else 1,
         seed=seed,
@@ -278,7 +236,8 @@ def _repair(
     """Verifies and repairs.
 
     Returns:
-        What was found; what was done about it, if anything; and an exit code, 0 if it is theirs.
+        What was found; what was done about it, if anything; and the exit code, 0 if the findings
+        or the report decide on it.
 
     Raises:
         FastpruneError: It can't be done; nothing was moved.

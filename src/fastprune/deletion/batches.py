@@ -43,12 +43,7 @@ class Crew:
     """
 
     def __init__(self, limits: Limits, look: LookForServers | None = None) -> None:
-        """Starts nothing yet.
-
-        Args:
-            limits: Pace and end.
-            look: Looks for servers before each phase; None if they do not matter.
-        """
+        """Starts nothing yet. `look` looks for servers; None if they do not matter."""
         self.stopped = ""
         self.servers: tuple[ServerFinding, ...] = ()
         self.not_durable: list[str] = []
@@ -57,10 +52,9 @@ class Crew:
         self._next_slot = 0.0
 
     def batch_size(self, most: int) -> int:
-        """How many files a batch may have: few if the pace is slow, as a batch has no pace.
+        """How many files a batch may have, up to `most`: few if the pace is slow.
 
-        Args:
-            most: As many as there may be.
+        The pace is kept between batches, not within one.
         """
         pace = int((self._limits.per_second or most * 10) / 10)
         return max(1, min(most, pace))
@@ -87,11 +81,7 @@ class Crew:
 
     @contextmanager
     def stopping(self, what: str) -> Iterator[None]:
-        """Ends the run if the system refuses something that the rest of the run relies on.
-
-        Args:
-            what: What can't be done, in words.
-        """
+        """Ends the run, and says `what` failed, if the system refuses what the rest relies on."""
         try:
             yield
         except OSError as error:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from fastprune import pipeline
 from fastprune.layouts.layout import Layout
@@ -20,9 +20,10 @@ from fastprune.pipeline import OpenExecutor, PlanOptions, TimedPlan
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
 from fastprune.reading.folders import check_root
-from fastprune.scanner import MAX_MANIFEST_BYTES
+from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
 from fastprune.trash.run_ids import choose_runs
 from fastprune.trash.tree import list_trash
+from fastprune.usage.surveying import Survey, survey_cache
 from fastprune.verification.verifier import VerifyOptions, verify_cache
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from fastprune.trash.model import RunContents, TrashContents
     from fastprune.verification.findings import Findings
 
+Made = TypeVar("Made", TimedPlan, "Findings")
+Result = TypeVar("Result")
 # How many manifests a run holds is known when it is read.
 _UNKNOWN = sys.maxsize
 
@@ -57,34 +60,46 @@ class CacheReader:
     checkpoint: Callable[[], None] = lambda: None
     made: Callable[[TimedPlan | Findings | RunContents], None] = lambda result: None
 
+    def scan(self, options: ScanOptions) -> CacheIndex:
+        """See `scanner.scan_cache`."""
+        return self._read(scan_cache, options)
+
+    def survey(self, policy: Policy, options: ScanOptions) -> Survey:
+        """See `surveying.survey_cache`."""
+        return self._read(survey_cache, options, policy)
+
     def plan(self, policy: Policy, options: PlanOptions) -> TimedPlan:
         """See `pipeline.work_out`."""
-        return self._read(pipeline.work_out, policy, options)
+        return self._made(pipeline.work_out, options, policy)
 
     def replan(self, saved: SavedPlan, options: PlanOptions) -> TimedPlan:
         """See `pipeline.work_out_again`."""
-        return self._read(pipeline.work_out_again, saved, options)
-
-    def _read(
-        self,
-        work: Callable[..., TimedPlan],
-        asked: Policy | SavedPlan,
-        options: PlanOptions,
-    ) -> TimedPlan:
-        with self.workers() as open_executor:
-            timed = work(self.root, asked, open_executor, options, **self._told())
-        self.made(timed)
-        return timed
+        return self._made(pipeline.work_out_again, options, saved)
 
     def verify(self, options: VerifyOptions) -> Findings:
         """See `verifier.verify_cache`."""
-        with self.workers() as open_executor:
-            findings = verify_cache(self.root, open_executor, options, **self._told())
-        self.made(findings)
-        return findings
+        return self._made(verify_cache, options)
 
-    def _told(self) -> dict[str, Any]:
-        return {"progress": self.progress(), "checkpoint": self.checkpoint}
+    def _made(
+        self,
+        work: Callable[..., Made],
+        options: PlanOptions | VerifyOptions,
+        *asked: Policy | SavedPlan,
+    ) -> Made:
+        """Reads, and tells `made` of the result."""
+        result = self._read(work, options, *asked)
+        self.made(result)
+        return result
+
+    def _read(
+        self,
+        work: Callable[..., Result],
+        options: ScanOptions | PlanOptions | VerifyOptions,
+        *asked: Policy | SavedPlan,
+    ) -> Result:
+        with self.workers() as open_executor:
+            told = {"progress": self.progress(), "checkpoint": self.checkpoint}
+            return work(self.root, *asked, open_executor, options, **told)
 
     def read_trash(
         self,
@@ -118,20 +133,18 @@ class CacheReader:
 
                 for run in chosen:
                     self.checkpoint()
-                    contents.append(
-                        read_run(
-                            self.root,
-                            run,
-                            executor,
-                            layout=self.layout,
-                            max_manifest_bytes=max_manifest_bytes,
-                            progress=self.progress(),
-                        )
+                    held = read_run(
+                        self.root,
+                        run,
+                        executor,
+                        layout=self.layout,
+                        max_manifest_bytes=max_manifest_bytes,
+                        progress=self.progress(),
                     )
+                    self.made(held)
+                    contents.append(held)
         from fastprune.trash.model import TrashContents
 
-        for one in contents:
-            self.made(one)
         return TrashContents(tuple(contents), found.foreign)
 
 

@@ -26,8 +26,8 @@ what it was. Raises OSError if it can't be read."""
 def still_says(layout: Layout, record: ManifestRecord, folder: int, name: str) -> bool:
     """Whether a manifest file says what an index has kept of it.
 
-    Its content is compared, not its times: a clock of a file server may differ from
-    ours, and a pull by a running server changes what counts, `pulled`.
+    Its content is compared, not its times: the clock of a file server may differ from ours.
+    When a running server is asked for the image, it writes a new `pulled`, so the content differs.
     """
     content = _content(folder, name)
     try:
@@ -38,7 +38,8 @@ def still_says(layout: Layout, record: ManifestRecord, folder: int, name: str) -
 
 def still_has(mark: FileMark, folder: int, name: str) -> bool:
     """Whether a file has the mark that it had when it was looked at."""
-    return ABSENT_MARK != mark_of(os.stat(name, dir_fd=folder, follow_symlinks=False)) == mark
+    now = mark_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+    return now == mark and now != ABSENT_MARK
 
 
 def _content(folder: int, name: str) -> bytes | None:

@@ -30,7 +30,7 @@ from fastprune.whole_files import sync, sync_if_offered
 
 _TRASH_MODE = 0o755
 _CHECKING = threading.Lock()
-# What a system says that can't make hard links, or not for this user or to this file.
+# The errors where hard links can't be made at all, by this user, or to this file.
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -167,8 +167,8 @@ def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> Batch
 def _is_gone(name: str, folder: int) -> bool:
     """Whether a file that was not found is really not there.
 
-    What is taken for gone counts as removed, and what only it needed goes next. So it is
-    asked once more: a move also says so if the trash is gone, and a file server may be wrong.
+    A file that is gone counts as removed, and what only it needed goes next. So the system is
+    asked once more: a move fails the same way if the trash is gone, and a file server may be wrong.
     """
     try:
         _status(name, folder)
@@ -185,12 +185,7 @@ class Mover:
     batch_size = 256
 
     def __init__(self, folders: Iterable[tuple[int, int]]) -> None:
-        """Moves nothing yet.
-
-        Args:
-            folders: Pairs of an open folder of the cache and that of the trash which its
-                files go to.
-        """
+        """Moves nothing yet. Of each pair of open folders, the second gets files of the first."""
         self._trash = {_identity(folder): trash for folder, trash in folders}
 
     def remove(self, folder: int, batch: Batch) -> BatchResult:
@@ -273,8 +268,7 @@ def moving_to_trash(root: str, run: str, layout: Layout) -> Iterator[Mover]:
 
 def _make_run(root: str, run: str, layout: Layout) -> None:
     with ExitStack() as opened:
-        at = open_root(root)
-        opened.callback(os.close, at)
+        at = open_root(root, opened)
         for step in STEPS:
             with suppress(FileExistsError):
                 os.mkdir(step, _TRASH_MODE, dir_fd=at)
@@ -289,10 +283,10 @@ def _make_run(root: str, run: str, layout: Layout) -> None:
 
 
 def _check_renaming(name: str, folder: int, trash: int, absent: str) -> None:
-    """Makes sure that files can be renamed from a folder to another, by asking for one.
+    """Makes sure that files can be renamed from one folder to another.
 
-    The file is not there. The system says so only after it has compared the file systems,
-    and where they are mounted.
+    It tries that with a file that is not there. The system says so only after it has compared
+    the file systems, and where they are mounted.
     """
     try:
         if os.fstat(folder).st_dev != os.fstat(trash).st_dev:
@@ -318,32 +312,22 @@ def remove_run(root: str, run: str, layout: Layout) -> None:
         layout: What kind of cache it is.
     """
     # The first folder goes last: without it, a run does not look like one.
-    _remove_empty(root, (*STEPS, run), layout.folders)
+    remove_empty(root, (*STEPS, run), layout.folders)
 
 
-def remove_trash(root: str) -> None:
-    """Removes the folders of the trash if they are empty, as a crash may leave them.
+def remove_empty(root: str, steps: Iterable[str] = STEPS, within: Iterable[str] = ()) -> None:
+    """Removes folders that are empty, as a crash may leave them: by default, those of the trash.
+
+    It begins with the innermost, and ends at the first that is not empty or can't be removed.
 
     Args:
         root: Path of the cache, which the caller has locked.
-    """
-    _remove_empty(root, STEPS, ())
-
-
-def _remove_empty(root: str, steps: Iterable[str], within: Iterable[str]) -> None:
-    """Removes folders that are empty: some in the last folder of a path, then that path.
-
-    It ends at the first folder that is not empty, or can't be removed.
-
-    Args:
-        root: Path of the cache.
-        steps: The folders of the path, each in the one before, the first one in the cache.
-        within: The folders in the last of these.
+        steps: A path: folders, each in the one before, the first one in the cache.
+        within: The folders in the last of these, which go before it.
     """
     way: list[tuple[int, str]] = []
     with ExitStack() as opened, suppress(OSError):
-        at = open_root(root)
-        opened.callback(os.close, at)
+        at = open_root(root, opened)
         with suppress(FileNotFoundError, TrashError):
             for step in steps:
                 inner = open_step(step, at, opened)
@@ -355,15 +339,16 @@ def _remove_empty(root: str, steps: Iterable[str], within: Iterable[str]) -> Non
                 os.rmdir(name, dir_fd=parent)
 
 
-class Restorer:
-    """Puts files of the trash back into the cache; never over what is there."""
+class Restorer(Unlinker):
+    """Puts files of the trash back into the cache, never over what is there.
 
-    batch_size = 256
+    What was put back can then be removed from the trash.
+    """
 
     def put_back(self, trash: int, folder: int, batch: Batch) -> BatchResult:
         """Gives files their names in the cache again; called on several threads at once.
 
-        Those in the trash stay until `forget`, so that a crash in between loses nothing.
+        Those in the trash stay until `remove`, so that a crash in between loses nothing.
 
         Args:
             trash: The open folder of the run.
@@ -377,14 +362,6 @@ class Restorer:
             return stat.S_ISREG(status.st_mode) and _link_back(name, trash, folder, status)
 
         return _one_by_one(trash, batch, restore)
-
-    def settle(self, folder: int) -> None:
-        """Makes what was put back durable."""
-        sync(folder)
-
-    def forget(self, trash: int, batch: Batch) -> BatchResult:
-        """Removes from the trash what was put back; called on several threads at once."""
-        return Unlinker().remove(trash, batch)
 
 
 def _link_back(name: str, trash: int, folder: int, status: os.stat_result) -> bool:

@@ -1,11 +1,11 @@
 """A cache that is held: the one way to change it, for the library and for the command line.
 
 Stage: apply. Input: the path of a cache. Output: plans, findings and contents of the trash, and
-reports of what became of them. I/O: reads, and carries out. What reads is blocking, as signals
-end the command line by exceptions until something goes; what changes the cache is asynchronous.
+reports of what became of them. I/O: reads, and carries out. Reading blocks: until something goes,
+a signal ends the command line by an exception. What changes the cache is asynchronous.
 
-A held cache carries out what it has worked out itself, once: a plan of a cache that nobody had
-locked may be old.
+A held cache carries out only what it has worked out itself, and that once: a plan that was made
+while the cache was not locked may be out of date.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from fastprune.deletion.cache_reader import CacheReader
 from fastprune.deletion.pace import Limits
@@ -23,23 +24,26 @@ from fastprune.errors import UsageError
 from fastprune.guard.exclusive import Exclusion, Hold, hold
 from fastprune.pipeline import TimedPlan
 from fastprune.policy.delete_limits import DeleteLimits
+from fastprune.progress import NoProgress
 from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, make_run_id
 
 if TYPE_CHECKING:
     from fastprune.deletion.deleter import Deleter
     from fastprune.deletion.journal import Journal
+    from fastprune.deletion.phases import RunContext
     from fastprune.guard.server_findings import ServerFinding
     from fastprune.index.cache_index import CacheIndex
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.report.prune_report import PruneReport
+    from fastprune.report.run_report import RunReport
     from fastprune.trash.model import RunContents
     from fastprune.trash.report import TrashReport
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_plan import RepairPlan
     from fastprune.verification.repair_report import RepairReport
 
-T = TypeVar("T")
 Report = TypeVar("Report", "PruneReport", "RepairReport")
+AnyReport = TypeVar("AnyReport", bound="RunReport")
 
 
 @runtime_checkable
@@ -55,7 +59,7 @@ class RunJournal(Protocol):
             action: delete or trash.
 
         Raises:
-            UsageError: It can't be taken down; so nothing goes.
+            UsageError: It can't be recorded; so nothing goes.
         """
         ...
 
@@ -104,13 +108,8 @@ class HeldCache:
     """
 
     def __init__(self, held: Hold, reader: CacheReader) -> None:
-        """Reads nothing yet.
-
-        Args:
-            held: How the cache is held.
-            reader: What reads it.
-        """
-        self.reader = replace(reader, made=self._take_down)
+        """Reads nothing yet; `reader` does."""
+        self.reader = replace(reader, made=self._remember)
         self.overridden, self.unlocked = held.overridden, held.unlocked
         self._held, self._root = held, held.root
         self._is_held = True
@@ -122,8 +121,8 @@ class HeldCache:
         """Refuses all that is asked from now on, as the cache is held no more."""
         self._is_held = False
 
-    def _take_down(self, result: TimedPlan | Findings | RunContents) -> None:
-        """Takes down what was worked out here, so that it can be carried out."""
+    def _remember(self, result: TimedPlan | Findings | RunContents) -> None:
+        """Remembers what was worked out here, so that it can be carried out."""
         if isinstance(result, TimedPlan):
             self._seconds[id(result.plan)] = result.seconds
             self._made.append(result.plan)
@@ -132,50 +131,49 @@ class HeldCache:
 
     async def apply(self, plan: PrunePlan, options: ApplyOptions) -> PruneReport:
         """See `LockedCache.apply`."""
-        self._check(plan, "plan", "plan or replan")
         options.delete_limits.enforce(plan)
-        self._used.append(plan)
-        from fastprune.deletion.deleter import Unlinker
+        self._use(plan, "plan", "plan or replan")
         from fastprune.deletion.pruning import carry_out
 
-        run = options.run or _new_run()
-
-        async def carry(deleter: Deleter) -> PruneReport:
-            return await carry_out(plan, deleter, **self._how(options))
-
-        async def work() -> PruneReport:
-            if plan.is_empty or not options.trash:
-                return await carry(Unlinker())
-            report = await _with_trash(plan.index, run, carry)
-            moved = len(report.manifests) or len(report.blobs)
-            return replace(report, trash_run=run if moved else "")
-
-        report = await _told(options, plan, run, "trash" if options.trash else "delete", work)
+        carry = partial(carry_out, plan)
+        report = await self._carry_out(plan, plan.index, carry, options, trash=options.trash)
         seconds = self._seconds[id(plan)] | report.seconds
-        report = replace(report, trash=options.trash, seconds=seconds)
-        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
+        return replace(report, trash=options.trash, seconds=seconds)
 
     async def repair(self, findings: Findings, options: ApplyOptions) -> RepairReport:
         """See `LockedCache.repair`."""
         self._use(findings, "findings", "verify")
         from fastprune.deletion.repairing import carry_out
         from fastprune.verification.repair_plan import plan_repair
-        from fastprune.verification.repair_report import planned_report
 
-        plan, run = plan_repair(findings), options.run or _new_run()
+        plan = plan_repair(findings)
+        carry = partial(carry_out, plan)
+        return await self._carry_out(plan, findings.index, carry, options, trash=True)
 
-        async def carry(mover: Deleter) -> RepairReport:
-            return await carry_out(plan, mover, **self._how(options))
+    async def _carry_out(
+        self,
+        plan: PrunePlan | RepairPlan,
+        index: CacheIndex,
+        carry_out: Callable[[Deleter, RunContext], Awaitable[Report]],
+        options: ApplyOptions,
+        *,
+        trash: bool,
+    ) -> Report:
+        """Deletes or moves what is planned, and tells a journal of runs how it began and ended."""
+        from fastprune.deletion.deleter import Unlinker
 
-        async def work() -> RepairReport:
-            if plan.is_empty:
-                return replace(planned_report(plan), dry_run=False)
-            report = await _with_trash(findings.index, run, carry)
-            moved = any(moved.any() for _, moved in report.moved)
-            return replace(report, trash_run=run if moved else "")
+        run = options.run or make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
+        context = self._context(options.limits, options.journal)
 
-        report = await _told(options, plan, run, "trash", work)
-        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
+        async def work() -> Report:
+            # Where nothing goes, the trash gets no run.
+            if plan.is_empty or not trash:
+                return await carry_out(Unlinker(), context)
+            report = await _with_trash(index, run, lambda mover: carry_out(mover, context))
+            return replace(report, trash_run=run if report.removed_any else "")
+
+        action = "trash" if trash else "delete"
+        return self._with_guards(await _with_journal(options, plan, run, action, work))
 
     async def restore(self, contents: RunContents, limits: Limits) -> TrashReport:
         """Puts a run that this cache has read back, once; see `trashing.restore`.
@@ -187,14 +185,7 @@ class HeldCache:
         self._use(contents, "run", "read_trash")
         from fastprune.deletion.trashing import restore
 
-        report = await restore(
-            self._root,
-            contents,
-            limits=limits,
-            progress=self.reader.progress(),
-            look=self._held.look,
-        )
-        return replace(report, overridden=self.overridden, no_lock=self.unlocked)
+        return self._with_guards(await restore(self._root, contents, self._context(limits)))
 
     async def empty(self, runs: Sequence[RunContents], limits: Limits) -> TrashReport:
         """Deletes runs that this cache has read for good, once; see `trashing.empty`.
@@ -207,25 +198,20 @@ class HeldCache:
         self._check_held()
         from fastprune.deletion.trashing import empty
 
-        report = await empty(self._root, runs, limits=limits, progress=self.reader.progress())
+        return self._with_guards(await empty(self._root, runs, self._context(limits)))
+
+    def _context(self, limits: Limits, journal: Journal | None = None) -> RunContext:
+        from fastprune.deletion.phases import RunContext
+
+        progress = self.reader.progress() or NoProgress()
+        return RunContext(limits, progress, journal, self._held.look)
+
+    def _with_guards(self, report: AnyReport) -> AnyReport:
+        """The report with the servers that were overridden, and why the cache is not locked."""
         return replace(report, overridden=self.overridden, no_lock=self.unlocked)
 
-    def _how(self, options: ApplyOptions) -> dict[str, Any]:
-        """What a plan and a repair are carried out with."""
-        return {
-            "limits": options.limits,
-            "progress": self.reader.progress(),
-            "journal": options.journal,
-            "look": self._held.look,
-        }
-
     def _use(self, made: object, what: str, by: str, *, in_trash: bool = False) -> None:
-        """Checks that something can be carried out, and takes down that it was."""
-        self._check(made, what, by, in_trash=in_trash)
-        self._used.append(made)
-
-    def _check(self, made: object, what: str, by: str, *, in_trash: bool = False) -> None:
-        """Makes sure that something can be carried out.
+        """Makes sure that something can be carried out, and remembers that it was.
 
         Raises:
             UsageError: It can't.
@@ -237,6 +223,7 @@ class HeldCache:
             raise UsageError(f"the {what} must come from {by} of the same locked cache")
         if any(one is made for one in self._used):
             raise UsageError(f"the {what} can be used only once; call {by} again")
+        self._used.append(made)
 
     def _check_held(self) -> None:
         if not self._is_held:
@@ -269,11 +256,7 @@ def held_cache(
             cache.let_go()
 
 
-def _new_run() -> str:
-    return make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
-
-
-async def _told(
+async def _with_journal(
     options: ApplyOptions,
     plan: PrunePlan | RepairPlan,
     run: str,
@@ -297,7 +280,9 @@ async def _told(
     return report
 
 
-async def _with_trash(index: CacheIndex, run: str, work: Callable[[Deleter], Awaitable[T]]) -> T:
+async def _with_trash(
+    index: CacheIndex, run: str, work: Callable[[Deleter], Awaitable[Report]]
+) -> Report:
     """Does work with what moves files to a new run in the trash."""
     import anyio
 

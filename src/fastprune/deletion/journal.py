@@ -44,7 +44,7 @@ class Journal(Protocol):
     """Is told what became of every file that was tried."""
 
     async def note(self, entries: Sequence[JournalEntry]) -> None:
-        """Takes down a batch, after it was worked on.
+        """Records a batch, after it was worked on.
 
         Raises:
             JournalError: It can't. The run then ends, between two batches; those that

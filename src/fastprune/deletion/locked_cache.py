@@ -69,11 +69,7 @@ class LockedCache:
     """
 
     def __init__(self, held: HeldCache) -> None:
-        """Reads nothing yet.
-
-        Args:
-            held: The same cache, for who may block.
-        """
+        """Reads nothing yet. `held` is the same cache, for callers that may block."""
         self._held, self._scan = held, ScanOptions(layout=held.reader.layout)
         self.root: str = held.reader.root
         self.overridden: tuple[ServerFinding, ...] = held.overridden

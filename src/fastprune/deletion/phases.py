@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -29,9 +30,9 @@ from fastprune.guard.server_findings import LookForServers
 from fastprune.index.digests import Digests
 from fastprune.index.refcounts import Mask
 from fastprune.model import file_names
-from fastprune.progress import Progress, under_way
+from fastprune.progress import NoProgress, Progress, under_way
 from fastprune.reading.folders import opened_folder
-from fastprune.report.prune_report import Failure
+from fastprune.report.run_report import Failure
 
 UNTRIED = 255
 """The outcome of a file that no batch has come to."""
@@ -88,6 +89,24 @@ def batch_of(
     return Batch(file_names(digests.tobytes()), sizes.tolist(), checks)
 
 
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """The pace of a run, and who is told or asked meanwhile.
+
+    Attributes:
+        limits: Pace and end.
+        progress: Is told about files and bytes.
+        journal: Is told what became of every file.
+        look: Looks for servers before each phase: what it finds ends the run. None if servers
+            do not matter.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    progress: Progress = field(default_factory=NoProgress)
+    journal: Journal | None = None
+    look: LookForServers | None = None
+
+
 class Phases:
     """Carries out one phase after the other, and keeps what came of all of them.
 
@@ -96,27 +115,11 @@ class Phases:
         failures: The files that could not be removed.
     """
 
-    def __init__(
-        self,
-        limits: Limits,
-        progress: Progress,
-        journal: Journal | None = None,
-        look: LookForServers | None = None,
-        *,
-        batch_size: int,
-    ) -> None:
-        """Nothing was done yet.
-
-        Args:
-            limits: Pace and end.
-            progress: Is told about files and bytes.
-            journal: Is told what became of every file.
-            look: Looks for servers before each phase; None if they do not matter.
-            batch_size: How many files a batch may have.
-        """
-        self.crew = Crew(limits, look)
+    def __init__(self, context: RunContext, *, batch_size: int) -> None:
+        """Nothing was done yet. A batch has at most `batch_size` files."""
+        self.crew = Crew(context.limits, context.look)
         self.failures: list[Failure] = []
-        self._progress, self._journal = progress, journal
+        self._progress, self._journal = context.progress, context.journal
         self._batch_size = self.crew.batch_size(batch_size)
         self._begun: list[Files] = []
         self._changed: list[str] = []
@@ -145,6 +148,16 @@ class Phases:
     def changed(self) -> tuple[str, ...]:
         """Paths of files that were not what they had been, and were left alone."""
         return tuple(sorted(self._changed))
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """How the run went, as arguments of a `RunReport`."""
+        return {
+            "failures": tuple(sorted(self.failures)),
+            "stopped": self.crew.stopped,
+            "servers": self.crew.servers,
+            "not_durable": tuple(self.crew.not_durable),
+        }
 
     async def remove(
         self,

@@ -18,38 +18,26 @@ from numpy.typing import NDArray
 
 from fastprune.deletion.checks import still_says
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Outcome
-from fastprune.deletion.journal import Journal, blob_facts, manifest_facts
-from fastprune.deletion.pace import Limits
-from fastprune.deletion.phases import Files, Phases, batch_of
+from fastprune.deletion.journal import blob_facts, manifest_facts
+from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
 from fastprune.executors.threads import in_thread
 from fastprune.guard.drift import manifests_changed_at, new_manifests, replaced_blobs
-from fastprune.guard.server_findings import LookForServers
 from fastprune.index.cache_index import Rows
 from fastprune.index.records import kept_records
 from fastprune.index.refcounts import list_levels
 from fastprune.plan.prune_plan import PrunePlan
-from fastprune.progress import NoProgress, Progress
 from fastprune.report.prune_report import PruneReport
 
 
 async def carry_out(
-    plan: PrunePlan,
-    deleter: Deleter,
-    *,
-    limits: Limits | None = None,
-    progress: Progress | None = None,
-    journal: Journal | None = None,
-    look: LookForServers | None = None,
+    plan: PrunePlan, deleter: Deleter, context: RunContext | None = None
 ) -> PruneReport:
     """Carries out a plan, once.
 
     Args:
         plan: What to remove. The caller holds the lock on the cache.
         deleter: How to remove it.
-        limits: Pace and end.
-        progress: Is told about files and bytes that went.
-        journal: Is told what became of every file.
-        look: Looks for servers before each phase; what it finds ends the run.
+        context: The pace, and who is told.
 
     Returns:
         What was removed, and what was not and why. If a file can't be removed, the run goes
@@ -57,9 +45,7 @@ async def carry_out(
         listed or made durable, the run ends between two batches, before anything that relies
         on it.
     """
-    phases = Phases(
-        limits or Limits(), progress or NoProgress(), journal, look, batch_size=deleter.batch_size
-    )
+    phases = Phases(context or RunContext(), batch_size=deleter.batch_size)
     return await _Run(plan, deleter, phases).carry_out()
 
 
@@ -112,13 +98,10 @@ class _Run:
             bytes_linked=bytes_linked,
             already_gone=phases.count(Outcome.GONE),
             changed=phases.changed,
-            failures=tuple(sorted(phases.failures)),
             left=total - phases.tried if phases.crew.stopped else 0,
-            stopped=phases.crew.stopped,
             appeared=self.appeared,
-            servers=phases.crew.servers,
             seconds={"apply": seconds},
-            not_durable=tuple(phases.crew.not_durable),
+            **phases.account,
         )
 
     def _removed(self, kind: str) -> tuple[Rows, NDArray[np.int64]]:

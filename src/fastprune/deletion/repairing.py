@@ -15,86 +15,70 @@ from functools import partial
 
 from fastprune.deletion.checks import still_has
 from fastprune.deletion.deleter import Batch, Deleter, Outcome
-from fastprune.deletion.journal import Fact, Journal
-from fastprune.deletion.pace import Limits
-from fastprune.deletion.phases import Files, Phases, batch_of
-from fastprune.guard.server_findings import LookForServers
+from fastprune.deletion.journal import Fact
+from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
 from fastprune.index.cache_index import CacheIndex
-from fastprune.progress import NoProgress, Progress
 from fastprune.reading.marks import FileMark
-from fastprune.verification.repair_plan import RepairPart, RepairPlan
+from fastprune.verification.repair_plan import RepairGroup, RepairPlan, plan_repair
 from fastprune.verification.repair_report import RepairReport
 
 
 async def carry_out(
-    plan: RepairPlan,
-    mover: Deleter,
-    *,
-    limits: Limits | None = None,
-    progress: Progress | None = None,
-    journal: Journal | None = None,
-    look: LookForServers | None = None,
+    plan: RepairPlan, mover: Deleter, context: RunContext | None = None
 ) -> RepairReport:
     """Carries out a repair, once.
 
     Args:
         plan: What to move. The caller holds the lock on the cache.
         mover: Moves it.
-        limits: Pace and end.
-        progress: Is told about files and bytes.
-        journal: Is told what became of every file.
-        look: Looks for servers before each phase; what it finds ends the repair.
+        context: The pace, and who is told.
 
     Returns:
         What was moved, and what was not and why. A folder that can't be opened or made
         durable ends the repair, before anything that relies on it.
     """
     started = time.monotonic()
-    phases = Phases(
-        limits or Limits(), progress or NoProgress(), journal, look, batch_size=mover.batch_size
-    )
+    phases = Phases(context or RunContext(), batch_size=mover.batch_size)
     index, narrowed = plan.findings.index, plan
-    begun: list[tuple[RepairPart, Files]] = []
+    begun: list[tuple[RepairGroup, Files]] = []
 
-    async def move(part: RepairPart) -> Files:
-        files = _files(part, index)
-        begun.append((part, files))
+    async def move(group: RepairGroup) -> Files:
+        files = _files(group, index)
+        begun.append((group, files))
         if await phases.crew.may_begin():
             await phases.remove(files, index.root, mover)
         return files
 
     with phases.under_way("moving", plan.files):
-        for part in plan.blobs:
-            files = await move(part)
+        for group in plan.blobs:
+            files = await move(group)
             stay = ~files.are(Outcome.REMOVED, Outcome.GONE)
-            narrowed = narrowed.sparing(plan.findings.bad_blobs[stay])
-        for part in narrowed.manifests:
-            await move(part)
-    total = plan.count("blob") + sum(len(part.digests) for part in narrowed.manifests)
+            if stay.any():
+                narrowed = plan_repair(plan.findings, staying=plan.findings.bad_blobs[stay])
+        for group in narrowed.manifests:
+            await move(group)
+    total = plan.count("blob") + sum(len(group.digests) for group in narrowed.manifests)
     return RepairReport(
         plan=plan,
         dry_run=False,
-        moved=tuple((part, files.are(Outcome.REMOVED)) for part, files in begun),
+        moved=tuple((group, files.are(Outcome.REMOVED)) for group, files in begun),
         changed=phases.changed,
-        failures=tuple(sorted(phases.failures)),
         already_gone=phases.count(Outcome.GONE),
-        spared=plan.files - total,
+        staying=plan.files - total,
         left=total - phases.tried if phases.crew.stopped else 0,
-        stopped=phases.crew.stopped,
-        servers=phases.crew.servers,
         seconds=time.monotonic() - started,
-        not_durable=tuple(phases.crew.not_durable),
+        **phases.account,
     )
 
 
-def _files(part: RepairPart, index: CacheIndex) -> Files:
+def _files(group: RepairGroup, index: CacheIndex) -> Files:
     def batch(at: slice) -> Batch:
-        checks = [partial(still_has, FileMark(*mark)) for mark in part.marks[at].tolist()]
-        return batch_of(part.digests[at], part.sizes[at], checks)
+        checks = [partial(still_has, FileMark(*mark)) for mark in group.marks[at].tolist()]
+        return batch_of(group.digests[at], group.sizes[at], checks)
 
     def facts(at: slice) -> Iterator[Fact]:
-        reasons = part.reason_texts(at)
-        urls = index.urls(part.rows[at]) if len(part.rows) else [None] * len(reasons)
+        reasons = group.reason_texts(at)
+        urls = index.urls(group.rows[at]) if len(group.rows) else [None] * len(reasons)
         return map(Fact, urls, reasons)
 
-    return Files(part.kind, part.folder, len(part.digests), batch, facts)
+    return Files(group.kind, group.folder, len(group.digests), batch, facts)

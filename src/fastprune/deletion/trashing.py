@@ -13,47 +13,36 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from fastprune.deletion.deleter import (
-    Outcome,
-    Restorer,
-    Unlinker,
-    remove_run,
-    remove_trash,
-)
+from fastprune.deletion.deleter import Outcome, Restorer, Unlinker, remove_empty, remove_run
 from fastprune.deletion.pace import Limits
-from fastprune.deletion.phases import Files, Phases, batch_of
+from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
 from fastprune.errors import TrashError
 from fastprune.executors.threads import in_thread
-from fastprune.guard.server_findings import LookForServers
 from fastprune.index.refcounts import Mask
 from fastprune.model import file_names
-from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
+from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.trash_folders import opened_cache, opened_run
-from fastprune.trash.model import KINDS, RunContents, RunPart
+from fastprune.trash.model import KINDS, FileGroup, RunContents, foreign_paths
 from fastprune.trash.report import TrashReport
 
 
 async def restore(
     root: str,
     contents: RunContents,
+    context: RunContext | None = None,
     *,
     restorer: Restorer | None = None,
-    limits: Limits | None = None,
-    progress: Progress | None = None,
-    look: LookForServers | None = None,
 ) -> TrashReport:
     """Puts a run back into the cache. Done twice, or again after a crash, it does the rest.
 
     Args:
         root: Path of the cache, which the caller has locked.
         contents: What the run holds.
+        context: The pace, and who is told.
         restorer: How to do it.
-        limits: Pace and end.
-        progress: Is told about files and bytes.
-        look: Looks for servers before each phase; what it finds ends the work.
 
     Returns:
         What was put back, and what was not and why. If a file can't be put back, or a folder
@@ -63,23 +52,22 @@ async def restore(
         TrashError: The cache lacks a folder that the run has files for.
         OSError: A folder can't be opened; nothing was put back.
     """
-    restorer, limits = restorer or Restorer(), limits or Limits()
-    progress, started = progress or NoProgress(), time.monotonic()
-    phases = Phases(limits, progress, look=look, batch_size=Unlinker.batch_size)
+    context, restorer, started = context or RunContext(), restorer or Restorer(), time.monotonic()
+    phases = Phases(context, batch_size=restorer.batch_size)
+    # What is back leaves the trash, even if the rest is stopped.
+    unlimited = RunContext(Limits(context.limits.concurrency))
     with (
-        under_way(progress, "restoring", contents.files, "files"),
+        under_way(context.progress, "restoring", contents.files, "files"),
         opened_run(root, contents.run, contents.layout) as trash,
         opened_cache(root, contents.layout) as cache,
     ):
         _check_folders(contents, cache)
-        for parts in contents.phases:
-            back = await _put_back(phases, parts, trash, cache, restorer)
-            for part, done in back:
-                # What is back leaves the trash, even if the rest is stopped.
-                unlimited = Limits(limits.concurrency)
-                leaving = Phases(unlimited, NoProgress(), batch_size=Unlinker.batch_size)
-                forget = partial(restorer.forget, trash[part.folder])
-                await leaving.work_on(_files(part, done), forget)
+        for groups in contents.phases:
+            back = await _put_back(phases, groups, trash, cache, restorer)
+            for group, done in back:
+                leaving = Phases(unlimited, batch_size=restorer.batch_size)
+                take_away = partial(restorer.remove, trash[group.folder])
+                await leaving.work_on(_files(group, done), take_away)
                 phases.failures += leaving.failures
             if phases.failures:
                 phases.crew.stop("files that could not be put back")
@@ -90,55 +78,50 @@ async def restore(
 
 async def _put_back(
     phases: Phases,
-    parts: Sequence[RunPart],
+    groups: Sequence[FileGroup],
     trash: dict[str, int],
     cache: dict[str, int],
     restorer: Restorer,
-) -> list[tuple[RunPart, Mask]]:
+) -> list[tuple[FileGroup, Mask]]:
     """Puts back all of a kind, durably.
 
     Returns:
-        What can be removed from the trash: of each part, bool (n,). What may not last in the
+        What can be removed from the trash: of each group, bool (n,). What may not last in the
         cache stays in the trash as well.
     """
-    back: list[tuple[RunPart, Mask]] = []
-    if not any(len(part.digests) for part in parts) or not await phases.crew.may_begin():
+    back: list[tuple[FileGroup, Mask]] = []
+    if not await phases.crew.may_begin():
         return back
-    for part in parts:
-        files = _files(part)
-        put = partial(restorer.put_back, trash[part.folder], cache[part.folder])
+    for group in groups:
+        files = _files(group)
+        put = partial(restorer.put_back, trash[group.folder], cache[group.folder])
         await phases.work_on(files, put)
-        back.append((part, files.are(Outcome.REMOVED)))
-    for part, done in back:
-        folder = cache[part.folder]
-        if done.any() and not await phases.settle(part.folder, restorer.settle, folder):
+        back.append((group, files.are(Outcome.REMOVED)))
+    for group, done in back:
+        folder = cache[group.folder]
+        if done.any() and not await phases.settle(group.folder, restorer.settle, folder):
             return []
     return back
 
 
 async def empty(
-    root: str,
-    runs: Sequence[RunContents],
-    *,
-    limits: Limits | None = None,
-    progress: Progress | None = None,
+    root: str, runs: Sequence[RunContents], context: RunContext | None = None
 ) -> TrashReport:
     """Deletes runs for good.
 
     Args:
         root: Path of the cache, which the caller has locked.
         runs: What they hold.
-        limits: Pace and end.
-        progress: Is told about files and bytes that went.
+        context: The pace, and who is told.
 
     Returns:
         What was deleted, and what was not and why. What could not be deleted keeps all of
         its run that it may need.
     """
-    started, progress = time.monotonic(), progress or NoProgress()
-    phases = Phases(limits or Limits(), progress, batch_size=Unlinker.batch_size)
+    started, context = time.monotonic(), context or RunContext()
+    phases = Phases(context, batch_size=Unlinker.batch_size)
     files = sum(contents.files for contents in runs)
-    with under_way(progress, "deleting", files, "files"):
+    with under_way(context.progress, "deleting", files, "files"):
         for contents in runs:
             with phases.crew.stopping(f"{contents.run} can't be opened"):
                 await _delete(phases, root, contents)
@@ -146,7 +129,7 @@ async def empty(
                 break
             await in_thread(remove_run, root, contents.run, contents.layout)
         if not runs:
-            await in_thread(remove_trash, root)
+            await in_thread(remove_empty, root)
     return _report("empty", root, runs, phases, started)
 
 
@@ -154,21 +137,22 @@ async def _delete(phases: Phases, root: str, contents: RunContents) -> None:
     unlinker = Unlinker()
     with opened_run(root, contents.run, contents.layout) as trash:
         # In the opposite order: see the head of this module.
-        for parts in reversed(contents.phases):
+        for groups in reversed(contents.phases):
             failed = len(phases.failures)
-            for part in parts:
-                await phases.work_on(_files(part), partial(unlinker.remove, trash[part.folder]))
-            for part in parts:
-                await phases.settle(part.folder, unlinker.settle, trash[part.folder])
+            for group in groups:
+                await phases.work_on(_files(group), partial(unlinker.remove, trash[group.folder]))
+            for group in groups:
+                await phases.settle(group.folder, unlinker.settle, trash[group.folder])
             if len(phases.failures) > failed:
                 # What could not be deleted can still be put back, and may need the rest.
                 return
 
 
-def _files(part: RunPart, which: Mask | slice = slice(None)) -> Files:
-    """The files of a part, or some of them."""
-    digests, sizes = part.digests[which], part.sizes[which]
-    return Files(part.kind, part.folder, len(digests), lambda at: batch_of(digests[at], sizes[at]))
+def _files(group: FileGroup, which: Mask | slice = slice(None)) -> Files:
+    """The files of a group, or some of them."""
+    digests, sizes = group.digests[which], group.sizes[which]
+    count = len(digests)
+    return Files(group.kind, group.folder, count, lambda at: batch_of(digests[at], sizes[at]))
 
 
 def _report(
@@ -189,14 +173,11 @@ def _report(
         counts={kind: phases.count(Outcome.REMOVED, kind) for kind in KINDS},
         size=phases.freed,
         kept=phases.changed,
-        failures=tuple(sorted(phases.failures)),
         left=sum(contents.files for contents in runs) - phases.tried,
-        stopped=phases.crew.stopped,
-        servers=phases.crew.servers,
         missing_blobs=missing_blobs,
         foreign=foreign_paths(runs),
         seconds=time.monotonic() - started,
-        not_durable=tuple(phases.crew.not_durable),
+        **phases.account,
     )
 
 
@@ -217,13 +198,13 @@ def planned_restore(
         opened_cache(root, contents.layout) as cache,
     ):
         _check_folders(contents, cache)
-        for part in contents.parts:
-            for piece in _files(part).pieces(Unlinker.batch_size):
+        for group in contents.groups:
+            for piece in _files(group).pieces(Unlinker.batch_size):
                 for name, bytes_of_file in zip(*piece.batch[:2], strict=True):
-                    if _is_in_the_way(name, trash[part.folder], cache[part.folder]):
-                        kept.append(f"{part.folder}/{name}")
+                    if _is_in_the_way(name, trash[group.folder], cache[group.folder]):
+                        kept.append(f"{group.folder}/{name}")
                     else:
-                        counts[part.kind] += 1
+                        counts[group.kind] += 1
                         size += bytes_of_file
                 slow.advance(len(piece.batch.names))
     return TrashReport(
@@ -257,16 +238,11 @@ def planned_empty(root: str, runs: Sequence[RunContents]) -> TrashReport:
     )
 
 
-def foreign_paths(runs: Iterable[RunContents]) -> tuple[str, ...]:
-    """Paths, relative to the trash, of what is in runs and no cached file."""
-    return tuple(f"{contents.run}/{path}" for contents in runs for path in contents.foreign)
-
-
 def _check_folders(contents: RunContents, cache: dict[str, int]) -> None:
-    for part in contents.parts:
-        if part.folder not in cache:
+    for group in contents.groups:
+        if group.folder not in cache:
             raise TrashError(
-                f"the cache has no folder {part.folder}/ to put files back into; make it first"
+                f"the cache has no folder {group.folder}/ to put files back into; make it first"
             )
 
 

@@ -140,6 +140,7 @@ def explain(
         named_children: The raw digests that a list names, as its file says.
     """
     children = index.child_rows[edges_of(index, np.array([row]))].astype(np.intp)
+    twins = index.twins[children]
     whole, unit = _unit(index, row)
     gone = np.flatnonzero(unit)
     needed = np.unique(references_of(index, np.flatnonzero(whole))).astype(np.intp)
@@ -151,7 +152,8 @@ def explain(
         index=index,
         row=row,
         lists=np.unique(index.child_parents[index.child_rows == row]).astype(np.intp),
-        children=_each_digest_once(index, children),
+        # Of a child in both folders, the one that comes first.
+        children=children[(twins < 0) | (children < twins) | ~np.isin(twins, children)],
         tags=_tags(index, row),
         uncached=_uncached(index, named_children),
         last_pull=int(newest_pulls(index)[row]),
@@ -174,12 +176,6 @@ def _unit(index: CacheIndex, row: int) -> tuple[Mask, Mask]:
     unit, kept_by = protect(index, expanded)
     # If a list keeps the manifest itself: what would go if that list went, too?
     return expanded, expanded if kept_by[row] != NOBODY else unit
-
-
-def _each_digest_once(index: CacheIndex, rows: Rows) -> Rows:
-    twins = index.twins[rows]
-    # Of a child in both folders, the one that comes first.
-    return rows[(twins < 0) | (rows < twins) | ~np.isin(twins, rows)]
 
 
 def _tags(index: CacheIndex, row: int) -> Rows:
@@ -250,28 +246,24 @@ def _verdict(plan: PrunePlan, row: int) -> Verdict:
             details=_keep_details(plan, row, keep, _policy_of(plan, rule)),
             rule=rule or "",
         )
-    if selection.meets[row]:
-        return _uncounted(plan, row)
+    return _neither_removed_nor_kept(plan, row, meets=bool(selection.meets[row]))
+
+
+def _neither_removed_nor_kept(plan: PrunePlan, row: int, *, meets: bool) -> Verdict:
     images = _staying_images(plan, row)
-    if len(images) and plan.index.attached[row]:
-        return _needed(plan, row, int(images[0]))
+    if images and (not plan.allow_broken if meets else plan.index.attached[row]):
+        return _needed(plan, row, images[0])
+    if meets:
+        return Verdict(goes=False, reason=ENOUGH)
     rules = len(plan.policy.rules)
     details = f"none of {format_count(rules, 'rule')} selects it" if rules else ""
     return Verdict(goes=False, reason=NOT_SELECTED, details=details)
 
 
-def _uncounted(plan: PrunePlan, row: int) -> Verdict:
-    """Why a manifest stays that meets every criterion: it can't go, or fewer images are enough."""
-    staying = _staying_images(plan, row)
-    if len(staying) and not plan.allow_broken:
-        return _needed(plan, row, int(staying[0]))
-    return Verdict(goes=False, reason=ENOUGH)
-
-
-def _staying_images(plan: PrunePlan, row: int) -> Rows:
+def _staying_images(plan: PrunePlan, row: int) -> list[int]:
     """Rows of manifests that stay and have this one as a part."""
     wholes = plan.index.part_parents[plan.index.part_rows == row]
-    staying: Rows = wholes[~plan.removed[wholes]].astype(np.intp)
+    staying: list[int] = wholes[~plan.removed[wholes]].tolist()
     return staying
 
 

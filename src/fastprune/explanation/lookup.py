@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def find_manifest(index: CacheIndex, reference: str) -> int:
         raise UsageError(
             "\n".join([f"{reference!r} may mean any of these; write more of it:", *some, *more])
         )
-    near = near_matches(index, reference, _MOST_NEAR)
+    near = _near_matches(index, reference)
     hint = ["; there are:", *(f"  {printable(url)}" for url in near)] if near else [""]
     raise FastpruneError(f"no image is called {reference!r}" + "\n".join(hint))
 
@@ -66,31 +67,27 @@ def find_manifests(index: CacheIndex, reference: str) -> Rows:
     Returns:
         Rows, ascending; without children of a list that is among them.
     """
-    if not reference:
-        return np.empty(0, dtype=np.intp)
-    urls = index.urls(np.arange(len(index)))
-    for rows in _attempts(index, urls, reference):
-        if len(rows):
-            return _outermost(index, rows)
-    return np.empty(0, dtype=np.intp)
+    if reference:
+        for rows in _attempts(index, reference):
+            if len(rows):
+                return _outermost(index, rows)
+    return _rows(())
 
 
-def _attempts(index: CacheIndex, urls: list[str], reference: str) -> Iterator[Rows]:
+def _attempts(index: CacheIndex, reference: str) -> Iterator[Rows]:
+    urls = list(enumerate(index.urls(np.arange(len(index)))))
     yield _with_path(index, reference)
-    for registry in _DEFAULT_REGISTRIES:
-        for tail in ("", _LATEST):
-            whole = registry + reference + tail
-            yield _rows(row for row, url in enumerate(urls) if url == whole)
+    for registry, tail in product(_DEFAULT_REGISTRIES, ("", _LATEST)):
+        whole = registry + reference + tail
+        yield _rows(row for row, url in urls if url == whole)
     yield _with_digest(index, reference)
     for tail in ("", _LATEST):
         end = f"/{reference}{tail}"
-        yield _rows(row for row, url in enumerate(urls) if url.endswith(end))
+        yield _rows(row for row, url in urls if url.endswith(end))
     if "@" in reference:
         # A name with the beginning of a digest.
-        yield _rows(row for row, url in enumerate(urls) if f"/{reference}" in f"/{url}")
-    yield _rows(
-        row for row, url in enumerate(urls) if url.startswith(reference) or url.endswith(reference)
-    )
+        yield _rows(row for row, url in urls if f"/{reference}" in f"/{url}")
+    yield _rows(row for row, url in urls if url.startswith(reference) or url.endswith(reference))
 
 
 def _rows(rows: Iterable[int]) -> Rows:
@@ -122,22 +119,16 @@ def _outermost(index: CacheIndex, rows: Rows) -> Rows:
     return outer if len(outer) else rows
 
 
-def near_matches(index: CacheIndex, reference: str, most: int) -> list[str]:
-    """URLs that somebody may have meant by a reference that means none.
-
-    Args:
-        index: The cache.
-        reference: What was looked for.
-        most: How many to give.
-    """
+def _near_matches(index: CacheIndex, reference: str) -> list[str]:
+    """URLs that somebody may have meant by a reference that means none."""
     urls = sorted(set(index.urls(np.arange(len(index)))))
     name = Reference.parse(reference).repository.rpartition("/")[2]
     by_digest = [url for url in urls if "@" in url]
     tagged = [url for url in urls if "@" not in url]
     holding = [url for url in (*tagged, *by_digest) if name and name in url]
     if holding:
-        return holding[:most]
+        return holding[:_MOST_NEAR]
     # Compare only the end of each URL, as the reference may leave out the registry.
     tails = {"/".join(url.split("/")[-1 - reference.count("/") :]): url for url in tagged}
     some = list(tails)[:_MOST_COMPARED]
-    return [tails[tail] for tail in difflib.get_close_matches(reference, some, n=most)]
+    return [tails[tail] for tail in difflib.get_close_matches(reference, some, n=_MOST_NEAR)]

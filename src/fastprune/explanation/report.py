@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastprune.explanation.explaining import Blobs, Explanation, Verdict
-from fastprune.index.cache_index import CacheIndex
+from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import NOBODY
 from fastprune.index.times import BAD_TIME, format_times
 from fastprune.model import DIGEST_PREFIX, ManifestKind
@@ -76,21 +76,17 @@ def text_lines(
     last = format_times(np.array([explanation.last_pull]))[0]
     yield f"Pulled, with its lists and children: {_time(last, explanation.last_pull, now)}"
     yield f"Lists that refer to it: {_number(len(explanation.lists))}"
-    yield from named(_urls(index, explanation.lists.tolist()))
+    yield from named(_urls(index, explanation.lists))
     if index.is_list[row]:
-        yield f"Children: {_children(explanation)}"
+        uncached = explanation.uncached
+        rest = "" if uncached is None else f", {_number(uncached)} not"
+        yield f"Children: {_number(len(explanation.children))} cached{rest}"
         stays = np.isin(explanation.children, explanation.unit, invert=True).tolist()
-        yield from named(
-            [
-                "(stays) " * stay + url
-                for stay, url in zip(
-                    stays, _urls(index, explanation.children.tolist()), strict=True
-                )
-            ]
-        )
+        urls = _urls(index, explanation.children)
+        yield from named(["(stays) " * stay + url for stay, url in zip(stays, urls, strict=True)])
     if len(explanation.tags):
         yield f"Tags that belong to it: {_number(len(explanation.tags))}"
-        yield from named(_urls(index, explanation.tags.tolist()))
+        yield from named(_urls(index, explanation.tags))
     yield from _blob_lines(explanation)
     if explanation.sharing:
         yield f"Shared with: {format_count(len(explanation.sharing), 'image')}"
@@ -113,15 +109,15 @@ def text_lines(
         style = Style.GOES if explanation.verdict.goes else Style.STAYS
         yield f"This prune: {paint(style, _verdict(explanation.verdict))}"
         if explanation.verdict.because_of != NOBODY:
-            yield from named(_urls(index, [explanation.verdict.because_of]))
+            yield from named(_urls(index, np.array([explanation.verdict.because_of])))
 
 
 def _number(count: int) -> str:
     return f"{count:,}" if count else "none"
 
 
-def _urls(index: CacheIndex, rows: list[int]) -> list[str]:
-    return [printable(index.url(row)) for row in rows]
+def _urls(index: CacheIndex, rows: Rows) -> list[str]:
+    return list(map(printable, index.urls(rows)))
 
 
 def _time(text: str, seconds: int, now: int) -> str:
@@ -132,13 +128,6 @@ def _time(text: str, seconds: int, now: int) -> str:
         return f"{text} (in the future)"
     shown = format_count(age // _DAY, "day") if age >= 2 * _DAY else format_seconds(age)
     return f"{text} ({shown} ago)"
-
-
-def _children(explanation: Explanation) -> str:
-    cached = f"{_number(len(explanation.children))} cached"
-    if explanation.uncached is None:
-        return cached
-    return f"{cached}, {_number(explanation.uncached)} not"
 
 
 def _blob_lines(explanation: Explanation) -> Iterator[str]:
@@ -184,10 +173,12 @@ def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
             "last_pull": format_times(np.array([explanation.last_pull]))[0] or None,
             "bytes": int(index.file_sizes[row]),
         },
-        "lists": _counted(index, explanation.lists.tolist(), most),
-        "tags": _counted(index, explanation.tags.tolist(), most),
-        "children": _counted(index, explanation.children.tolist(), most)
-        | {"not_cached": explanation.uncached},
+        "lists": _counted(index, explanation.lists, most),
+        "tags": _counted(index, explanation.tags, most),
+        "children": {
+            **_counted(index, explanation.children, most),
+            "not_cached": explanation.uncached,
+        },
         "blobs": {
             "own": _blobs(index, explanation.own, most),
             "shared": _blobs(index, explanation.shared, most),
@@ -196,9 +187,9 @@ def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
         "shared_with": {
             "count": len(explanation.sharing),
             "first": [
-                _manifest(index, one.row)
-                | {
-                    "via": None if one.via == NOBODY else _manifest(index, one.via),
+                {
+                    **_manifest(index, one.row),
+                    "via": _manifest_or_none(index, one.via),
                     "blobs": one.blobs,
                     "bytes": one.size,
                 }
@@ -218,9 +209,7 @@ def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
             "reason": verdict.reason,
             "details": verdict.details or None,
             "rule": verdict.rule or None,
-            "because_of": None
-            if verdict.because_of == NOBODY
-            else _manifest(index, verdict.because_of),
+            "because_of": _manifest_or_none(index, verdict.because_of),
         },
     }
 
@@ -229,8 +218,12 @@ def _manifest(index: CacheIndex, row: int) -> dict[str, Any]:
     return {"url": index.url(row), "path": index.path(row)}
 
 
-def _counted(index: CacheIndex, rows: list[int], most: int) -> dict[str, Any]:
-    return {"count": len(rows), "first": [_manifest(index, row) for row in rows[:most]]}
+def _manifest_or_none(index: CacheIndex, row: int) -> dict[str, Any] | None:
+    return None if row == NOBODY else _manifest(index, row)
+
+
+def _counted(index: CacheIndex, rows: Rows, most: int) -> dict[str, Any]:
+    return {"count": len(rows), "first": [_manifest(index, row) for row in rows[:most].tolist()]}
 
 
 def _blobs(index: CacheIndex, blobs: Blobs, most: int) -> dict[str, Any]:

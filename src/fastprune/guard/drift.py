@@ -86,9 +86,6 @@ def _is_odd(name: str, folder: int) -> bool:
 def manifests_changed_at(index: CacheIndex) -> tuple[int, ...]:
     """When the folders of manifests last got or lost a file: nanoseconds; 0 for a missing one.
 
-    Args:
-        index: The cache.
-
     Raises:
         OSError: The system does not say.
     """

@@ -28,8 +28,8 @@ class Exclusion:
     Attributes:
         wait: Seconds to wait for another fastprune to end.
         force: Go on although a server seems to run on the cache, or starts meanwhile.
-        no_lock: Go on where the file system can't lock. What another process has locked
-            stays refused.
+        no_lock: Go on without a lock where the file system can't lock. A cache that another
+            process has locked is refused all the same.
         trash_only: Only runs in the trash will be deleted, which no server uses: so servers
             are not looked for, and nothing else can be changed.
     """
@@ -91,7 +91,7 @@ def hold(
     check_root(root, layout)
     overridden: tuple[ServerFinding, ...] = ()
     if not exclusion.trash_only:
-        overridden = servers.refuse_servers(root, layout, force=exclusion.force)
+        overridden = servers.refuse_servers(root, force=exclusion.force)
         overriding(overridden)
     with cache_lock(root, exclusion.wait, checkpoint, no_lock=exclusion.no_lock) as unlocked:
         yield Hold(root, exclusion, overridden, unlocked)

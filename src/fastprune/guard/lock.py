@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fastprune.errors import CacheReadError, CantLockError, FastpruneError, LockedError
+from fastprune.guard.process_table import PROC, command_line
 
 _POLL_SECONDS = 0.2
-# What is said where there are no locks: a file system, a file server or a filter of calls.
+# The errors where locks are not offered: by a file system, a file server, a filter of system calls.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
 
 
@@ -33,15 +34,15 @@ def cache_lock(
         root: Path of the cache, which exists.
         wait: Seconds to wait for another process to end.
         checkpoint: Called while waiting; raises if the wait is to end.
-        no_lock: Go on without where the file system can't lock. What another process has
-            locked stays refused.
+        no_lock: Go on without a lock where the file system can't lock. A cache that another
+            process has locked is refused all the same.
 
     Yields:
         Why the cache is not locked; empty if it is.
 
     Raises:
         LockedError: Another process holds it; the message says which.
-        CantLockError: The file system can't lock.
+        CantLockError: The file system can't lock, and `no_lock` was not given.
         FastpruneError: The folder can't be opened, or locking failed.
     """
     try:
@@ -99,11 +100,8 @@ def _holder(descriptor: int) -> str:
 
 
 def _command(pid: str) -> str:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            command = file.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
     from fastprune.text.escaping import printable
 
+    line = command_line(f"{PROC}/{pid}")
+    command = line.replace(b"\0", b" ").decode("utf-8", "replace").strip()
     return f" ({printable(command[:200])})" if command else ""

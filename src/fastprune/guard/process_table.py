@@ -12,8 +12,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import psutil
+
+T = TypeVar("T")
 
 PROC = "/proc"
 """Where the kernel shows processes."""
@@ -43,8 +48,8 @@ class Process(Protocol):
     pid: int
     arguments: list[str]
 
-    def seen(self, path: str) -> str:
-        """Translates a path as the process sees it to a path as we see it.
+    def path_here(self, path: str) -> str:
+        """Translates a path as the process sees it to a path that leads to the same from here.
 
         Raises:
             UnknownError: That can't be known.
@@ -74,9 +79,6 @@ def what_is_hidden(proc: str = PROC) -> str:
     """Says why there may be processes that can't be seen; empty if there are none.
 
     Processes of other machines and of other PID namespaces do not count: nothing shows them.
-
-    Args:
-        proc: Where the kernel shows processes.
     """
     if not _LINUX:
         return _OtherProcess.hidden()
@@ -143,9 +145,9 @@ class _LinuxProcess:
 
     @classmethod
     def all(cls, proc: str) -> Iterator[Process]:
-        own = _command_line(f"{proc}/self")
+        own = command_line(f"{proc}/self")
         for name in _pids(proc):
-            line = _command_line(f"{proc}/{name}")
+            line = command_line(f"{proc}/{name}")
             # Our own workers have our command line.
             if line and line != own:
                 arguments = [os.fsdecode(one) for one in line.removesuffix(b"\0").split(b"\0")]
@@ -170,7 +172,7 @@ class _LinuxProcess:
             return None
         return booted + ticks / os.sysconf("SC_CLK_TCK")
 
-    def seen(self, path: str) -> str:
+    def path_here(self, path: str) -> str:
         if self._may_look():
             return self._followed(path)
         if not os.path.isabs(path):
@@ -228,7 +230,7 @@ class _LinuxProcess:
         raise UnknownError(f"the links of {path} lead nowhere")
 
 
-def _command_line(process: str) -> bytes:
+def command_line(process: str) -> bytes:
     """The command line of a process; empty if it has none, has ended, or can't be read."""
     try:
         with open(f"{process}/cmdline", "rb") as file:
@@ -240,8 +242,9 @@ def _command_line(process: str) -> bytes:
 class _OtherProcess:
     """A process as psutil shows it, on a system without /proc."""
 
-    def __init__(self, pid: int, arguments: list[str]) -> None:
-        self.pid, self.arguments = pid, arguments
+    def __init__(self, process: psutil.Process, arguments: list[str]) -> None:
+        self.pid, self.arguments = process.pid, arguments
+        self._process = process
 
     @classmethod
     def all(cls) -> Iterator[Process]:
@@ -250,7 +253,7 @@ class _OtherProcess:
         for process in psutil.process_iter():
             try:
                 if process.pid != os.getpid():
-                    yield cls(process.pid, process.cmdline())
+                    yield cls(process, process.cmdline())
             except psutil.Error:
                 continue
 
@@ -272,36 +275,30 @@ class _OtherProcess:
         return ""
 
     def is_there(self) -> bool:
-        import psutil
-
-        return psutil.pid_exists(self.pid)
+        return self._process.is_running()
 
     @property
     def executable(self) -> str:
-        import psutil
-
-        try:
-            return psutil.Process(self.pid).exe()
-        except psutil.Error:
-            return ""
+        return _answer(self._process.exe) or ""
 
     @property
     def started(self) -> float | None:
-        import psutil
+        return _answer(self._process.create_time)
 
-        try:
-            return psutil.Process(self.pid).create_time()
-        except psutil.Error:
-            return None
-
-    def seen(self, path: str) -> str:
-        import psutil
-
+    def path_here(self, path: str) -> str:
         if os.path.isabs(path):
             return path
-        try:
-            return os.path.join(psutil.Process(self.pid).cwd(), path)
-        except psutil.Error:
-            raise UnknownError(
-                f"{path} starts at its working directory, which can't be read"
-            ) from None
+        working_directory = _answer(self._process.cwd)
+        if working_directory is None:
+            raise UnknownError(f"{path} starts at its working directory, which can't be read")
+        return os.path.join(working_directory, path)
+
+
+def _answer(ask: Callable[[], T]) -> T | None:
+    """What psutil says of a process; None if it has ended, or we may not look at it."""
+    import psutil
+
+    try:
+        return ask()
+    except psutil.Error:
+        return None

@@ -5,21 +5,13 @@ Stage: all. Values and text. Pure, no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from fastprune.text.escaping import printable
 
 _LONGEST_COMMAND = 500
-
-
-class Verdict(Enum):
-    """What is known of a process."""
-
-    SERVES_THIS_CACHE = "serves this cache"
-    CANT_TELL = "can't tell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +21,17 @@ class ServerFinding:
     Attributes:
         pid: Its process id; None if processes are hidden, so that there may be any.
         command: Its arguments, with blanks between them.
-        verdict: What is known of it.
         unknown: Why it is not sure that it serves the cache; empty if it surely does.
     """
 
     pid: int | None
     command: str
-    verdict: Verdict
     unknown: str = ""
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the process surely serves the cache."""
+        return not self.unknown
 
     @property
     def text(self) -> str:
@@ -52,7 +47,7 @@ class ServerFinding:
         return {
             "pid": self.pid,
             "command": self.command,
-            "verdict": self.verdict.value,
+            "verdict": "serves this cache" if self.is_sure else "can't tell",
             "unknown": self.unknown or None,
         }
 
@@ -61,21 +56,17 @@ LookForServers = Callable[[], "tuple[ServerFinding, ...]"]
 """Looks for servers that run on a cache. Blocking."""
 
 
-def in_words(findings: Iterable[ServerFinding], cache: str) -> str:
+def in_words(findings: Sequence[ServerFinding], cache: str) -> str:
     """The findings as one text.
 
     Args:
         findings: What was found, at least one.
         cache: What to call the cache.
     """
-    serving, doubtful = list[str](), list[str]()
-    for finding in findings:
-        serves = finding.verdict is Verdict.SERVES_THIS_CACHE
-        (serving if serves else doubtful).append(finding.text)
-    sentences = []
-    if serving:
-        sentences.append(f"a server seems to run on {cache}: {'; '.join(serving)}")
-    if doubtful:
-        doubts = "; ".join(doubtful)
-        sentences.append(f"it can't be told whether a server runs on {cache}: {doubts}")
-    return "; ".join(sentences)
+    sentences = {
+        f"a server seems to run on {cache}": [one.text for one in findings if one.is_sure],
+        f"it can't be told whether a server runs on {cache}": [
+            one.text for one in findings if not one.is_sure
+        ],
+    }
+    return "; ".join(f"{said}: {'; '.join(texts)}" for said, texts in sentences.items() if texts)

@@ -75,11 +75,7 @@ class CommandLine(NamedTuple):
 
 
 def parsed(arguments: list[str]) -> CommandLine:
-    """Reads a command line as ociregistry does.
-
-    Args:
-        arguments: The command line, the program included.
-    """
+    """Reads a command line, the program included, as ociregistry does."""
     command, before, options = "", arguments[:1], dict[str, str]()
     distinct = strange = False
     ahead = iter(arguments[1:])
@@ -140,7 +136,7 @@ class _Says(Enum):
 def _is_ours(process: Process, word: str) -> bool:
     """Whether a word of a command line is a file that says it is ociregistry."""
     try:
-        return _what_it_says(process.seen(word)) is _Says.OCIREGISTRY
+        return _what_it_says(process.path_here(word)) is _Says.OCIREGISTRY
     except UnknownError:
         return False
 

@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from fastprune.text.yaml_errors import yaml_problem
+
 if TYPE_CHECKING:
     import yaml
 
@@ -80,17 +82,9 @@ def load(content: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ServerYamlError(f"line {line}: not valid YAML: not UTF-8 text") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = ", ".join(filter(None, (error.context, error.problem)))
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ServerYamlError(f"{where}not valid YAML: {problem}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        character = f"U+{ord(text[error.position]):04X}"
-        raise ServerYamlError(
-            f"line {line}: not valid YAML: the character {character} is not allowed"
-        ) from None
+    except yaml.YAMLError as error:
+        at, problem = yaml_problem(error, text)
+        raise ServerYamlError(f"line {at}: {problem}" if at else problem) from None
     except RecursionError:
         raise ServerYamlError("nested too deeply") from None
     return mapping

@@ -17,12 +17,9 @@ from typing import NamedTuple
 
 from fastprune.errors import ServerRunningError
 from fastprune.guard.process_table import PROC, Process, UnknownError, processes, what_is_hidden
-from fastprune.guard.server_findings import ServerFinding, Verdict, in_words
+from fastprune.guard.server_findings import ServerFinding, in_words
 from fastprune.guard.server_program import CommandLine, Nature, nature_of, parsed
-from fastprune.layouts.layout import Layout
-from fastprune.reading.folders import check_root
 
-_DEFAULT_IMAGE_PATH = "/var/lib/ociregistry"
 _LARGEST_CONFIG = 4 << 20
 # The start of a process is known to a second or so only.
 _SURELY_LATER = 2.0
@@ -41,7 +38,7 @@ def find_servers(root: str, proc: str = PROC) -> tuple[ServerFinding, ...]:
     """
     findings = []
     if hidden := what_is_hidden(proc):
-        findings.append(ServerFinding(None, "", Verdict.CANT_TELL, hidden))
+        findings.append(ServerFinding(None, "", hidden))
     for process in processes(proc):
         line = parsed(process.arguments)
         if line.writes and (finding := _judged(process, line, os.path.abspath(root))):
@@ -61,7 +58,7 @@ class _Place(NamedTuple):
     given: bool
 
 
-_DEFAULT = _Place(_DEFAULT_IMAGE_PATH, given=False)
+_DEFAULT = _Place("/var/lib/ociregistry", given=False)
 
 
 def _judged(process: Process, line: CommandLine, root: str) -> ServerFinding | None:
@@ -83,13 +80,12 @@ def _judged(process: Process, line: CommandLine, root: str) -> ServerFinding | N
         return None
     if nature is Nature.UNKNOWN and not unknown:
         unknown = "whether it is ociregistry can't be told; it would serve this cache"
-    verdict = Verdict.CANT_TELL if unknown else Verdict.SERVES_THIS_CACHE
-    return ServerFinding(process.pid, " ".join(process.arguments), verdict, unknown)
+    return ServerFinding(process.pid, " ".join(process.arguments), unknown)
 
 
 def _leads_to(process: Process, path: str, root: str) -> bool:
     try:
-        return os.path.samefile(process.seen(path), root)
+        return os.path.samefile(process.path_here(path), root)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
@@ -137,10 +133,10 @@ def _configured_places(process: Process, path: str) -> tuple[list[_Place], str]:
 def _read(process: Process, path: str) -> tuple[bytes, float]:
     """The content of a configuration file, and when it was last changed."""
     try:
-        seen = process.seen(path)
-        if not stat.S_ISREG(os.stat(seen).st_mode):
+        here = process.path_here(path)
+        if not stat.S_ISREG(os.stat(here).st_mode):
             raise UnknownError(f"its configuration file {path} is no regular file")
-        with open(os.open(seen, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(os.open(here, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             content = file.read(_LARGEST_CONFIG + 1)
             changed = os.fstat(file.fileno()).st_ctime
     except OSError as error:
@@ -152,27 +148,24 @@ def _read(process: Process, path: str) -> tuple[bytes, float]:
     return content, changed
 
 
-def refuse_servers(root: str, layout: Layout, *, force: bool = False) -> tuple[ServerFinding, ...]:
+def refuse_servers(root: str, *, force: bool = False) -> tuple[ServerFinding, ...]:
     """Makes sure that no server runs on a cache.
 
     Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
+        root: Path of the cache, which is there.
         force: Go on in any case.
 
     Returns:
         The servers that were found, if `force` overrides them.
 
     Raises:
-        NoCacheError: There is no cache at this path.
         ServerRunningError: One seems to run, or that can't be ruled out; the message says
             which process, and what could not be known.
     """
-    check_root(root, layout)
     found = find_servers(root)
     if found and not force:
         refusal = ServerRunningError(in_words(found, root))
-        if all(one.verdict is Verdict.CANT_TELL for one in found):
+        if not any(one.is_sure for one in found):
             refusal.hint = "make sure that no server runs on this cache, and give --force"
             if os.geteuid():
                 refusal.hint += ", or run fastprune as root, which can look at all processes"

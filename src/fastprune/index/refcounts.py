@@ -188,24 +188,24 @@ def needing(index: CacheIndex, wanted: Mask) -> Mask:
     return need
 
 
-def expand(index: CacheIndex, selected: Mask, spared: Mask) -> tuple[Mask, NDArray[np.int32]]:
+def expand(index: CacheIndex, selected: Mask, kept: Mask) -> tuple[Mask, NDArray[np.int32]]:
     """Adds the owned parts of the selected manifests, the parts of those, and so on.
 
     Args:
         index: The cache.
         selected: bool (n,): the manifests that a policy selected.
-        spared: bool (n,): manifests that are kept, whatever refers to them.
+        kept: bool (n,): manifests that are kept, whatever refers to them.
 
     Returns:
         bool (n,): selected manifests and what goes with them; and int32 (n,): the manifest
         that took one along, `NOBODY` for the others.
     """
-    removed = selected & ~spared
+    removed = selected & ~kept
     taken_by = np.full(len(index), NOBODY, dtype=np.int32)
     frontier = np.flatnonzero(removed)
     while len(frontier):
         children, owners = owned_children(index, frontier)
-        new = ~removed[children] & ~spared[children]
+        new = ~removed[children] & ~kept[children]
         children, owners = children[new], owners[new]
         removed[children] = True
         taken_by[children] = owners

@@ -3,7 +3,7 @@
 It takes bytes of a manifest file, and gives a `ManifestRecord`. It can't delete anything. Pure.
 
 - `layout`: the `ManifestRecord`, and what a layout is. `ociregistry`: the cache of ociregistry.
-- `holders`: files that the server reads, though it no longer writes them so. `gojson`: JSON as Go
+- `holders`: files as the server still reads them, but no longer writes them. `gojson`: JSON as Go
   reads it.
 - `default`: the layout that is taken where none is given.
 """

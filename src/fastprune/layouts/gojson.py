@@ -7,7 +7,7 @@ where nobody asks for them, and 10,000 levels of nesting. It takes the names of 
 any letter case, and null for any value: then it assigns nothing. It takes no NaN, no byte
 order mark and nothing behind the document, and neither does this module.
 
-What Go merges, members that are there twice, is marked here and refused where it matters.
+Go merges members that are there twice. `loads` marks them, and `members` refuses them.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class _Opened:
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    """The tokens of a text, each with what stands for it in the sets of allowed ones."""
+    """The tokens of a text, each with its kind: a mark, or one letter as in `_VALUE`."""
     at = 0
     while match := _TOKEN(text, at):
         kind = match.lastgroup or ""

@@ -85,7 +85,7 @@ def read_with_care(
             return record, upstream
     except orjson.JSONDecodeError as error:
         fault = error
-    # Only this reading tells whether an array is missing, or was there before.
+    # Of two members of one name, orjson shows the last: there may be an array before a null.
     try:
         holder = loads(bytes(content))
     except ValueError as error:
@@ -134,13 +134,9 @@ def decoded(encoded: object) -> bytes | None:
     if type(encoded) is not str:
         return None
     try:
-        return binascii.a2b_base64(encoded, strict_mode=True)
-    except ValueError:
-        pass
-    try:
         # Go passes over the ends of lines (RFC 2045).
-        lines = encoded.replace("\r", "").replace("\n", "")
-        return binascii.a2b_base64(lines, strict_mode=True)
+        whole = encoded.replace("\r", "").replace("\n", "")
+        return binascii.a2b_base64(whole, strict_mode=True)
     except ValueError:
         return None
 
@@ -195,14 +191,11 @@ def _blobs(found: dict[str, Any]) -> References:
         raise ManifestError("an image without an array of layers, but with manifests")
     digests, sizes = [], []
     for descriptor in [*layers, config]:
-        parts = members(descriptor, _DESCRIPTOR) if isinstance(descriptor, dict) else {}
-        digest = _digest(parts, "a layer or config descriptor")
-        # Which file it would be is not known of a blob of another algorithm.
+        digest, size = _digest_and_size(descriptor, "a layer or config descriptor")
+        # For a blob of another algorithm, nothing tells the name of its file.
         if _algorithm(digest) != "sha256":
             raise ManifestError(f"not a sha256 digest: {digest[:80]!r}")
         digests.append(digest)
-        # The server leaves a size of zero out of a Docker descriptor.
-        size = parts.get("size", 0)
         if type(size) is not int or abs(size) > _MAX_SIZE:
             raise ManifestError(f"not a size: {shown(size)}")
         sizes.append(size)
@@ -218,8 +211,7 @@ def _children(found: dict[str, Any]) -> References:
             raise ManifestError("a list without an array of manifests")
     digests = []
     for descriptor in manifests:
-        parts = members(descriptor, _DESCRIPTOR) if isinstance(descriptor, dict) else {}
-        digest = _digest(parts, "a descriptor in manifests")
+        digest, _ = _digest_and_size(descriptor, "a descriptor in manifests")
         algorithm = _algorithm(digest)
         if not algorithm:
             raise ManifestError(f"not a sha256 digest: {digest[:80]!r}")
@@ -236,11 +228,13 @@ def _array(found: dict[str, Any], name: str) -> tuple[list[Any], bool]:
     return array or [], array is not None
 
 
-def _digest(descriptor: dict[str, Any], what: str) -> str:
-    digest = descriptor.get("digest")
+def _digest_and_size(descriptor: object, what: str) -> tuple[str, Any]:
+    found = members(descriptor, _DESCRIPTOR) if isinstance(descriptor, dict) else {}
+    digest = found.get("digest")
     if type(digest) is not str:
         raise ManifestError(f"{what} has no digest")
-    return digest
+    # The server leaves a size of zero out of a Docker descriptor.
+    return digest, found.get("size", 0)
 
 
 def _algorithm(digest: str) -> str:

@@ -33,21 +33,21 @@ from fastprune.layouts.holders import (
 )
 from fastprune.layouts.layout import Content, Layout, ManifestRecord
 
-# A holder has ten members, so one more may be one of these in other letters, which the server
-# takes for the same. Likewise what else is in the part that is filled. Descriptors are not
-# looked at in this way: the server writes none with other members, and it would cost a tenth.
+# A holder has ten members. If there are more, one may be one of the ten in other letter case,
+# which the server takes for the same. So it is in the part that is filled. Descriptors are not
+# checked for this: the server writes no other members, and it would take a tenth more time.
 _HOLDER_MEMBERS = 10
 _HOLDER = itemgetter("type", "imageUrl", "created", "pulled")
 _IMAGE = frozenset({"schemaVersion", "mediaType", "config", "layers", "annotations", "subject"})
 _LIST = frozenset(
     {"schemaVersion", "mediaType", "manifests", "annotations", "subject", "artifactType"}
 )
-# No number below 0 finds one.
+# Not a tuple: there, -1 would find the last one.
 _PART = dict(enumerate(PARTS))
 _DIGEST, _SIZE = itemgetter("digest"), itemgetter("size")
 _WRITTEN_DIGEST = re.compile(rb"sha256:([0-9a-f]{64})").findall
 _WRITTEN_BYTES = re.compile(rb'(?i)"bytes"\s*:\s*"([a-z0-9+/]+)').findall
-# What reading in haste raises where care is needed.
+# What the fast reading raises for a file that `read_with_care` has to read.
 _CARE = (LookupError, TypeError, ValueError)
 
 
@@ -94,7 +94,7 @@ class Ociregistry(Layout):
             found = _REFERENCES[record.kind](orjson.loads(upstream))
         except _CARE:
             found = None
-        # Two deeply nested values could not even be compared.
+        # Sizes must be numbers: to compare two deeply nested values raises RecursionError.
         if found is not None and set(map(type, found[1])) <= {int} and found == said:
             return ""
         try:
@@ -117,7 +117,7 @@ OCIREGISTRY: Layout = Ociregistry()
 
 
 def _record(holder: Any) -> ManifestRecord:
-    """Reads in haste what the server writes nowadays; of all else, something of `_CARE`.
+    """Reads fast what the server writes nowadays; raises one of `_CARE` for anything else.
 
     This is most of the work of a scan, and must not slow down for what is rare.
     """

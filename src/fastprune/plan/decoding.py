@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from dataclasses import replace
-from typing import Any
+from collections.abc import Set as AbstractSet
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import orjson
@@ -21,8 +22,10 @@ from fastprune.plan.manifest_states import pull_digest, said_digest
 from fastprune.plan.saved_plan import (
     NO_FOLDER,
     VERSION,
+    BlobLine,
     CacheIdentity,
-    Named,
+    ManifestLine,
+    ManifestNames,
     PlanHeader,
     SavedPlan,
     last_line,
@@ -55,7 +58,7 @@ class PlanDecoder:
         self._said, self._pulls, self._blobs = bytearray(), bytearray(), bytearray()
         self._broken: list[int] = []
         self._by_rule = array("h")
-        self._version = VERSION
+        self._absent: AbstractSet[str] = frozenset()
         self._rules: dict[str, int] = {}
 
     def feed(self, piece: bytes) -> None:
@@ -113,7 +116,8 @@ class PlanDecoder:
             if record != "plan":
                 raise _WrongError("this is no plan of fastprune")
             self._header = _header(document)
-            self._version = document["version"]
+            if document["version"] == 1:
+                self._absent = _NOT_IN_VERSION_1
             self._rules = {name: n for n, name in enumerate(self._header.policy.rule_names)}
         elif record == "manifest":
             self._take_manifest(document)
@@ -127,34 +131,34 @@ class PlanDecoder:
             raise _WrongError(f"unknown record {record!r:.40}")
 
     def _take_manifest(self, document: Any) -> None:
-        rule = _take_field(document, "rule") if self._version > 1 else None
-        fields = _fields(document, **_MANIFEST_FIELDS)
-        _, path, url, label, kind, created, pulled, _, _, owner, breaks, references = fields
-        if kind not in iter(ManifestKind) or ManifestKind(kind).label != label:
+        _check(document, _MANIFEST, without=self._absent)
+        line = ManifestLine(**{"rule": None, **document})
+        if line.type not in list(ManifestKind) or ManifestKind(line.type).label != line.kind:
             raise _WrongError("type and kind don't fit")
-        folder, digest = _split(path, self._folders)
+        folder, digest = _split(line.path, self._folders)
         if self._blobs or (folder, digest) <= self._last:
             raise _WrongError("manifests must come by path, each once, before the blobs")
         self._last = folder, digest
-        record = ManifestRecord(kind, url, created, pulled, "", [])
-        self._manifests.append(path)
-        self._said += said_digest(record, _raw(references))
+        record = ManifestRecord(line.type, line.url, line.created, line.pulled, "", [])
+        self._manifests.append(line.path)
+        self._said += said_digest(record, _raw(line.references))
         self._pulls += pull_digest(record)
-        self._owners.append(owner)
-        self._by_rule.append(self._rule(rule))
-        for parent in breaks:
+        self._owners.append(line.taken_by)
+        self._by_rule.append(self._rule(line.rule))
+        for parent in line.breaks:
             self._broken.append(len(self._manifests) - 1)
             self._broken_by.append(parent)
 
-    def _rule(self, name: Any) -> int:
+    def _rule(self, name: str | None) -> int:
         if name is None:
             return NO_NAME
-        if type(name) is not str or name not in self._rules:
+        if name not in self._rules:
             raise _WrongError(f"rule: the policy has none of this name: {name!r:.80}")
         return self._rules[name]
 
     def _take_blob(self, document: Any) -> None:
-        _, digest, _, _ = _fields(document, record=str, digest=str, bytes=int, reason=str)
+        _check(document, _BLOB)
+        digest = document["digest"]
         if not digest.startswith(DIGEST_PREFIX):
             raise _WrongError(f"not a digest: {digest!r:.80}")
         raw = _raw(digest.removeprefix(DIGEST_PREFIX))
@@ -168,7 +172,7 @@ class _WrongError(Exception):
 
 
 class _Names:
-    """Collects `Named` manifests."""
+    """Collects `ManifestNames`."""
 
     def __init__(self, folders: tuple[str, ...]) -> None:
         self._known = folders
@@ -184,49 +188,53 @@ class _Names:
         self._folders.append(folder)
         self._digests += digest
 
-    def columns(self) -> Named:
-        return Named(np.frombuffer(self._folders, dtype=np.uint8), as_digests(self._digests))
+    def columns(self) -> ManifestNames:
+        return ManifestNames(
+            np.frombuffer(self._folders, dtype=np.uint8), as_digests(self._digests)
+        )
 
 
-_MANIFEST_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "record": str,
-    "path": str,
-    "url": str,
-    "kind": str,
-    "type": int,
-    "created": str,
-    "pulled": str,
-    "bytes": int,
-    "reason": str,
-    "taken_by": (str, type(None)),
-    "breaks": list,
-    "references": str,
+_Types = dict[str, tuple[type, ...]]
+"""The types that the fields of an object may have in JSON, by name."""
+
+
+def _types_of(form: type) -> _Types:
+    """The types that the fields of a class have in JSON."""
+    return {name: _in_json(hint) for name, hint in get_type_hints(form).items()}
+
+
+def _in_json(hint: Any) -> tuple[type, ...]:
+    if isinstance(hint, UnionType):
+        return get_args(hint)
+    if get_origin(hint) in (tuple, list):
+        return (list,)
+    if hint is float:
+        return (float, int)
+    return (hint,) if hint in (str, int, bool) else (dict,)
+
+
+_HEADER: _Types = {"record": (str,), "version": (int,)} | _types_of(PlanHeader)
+_MANIFEST, _BLOB = _types_of(ManifestLine), _types_of(BlobLine)
+_CACHE, _RULE, _POLICY = map(_types_of, (CacheIdentity, Rule, Policy))
+_NOT_IN_VERSION_1 = {
+    *("dangling", "broken", "keep_last", "keep_since", "keep_references"),
+    *("max_bytes", "free_bytes", "rule", "rules"),
 }
 
 
-def _fields(document: Any, /, **types: type | tuple[type, ...]) -> list[Any]:
-    """The values of an object that has exactly these fields."""
+def _check(document: Any, types: _Types, *, without: AbstractSet[str] = frozenset()) -> None:
+    """Checks that an object has exactly these fields, but for some."""
     if type(document) is not dict:
         raise _WrongError("not an object")
-    odd = sorted(document.keys() ^ types.keys())
+    odd = sorted(document.keys() ^ (types.keys() - without))
     if odd:
         has = "unknown" if odd[0] in document else "missing"
         raise _WrongError(f"{has} field {odd[0]!r:.40}")
-    for name, expected in types.items():
-        value = document[name]
-        kinds = expected if isinstance(expected, tuple) else (expected,)
-        if type(value) not in kinds or (type(value) is int and value < 0):
+    for name, value in document.items():
+        if type(value) not in types[name] or (type(value) is int and value < 0):
             raise _WrongError(f"{name}: not what it should be: {value!r:.80}")
-        if type(value) is list and not all(type(one) is str for one in value):
+        if type(value) is list and name != "rules" and not all(type(one) is str for one in value):
             raise _WrongError(f"{name}: not an array of texts")
-    return [document[name] for name in types]
-
-
-def _take_field(document: dict[str, Any], name: str) -> Any:
-    """Takes a field out of an object that must have it."""
-    if name not in document:
-        raise _WrongError(f"missing field {name!r}")
-    return document.pop(name)
 
 
 def _header(document: dict[str, Any]) -> PlanHeader:
@@ -238,65 +246,26 @@ def _header(document: dict[str, Any]) -> PlanHeader:
         )
     if type(version) is not int or version < 1:
         raise _WrongError(f"version: not what it should be: {version!r:.80}")
-    fields = _fields(document, **_HEADER_FIELDS)
-    _, _, made_by, scanned_at, cache, policy, allow_broken, grace, corrupt, totals = fields
-    _fields(totals, **dict.fromkeys(totals, int))
+    _check(document, _HEADER)
+    _check(document["totals"], dict.fromkeys(document["totals"], (int,)))
+    _check(document["cache"], _CACHE)
+    if not 0 <= document["grace"] <= _LARGEST:
+        raise _WrongError(f"grace: not what it should be: {document['grace']!r:.80}")
+    fields = {name: value for name, value in document.items() if name not in ("record", "version")}
     return PlanHeader(
-        made_by=made_by,
-        scanned_at=scanned_at,
-        cache=CacheIdentity(*_fields(cache, path=str, inode=int, file_system=str)),
-        policy=_policy(policy, version),
-        allow_broken=allow_broken,
-        grace=_seconds(grace),
-        corrupt=tuple(corrupt),
-        totals=totals,
+        **fields
+        | {
+            "cache": CacheIdentity(**document["cache"]),
+            "policy": _policy(document["policy"], version),
+            "grace": float(document["grace"]),
+            "corrupt": tuple(document["corrupt"]),
+        }
     )
 
 
-_HEADER_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "record": str,
-    "version": int,
-    "fastprune": str,
-    "scanned_at": str,
-    "cache": dict,
-    "policy": dict,
-    "allow_broken": bool,
-    "grace": (float, int),
-    "corrupt": list,
-    "totals": dict,
-}
-
-
-def _seconds(value: float) -> float:
-    if not 0 <= value <= _LARGEST:
-        raise _WrongError(f"grace: not what it should be: {value!r:.80}")
-    return float(value)
-
-
-_POLICY_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "patterns": list,
-    "exclude": list,
-    "created_before": (str, type(None)),
-    "pulled_before": (str, type(None)),
-    "count": (int, type(None)),
-    "orphans_only": bool,
-}
-_POLICY_FIELDS_OF_VERSION_2: dict[str, type | tuple[type, ...]] = {
-    "dangling": bool,
-    "broken": bool,
-    "keep_last": (int, type(None)),
-    "keep_since": (str, type(None)),
-    "keep_references": list,
-    "max_bytes": (int, type(None)),
-    "free_bytes": (int, type(None)),
-}
-
-
 def _policy(document: dict[str, Any], version: int) -> Policy:
-    rules = _take_field(document, "rules") if version > 1 else []
-    if type(rules) is not list:
-        raise _WrongError(f"rules: not an array: {rules!r:.80}")
-    policy = replace(_criteria(document, version), rules=tuple(map(_rule, rules)))
+    _check(document, _POLICY, without=_NOT_IN_VERSION_1 if version == 1 else frozenset())
+    policy = _criteria(document, tuple(map(_rule, document.get("rules", ()))))
     try:
         policy.check()
     except UsageError as error:
@@ -305,18 +274,19 @@ def _policy(document: dict[str, Any], version: int) -> Policy:
 
 
 def _rule(document: Any) -> Rule:
-    name, policy = _fields(document, name=str, policy=dict)
-    if _take_field(policy, "rules") != []:
+    _check(document, _RULE)
+    name, policy = document["name"], document["policy"]
+    _check(policy, _POLICY)
+    if policy["rules"]:
         raise _WrongError(f"rule {name!r:.80}: has rules of its own")
-    return Rule(name, _criteria(policy, VERSION))
+    return Rule(name, _criteria(policy, ()))
 
 
-def _criteria(document: dict[str, Any], version: int) -> Policy:
-    names = _POLICY_FIELDS | (_POLICY_FIELDS_OF_VERSION_2 if version > 1 else {})
-    values: dict[str, Any] = dict(zip(names, _fields(document, **names), strict=True))
-    for name, value in values.items():
-        values[name] = tuple(value) if type(value) is list else value
-    return Policy(**values)
+def _criteria(document: dict[str, Any], rules: tuple[Rule, ...]) -> Policy:
+    values: dict[str, Any] = {
+        name: tuple(value) if type(value) is list else value for name, value in document.items()
+    }
+    return Policy(**values | {"rules": rules})
 
 
 def _split(path: str, folders: tuple[str, ...]) -> tuple[int, bytes]:

@@ -6,9 +6,10 @@ Stage: plan. Input: a `PrunePlan`. Output: lines. Pure, no I/O.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,14 @@ from fastprune.index.refcounts import NOBODY, lost_edges
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan.manifest_states import states
 from fastprune.plan.prune_plan import PrunePlan
-from fastprune.plan.saved_plan import VERSION, CacheIdentity, last_line
+from fastprune.plan.saved_plan import (
+    VERSION,
+    BlobLine,
+    CacheIdentity,
+    ManifestLine,
+    PlanHeader,
+    last_line,
+)
 from fastprune.text.escaping import to_json
 
 _BLOCK = 10_000
@@ -38,7 +46,9 @@ def encode(
         Blocks of whole lines.
     """
     checksum = hashlib.sha256()
-    for block in _batched(_documents(plan, cache, made_by, grace)):
+    documents = _documents(plan, cache, made_by, grace)
+    while lines := [to_json(one) + b"\n" for one in islice(documents, _BLOCK)]:
+        block = b"".join(lines)
         checksum.update(block)
         yield block
     yield last_line(checksum.hexdigest()) + b"\n"
@@ -48,17 +58,15 @@ def _documents(
     plan: PrunePlan, cache: CacheIdentity, made_by: str, grace: float
 ) -> Iterator[dict[str, Any]]:
     index = plan.index
-    yield {
-        "record": "plan",
-        "version": VERSION,
-        "fastprune": made_by,
-        "scanned_at": datetime.fromtimestamp(int(index.scanned_at), UTC).isoformat(),
-        "cache": cache._asdict(),
-        "policy": asdict(plan.policy),
-        "allow_broken": plan.allow_broken,
-        "grace": float(grace),
-        "corrupt": [path for path, _ in index.faults],
-        "totals": {
+    header = PlanHeader(
+        fastprune=made_by,
+        scanned_at=datetime.fromtimestamp(int(index.scanned_at), UTC).isoformat(),
+        cache=cache,
+        policy=plan.policy,
+        allow_broken=plan.allow_broken,
+        grace=float(grace),
+        corrupt=tuple(path for path, _ in index.faults),
+        totals={
             "manifests": len(plan.manifests),
             "lists": len(plan.lists),
             "images": len(plan.images),
@@ -66,20 +74,16 @@ def _documents(
             "bytes": plan.bytes_freed,
             "protected": len(plan.protected),
             "spared_blobs": len(plan.spared_blobs),
-            "kept": len(plan.withheld),
+            "kept": len(plan.met_but_kept),
         },
-    }
+    )
+    yield {"record": "plan", "version": VERSION, **asdict(header)}
     yield from _manifests(plan)
     reasons = plan.blob_reasons(plan.blobs)
     for name, size, reason in zip(
         index.blob_names(plan.blobs), plan.blob_bytes.tolist(), reasons, strict=True
     ):
-        yield {
-            "record": "blob",
-            "digest": DIGEST_PREFIX + name,
-            "bytes": size,
-            "reason": reason.text,
-        }
+        yield BlobLine("blob", DIGEST_PREFIX + name, size, reason.text)._asdict()
 
 
 def _manifests(plan: PrunePlan) -> Iterator[dict[str, Any]]:
@@ -93,32 +97,18 @@ def _manifests(plan: PrunePlan) -> Iterator[dict[str, Any]]:
         rows.tolist(), states(index, rows), rules, strict=True
     ):
         owner = int(plan.taken_by[row])
-        yield {
-            "record": "manifest",
-            "path": index.path(row),
-            "url": said.url,
-            "kind": ManifestKind(said.kind).label,
-            "type": said.kind,
-            "created": said.created,
-            "pulled": said.pulled,
-            "bytes": int(index.file_sizes[row]),
-            "reason": plan.manifest_reason(row).text,
-            "rule": rule,
-            "taken_by": None if owner == NOBODY else index.path(owner),
-            "breaks": broken.get(row, []),
-            "references": references.hex(),
-        }
-
-
-def _batched(documents: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    lines: list[bytes] = []
-    for document in documents:
-        lines.append(_line(document))
-        if len(lines) == _BLOCK:
-            yield b"".join(lines)
-            lines.clear()
-    yield b"".join(lines)
-
-
-def _line(document: dict[str, Any]) -> bytes:
-    return to_json(document) + b"\n"
+        yield ManifestLine(
+            record="manifest",
+            path=index.path(row),
+            url=said.url,
+            kind=ManifestKind(said.kind).label,
+            type=said.kind,
+            created=said.created,
+            pulled=said.pulled,
+            bytes=int(index.file_sizes[row]),
+            reason=plan.manifest_reason(row).text,
+            rule=rule,
+            taken_by=None if owner == NOBODY else index.path(owner),
+            breaks=broken.get(row, []),
+            references=references.hex(),
+        )._asdict()

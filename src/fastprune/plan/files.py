@@ -9,11 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-import aiofiles
-import anyio
-
 from fastprune.errors import FastpruneError, PlanFileError
-from fastprune.executors.threads import OneThread, check_cancelled, in_thread
+from fastprune.executors.threads import check_cancelled, in_thread
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import Layout
 from fastprune.plan.decoding import PlanDecoder
@@ -73,21 +70,20 @@ async def load_plan(
         PlanFileError: It can't be read, is not whole, was altered, or is of a newer format;
             the message names the line.
     """
+    return await in_thread(_load, path, layout)
+
+
+def _load(path: str | os.PathLike[str] | int, layout: Layout) -> SavedPlan:
     if isinstance(path, int):
         name = "stdin" if path == 0 else f"descriptor {path}"
     else:
         name = os.fspath(path)
     decoder = PlanDecoder(layout)
     try:
-        closefd = not isinstance(path, int)
-        file = await aiofiles.open(path, "rb", closefd=closefd, executor=OneThread())
-        try:
-            while piece := await file.read(_PIECE):
+        with open(path, "rb", closefd=not isinstance(path, int)) as file:
+            while piece := file.read(_PIECE):
+                check_cancelled()
                 decoder.feed(piece)
-        finally:
-            # On its own thread: at the end of a `with`, aiofiles would start another one.
-            with anyio.CancelScope(shield=True):
-                await file.close()
         return decoder.finish()
     except OSError as error:
         raise PlanFileError(f"{name} can't be read: {error.strerror}") from None

@@ -25,7 +25,7 @@ from fastprune.index.refcounts import (
 )
 from fastprune.policy.policy import NO_NAME, Policy
 from fastprune.selection.rules.sizing import SizeTarget
-from fastprune.selection.selecting import Selection, select_by_policy
+from fastprune.selection.selecting import Selection, select
 
 _NO_ROWS: Rows = np.empty(0, dtype=np.intp)
 
@@ -134,11 +134,9 @@ class PrunePlan:
         return np.flatnonzero(self.kept_by != NOBODY)
 
     @property
-    def withheld(self) -> Rows:
+    def met_but_kept(self) -> Rows:
         """Rows of the manifests that meet every criterion and that a rule of the policy keeps."""
-        if self.selection is None:
-            return np.empty(0, dtype=np.intp)
-        return self.selection.withheld
+        return _NO_ROWS if self.selection is None else self.selection.met_but_kept
 
     @property
     def bytes_removed(self) -> int:
@@ -148,7 +146,7 @@ class PrunePlan:
 
     @property
     def bytes_linked(self) -> int:
-        """Those of them that don't come free, as the files are known to have other names."""
+        """Bytes of those of these files that free nothing, because they have other hard links."""
         if not self.index.has_links:
             return 0
         linked = self.index.linked_manifests
@@ -158,7 +156,7 @@ class PrunePlan:
 
     @property
     def bytes_freed(self) -> int:
-        """Those of them that come free."""
+        """Bytes that come free."""
         return self.bytes_removed - self.bytes_linked
 
     @property
@@ -191,7 +189,7 @@ class PrunePlan:
         """The same for some manifests."""
         if self.by_rule is None:
             return [None] * len(rows)
-        # The last one is that of `NO_NAME`.
+        # `NO_NAME` is -1, so it finds the last one.
         names = (*self.policy.rule_names, None)
         return [names[number] for number in self.by_rule[rows].tolist()]
 
@@ -215,13 +213,7 @@ class PrunePlan:
         Args:
             blobs: Ids that stay.
         """
-        stay = np.isin(self.blobs, blobs)
-        return replace(
-            self,
-            blobs=self.blobs[~stay],
-            blob_bytes=self.blob_bytes[~stay],
-            spared_blobs=blobs,
-        )
+        return replace(self._with_blobs(~np.isin(self.blobs, blobs)), spared_blobs=blobs)
 
     def measured(
         self,
@@ -258,13 +250,10 @@ class PrunePlan:
             kept_by = np.where(kept_by != NOBODY, kept_by, newly_kept_by)
         # Fewer manifests go, so fewer blobs do: those that still do are among the old ones.
         go = np.isin(self.blobs, freed(self.index, removed), assume_unique=True)
-        return replace(
-            self,
-            removed=removed,
-            kept_by=kept_by,
-            blobs=self.blobs[go],
-            blob_bytes=self.blob_bytes[go],
-        )
+        return replace(self._with_blobs(go), removed=removed, kept_by=kept_by)
+
+    def _with_blobs(self, go: Mask) -> PrunePlan:
+        return replace(self, blobs=self.blobs[go], blob_bytes=self.blob_bytes[go])
 
 
 def make_plan(
@@ -273,7 +262,7 @@ def make_plan(
     *,
     allow_broken: bool = False,
     skip_corrupt: bool = False,
-    held_blobs: Rows | None = None,
+    young_blobs: Rows | None = None,
 ) -> PrunePlan:
     """Works out what a prune removes.
 
@@ -282,7 +271,7 @@ def make_plan(
         policy: What to select.
         allow_broken: Remove selected manifests although a list that stays refers to them.
         skip_corrupt: Treat manifests whose content is broken as absent, instead of refusing.
-        held_blobs: Ids of blobs that are known to stay, because they are too young: a size
+        young_blobs: Ids of blobs that are known to stay, because they are too young: a size
             target counts without them. `PrunePlan.sparing` takes them out of the plan.
 
     Raises:
@@ -298,8 +287,8 @@ def make_plan(
         faults = tuple(fault for fault in faults if fault[0] in index.unknown)
     if faults:
         raise UnreadableManifestsError(faults, index.unknown)
-    selection = select_by_policy(index, policy, allow_broken=allow_broken, held_blobs=held_blobs)
-    removed, taken_by = expand(index, selection.selected, selection.spared)
+    selection = select(index, policy, allow_broken=allow_broken, young_blobs=young_blobs)
+    removed, taken_by = expand(index, selection.selected, selection.kept)
     kept_by = np.full(len(index), NOBODY, dtype=np.int32)
     if not allow_broken:
         removed, kept_by = protect(index, removed)
@@ -314,7 +303,7 @@ def make_plan(
         blobs=blobs,
         blob_bytes=index.known_sizes(blobs),
         orphans=unreferenced(index, count_references(index)),
-        spared_blobs=np.empty(0, dtype=np.intp),
+        spared_blobs=_NO_ROWS,
         selection=selection,
         by_rule=_inherited(selection.by_rule, taken_by),
     )

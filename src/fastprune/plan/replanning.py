@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +30,15 @@ from fastprune.index.refcounts import (
 )
 from fastprune.plan.manifest_states import pull_digest, said_digest, states
 from fastprune.plan.prune_plan import LeftOut, PrunePlan, freed
-from fastprune.plan.saved_plan import Named, SavedPlan
+from fastprune.plan.saved_plan import ManifestNames, SavedPlan
 from fastprune.policy.policy import NO_NAME
 
 CHANGED = "changed since the plan was made"
 PULLED = "pulled since the plan was made"
 PART_CHANGED = "an image of it changed or was pulled"
 NEEDED = "still needed"
+
+_Number = TypeVar("_Number", np.int16, np.int32)
 
 
 def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
@@ -86,19 +89,19 @@ def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
         policy=saved.header.policy,
         allow_broken=saved.header.allow_broken,
         removed=removed,
-        taken_by=_owners(saved, index, rows),
+        taken_by=_by_row(index, rows, _find(index, saved.owners).astype(np.int32), NOBODY),
         kept_by=kept_by,
         blobs=blobs[go],
         blob_bytes=index.known_sizes(blobs[go]),
         orphans=unreferenced(index, count_references(index)),
         spared_blobs=np.empty(0, dtype=np.intp),
-        by_rule=_by_rule(saved, index, rows),
+        by_rule=None if saved.by_rule is None else _by_row(index, rows, saved.by_rule, NO_NAME),
         left_out=left_out,
         gone=gone,
     )
 
 
-def _find(index: CacheIndex, named: Named) -> Rows:
+def _find(index: CacheIndex, named: ManifestNames) -> Rows:
     """The row of each manifest; -1 for one that is not there, or is none."""
     rows = np.full(len(named.folders), -1, dtype=np.intp)
     for folder, (first, last) in enumerate(pairwise(index.folder_starts)):
@@ -122,8 +125,8 @@ def _compare(saved: SavedPlan, index: CacheIndex, rows: Rows) -> tuple[Mask, Mas
     return changed, pulled
 
 
-def _differ(before: Digests, now: bytearray) -> NDArray[np.bool_]:
-    different: NDArray[np.bool_] = (before != as_digests(now)).any(axis=1)
+def _differ(before: Digests, now: bytearray) -> Mask:
+    different: Mask = (before != as_digests(now)).any(axis=1)
     return different
 
 
@@ -146,7 +149,7 @@ def _hold_together(index: CacheIndex, removed: Mask, held: Mask) -> NDArray[np.i
 def _protect_unbroken(
     saved: SavedPlan, index: CacheIndex, rows: Rows, removed: Mask
 ) -> tuple[Mask, NDArray[np.int32]]:
-    """As `protect`, but for the lists that the plan may break, as it says: no others."""
+    """As `protect`, but lists may lose the children that the plan says they may lose."""
     lists = _find(index, saved.broken_by)
     accepted = set(zip(lists.tolist(), rows[saved.broken].tolist(), strict=True))
     removed, kept_by = removed.copy(), np.full(len(index), NOBODY, dtype=np.int32)
@@ -163,20 +166,14 @@ def _protect_unbroken(
             kept_by[child] = parent
 
 
-def _by_rule(saved: SavedPlan, index: CacheIndex, rows: Rows) -> NDArray[np.int16] | None:
-    if saved.by_rule is None:
-        return None
-    by_rule = np.full(len(index), NO_NAME, dtype=np.int16)
+def _by_row(
+    index: CacheIndex, rows: Rows, values: NDArray[_Number], other: int
+) -> NDArray[_Number]:
+    """The values of a saved plan's manifests, each at its row, and another for all other rows."""
+    by_row = np.full(len(index), other, dtype=values.dtype)
     there = rows >= 0
-    by_rule[rows[there]] = saved.by_rule[there]
-    return by_rule
-
-
-def _owners(saved: SavedPlan, index: CacheIndex, rows: Rows) -> NDArray[np.int32]:
-    taken_by = np.full(len(index), NOBODY, dtype=np.int32)
-    there = rows >= 0
-    taken_by[rows[there]] = _find(index, saved.owners)[there]
-    return taken_by
+    by_row[rows[there]] = values[there]
+    return by_row
 
 
 def _left_manifests(

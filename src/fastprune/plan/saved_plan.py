@@ -32,7 +32,8 @@ Version 1 had fewer fields in `policy`, and no `rule`; it is still read.
 NO_FOLDER = 255
 
 
-class CacheIdentity(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CacheIdentity:
     """What tells one cache from another.
 
     Attributes:
@@ -48,10 +49,10 @@ class CacheIdentity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlanHeader:
-    """What the first line of a plan says.
+    """What the first line of a plan says, besides `record` and `version`.
 
     Attributes:
-        made_by: The version of the fastprune that wrote it.
+        fastprune: The version of the fastprune that wrote it.
         scanned_at: When the cache was scanned: RFC 3339, UTC.
         cache: For which cache.
         policy: What was selected.
@@ -61,7 +62,7 @@ class PlanHeader:
         totals: What the plan came to, by name.
     """
 
-    made_by: str
+    fastprune: str
     scanned_at: str
     cache: CacheIdentity
     policy: Policy
@@ -71,7 +72,34 @@ class PlanHeader:
     totals: dict[str, int]
 
 
-class Named(NamedTuple):
+class ManifestLine(NamedTuple):
+    """The line of a manifest; docs/plan-apply.md describes each field."""
+
+    record: str
+    path: str
+    url: str
+    kind: str
+    type: int
+    created: str
+    pulled: str
+    bytes: int
+    reason: str
+    rule: str | None
+    taken_by: str | None
+    breaks: list[str]
+    references: str
+
+
+class BlobLine(NamedTuple):
+    """The line of a blob; docs/plan-apply.md describes each field."""
+
+    record: str
+    digest: str
+    bytes: int
+    reason: str
+
+
+class ManifestNames(NamedTuple):
     """Manifest files by folder and name, as columns.
 
     Attributes:
@@ -93,20 +121,20 @@ class SavedPlan:
         said: uint8 (n, 32): see `said_digest`.
         pulls: uint8 (n, 32): see `pull_digest`.
         owners: For each, the list that takes it along.
-        broken: Pairs of rows of `manifests` and lists that may stay without them.
-        broken_by: The lists of these pairs.
+        broken: Positions in `manifests` of children that a list which stays may lose ...
+        broken_by: ... and the list that may lose each.
         by_rule: int16 (n,): the position of what selected each in the policy's
             `rule_names`, or -1. None if the policy has no rules.
         blobs: uint8 (m, 32): the digests of the blobs.
     """
 
     header: PlanHeader
-    manifests: Named
+    manifests: ManifestNames
     said: Digests
     pulls: Digests
-    owners: Named
+    owners: ManifestNames
     broken: Rows
-    broken_by: Named
+    broken_by: ManifestNames
     by_rule: NDArray[np.int16] | None
     blobs: Digests
 

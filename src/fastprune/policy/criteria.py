@@ -7,12 +7,14 @@ I/O: reads the lists of --keep-from, and asks the file system for --min-free-spa
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from fastprune.errors import UsageError
+from fastprune.model import parse_time
 from fastprune.policy.policy import Policy
 from fastprune.text.quantities import parse_duration, parse_size
 
@@ -20,15 +22,14 @@ if TYPE_CHECKING:
     from fastprune.layouts.layout import Layout
     from fastprune.policy.criteria_io import Inputs
 
-_FORMAT = "%Y-%m-%dT%H:%M:%S"
 _EARLIEST = "0001-01-01T00:00:00"
-_HOUR, _SECOND = timedelta(hours=1), timedelta(seconds=1)
-# A place that changes the side of the date line puts its clock back by a day.
+_HOUR = timedelta(hours=1)
+# A place that moves across the date line may put its clock back by a day.
 _HOURS_PUT_BACK_AT_MOST = 25
 
 _ZONES_WITHOUT_DATA = ("UTC", "Etc/UTC")
 
-Named = Callable[[str], str]
+NameOfOption = Callable[[str], str]
 """What to call an option in a message."""
 
 
@@ -64,7 +65,7 @@ def to_policy(
     root: str,
     layout: Layout,
     orphans_only: bool = False,
-    named: Named = str,
+    named: NameOfOption = str,
     inputs: Inputs | None = None,
 ) -> Policy:
     """Checks the criteria and makes the policy.
@@ -83,29 +84,30 @@ def to_policy(
         NoCacheError: There is no cache, and --min-free-space was given.
     """
     zone = parse_zone(criteria.zone)
-    created = []
-    if criteria.date is not None:
-        created.append(parse_cutoff(criteria.date, named("--date")))
-    if criteria.older_than is not None:
-        created.append(_ago(criteria.older_than, named("--older-than"), now, zone))
-    pulled = []
-    if criteria.pulled_before is not None:
-        pulled.append(parse_cutoff(criteria.pulled_before, named("--pulled-before")))
-    if criteria.not_pulled_for is not None:
-        pulled.append(_ago(criteria.not_pulled_for, named("--not-pulled-for"), now, zone))
-    recent, recently = criteria.keep_within, named("--keep-within")
+
+    def at(text: str | None, option: str) -> str | None:
+        return None if text is None else parse_cutoff(text, named(option))
+
+    def ago(text: str | None, option: str) -> str | None:
+        return None if text is None else cutoff_ago(parse_duration(text, named(option)), now, zone)
+
+    created = (at(criteria.date, "--date"), ago(criteria.older_than, "--older-than"))
+    pulled = (
+        at(criteria.pulled_before, "--pulled-before"),
+        ago(criteria.not_pulled_for, "--not-pulled-for"),
+    )
     policy = Policy(
         patterns=_patterns(criteria.pattern, named("--pattern")),
         exclude=_patterns(criteria.exclude, named("--exclude")),
         # Fixed-width text sorts like time: both criteria hold before the earlier one.
-        created_before=min(created, default=None),
-        pulled_before=min(pulled, default=None),
+        created_before=min(filter(None, created), default=None),
+        pulled_before=min(filter(None, pulled), default=None),
         count=criteria.count,
         orphans_only=orphans_only,
         dangling=criteria.dangling,
         broken=criteria.broken,
         keep_last=criteria.keep_last,
-        keep_since=None if recent is None else _ago(recent, recently, now, zone),
+        keep_since=ago(criteria.keep_within, "--keep-within"),
         keep_references=_references(criteria.keep_from, named("--keep-from"), inputs),
         max_bytes=_size(criteria.max_size, named("--max-size")),
         free_bytes=_bytes_to_free(criteria, root, layout, named),
@@ -118,7 +120,9 @@ def _size(text: str | None, option: str) -> int | None:
     return None if text is None else parse_size(text, option)
 
 
-def _bytes_to_free(criteria: Criteria, root: str, layout: Layout, named: Named) -> int | None:
+def _bytes_to_free(
+    criteria: Criteria, root: str, layout: Layout, named: NameOfOption
+) -> int | None:
     free, space = _size(criteria.free, named("--free")), criteria.min_free_space
     if space is None:
         return free
@@ -156,21 +160,12 @@ def parse_cutoff(text: str, option: str) -> str:
     Raises:
         UsageError: It is neither.
     """
-    for form in (_FORMAT, "%Y-%m-%d"):
-        try:
-            moment = datetime.strptime(text, form)
-        except ValueError:
-            continue
-        # strptime takes numbers of fewer digits, and digits of other scripts.
-        if text.isascii() and len(text) in (len("2024-03-01"), len("2024-03-01T22:17:31")):
-            return _written(moment)
+    for whole in (text, f"{text}T00:00:00"):
+        if parse_time(whole) is not None:
+            return whole
     raise UsageError(
         f"{option}: not a date and time: {text!r}; write YYYY-MM-DDTHH:MM:SS or YYYY-MM-DD"
     )
-
-
-def _ago(text: str, option: str, now: datetime, zone: tzinfo | None) -> str:
-    return cutoff_ago(parse_duration(text, option), now, zone)
 
 
 def cutoff_ago(seconds: float, now: datetime, zone: tzinfo | None) -> str:
@@ -187,7 +182,8 @@ def cutoff_ago(seconds: float, now: datetime, zone: tzinfo | None) -> str:
     try:
         # On the time line, not on the clock: a day with a clock change is 23 or 25 h.
         moment = now.astimezone(UTC).replace(microsecond=0) - timedelta(seconds=seconds)
-        return _written(_earliest_clock_from(moment.replace(microsecond=0), zone))
+        # isoformat, because %Y does not pad years before 1000.
+        return _earliest_clock_from(moment.replace(microsecond=0), zone).isoformat()
     except OverflowError:
         return _EARLIEST
 
@@ -201,21 +197,16 @@ def _earliest_clock_from(moment: datetime, zone: tzinfo | None) -> datetime:
     for _ in range(_HOURS_PUT_BACK_AT_MOST):
         later = moment + _HOUR
         if _offset(later, zone) < _offset(moment, zone):
-            earliest = min(earliest, _on_the_clock(_put_back_by(moment, later, zone), zone))
+            earliest = min(earliest, _on_the_clock(_put_back_after(moment, zone), zone))
         moment = later
     return earliest
 
 
-def _put_back_by(before: datetime, after: datetime, zone: tzinfo | None) -> datetime:
-    """The first second after a clock was put back, between two moments."""
-    while after - before > _SECOND:
-        middle = before + (after - before) // 2
-        middle = middle.replace(microsecond=0)
-        if _offset(middle, zone) < _offset(before, zone):
-            after = middle
-        else:
-            before = middle
-    return after
+def _put_back_after(moment: datetime, zone: tzinfo | None) -> datetime:
+    """The first second after a clock is put back; this must be within the next hour."""
+    before = _offset(moment, zone)
+    seconds = [moment + timedelta(seconds=number) for number in range(3_601)]
+    return seconds[bisect_left(seconds, x=True, key=lambda one: _offset(one, zone) < before)]
 
 
 def _on_the_clock(moment: datetime, zone: tzinfo | None) -> datetime:
@@ -224,11 +215,6 @@ def _on_the_clock(moment: datetime, zone: tzinfo | None) -> datetime:
 
 def _offset(moment: datetime, zone: tzinfo | None) -> timedelta:
     return _on_the_clock(moment, zone) - moment.replace(tzinfo=None)
-
-
-def _written(moment: datetime) -> str:
-    # isoformat, because %Y does not pad years before 1000.
-    return moment.replace(microsecond=0, tzinfo=None).isoformat()
 
 
 def parse_zone(name: str | None, option: str = "--zone") -> tzinfo | None:

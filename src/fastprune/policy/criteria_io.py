@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import sys
+from contextlib import nullcontext
 
 from fastprune.errors import UsageError
 from fastprune.layouts.layout import Layout
@@ -69,15 +70,9 @@ class Inputs:
             self.take_stdin(option)
             path = STDIN
         if path not in self._contents:
-            self._contents[path] = self._read(path)
+            with open(path, "rb") if path != STDIN else nullcontext(sys.stdin.buffer) as file:
+                self._contents[path] = file.read()
         return self._contents[path]
-
-    @staticmethod
-    def _read(path: str) -> bytes:
-        if path == STDIN:
-            return sys.stdin.buffer.read()
-        with open(path, "rb") as file:
-            return file.read()
 
 
 def read_references(
@@ -101,21 +96,18 @@ def read_references(
     references: set[str] = set()
     for path in paths:
         source = f"{option} {path}"
-        found = set(parse_references(_text(inputs, path, source), source))
+        try:
+            text = inputs.read(path, "--keep-from").decode()
+        except OSError as error:
+            raise UsageError(f"{source}: can't be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise UsageError(f"{source}: not text in UTF-8") from None
+        found = set(parse_references(text, source))
         if not found:
             # The command that made the list may have failed: empty is not "nothing in use".
             raise UsageError(f"{source}: names no image, so it can't say what to keep")
         references |= found
     return tuple(sorted(references))
-
-
-def _text(inputs: Inputs, path: str, source: str) -> str:
-    try:
-        return inputs.read(path, "--keep-from").decode()
-    except OSError as error:
-        raise UsageError(f"{source}: can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{source}: not text in UTF-8") from None
 
 
 def space_to_free(text: str, option: str, root: str, layout: Layout) -> int:

@@ -41,11 +41,6 @@ class Removal(Protocol):
         """Bytes of those that have other hard links, and free nothing."""
         ...
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing goes."""
-        ...
-
 
 COUNT = "max-delete-count"
 SIZE = "max-delete-size"
@@ -131,7 +126,7 @@ class DeleteLimits:
                 f"{manifests:,} of {format_count(total, 'manifest')} ({percent:.4g} %) would go, "
                 f"{PERCENT} allows {self.percent:g} %",
             )
-        if not self.allow_remove_all and manifests == total and not plan.is_empty:
+        if not self.allow_remove_all and manifests == total and (manifests or len(plan.blobs)):
             # Without manifests every blob is an orphan. The folder may just not be mounted.
             text = f"{format_count(total, 'manifest')} of {total:,} would go, none would be left"
             none = f"there is no manifest, and {format_count(len(plan.blobs), 'blob')} would go"

@@ -6,8 +6,9 @@ Stage: rim. Input: `Entry`s. Output: `PolicyText`. Pure, no I/O.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from fastprune.errors import UsageError
@@ -16,15 +17,36 @@ from fastprune.policy.file_entries import Entry, PolicyText, Setting, Settings
 POLICY, RULES = "policy", "rules"
 
 
-class Kind(Enum):
-    """What a value may be; the text says it to people."""
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
-    TEXT = 'must be a text, as "30d"'
-    TEXTS = 'must be a text or a list of texts, as ["a", "b"]'
-    COUNT = "must be a whole number, 0 or more"
-    POSITIVE = "must be a whole number, 1 or more"
-    PERCENT = "must be a number from 0 to 100"
-    FLAG = "must be true or false"
+
+def _texts(value: Any) -> list[str] | None:
+    values = value if isinstance(value, list) else [value]
+    return values if values and all(map(_text, values)) else None
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _number(value: Any, least: int) -> int | None:
+    return value if type(value) is int and value >= least else None
+
+
+def _percent(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and 0 <= value <= 100 else None
+
+
+class Kind(Enum):
+    """What a value may be: in words, and a function that gives None for any other value."""
+
+    TEXT = ('must be a text, as "30d"', _text)
+    TEXTS = ('must be a text or a list of texts, as ["a", "b"]', _texts)
+    COUNT = ("must be a whole number, 0 or more", partial(_number, least=0))
+    POSITIVE = ("must be a whole number, 1 or more", partial(_number, least=1))
+    PERCENT = ("must be a number from 0 to 100", _percent)
+    FLAG = ("must be true or false", _flag)
 
 
 KEEP_KEYS = {
@@ -76,15 +98,13 @@ def check(document: Entry, source: str) -> PolicyText:
     checker = _Checker(source)
     tables = checker.table(document, "", (POLICY, RULES))
     whole = checker.settings(tables.get(POLICY), POLICY, POLICY_KEYS)
-    rules: dict[str, Settings] = {}
-    places: dict[str, str] = {}
+    rules: dict[str, tuple[str, Settings]] = {}
     named = tables.get(RULES)
     for name, entry in checker.table(named, RULES, None).items() if named else ():
         place = f"{RULES}.{name}"
-        rules[name] = checker.settings(entry, place, RULE_KEYS)
-        places[name] = checker.where(entry, place)
+        rules[name] = checker.where(entry, place), checker.settings(entry, place, RULE_KEYS)
     checker.finish()
-    return PolicyText(whole, rules, places)
+    return PolicyText(whole, rules)
 
 
 class _Checker:
@@ -116,13 +136,15 @@ class _Checker:
         if entry is None:
             return {}
         found: Settings = {}
-        for key, inner in self.table(entry, path, (*kinds, *_synonyms_for(kinds))).items():
+        synonyms = [name for name, option in SYNONYMS.items() if option in kinds]
+        for key, inner in self.table(entry, path, (*kinds, *synonyms)).items():
             option = SYNONYMS.get(key, key)
-            value = _VALUES[kinds[option]](inner.value)
+            must_be, checked = kinds[option].value
+            value = checked(inner.value)
             if option in found:
                 self._say(inner, _joined(path, key), f"says the same as {option!r}: give one")
             elif value is None:
-                self._say(inner, _joined(path, key), kinds[option].value)
+                self._say(inner, _joined(path, key), must_be)
             else:
                 found[option] = Setting(value, self.where(inner, _joined(path, key)))
         return found
@@ -140,10 +162,6 @@ def _joined(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _synonyms_for(kinds: dict[str, Kind]) -> list[str]:
-    return [name for name, option in SYNONYMS.items() if option in kinds]
-
-
 def _unknown(key: str, path: str, known: Iterable[str]) -> str:
     """The message about a key that does not belong in its place."""
     if path.startswith(RULES) and key in POLICY_KEYS:
@@ -158,34 +176,3 @@ def _unknown(key: str, path: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(key.lower().replace("_", "-"), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
     return f"unknown key; {hint}"
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _texts(value: Any) -> list[str] | None:
-    values = value if isinstance(value, list) else [value]
-    return values if values and all(map(_text, values)) else None
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _number(least: int) -> Callable[[Any], int | None]:
-    return lambda value: value if type(value) is int and value >= least else None
-
-
-def _percent(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and 0 <= value <= 100 else None
-
-
-_VALUES: dict[Kind, Callable[[Any], Any]] = {
-    Kind.TEXT: _text,
-    Kind.TEXTS: _texts,
-    Kind.COUNT: _number(0),
-    Kind.POSITIVE: _number(1),
-    Kind.PERCENT: _percent,
-    Kind.FLAG: _flag,
-}

@@ -49,10 +49,9 @@ class PolicyText:
 
     Attributes:
         whole: What holds for all rules.
-        rules: The settings of each rule by its name, in the order of the file.
-        places: The same for each rule.
+        rules: Of each rule by its name, in the order of the file: where it stands, for messages,
+            and its settings.
     """
 
     whole: Settings
-    rules: dict[str, Settings]
-    places: dict[str, str]
+    rules: dict[str, tuple[str, Settings]]

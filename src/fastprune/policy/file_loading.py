@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from fastprune.errors import UsageError
 from fastprune.layouts.layout import Layout
-from fastprune.policy.criteria import Criteria, Named, parse_zone, to_policy
+from fastprune.policy.criteria import Criteria, parse_zone, to_policy
 from fastprune.policy.criteria_io import STDIN, Inputs
 from fastprune.policy.delete_limits import DeleteLimits
 from fastprune.policy.file_checking import POLICY, check
@@ -84,7 +85,7 @@ def load_policy_file(
 
     def made(settings: Settings, place: str) -> Policy:
         try:
-            criteria, named = _criteria_of(settings, path, zone), _named(settings)
+            criteria, named = _criteria_of(settings, path, zone), partial(_named, settings)
             return to_policy(criteria, now, root=root, layout=layout, named=named, inputs=inputs)
         except UsageError as error:
             wrong.append(_placed(error, path, place))
@@ -93,16 +94,16 @@ def load_policy_file(
     zone = _checked_zone(zone, text.whole.get("zone"), wrong)
     whole = made(text.whole, path)
     rules = []
-    for name, settings in text.rules.items():
-        rules.append(Rule(name, made(settings, text.places[name])))
+    for name, (place, settings) in text.rules.items():
+        rules.append(Rule(name, made(settings, place)))
         try:
             if not wrong:
                 rules[-1].check()
         except UsageError as error:
             what = str(error).removeprefix(f"rule {name!r}: ")
-            wrong.append(f"{text.places[name]}: {what}")
+            wrong.append(f"{place}: {what}")
     try:
-        grace, limits = _grace(text.whole), _delete_limits(text.whole)
+        grace, limits = _grace_and_limits(text.whole)
     except UsageError as error:
         wrong.append(str(error))
     if wrong:
@@ -136,29 +137,22 @@ def _read(path: str) -> str:
 
 def _criteria_of(settings: Settings, path: str, zone: str | None) -> Criteria:
     """The criteria that options of the same names and values make."""
-    values = {key.replace("-", "_"): setting.value for key, setting in settings.items()}
-    values = {name: value for name, value in values.items() if name in _CRITERIA}
+    by_name = ((key.replace("-", "_"), setting.value) for key, setting in settings.items())
+    values = {name: value for name, value in by_name if name in _CRITERIA}
     for name in ("pattern", "exclude", "keep_from"):
         if isinstance(values.get(name), str):
             values[name] = [values[name]]
     if "keep_from" in values:
-        values["keep_from"] = [_beside(path, name) for name in values["keep_from"]]
+        # Relative to the folder of the policy file.
+        names, folder = values["keep_from"], os.path.dirname(path)
+        values["keep_from"] = [one if one == STDIN else os.path.join(folder, one) for one in names]
     return Criteria(**values | {"zone": zone})
 
 
-def _beside(path: str, name: str) -> str:
-    """The path of a file that the policy file names, relative to the folder of that file."""
-    return name if name == STDIN else os.path.join(os.path.dirname(path), name)
-
-
-def _named(settings: Settings) -> Named:
+def _named(settings: Settings, option: str) -> str:
     """Names an option in messages by its place in the file."""
-
-    def name(option: str) -> str:
-        setting = settings.get(option.removeprefix("--"))
-        return option if setting is None else setting.where
-
-    return name
+    setting = settings.get(option.removeprefix("--"))
+    return option if setting is None else setting.where
 
 
 def _placed(error: UsageError, path: str, place: str) -> str:
@@ -179,16 +173,12 @@ def _checked_zone(option: str | None, setting: Setting | None, wrong: list[str])
     return setting.value if option is None else option
 
 
-def _grace(settings: Settings) -> float:
-    grace = settings.get("grace")
-    return 0 if grace is None else parse_duration(grace.value, grace.where)
-
-
-def _delete_limits(settings: Settings) -> DeleteLimits:
-    size = settings.get("max-delete-size")
-    count, percent = settings.get("max-delete-count"), settings.get("max-delete-percent")
-    return DeleteLimits(
-        count=None if count is None else count.value,
-        size=None if size is None else parse_size(size.value, size.where),
-        percent=None if percent is None else percent.value,
+def _grace_and_limits(settings: Settings) -> tuple[float, DeleteLimits]:
+    nothing = Setting(None, "")
+    grace, count, size, percent = (
+        settings.get(name, nothing)
+        for name in ("grace", "max-delete-count", "max-delete-size", "max-delete-percent")
     )
+    limit = None if size.value is None else parse_size(size.value, size.where)
+    limits = DeleteLimits(count.value, limit, percent.value)
+    return parse_duration(grace.value or "0s", grace.where), limits

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastprune.errors import UsageError
 from fastprune.policy.file_entries import Entry
+from fastprune.text.yaml_errors import yaml_problem
 
 if TYPE_CHECKING:
     import yaml
@@ -72,17 +73,10 @@ def read_yaml(text: str, source: str) -> Entry:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         return Entry({}, 1) if root is None else _yaml_entry(root, 1, source, 0)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{source}, line {mark.line + 1}" if mark else source
-        problem = ", ".join(filter(None, (error.context, error.problem)))
-        raise UsageError(f"{where}: not valid YAML: {problem}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        char = f"U+{error.character:04X}"
-        raise UsageError(
-            f"{source}, line {line}: not valid YAML: the character {char} is not allowed"
-        ) from None
+    except yaml.YAMLError as error:
+        line, problem = yaml_problem(error, text)
+        where = f"{source}, line {line}" if line else source
+        raise UsageError(f"{where}: {problem}") from None
     except RecursionError:
         raise UsageError(f"{source}: nested too deeply") from None
 

@@ -77,15 +77,7 @@ class Policy:
     @property
     def narrows(self) -> bool:
         """Whether any criterion but `keep_last` and `count` says what to select."""
-        times = (self.created_before, self.pulled_before)
-        return (
-            bool(self.patterns)
-            or any(time is not None for time in times)
-            or self.dangling
-            or self.broken
-            or self.has_size_target
-            or bool(self.rules)
-        )
+        return bool(self._narrowing() or self.rules)
 
     @property
     def selects(self) -> bool:
@@ -95,18 +87,21 @@ class Policy:
     @property
     def criteria(self) -> tuple[str, ...]:
         """The names of the criteria that are given; what is selected meets all of them."""
+        by_tags = self.keep_last is not None and not self.narrows
+        last = {"not-among-last": by_tags, "count": self.count is not None}
+        return (*self._narrowing(), *(name for name, is_given in last.items() if is_given))
+
+    def _narrowing(self) -> list[str]:
         given = {
             "pattern": bool(self.patterns),
             "created-before": self.created_before is not None,
             "pulled-before": self.pulled_before is not None,
             "dangling": self.dangling,
             "broken": self.broken,
-            "not-among-last": self.keep_last is not None and not self.narrows,
             "max-size": self.max_bytes is not None,
             "free": self.free_bytes is not None,
-            "count": self.count is not None,
         }
-        return tuple(name for name, is_given in given.items() if is_given)
+        return [name for name, is_given in given.items() if is_given]
 
     @property
     def pattern_sets(self) -> tuple[tuple[str, ...], ...]:
@@ -125,10 +120,9 @@ class Policy:
     @property
     def needs_edges(self) -> bool:
         """Whether the policy needs an index with the references of manifests."""
-        times = (self.pulled_before, self.keep_since)
-        numbers = (self.count, self.keep_last)
+        given = (self.pulled_before, self.keep_since, self.count, self.keep_last)
         return (
-            any(value is not None for value in (*times, *numbers))
+            any(value is not None for value in given)
             or any(DIGEST_PREFIX in reference for reference in self.keep_references)
             or self.dangling
             or self.broken
@@ -160,10 +154,8 @@ class Policy:
         for text in (self.created_before, self.pulled_before, self.keep_since):
             if text is not None and parse_time(text) is None:
                 raise UsageError(f"not a date and time: {text!r}; write YYYY-MM-DDTHH:MM:SS")
-        if self.keep_references:
-            self._check_references()
-
-    def _check_references(self) -> None:
+        if not self.keep_references:
+            return
         from fastprune.text.references import parse_reference
 
         for text in self.keep_references:
@@ -203,16 +195,17 @@ class Policy:
                 raise UsageError(f"there are several rules called {rule.name!r}")
 
     def _check_numbers(self) -> None:
-        if self.count is not None and self.count < 0:
-            raise UsageError(f"--count {self.count}: can't be negative")
-        if self.keep_last is not None and self.keep_last < 1:
-            raise UsageError(f"--keep-last {self.keep_last}: must be at least 1")
-        for option, number in (("--count", self.count), ("--keep-last", self.keep_last)):
+        for option, number, least in (
+            ("--count", self.count, 0),
+            ("--keep-last", self.keep_last, 1),
+            ("--max-size", self.max_bytes, 0),
+            ("--free", self.free_bytes, 0),
+        ):
+            if number is not None and number < least:
+                wrong = "must be at least 1" if least else "can't be negative"
+                raise UsageError(f"{option} {number}: {wrong}")
             if number is not None and number > _MOST_NUMBER:
                 raise UsageError(f"{option} {number}: too large a number")
-        for option, size in (("--max-size", self.max_bytes), ("--free", self.free_bytes)):
-            if size is not None and size < 0:
-                raise UsageError(f"{option} {size}: can't be negative")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,11 @@ STEPS = (".fastprune", "trash")
 """The way from the cache to its trash."""
 
 
-def open_root(root: str) -> int:
-    """Opens the folder of a cache, which may be behind a symbolic link."""
-    return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def open_root(root: str, opened: ExitStack) -> int:
+    """Opens the folder of a cache, which may be behind a symbolic link; `opened` closes it."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    opened.callback(os.close, descriptor)
+    return descriptor
 
 
 def open_step(name: str, parent: int, opened: ExitStack) -> int:
@@ -69,8 +71,7 @@ def opened_run(root: str, run: str, layout: Layout) -> Iterator[dict[str, int]]:
         TrashError: Something on the way is no folder.
     """
     with ExitStack() as opened:
-        at = open_root(root)
-        opened.callback(os.close, at)
+        at = open_root(root, opened)
         for step in (*STEPS, run):
             at = open_step(step, at, opened)
         yield _open_all(layout, at, opened)
@@ -80,9 +81,7 @@ def opened_run(root: str, run: str, layout: Layout) -> Iterator[dict[str, int]]:
 def opened_cache(root: str, layout: Layout) -> Iterator[dict[str, int]]:
     """Opens the folders of a cache, as `opened_run` does those of a run."""
     with ExitStack() as opened:
-        at = open_root(root)
-        opened.callback(os.close, at)
-        yield _open_all(layout, at, opened)
+        yield _open_all(layout, open_root(root, opened), opened)
 
 
 def _open_all(layout: Layout, parent: int, opened: ExitStack) -> dict[str, int]:

@@ -2,7 +2,8 @@
 
 It takes plans, reports and indexes, and gives lines, documents and metrics. Pure.
 
-- `prune_report`: the `PruneReport`. `prune_rendering`: as lines and as a document.
+- `run_report`: what the reports of all runs share. `prune_report`: the `PruneReport`.
+  `prune_rendering`: it as lines and as a document.
 - `listing`: what `list` shows.
 - `estimates`: how long the real run will take. `metrics`: a run as metrics for Prometheus.
 """

@@ -1,4 +1,4 @@
-"""How long a run will take, as a dry run and tune say; and how that was reached.
+"""How long a run will take: the estimate that a dry run and tune show, and its basis.
 
 Stage: report. Input: numbers. Output: `RunEstimate`, a line, a document. Pure, no I/O.
 

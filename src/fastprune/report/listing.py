@@ -18,7 +18,7 @@ import numpy as np
 
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import image_bytes
-from fastprune.model import DIGEST_PREFIX, ManifestKind, Reference
+from fastprune.model import DIGEST_PREFIX, Reference
 from fastprune.text.cells import cells, fitted, left, right
 from fastprune.text.escaping import column, csv_lines, json_lines, printable, to_json
 from fastprune.text.quantities import bytes_cell
@@ -126,27 +126,16 @@ def render(
         yield from json_lines(head, "manifests", _items(index, rows), tail)
 
 
-def _blocks(rows: Rows) -> Iterator[Rows]:
+def _cells(index: CacheIndex, rows: Rows) -> Iterator[tuple[str, str, str, str, str, int]]:
+    """Repository, tag or digest, `list` or `image`, created, pulled, size in bytes."""
     for first in range(0, len(rows), _BLOCK):
-        yield rows[first : first + _BLOCK]
-
-
-def _cells(index: CacheIndex, rows: Rows) -> Iterator[tuple[str, str, bool, str, str, int]]:
-    """Repository, tag or digest, is it a list, created, pulled, size in bytes."""
-    for block in _blocks(rows):
+        block = rows[first : first + _BLOCK]
         created, pulled = index.created_texts(block), index.pulled_texts(block)
-        kinds = ((index.kinds[block] & 1) == 0).tolist()
+        kinds = np.where(index.kinds[block] & 1, "image", "list").tolist()
         sizes = image_bytes(index, block).tolist()
-        for url, is_list, *times, size in zip(
-            index.urls(block), kinds, created, pulled, sizes, strict=True
-        ):
-            repository, tag = _split(url)
-            yield repository, tag, is_list, times[0], times[1], size
-
-
-def _split(url: str) -> tuple[str, str]:
-    reference = Reference.parse(url)
-    return reference.repository, reference.tag or reference.digest
+        references = map(Reference.parse, index.urls(block))
+        for one, *others in zip(references, kinds, created, pulled, sizes, strict=True):
+            yield one.repository, one.tag or one.digest, *others
 
 
 def _shorten(tag: str) -> str:
@@ -160,33 +149,20 @@ def _megabytes(size: int) -> str:
 
 def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
     digits = _TEXT_SHORT_DIGEST if short else None
-    for repository, tag, is_list, created, pulled, size in _cells(index, rows):
+    for repository, tag, kind, created, pulled, size in _cells(index, rows):
         by_digest = tag.startswith(DIGEST_PREFIX)
         shown = tag.removeprefix(DIGEST_PREFIX)[:digits] if by_digest else tag
-        line = (
-            f"{repository or '-'} {shown or '-'} {'list' if is_list else 'image'} "
-            f"{created or '-'} {pulled or '-'} {_megabytes(size)}"
-        )
-        if line.isprintable() and line.count(" ") == len(TEXT_HEADER) - 1:
-            yield line
-        else:
-            yield " ".join(
-                [
-                    column(repository),
-                    column(shown),
-                    "list" if is_list else "image",
-                    column(created),
-                    column(pulled),
-                    _megabytes(size),
-                ]
-            )
+        texts = (repository, shown, kind, created, pulled, _megabytes(size))
+        line = " ".join(texts)
+        if not line.isprintable() or line.count(" ") != len(texts) - 1 or not all(texts):
+            line = " ".join(map(column, texts))
+        yield line
 
 
 def _csv_rows(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[tuple[str, ...]]:
-    for repository, tag, is_list, created, pulled, size in _cells(index, rows):
+    for repository, tag, kind, created, pulled, size in _cells(index, rows):
         shown = _shorten(tag) if short else tag
-        kind, bytes_shown = ("list", "") if is_list else ("image", str(size))
-        yield repository, shown, kind, created, pulled, bytes_shown
+        yield repository, shown, kind, created, pulled, "" if kind == "list" else str(size)
 
 
 def _table_lines(
@@ -195,11 +171,10 @@ def _table_lines(
     """Columns as wide as their content; those that do not fit are cut or left out."""
     lines = [HEADER] if header else []
     chars = None if width >= _WIDE else _DATE_CHARS
-    for repository, tag, is_list, *times, size in _cells(index, rows):
+    for repository, tag, kind, *times, size in _cells(index, rows):
         created, pulled = (printable(time[:chars]) or "-" for time in times)
-        kind = "list" if is_list else "image"
         shown = printable(_shorten(tag) if short else tag) or "-"
-        bytes_shown = "-" if is_list else bytes_cell(size)
+        bytes_shown = "-" if kind == "list" else bytes_cell(size)
         lines.append((printable(repository), shown, kind, created, pulled, bytes_shown))
     if not lines:
         return
@@ -217,15 +192,9 @@ def _table_lines(
 
 
 def _fit(widths: list[int], width: int, *, least_tag: int) -> dict[int, int]:
-    """Decides which columns there is room for, and how wide each is.
+    """The positions of the columns that there is room for, and how wide each is.
 
-    Args:
-        widths: How wide each would like to be.
-        width: Columns of the terminal.
-        least_tag: A column is left out rather than cutting tags shorter than this.
-
-    Returns:
-        Widths by the positions of the columns.
+    A column is left out rather than cutting tags shorter than `least_tag`.
     """
     least = min(widths[_REPOSITORY], _LEAST_REPOSITORY)
     columns = dict(enumerate(widths))
@@ -245,9 +214,8 @@ def _aligned(text: str, column: int, width: int) -> str:
 
 
 def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:
-    cells = _cells(index, rows)
-    for row, (repository, tag, is_list, created, pulled, size) in zip(
-        rows.tolist(), cells, strict=True
+    for row, (repository, tag, kind, created, pulled, size) in zip(
+        rows.tolist(), _cells(index, rows), strict=True
     ):
         by_digest = tag.startswith(DIGEST_PREFIX)
         yield {
@@ -255,10 +223,10 @@ def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:
             "repository": repository,
             "tag": None if by_digest else tag or None,
             "digest": DIGEST_PREFIX + index.digests[row].tobytes().hex(),
-            "kind": "list" if is_list else "image",
-            "type": int(ManifestKind(int(index.kinds[row]))),
+            "kind": kind,
+            "type": int(index.kinds[row]),
             "created": created or None,
             "pulled": pulled or None,
-            "bytes": None if is_list else size,
+            "bytes": None if kind == "list" else size,
             "path": index.path(row),
         }

@@ -5,11 +5,11 @@ Stage: report. Input: a `PruneReport`. Output: lines, or a document. Pure, no I/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 from fastprune.errors import Exceeded
-from fastprune.guard.server_findings import in_words
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan.prune_plan import LeftOut, PrunePlan
 from fastprune.report.prune_report import PruneReport
@@ -19,6 +19,8 @@ from fastprune.text.quantities import format_bytes, format_seconds
 from fastprune.text.style import Paint, Style, plain
 
 JSON_VERSION = 1
+
+_BY_URL = itemgetter("url", "path")
 
 
 def text_lines(report: PruneReport, *, summary: bool, paint: Paint = plain) -> Iterator[str]:
@@ -71,24 +73,15 @@ def _totals(report: PruneReport, paint: Paint) -> Iterator[str]:
         yield paint(Style.WARNING, f"Changed since the scan, left alone: {len(report.changed)}")
     if report.failures:
         yield paint(Style.ERROR, f"Failed: {len(report.failures)}")
-    yield from (
-        paint(Style.WARNING, line) for line in guard_lines(report.not_durable, report.no_lock)
-    )
+    yield from (paint(Style.WARNING, line) for line in report.guard_lines)
     if report.stopped:
         stopped = f"Stopped: {report.stopped}; files left to remove: {report.left}"
         yield paint(Style.WARNING, stopped)
-    yield from _guard_totals(report, paint)
+    yield from (paint(Style.WARNING, line) for line in report.overridden_lines)
+    yield from (paint(Style.ERROR, f"Would be refused: {one.text}") for one in report.exceeded)
     yield f"Time: {format_seconds(sum(report.seconds.values()))}"
     if report.estimate is not None:
         yield from report.estimate.lines
-
-
-def _guard_totals(report: PruneReport, paint: Paint) -> Iterator[str]:
-    if report.overridden:
-        found = in_words(report.overridden, "this cache")
-        yield paint(Style.WARNING, f"Overridden by --force: {found}")
-    for one in report.exceeded:
-        yield paint(Style.ERROR, f"Would be refused: {one.text}")
 
 
 def _size_totals(report: PruneReport, done: str) -> Iterator[str]:
@@ -105,7 +98,7 @@ def _size_totals(report: PruneReport, done: str) -> Iterator[str]:
 
 def _kept_totals(report: PruneReport) -> Iterator[str]:
     yield f"Kept by protection: {len(report.plan.protected)}"
-    if rules := _withheld(report.plan):
+    if rules := _kept_by_rule(report.plan):
         yield f"Kept by rules: {sum(rules.values())} ({_counted(rules)})"
     if len(report.plan.spared_blobs):
         yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
@@ -126,11 +119,11 @@ def removed_by_rule(report: PruneReport) -> dict[str, int] | None:
     return {name: int((numbers == number).sum()) for number, name in names}
 
 
-def _withheld(plan: PrunePlan) -> dict[str, int]:
+def _kept_by_rule(plan: PrunePlan) -> dict[str, int]:
     """How many manifests that meet every criterion each rule keeps."""
     if plan.selection is None:
         return {}
-    rules = plan.selection.kept_by[plan.withheld]
+    rules = plan.selection.kept_by[plan.met_but_kept]
     return {rule.text: count for rule in Keep if (count := int((rules == rule).sum()))}
 
 
@@ -141,7 +134,7 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         report: What was done.
         summary: Leave out the items.
     """
-    index = report.plan.index
+    index, target = report.plan.index, report.plan.target
     document: dict[str, Any] = {
         "version": JSON_VERSION,
         "command": "prune",
@@ -160,12 +153,12 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
             "failed": len(report.failures),
             "left": report.left,
             "spared_blobs": len(report.plan.spared_blobs),
-            "kept": len(report.plan.withheld),
+            "kept": len(report.plan.met_but_kept),
         },
         "criteria": list(report.plan.policy.criteria),
         "by_rule": removed_by_rule(report),
-        "kept_by": _withheld(report.plan),
-        "size_target": _size_target(report),
+        "kept_by": _kept_by_rule(report.plan),
+        "size_target": target and {"need": target.need, "short": report.shortfall},
         "cache": {
             "manifests": len(index),
             "blobs": index.blobs_present,
@@ -175,16 +168,12 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         },
         "trash": report.trash,
         "trash_run": report.trash_run or None,
-        "stopped": report.stopped or None,
-        **guard_document(report.not_durable, report.no_lock),
+        **report.common_document,
         "seconds": {name: round(seconds, 6) for name, seconds in report.seconds.items()},
         "estimate": None if report.estimate is None else report.estimate.document,
-        "failed": [failure._asdict() for failure in report.failures],
         "changed": list(report.changed),
         "appeared": list(report.appeared),
         "exceeded": exceeded_items(report.exceeded),
-        "servers": [server.document for server in report.servers],
-        "overridden": [server.document for server in report.overridden],
         "corrupt": index.fault_items,
     }
     if report.plan.left_out is not None:
@@ -197,38 +186,15 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
     return document
 
 
-def guard_lines(not_durable: Sequence[str], no_lock: str) -> Iterator[str]:
-    """Lines about guards that the system did not offer.
-
-    Args:
-        not_durable: See `PruneReport`.
-        no_lock: See `PruneReport`.
-    """
-    if not_durable:
-        yield f"Not durable, as the file system can't make it so: {', '.join(not_durable)}"
-    if no_lock:
-        yield f"Not locked: {no_lock}"
-
-
-def guard_document(not_durable: Sequence[str], no_lock: str) -> dict[str, Any]:
-    """The same for a JSON document."""
-    return {"not_durable": list(not_durable), "no_lock": no_lock or None}
-
-
 def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:
     """Delete limits that a plan goes beyond, for a JSON document."""
     return [{"limit": one.limit, "most": one.most, "planned": one.planned} for one in exceeded]
 
 
-def _size_target(report: PruneReport) -> dict[str, int] | None:
-    target = report.plan.target
-    return None if target is None else {"need": target.need, "short": report.shortfall}
-
-
 def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
     columns = (report.manifests.tolist(), index.urls(report.manifests))
-    items: list[dict[str, Any]] = [
+    items = [
         {
             "url": url,
             "path": index.path(row),
@@ -239,17 +205,13 @@ def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
         }
         for row, url, rule in zip(*columns, plan.rules_of(report.manifests), strict=True)
     ]
-    return sorted(items, key=lambda item: (item["url"], item["path"]))
+    return sorted(items, key=_BY_URL)
 
 
 def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
     return [
-        {
-            "digest": DIGEST_PREFIX + name,
-            "bytes": size,
-            "reason": reason.text,
-        }
+        {"digest": DIGEST_PREFIX + name, "bytes": size, "reason": reason.text}
         for name, size, reason in zip(
             index.blob_names(report.blobs),
             report.blob_bytes.tolist(),
@@ -261,36 +223,35 @@ def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
 
 def _protected_items(report: PruneReport) -> list[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
-    items: list[dict[str, Any]] = []
-    for row in plan.protected.tolist():
-        keeper = int(plan.kept_by[row])
-        items.append(
-            {
-                "url": index.url(row),
-                "path": index.path(row),
-                "kept_by": index.url(keeper),
-                "kept_by_path": index.path(keeper),
-            }
-        )
-    return sorted(items, key=lambda item: (item["url"], item["path"]))
+    rows = plan.protected
+    items = [
+        {
+            "url": index.url(row),
+            "path": index.path(row),
+            "kept_by": index.url(keeper),
+            "kept_by_path": index.path(keeper),
+        }
+        for row, keeper in zip(rows.tolist(), plan.kept_by[rows].tolist(), strict=True)
+    ]
+    return sorted(items, key=_BY_URL)
 
 
 def _kept_items(plan: PrunePlan) -> list[dict[str, Any]]:
-    index = plan.index
-    items: list[dict[str, Any]] = []
-    if plan.selection is not None:
-        rows = plan.withheld
-        rules = plan.selection.kept_by[rows].tolist()
-        for row, rule, url in zip(rows.tolist(), rules, index.urls(rows), strict=True):
-            items.append(
-                {
-                    "url": url,
-                    "path": index.path(row),
-                    "kept_by": Keep(rule).text,
-                    "rule": plan.keeper_of(row),
-                }
-            )
-    return sorted(items, key=lambda item: (item["url"], item["path"]))
+    if plan.selection is None:
+        return []
+    index, rows = plan.index, plan.met_but_kept
+    items = [
+        {
+            "url": url,
+            "path": index.path(row),
+            "kept_by": Keep(rule).text,
+            "rule": plan.keeper_of(row),
+        }
+        for row, rule, url in zip(
+            rows.tolist(), plan.selection.kept_by[rows].tolist(), index.urls(rows), strict=True
+        )
+    ]
+    return sorted(items, key=_BY_URL)
 
 
 def _plural(count: int, noun: str) -> str:

@@ -84,15 +84,15 @@ class Selection:
     kept_for: NDArray[np.int16] | None = None
 
     @property
-    def spared(self) -> Mask:
+    def kept(self) -> Mask:
         """Which manifests must be kept, whatever selects them: bool (n,)."""
-        spared: Mask = self.kept_by != Keep.NO_RULE
-        return spared
+        kept: Mask = self.kept_by != Keep.NO_RULE
+        return kept
 
     @property
-    def withheld(self) -> Rows:
+    def met_but_kept(self) -> Rows:
         """Rows of the manifests that meet every criterion and that a rule keeps."""
-        return np.flatnonzero(self.meets & self.spared)
+        return np.flatnonzero(self.meets & self.kept)
 
 
 def select(
@@ -100,18 +100,25 @@ def select(
     policy: Policy,
     *,
     allow_broken: bool = False,
-    held_blobs: Rows | None = None,
+    young_blobs: Rows | None = None,
 ) -> Selection:
     """Evaluates a policy.
 
     Args:
         index: The cache; with edges if `policy.needs_edges`.
-        policy: What to select. Without any criterion, that is every manifest that no rule
-            keeps, as a listing wants it.
+        policy: What to select. Without any criterion or rule, that is every manifest that
+            nothing keeps, as a listing wants it.
         allow_broken: Whether lists that stay may lose what they refer to: more comes free
             then, so a size target needs fewer images.
-        held_blobs: Ids of blobs that stay in any case, so that they never count as freed.
+        young_blobs: Ids of blobs that are too young to go, so that they never count as freed.
     """
+    evaluate = _by_rules if policy.rules else _by_criteria
+    return evaluate(index, policy, allow_broken=allow_broken, young_blobs=young_blobs)
+
+
+def _by_criteria(
+    index: CacheIndex, policy: Policy, *, allow_broken: bool, young_blobs: Rows | None
+) -> Selection:
     kept_by = np.zeros(len(index), dtype=np.uint8)
     if policy.orphans_only:
         nothing = np.zeros(len(index), dtype=bool)
@@ -120,16 +127,16 @@ def select(
     tags = None if policy.keep_last is None else find_tags(index, pulls)
     meets = meeting(index, policy, pulls, tags)
     kept_by = keeping(index, policy, pulls, tags)
-    spared = kept_by != Keep.NO_RULE
-    selected = meets & ~spared
+    kept = kept_by != Keep.NO_RULE
+    selected = meets & ~kept
     if policy.count is None and not policy.has_size_target:
         return Selection(selected, kept_by, meets)
-    candidates = able_to_go(index, selected, spared, allow_broken=allow_broken)
+    candidates = able_to_go(index, selected, kept, allow_broken=allow_broken)
     images, target = oldest_first(index, candidates, pulls)[: policy.count], None
     if policy.has_size_target:
         target = size_target(index, policy.max_bytes, policy.free_bytes)
         images, target = shortest_prefix(
-            index, images, spared, target, allow_broken=allow_broken, held_blobs=held_blobs
+            index, images, kept, target, allow_broken=allow_broken, young_blobs=young_blobs
         )
     selected = np.zeros(len(index), dtype=bool)
     selected[images] = True
@@ -153,7 +160,7 @@ def keeping(
     if policy.keep_since is not None:
         kept_by[since(index, pulls, policy.keep_since)] = Keep.RECENT
     if policy.keep_last is not None:
-        newest = ranked(index, policy, tags).carried(len(index), newest=policy.keep_last)
+        newest = ranked(index, policy, tags).tagged(len(index), newest=policy.keep_last)
         # The tags of an image that is not cached are unknown, so its signature stays.
         kept_by[newest | of_no_cached_image(index)] = Keep.LAST_TAGS
     if policy.keep_references:
@@ -183,7 +190,7 @@ def meeting(index: CacheIndex, policy: Policy, pulls: Times, tags: Tags | None) 
     if policy.broken:
         meets &= broken(index)
     if policy.keep_last is not None and not policy.narrows:
-        meets &= ranked(index, policy, tags).carried(len(index))
+        meets &= ranked(index, policy, tags).tagged(len(index))
     return meets
 
 
@@ -207,16 +214,9 @@ def matching(index: CacheIndex, patterns: tuple[str, ...]) -> Mask:
     return matched
 
 
-def select_by_policy(
-    index: CacheIndex,
-    policy: Policy,
-    *,
-    allow_broken: bool = False,
-    held_blobs: Rows | None = None,
+def _by_rules(
+    index: CacheIndex, policy: Policy, *, allow_broken: bool, young_blobs: Rows | None
 ) -> Selection:
-    """Evaluates a policy, with rules or without; the arguments are those of `select`."""
-    if not policy.rules:
-        return select(index, policy, allow_broken=allow_broken, held_blobs=held_blobs)
     pulls = newest_pulls(index)
     last = [one.keep_last for one in (policy, *(rule.policy for rule in policy.rules))]
     tags = None if last.count(None) == len(last) else find_tags(index, pulls)
@@ -226,22 +226,23 @@ def select_by_policy(
         keeps = np.where(_scope(index, rule), keeping(index, rule.policy, pulls, tags), 0)
         new = (keeps != Keep.NO_RULE) & (kept_by == Keep.NO_RULE)
         kept_by[new], kept_for[new] = keeps[new], number
-    spared = kept_by != Keep.NO_RULE
+    kept = kept_by != Keep.NO_RULE
     meets = np.zeros(len(index), dtype=bool)
     by_rule = np.full(len(index), NO_NAME, dtype=np.int16)
     for number, rule in enumerate(policy.rules):
         met = meeting(index, rule.policy, pulls, tags)
         meets |= met
-        chosen = met & ~spared
+        chosen = met & ~kept
         if rule.policy.count is not None:
-            candidates = able_to_go(index, chosen, spared, allow_broken=allow_broken)
-            chosen = _oldest(index, candidates, rule.policy.count, pulls)
+            candidates = able_to_go(index, chosen, kept, allow_broken=allow_broken)
+            chosen = np.zeros(len(index), dtype=bool)
+            chosen[oldest_first(index, candidates, pulls)[: rule.policy.count]] = True
         by_rule[chosen & (by_rule == NO_NAME)] = number
     selection = Selection(by_rule != NO_NAME, kept_by, meets, None, by_rule, kept_for)
     if not policy.has_size_target:
         return selection
     return _until_the_target(
-        index, policy, selection, pulls, allow_broken=allow_broken, held_blobs=held_blobs
+        index, policy, selection, pulls, allow_broken=allow_broken, young_blobs=young_blobs
     )
 
 
@@ -254,13 +255,6 @@ def _scope(index: CacheIndex, rule: Rule) -> Mask:
     return scope
 
 
-def _oldest(index: CacheIndex, candidates: Mask, count: int, pulls: Times) -> Mask:
-    """Of some candidates the images that were pulled longest ago, bool (n,)."""
-    chosen = np.zeros(len(index), dtype=bool)
-    chosen[oldest_first(index, candidates, pulls)[:count]] = True
-    return chosen
-
-
 def _until_the_target(
     index: CacheIndex,
     policy: Policy,
@@ -268,22 +262,22 @@ def _until_the_target(
     pulls: Times,
     *,
     allow_broken: bool,
-    held_blobs: Rows | None,
+    young_blobs: Rows | None,
 ) -> Selection:
     """Adds the images that a size target needs besides those that the rules select."""
     selected = selection.selected
     first = oldest_first(index, selected, pulls)
-    spared = selection.spared
-    candidates = able_to_go(index, ~spared, spared, allow_broken=allow_broken)
+    kept = selection.kept
+    candidates = able_to_go(index, ~kept, kept, allow_broken=allow_broken)
     others = oldest_first(index, candidates, pulls)
     images: Rows = np.concatenate([first, others[~selected[others]]])
     images, target = shortest_prefix(
         index,
         images,
-        spared,
+        kept,
         size_target(index, policy.max_bytes, policy.free_bytes),
         allow_broken=allow_broken,
-        held_blobs=held_blobs,
+        young_blobs=young_blobs,
         at_least=len(first),
     )
     by_rule = selection.by_rule

@@ -20,7 +20,7 @@ from fastprune.layouts.layout import Layout
 from fastprune.progress import Progress
 from fastprune.reading.trash_folders import opened_run
 from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, measure_blobs, scan_cache
-from fastprune.trash.model import RunContents, RunPart
+from fastprune.trash.model import FileGroup, RunContents
 from fastprune.trash.tree import foreign_in_run, trash_path
 
 
@@ -57,14 +57,14 @@ def read_run(
     return RunContents(
         run=run,
         layout=layout,
-        parts=tuple(part for part in _parts(index, sizes) if len(part.digests)),
+        groups=tuple(group for group in _groups(index, sizes) if len(group.digests)),
         needs=index.blob_digests[index.blobs_present :],
         foreign=tuple(sorted(index.foreign + foreign)),
     )
 
 
-def _parts(index: CacheIndex, blob_sizes: NDArray[np.int64]) -> Iterator[RunPart]:
-    yield RunPart("blob", index.layout.blob_folder, index.present_digests, blob_sizes)
+def _groups(index: CacheIndex, blob_sizes: NDArray[np.int64]) -> Iterator[FileGroup]:
+    yield FileGroup("blob", index.layout.blob_folder, index.present_digests, blob_sizes)
     lists = list_levels(index, np.flatnonzero(index.is_list))
     phases = [("image", 0, np.flatnonzero(~index.is_list))]
     phases += [("list", level, rows) for level, rows in enumerate(reversed(lists))]
@@ -72,14 +72,14 @@ def _parts(index: CacheIndex, blob_sizes: NDArray[np.int64]) -> Iterator[RunPart
         for folder, first, last in index.folder_rows:
             here = rows[(first <= rows) & (rows < last)]
             sizes = index.file_sizes[here].astype(np.int64)
-            yield RunPart(kind, folder, index.digests[here], sizes, level)
+            yield FileGroup(kind, folder, index.digests[here], sizes, level)
     # Only regular files are ever moved there: others are no part of the run.
     files = sorted({path for path, _ in index.faults} - set(index.foreign))
     for folder in index.layout.manifest_folders:
         names = [path.partition("/")[2] for path in files if path.startswith(f"{folder}/")]
         found = [_size(os.path.join(index.root, folder, name)) for name in names]
         digests = as_digests(bytes.fromhex("".join(names)))
-        yield RunPart("unreadable", folder, digests, np.array(found, dtype=np.int64))
+        yield FileGroup("unreadable", folder, digests, np.array(found, dtype=np.int64))
 
 
 def _size(path: str) -> int:

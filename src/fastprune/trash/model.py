@@ -5,6 +5,7 @@ Stage: index. Input and output: arrays. Pure, no I/O.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -20,7 +21,7 @@ KINDS = ("blob", "image", "list", "unreadable")
 those that it needs. What an unreadable manifest needs is unknown."""
 
 
-class RunPart(NamedTuple):
+class FileGroup(NamedTuple):
     """Files of one kind in one folder of a run.
 
     Attributes:
@@ -45,36 +46,41 @@ class RunContents:
     Attributes:
         run: Its id.
         layout: What kind of cache it is a part of.
-        parts: Its files, in the order of `KINDS`, and lists by level; no part is empty.
+        groups: Its files, in the order of `KINDS`, and lists by level; no group is empty.
         needs: uint8 (n, 32): the blobs that its images need and that are not in it.
         foreign: Paths, relative to the run, that are no cached files.
     """
 
     run: str
     layout: Layout
-    parts: tuple[RunPart, ...]
+    groups: tuple[FileGroup, ...]
     needs: Digests
     foreign: tuple[str, ...]
 
     def count(self, kind: str) -> int:
         """How many files of a kind there are."""
-        return sum(len(part.digests) for part in self.parts if part.kind == kind)
+        return sum(len(group.digests) for group in self.groups if group.kind == kind)
 
     @property
-    def phases(self) -> list[list[RunPart]]:
-        """Groups of parts: each group needs only those before it."""
-        grouped = groupby(self.parts, lambda part: (part.kind, part.level))
-        return [list(parts) for _, parts in grouped]
+    def phases(self) -> list[list[FileGroup]]:
+        """The groups by phase: the files of a phase need only those of the phases before it."""
+        grouped = groupby(self.groups, lambda group: (group.kind, group.level))
+        return [list(groups) for _, groups in grouped]
 
     @property
     def files(self) -> int:
         """How many files there are."""
-        return sum(len(part.digests) for part in self.parts)
+        return sum(len(group.digests) for group in self.groups)
 
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(int(part.sizes.sum()) for part in self.parts)
+        return sum(int(group.sizes.sum()) for group in self.groups)
+
+
+def foreign_paths(runs: Iterable[RunContents]) -> tuple[str, ...]:
+    """Paths, relative to the trash, of what is in runs and no cached file."""
+    return tuple(f"{contents.run}/{path}" for contents in runs for path in contents.foreign)
 
 
 class TrashContents(NamedTuple):
@@ -91,5 +97,4 @@ class TrashContents(NamedTuple):
     @property
     def all_foreign(self) -> list[str]:
         """What is no run, and what is in a run and no cached file, as paths to show."""
-        within = (f"{one.run}/{path}" for one in self.runs for path in one.foreign)
-        return [*self.foreign, *within]
+        return [*self.foreign, *foreign_paths(self.runs)]

@@ -6,15 +6,13 @@ no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastprune.errors import ServerRunningError
-from fastprune.guard.server_findings import ServerFinding, in_words
 from fastprune.report.estimates import RunEstimate
-from fastprune.report.prune_rendering import guard_document, guard_lines
-from fastprune.report.prune_report import Failure
+from fastprune.report.run_report import RunReport
 from fastprune.text.quantities import bytes_cell, format_bytes, format_seconds
 from fastprune.text.style import Paint, Style, plain
 from fastprune.trash.model import KINDS, RunContents
@@ -22,55 +20,41 @@ from fastprune.trash.run_ids import run_time
 
 JSON_VERSION = 1
 
-_COLUMNS = {"LISTS": "list", "IMAGES": "image", "UNREADABLE": "unreadable", "BLOBS": "blob"}
+_PLURALS = {"list": "lists", "image": "images", "unreadable": "unreadable", "blob": "blobs"}
 
 
-@dataclass(frozen=True, slots=True)
-class TrashReport:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TrashReport(RunReport):
     """What happened to some runs.
+
+    `left` also counts the files of a run that stay because they may need a file that could not be
+    deleted.
 
     Attributes:
         command: restore or empty.
         root: Path of the cache.
         runs: Their ids.
-        dry_run: Whether nothing was touched.
         counts: Files that were put back or deleted, by `KINDS`.
         size: Bytes of these.
         kept: Paths of files that stay in the trash, because the cache has a different file
             of the same name.
-        failures: What could not be done.
-        left: Files that were not tried: the work was stopped, or files of the same run that
-            may need them could not be deleted.
-        stopped: Why it was stopped; empty if it wasn't.
         missing_blobs: Blobs that images which were put back need and that are neither in
             the cache nor in the run.
         foreign: Paths, relative to the trash, that do not belong there; they stay.
         seconds: How long it took.
-        not_durable: See `PruneReport.not_durable`.
-        no_lock: See `PruneReport.no_lock`.
         estimate: Of a dry run: how long the real run will take; None if nobody asked.
-        servers: Servers that were found during the work and stopped it.
-        overridden: Servers that were found before, and that --force has overridden.
     """
 
     command: str
     root: str
     runs: tuple[str, ...]
-    dry_run: bool
     counts: Mapping[str, int]
     size: int
     kept: tuple[str, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    left: int = 0
-    stopped: str = ""
     missing_blobs: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     seconds: float = 0
-    not_durable: tuple[str, ...] = ()
-    no_lock: str = ""
     estimate: RunEstimate | None = None
-    servers: tuple[ServerFinding, ...] = ()
-    overridden: tuple[ServerFinding, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -100,9 +84,8 @@ def report_lines(report: TrashReport) -> Iterator[str]:
         yield f"Failed: {len(report.failures)}"
     if report.left and not report.stopped:
         yield f"Left, as files that failed may need them: {report.left}"
-    if report.overridden:
-        yield f"Overridden by --force: {in_words(report.overridden, 'this cache')}"
-    yield from guard_lines(report.not_durable, report.no_lock)
+    yield from report.overridden_lines
+    yield from report.guard_lines
     if report.stopped:
         yield f"Stopped: {report.stopped}; files left: {report.left}"
     yield f"Time: {format_seconds(report.seconds)}"
@@ -126,14 +109,10 @@ def report_document(report: TrashReport) -> dict[str, Any]:
             "left": report.left,
             "missing_blobs": len(report.missing_blobs),
         },
-        "stopped": report.stopped or None,
-        "servers": [server.document for server in report.servers],
-        "overridden": [server.document for server in report.overridden],
+        **report.common_document,
         "kept": list(report.kept),
-        "failed": [failure._asdict() for failure in report.failures],
         "missing_blobs": list(report.missing_blobs),
         "foreign": list(report.foreign),
-        **guard_document(report.not_durable, report.no_lock),
         "seconds": round(report.seconds, 6),
         "estimate": None if report.estimate is None else report.estimate.document,
     }
@@ -151,20 +130,17 @@ def list_lines(runs: Sequence[RunContents], paint: Paint = plain) -> Iterator[st
     if not runs:
         return
     some = any(contents.count("unreadable") for contents in runs)
-    columns = {head: kind for head, kind in _COLUMNS.items() if some or kind != "unreadable"}
-    cells = [("RUN", "MOVED", *columns, "SIZE")]
-    cells += [_cells(contents, columns.values()) for contents in runs]
+    kinds = [kind for kind in _PLURALS if some or kind != "unreadable"]
+    cells = [["RUN", "MOVED", *(_PLURALS[kind].upper() for kind in kinds), "SIZE"]]
+    for contents in runs:
+        counts = [f"{contents.count(kind):,}" for kind in kinds]
+        cells.append([contents.run, _moved_at(contents.run), *counts, bytes_cell(contents.size)])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for number, row in enumerate(cells):
         padded = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
         padded += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
         line = "  ".join(padded)
         yield line if number else paint(Style.HEADING, line)
-
-
-def _cells(contents: RunContents, kinds: Iterable[str]) -> tuple[str, ...]:
-    numbers = [f"{contents.count(kind):,}" for kind in kinds]
-    return (contents.run, _moved_at(contents.run), *numbers, bytes_cell(contents.size))
 
 
 def list_document(root: str, runs: Sequence[RunContents], foreign: Sequence[str]) -> dict[str, Any]:
@@ -188,8 +164,7 @@ def list_document(root: str, runs: Sequence[RunContents], foreign: Sequence[str]
 
 
 def _counts(counts: Mapping[str, int]) -> dict[str, int]:
-    names = {"list": "lists", "image": "images", "blob": "blobs", "unreadable": "unreadable"}
-    return {name: counts[kind] for kind, name in names.items()}
+    return {plural: counts[kind] for kind, plural in _PLURALS.items()}
 
 
 def _moved_at(run: str) -> str:

@@ -77,8 +77,7 @@ def _entries(root: str, *run: str) -> list[tuple[str, bool]]:
     path = trash_path(root, *run)
     with ExitStack() as opened:
         try:
-            at = open_root(root)
-            opened.callback(os.close, at)
+            at = open_root(root, opened)
             for step in (*STEPS, *run):
                 at = open_step(step, at, opened)
             with os.scandir(at) as entries:

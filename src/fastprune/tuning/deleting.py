@@ -17,6 +17,7 @@ import secrets
 import time
 from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 
@@ -24,6 +25,7 @@ import anyio
 
 from fastprune.deletion.deleter import Unlinker
 from fastprune.deletion.pace import Limits
+from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.errors import FastpruneError
 from fastprune.executors.threads import Threads
@@ -43,7 +45,7 @@ from fastprune.tuning.figures import (
     batch_size,
     in_turn,
 )
-from fastprune.tuning.scratch import MOST_OF_FREE, create_file, not_made, room_for_files
+from fastprune.tuning.scratch import MOST_OF_FREE, create_file, making_files, room_for_files
 
 _ROUNDS = 3
 _PIECES = _ROUNDS * len(CONCURRENCY_SETTINGS)
@@ -57,29 +59,23 @@ class StoppedError(FastpruneError):
     """The measuring was told to end."""
 
 
+@dataclass(frozen=True, slots=True)
 class DeleteMeter:
-    """Times deletions of files of its own."""
+    """Times deletions of files of its own.
 
-    def __init__(
-        self,
-        scratch: str,
-        layout: Layout,
-        *,
-        clock: Callable[[], float],
-        progress: Progress,
-        stopped: Callable[[], str],
-    ) -> None:
-        """Makes no file yet.
+    Attributes:
+        scratch: A folder that `scratch_cache` made.
+        layout: What kind of cache it looks like.
+        clock: Gives seconds.
+        progress: Is told about files.
+        stopped: Called often; returns why the measuring must end, or an empty text.
+    """
 
-        Args:
-            scratch: A folder that `scratch_cache` made.
-            layout: What kind of cache it looks like.
-            clock: Gives seconds.
-            progress: Is told about files.
-            stopped: Called often; returns why the measuring must end, or an empty text.
-        """
-        self._scratch, self._layout, self._clock = scratch, layout, clock
-        self._progress, self._stopped = progress, stopped
+    scratch: str
+    layout: Layout
+    clock: Callable[[], float]
+    progress: Progress
+    stopped: Callable[[], str]
 
     def measure(self, files: int, seconds: float) -> DeleteFigures:
         """Times every concurrency, in turn, several times.
@@ -94,17 +90,17 @@ class DeleteMeter:
             FastpruneError: A file can't be created or deleted.
         """
         wanted = max(files // _ROUNDS, _LEAST_IN_PIECE) * _PIECES
-        started = self._clock()
+        started = self.clock()
         digests = self._create(wanted, seconds)
-        created = self._clock() - started
+        created = self.clock() - started
         each = len(digests) // _PIECES
         # Every piece has files from everywhere in the folder, as a prune does.
         pieces = [digests[at::_PIECES][:each] for at in range(_PIECES)]
-        with under_way(self._progress, "deleting", each * _PIECES, "files"):
+        with under_way(self.progress, "deleting", each * _PIECES, "files"):
             times = anyio.run(
                 self._delete_all,
                 pieces,
-                self._clock() + seconds - created,
+                self.clock() + seconds - created,
                 backend_options={"use_uvloop": find_spec("uvloop") is not None},
             )
         return DeleteFigures(
@@ -117,41 +113,36 @@ class DeleteMeter:
     def _create(self, wanted: int, seconds: float) -> list[bytes]:
         """Creates files, as many as there is time and room for; gives their digests."""
         least = _LEAST_IN_PIECE * _PIECES
-        room = room_for_files(self._scratch)
+        room = room_for_files(self.scratch)
         if room < least:
             raise FastpruneError(
-                f"too little free space at {self._scratch}: {least:,} files of {FILE_BYTES} "
+                f"too little free space at {self.scratch}: {least:,} files of {FILE_BYTES} "
                 f"bytes would take more than {MOST_OF_FREE:.0%} of it"
             )
         token = secrets.token_bytes(16)
         digests: list[bytes] = []
         total = min(wanted, room)
-        started = self._clock()
+        started = self.clock()
         with (
-            under_way(self._progress, "creating", total, "files"),
-            opened_folder(os.path.join(self._scratch, self._layout.blob_folder)) as folder,
+            under_way(self.progress, "creating", total, "files"),
+            opened_folder(os.path.join(self.scratch, self.layout.blob_folder)) as folder,
         ):
             while len(digests) < total:
-                needed = self._clock() - started + len(digests) * _USUAL_SECONDS
+                needed = self.clock() - started + len(digests) * _USUAL_SECONDS
                 if needed > seconds and len(digests) >= least:
                     break
                 self._check()
                 step = min(_CREATE_STEP, total - len(digests))
-                for number in range(len(digests), len(digests) + step):
-                    digest = hashlib.sha256(token + number.to_bytes(8)).digest()
-                    self._create_file(digest.hex(), folder)
-                    digests.append(digest)
-                self._progress.advance(step, step * FILE_BYTES)
+                with making_files(self.scratch):
+                    for number in range(len(digests), len(digests) + step):
+                        digest = hashlib.sha256(token + number.to_bytes(8)).digest()
+                        create_file(digest.hex(), folder)
+                        digests.append(digest)
+                self.progress.advance(step, step * FILE_BYTES)
         return digests
 
-    def _create_file(self, name: str, folder: int) -> None:
-        try:
-            create_file(name, folder)
-        except OSError as error:
-            raise not_made(self._scratch, error) from error
-
     def _check(self) -> None:
-        if reason := self._stopped():
+        if reason := self.stopped():
             raise StoppedError(f"stopped by {reason}")
 
     async def _delete_all(
@@ -164,7 +155,7 @@ class DeleteMeter:
         for number in range(_ROUNDS):
             for setting in in_turn(CONCURRENCY_SETTINGS, number):
                 times[setting].append(await self._delete(next(waiting), setting))
-            if self._clock() > deadline:
+            if self.clock() > deadline:
                 break
         return times
 
@@ -178,19 +169,15 @@ class DeleteMeter:
 
     async def _delete(self, digests: Sequence[bytes], concurrency: int) -> float:
         """Seconds to delete files."""
-        deleter = _TimedUnlinker(batch_size(len(digests), concurrency), self._clock)
-        plan = _orphans(self._scratch, self._layout, digests)
-        started = self._clock()
-        report = await carry_out(
-            plan,
-            deleter,
-            limits=Limits(concurrency, self._stopped),
-            progress=_PartOf(self._progress),
-        )
+        deleter = _TimedUnlinker(batch_size(len(digests), concurrency), self.clock)
+        plan = _orphans(self.scratch, self.layout, digests)
+        started = self.clock()
+        context = RunContext(Limits(concurrency, self.stopped), _PartOf(self.progress))
+        report = await carry_out(plan, deleter, context)
         self._check()
         if len(report.blobs) != len(digests):
             why = report.failures[0].message if report.failures else "they are gone"
-            raise FastpruneError(f"files in {self._scratch} can't be deleted: {why}")
+            raise FastpruneError(f"files in {self.scratch} can't be deleted: {why}")
         return deleter.settled_at - started
 
 

@@ -192,11 +192,7 @@ class TuneReport:
 
 
 def median(values: Sequence[float]) -> float:
-    """The median of some seconds, which is never quite zero.
-
-    Args:
-        values: At least one.
-    """
+    """The median of at least one number of seconds, which is never quite zero."""
     # A coarse clock may not have moved at all.
     return max(statistics.median(values), 1e-9)
 

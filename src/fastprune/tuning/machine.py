@@ -23,10 +23,8 @@ def describe(path: str) -> Machine:
     mounts = list[Mount]()
     # It is only shown: without /proc all else is measured as well.
     with suppress(OSError):
-        mounts.extend(
-            Mount(partition.mountpoint, partition.fstype, partition.opts)
-            for partition in psutil.disk_partitions(all=True)
-        )
+        found = psutil.disk_partitions(all=True)
+        mounts += [Mount(one.mountpoint, one.fstype, one.opts) for one in found]
     return Machine(
         cpus=os.cpu_count() or 1,
         auto_jobs=available_jobs(),
@@ -44,10 +42,6 @@ def mount_of(path: str, mounts: Iterable[Mount]) -> Mount:
         mounts: In the order in which they were mounted: of two at one folder, the later
             one hides the other.
     """
-    around = [mount for mount in mounts if _holds(mount.point, path)]
+    around = [mount for mount in mounts if f"{path}/".startswith(f"{mount.point.rstrip('/')}/")]
     # max takes the first of equals.
     return max(reversed(around), key=lambda mount: len(mount.point), default=_UNKNOWN)
-
-
-def _holds(folder: str, path: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -59,7 +59,7 @@ def text_lines(report: TuneReport, *, width: int) -> Iterator[str]:
     yield ""
     if report.is_noisy:
         yield "The rounds differ much: try again on an idle machine, or with more --seconds."
-    yield f"Recommended: --jobs {_or_auto(advice.jobs)} --concurrency {advice.concurrency}"
+    yield f"Recommended: --jobs {advice.jobs or 'auto'} --concurrency {advice.concurrency}"
     estimate = report.estimate
     yield (
         f"A prune of everything here: about {format_seconds(estimate.seconds)} "
@@ -140,7 +140,3 @@ def _item(setting: str, one: Measurement) -> dict[str, Any]:
         "spread": None if one.spread is None else round(one.spread, 4),
         "seconds": [round(seconds, 6) for seconds in one.seconds],
     }
-
-
-def _or_auto(setting: int | None) -> str:
-    return "auto" if setting is None else str(setting)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from fastprune.errors import FastpruneError, NoCacheError
 from fastprune.executors.executor import Executor
@@ -26,7 +27,6 @@ from fastprune.reading.shards import ShardIndex
 from fastprune.scanner import MAX_MANIFEST_BYTES, SMALL_CACHE
 from fastprune.tuning.figures import Measurement, ScanFigures, evenly, in_turn, rounds_that_fit
 
-_MOST_IN_SAMPLE, _LEAST_IN_SAMPLE = 20_000, 2_000
 _MOST_IN_CHUNK, _LEAST_IN_CHUNK = 256, 32
 _CHUNKS_PER_JOB = 4
 _STRIDE = 16
@@ -36,21 +36,25 @@ _TRIAL_PART = 8
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 25
 
 
+Names: TypeAlias = tuple[bytes, ...]
+"""For each manifest folder, names of files in it, as raw digests one after the other."""
+
+
 class CacheNames(NamedTuple):
     """The names of the files in a cache.
 
     Attributes:
-        manifests: For each manifest folder, its file names as raw digests.
+        manifests: The names of all manifests.
         blobs: Number of blobs.
     """
 
-    manifests: tuple[bytes, ...]
+    manifests: Names
     blobs: int
 
     @property
     def manifest_count(self) -> int:
         """Number of manifests, in all folders."""
-        return sum(map(len, self.manifests)) // DIGEST_BYTES
+        return _count(self.manifests)
 
 
 class _Chunk(NamedTuple):
@@ -61,26 +65,15 @@ class _Chunk(NamedTuple):
     positions: slice
 
 
-class _Sample(NamedTuple):
-    """The manifests that every round reads.
+def _count(names: Sequence[bytes]) -> int:
+    return sum(map(len, names)) // DIGEST_BYTES
 
-    Attributes:
-        names: As `CacheNames.manifests`, but these only.
-    """
 
-    names: tuple[bytes, ...]
-
-    @property
-    def manifests(self) -> int:
-        """How many there are."""
-        return sum(map(len, self.names)) // DIGEST_BYTES
-
-    def cut(self, most: int) -> _Sample:
-        """The same part of each folder's names, at least one, in all not many more than this."""
-        part = min(1.0, most / self.manifests)
-        counts = (math.ceil(len(raw) // DIGEST_BYTES * part) for raw in self.names)
-        names = zip(self.names, counts, strict=True)
-        return _Sample(tuple(raw[: count * DIGEST_BYTES] for raw, count in names))
+def _cut(names: Names, most: int) -> Names:
+    """The same part of each folder's names, at least one, in all not many more than `most`."""
+    part = min(1.0, most / _count(names))
+    counts = (math.ceil(len(raw) // DIGEST_BYTES * part) for raw in names)
+    return tuple(raw[: count * DIGEST_BYTES] for raw, count in zip(names, counts, strict=True))
 
 
 def list_names(root: str, layout: Layout, progress: Progress | None = None) -> CacheNames:
@@ -103,7 +96,7 @@ def list_names(root: str, layout: Layout, progress: Progress | None = None) -> C
         if not any(manifests):
             raise NoCacheError(f"the cache at {root} is empty: there is nothing to measure")
         blobs = _listing(os.path.join(root, layout.blob_folder), slow)
-        return CacheNames(manifests, sum(map(len, blobs)) // DIGEST_BYTES)
+        return CacheNames(manifests, _count(tuple(blobs)))
 
 
 def _listing(path: str, progress: Progress) -> Iterator[bytes]:
@@ -117,34 +110,27 @@ def _listing(path: str, progress: Progress) -> Iterator[bytes]:
         raise FastpruneError(f"{path} can't be listed: {error.strerror}") from error
 
 
+@dataclass(frozen=True, slots=True)
 class ScanMeter:
-    """Times scans of one sample of a cache."""
+    """Times scans of one sample of a cache.
 
-    def __init__(
-        self,
-        root: str,
-        layout: Layout,
-        *,
-        clock: Callable[[], float],
-        progress: Progress,
-        most: int = _MOST_IN_SAMPLE,
-        least: int = _LEAST_IN_SAMPLE,
-        small: int = SMALL_CACHE,
-    ) -> None:
-        """Reads nothing yet.
+    Attributes:
+        root: Path of the cache.
+        layout: What kind of cache it is.
+        clock: Gives seconds.
+        progress: Is told about manifests.
+        most: Manifests that are read in each round, at most.
+        least: At least, however short the time is.
+        small: Up to so many manifests in the cache, workers don't pay.
+    """
 
-        Args:
-            root: Path of the cache.
-            layout: What kind of cache it is.
-            clock: Gives seconds.
-            progress: Is told about manifests.
-            most: Manifests that are read in each round, at most.
-            least: At least, however short the time is.
-            small: Up to so many manifests in the cache, workers don't pay.
-        """
-        self._root, self._layout = root, layout
-        self._clock, self._progress = clock, progress
-        self._most, self._least, self._small = most, least, small
+    root: str
+    layout: Layout
+    clock: Callable[[], float]
+    progress: Progress
+    most: int = 20_000
+    least: int = 2_000
+    small: int = SMALL_CACHE
 
     def measure(
         self, names: CacheNames, executors: Sequence[Executor], seconds: float
@@ -159,76 +145,75 @@ class ScanMeter:
         Raises:
             WorkerError: A worker died.
         """
-        too_small = names.manifest_count <= self._small
+        too_small = names.manifest_count <= self.small
         if too_small:
             executors = executors[:1]
-        sample = self._warm_up(_spread_out(names, self._most), seconds * _WARM_UP_SHARE)
-        trial = sample.cut(max(self._least, sample.manifests) // _TRIAL_PART)
-        started = self._clock()
+        sample = self._warm_up(_spread_out(names, self.most), seconds * _WARM_UP_SHARE)
+        manifests = _count(sample)
+        trial = _cut(sample, max(self.least, manifests) // _TRIAL_PART)
+        started = self.clock()
         self._measure_rounds("warming up", trial, executors, 1)
-        trial_seconds = self._clock() - started
-        round_seconds = trial_seconds * sample.manifests / trial.manifests
+        trial_seconds = self.clock() - started
+        round_seconds = trial_seconds * manifests / _count(trial)
         left = seconds * (1 - _WARM_UP_SHARE) - trial_seconds
         share = min(1.0, max(left / (round_seconds * _LEAST_ROUNDS), 0))
-        sample = sample.cut(max(self._least, int(sample.manifests * share)))
+        sample = _cut(sample, max(self.least, int(manifests * share)))
         rounds = rounds_that_fit(
             round_seconds * share, left, least=_LEAST_ROUNDS, most=_MOST_ROUNDS
         )
         return ScanFigures(
-            sample=sample.manifests,
+            sample=_count(sample),
             too_small=too_small,
             measurements=self._measure_rounds("scanning", sample, executors, rounds),
         )
 
-    def _warm_up(self, names: tuple[bytes, ...], seconds: float) -> _Sample:
+    def _warm_up(self, names: Names, seconds: float) -> Names:
         """Reads the sample once; manifests that there is no time for are left out of it."""
         read: list[bytearray] = [bytearray() for _ in names]
         count = 0
-        started = self._clock()
-        total = sum(map(len, names)) // DIGEST_BYTES
-        with under_way(self._progress, "warming up", total, "manifests"):
-            for chunk in _chunks(self._root, self._layout, names, _LEAST_IN_CHUNK):
-                elapsed = self._clock() - started
-                if elapsed > 4 * seconds or (elapsed > seconds and count >= self._least):
+        started = self.clock()
+        with under_way(self.progress, "warming up", _count(names), "manifests"):
+            for chunk in _chunks(self.root, self.layout, names, _LEAST_IN_CHUNK):
+                elapsed = self.clock() - started
+                if elapsed > 4 * seconds or (elapsed > seconds and count >= self.least):
                     break
                 for shard in read_chunk(chunk.task):
                     self._advance(shard)
                 read[chunk.folder] += chunk.task.digests
                 count += len(chunk.task.digests) // DIGEST_BYTES
-        return _Sample(tuple(map(bytes, read)))
+        return tuple(map(bytes, read))
 
     def _measure_rounds(
-        self, step: str, sample: _Sample, executors: Sequence[Executor], rounds: int
+        self, step: str, sample: Names, executors: Sequence[Executor], rounds: int
     ) -> tuple[Measurement, ...]:
         by_jobs = {executor.jobs: executor for executor in executors}
         seconds: dict[int, list[float]] = {jobs: [] for jobs in by_jobs}
-        share = sample.manifests // (max(by_jobs) * _CHUNKS_PER_JOB)
+        manifests = _count(sample)
+        share = manifests // (max(by_jobs) * _CHUNKS_PER_JOB)
         size = max(_LEAST_IN_CHUNK, min(_MOST_IN_CHUNK, share))
-        chunks = list(_chunks(self._root, self._layout, sample.names, size))
-        total = sample.manifests * len(by_jobs) * rounds
-        with under_way(self._progress, step, total, "manifests"):
+        chunks = list(_chunks(self.root, self.layout, sample, size))
+        total = manifests * len(by_jobs) * rounds
+        with under_way(self.progress, step, total, "manifests"):
             for number in range(rounds):
                 for jobs in in_turn(list(by_jobs), number):
                     seconds[jobs].append(self._scan(sample, chunks, by_jobs[jobs]))
-        return tuple(
-            Measurement(jobs, sample.manifests, tuple(times)) for jobs, times in seconds.items()
-        )
+        return tuple(Measurement(jobs, manifests, tuple(times)) for jobs, times in seconds.items())
 
-    def _scan(self, sample: _Sample, chunks: Sequence[_Chunk], executor: Executor) -> float:
+    def _scan(self, sample: Names, chunks: Sequence[_Chunk], executor: Executor) -> float:
         """Seconds to read the sample and to merge what was read, as a scan does."""
-        builder = IndexBuilder(self._root, 0, sample.names, (), layout=self._layout, edges=True)
-        started = self._clock()
+        builder = IndexBuilder(self.root, 0, sample, (), layout=self.layout, edges=True)
+        started = self.clock()
         for shard in executor.map_unordered(read_chunk, [chunk.task for chunk in chunks]):
             chunk = chunks[shard.chunk]
             builder.add(shard, builder.rows_of(chunk.folder, chunk.positions))
             self._advance(shard)
-        return self._clock() - started
+        return self.clock() - started
 
     def _advance(self, shard: ShardIndex) -> None:
-        self._progress.advance(len(shard.file_sizes), sum(shard.file_sizes))
+        self.progress.advance(len(shard.file_sizes), sum(shard.file_sizes))
 
 
-def _spread_out(names: CacheNames, most: int) -> tuple[bytes, ...]:
+def _spread_out(names: CacheNames, most: int) -> Names:
     """An even sample of the names, ordered so that each beginning of it is even, too."""
     chosen = evenly(names.manifest_count, most)
     samples, first = [], 0
@@ -241,7 +226,7 @@ def _spread_out(names: CacheNames, most: int) -> tuple[bytes, ...]:
     return tuple(samples)
 
 
-def _chunks(root: str, layout: Layout, names: Sequence[bytes], size: int) -> Iterator[_Chunk]:
+def _chunks(root: str, layout: Layout, names: Names, size: int) -> Iterator[_Chunk]:
     number = 0
     for folder, raw in enumerate(names):
         path = os.path.join(root, layout.manifest_folders[folder])

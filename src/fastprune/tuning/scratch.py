@@ -18,7 +18,7 @@ from fastprune.deletion.deleter import Batch, Unlinker
 from fastprune.errors import FastpruneError
 from fastprune.executors.threads import CANT_START
 from fastprune.layouts.layout import Layout
-from fastprune.model import file_names
+from fastprune.model import file_names, in_chunks
 from fastprune.reading.folders import list_folder, opened_folder
 from fastprune.tuning.figures import FILE_BYTES
 
@@ -38,9 +38,6 @@ def scratch_parent(root: str) -> str:
 
     Beside the image path if that is the same file system and can be written to, else in
     it, beside the folders of the cache.
-
-    Args:
-        root: Path of the cache.
 
     Raises:
         FastpruneError: Neither can be written to.
@@ -75,15 +72,13 @@ def scratch_cache(parent: str, layout: Layout) -> Iterator[str]:
     """
     path = os.path.join(parent, SCRATCH_PREFIX + secrets.token_hex(6))
     blobs = os.path.join(path, layout.blob_folder)
-    try:
+    with making_files(parent):
         os.mkdir(path, 0o700)
         try:
             os.mkdir(blobs, 0o700)
         except OSError:
             os.rmdir(path)
             raise
-    except OSError as error:
-        raise not_made(parent, error) from error
     try:
         yield path
     finally:
@@ -98,12 +93,9 @@ def _clear(path: str, blobs: str) -> None:
             ThreadPoolExecutor(_CLEARING_THREADS) as threads,
         ):
             for part in list_folder(blobs):
-                names = file_names(part.digests)
-                batches = [
-                    Batch(some, [0] * len(some), None)
-                    for first in range(0, len(names), Unlinker.batch_size)
-                    if (some := names[first : first + Unlinker.batch_size])
-                ]
+                chunks = in_chunks(part.digests, Unlinker.batch_size)
+                names = (file_names(digests) for _, digests in chunks)
+                batches = [Batch(some, [0] * len(some)) for some in names]
                 remove = partial(Unlinker().remove, folder)
                 try:
                     list(threads.map(remove, batches))
@@ -158,8 +150,19 @@ def _allocate(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def not_made(path: str, error: OSError) -> FastpruneError:
-    """The error to raise when a folder or file can't be made in a folder."""
-    if error.errno in _FULL:
-        return FastpruneError(f"no room for temporary files in {path}: {error.strerror}")
-    return FastpruneError(f"no temporary files can be made in {path}: {error.strerror}")
+@contextmanager
+def making_files(folder: str) -> Iterator[None]:
+    """Says which folder it was if files or folders can't be made in it.
+
+    Raises:
+        FastpruneError: They can't.
+    """
+    try:
+        yield
+    except OSError as error:
+        problem = (
+            "no room for temporary files"
+            if error.errno in _FULL
+            else "no temporary files can be made"
+        )
+        raise FastpruneError(f"{problem} in {folder}: {error.strerror}") from error

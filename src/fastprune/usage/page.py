@@ -14,7 +14,7 @@ from fastprune.usage.ages import AGES, Ages, file_pulls
 from fastprune.usage.placing import Bytes, Extra
 from fastprune.usage.report import Cutoffs, age_rows, what_ifs
 from fastprune.usage.rows import Usage
-from fastprune.usage.tree import MOST, Level, Most, level, savings, tree
+from fastprune.usage.tree import MOST, Most, level, savings, tree
 
 if TYPE_CHECKING:
     from fastprune.plan.prune_plan import PrunePlan
@@ -90,13 +90,19 @@ def page_document(
             "dangling": _extra(apart, Extra.DANGLING),
             "broken": _extra(apart, Extra.BROKEN),
         },
-        "goes": _goes(plan),
+        "goes": plan
+        and {
+            "bytes": plan.bytes_freed,
+            "manifests": len(plan.manifests),
+            "blobs": len(plan.blobs),
+            "protected": len(plan.protected),
+        },
         "tree": tree(registries, namespaces, repositories, images, most),
         "ages": [row._asdict() for row in age_rows(ages, {days: cutoffs[days] for days in AGES})],
         "what_if": _curve(ages, cutoffs),
         "savings": {
-            "repositories": _savings(repositories),
-            "images": _savings(images),
+            "repositories": savings(repositories, MOST_SAVINGS),
+            "images": savings(images, MOST_SAVINGS),
         },
     }
 
@@ -110,24 +116,9 @@ def _extra(usage: Usage, kind: Extra) -> dict[str, int]:
     }
 
 
-def _goes(plan: PrunePlan | None) -> dict[str, int] | None:
-    if plan is None:
-        return None
-    return {
-        "bytes": plan.bytes_freed,
-        "manifests": len(plan.manifests),
-        "blobs": len(plan.blobs),
-        "protected": len(plan.protected),
-    }
-
-
 def _curve(ages: Ages, cutoffs: Cutoffs) -> list[dict[str, int]]:
     """The points of the curve, up to the first age at which everything stays."""
     points = [point._asdict() for point in what_ifs(ages, cutoffs)]
     most = ages.total - ages.orphan_bytes
     flat = [at for at, point in enumerate(points) if point["bytes_left"] == most]
     return points[: max(2, flat[0] + 1 if flat else len(points))]
-
-
-def _savings(one: Level) -> dict[str, Any]:
-    return {"count": len(one.usage), "rows": savings(one, MOST_SAVINGS)}

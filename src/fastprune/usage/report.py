@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastprune.index.cache_index import Rows
-from fastprune.index.times import BAD_TIME, Times, format_times
+from fastprune.index.times import BAD_TIME, format_times
 from fastprune.model import DIGEST_PREFIX
 from fastprune.text import escaping
 from fastprune.text.quantities import format_count
 from fastprune.usage.ages import Ages
 from fastprune.usage.placing import Extra
-from fastprune.usage.rows import By, Usage
+from fastprune.usage.rows import By, Columns, Usage
 
 JSON_VERSION = 1
 
@@ -131,22 +131,16 @@ def usage_rows(usage: Usage, order: Rows, top: int | None) -> Iterator[UsageRow]
         yield from _group_rows(usage, shown[first : first + _BLOCK])
     rest, columns = order[len(shown) :], usage.columns
     if len(rest):
-        times = [columns.oldest[rest], columns.newest[rest]]
-        yield UsageRow(
-            "others",
-            format_count(len(rest), "other"),
-            int(columns.unique[rest].sum()),
-            None,
-            int(columns.images[rest].sum()) if usage.by is not By.layer else 0,
-            int(columns.manifests[rest].sum()),
-            None,
-            *_span(*times),
-        )
+        row = _sum_row(columns, rest, "others", format_count(len(rest), "other"))
+        # Layers of one image would count it several times.
+        yield row._replace(blobs=None, images=0 if usage.by is By.layer else row.images)
     for extra in Extra:
-        at = len(usage) + extra
-        counts = (columns.unique, columns.images, columns.manifests, columns.blobs)
-        if any(int(count[at]) for count in counts):
-            yield _extra_row(usage, extra, at)
+        at = np.array([len(usage) + extra])
+        row = _sum_row(columns, at, extra.name.lower())
+        if extra in (Extra.DANGLING, Extra.BROKEN):
+            row = row._replace(shared=int(columns.shared[at].sum()))
+        if row.unique or row.images or row.manifests or row.blobs:
+            yield row
 
 
 def _group_rows(usage: Usage, groups: Rows) -> Iterator[UsageRow]:
@@ -168,26 +162,22 @@ def _group_rows(usage: Usage, groups: Rows) -> Iterator[UsageRow]:
     )
 
 
-def _extra_row(usage: Usage, extra: Extra, at: int) -> UsageRow:
-    columns = usage.columns
-    times = (columns.oldest[[at]], columns.newest[[at]])
-    return UsageRow(
-        extra.name.lower(),
-        "",
-        int(columns.unique[at]),
-        int(columns.shared[at]) if extra in (Extra.DANGLING, Extra.BROKEN) else None,
-        int(columns.images[at]),
-        int(columns.manifests[at]),
-        int(columns.blobs[at]),
-        *_span(*times),
-    )
-
-
-def _span(oldest: Times, newest: Times) -> tuple[str, str]:
-    """The first and the last of some times, as texts."""
+def _sum_row(columns: Columns, some: Rows, kind: str, name: str = "") -> UsageRow:
+    """One row for some rows together; what they share can't be told."""
+    oldest = columns.oldest[some]
     known = oldest[oldest > BAD_TIME]
     first = known.min(keepdims=True) if len(known) else oldest[:1]
-    return format_times(first)[0], format_times(newest.max(keepdims=True))[0]
+    return UsageRow(
+        kind=kind,
+        name=name,
+        unique=int(columns.unique[some].sum()),
+        shared=None,
+        images=int(columns.images[some].sum()),
+        manifests=int(columns.manifests[some].sum()),
+        blobs=int(columns.blobs[some].sum()),
+        oldest=format_times(first)[0],
+        newest=format_times(columns.newest[some].max(keepdims=True))[0],
+    )
 
 
 def age_rows(ages: Ages, cutoffs: Cutoffs) -> Iterator[AgeRow]:

@@ -44,7 +44,8 @@ def repository_lengths(index: CacheIndex) -> NDArray[np.int64]:
     """
     starts = index.url_starts
     ends = starts + index.url_lengths
-    at = _first_from(_places(index, "@"), starts)
+    ats = _places(index, "@")
+    at = ats[np.searchsorted(ats, starts)]
     slash = np.maximum(_last_before(_places(index, "/"), ends), starts - 1)
     colon = _last_before(_places(index, ":"), ends)
     # A colon before the last slash belongs to a port.
@@ -110,10 +111,6 @@ def _places(index: CacheIndex, char: str) -> NDArray[np.int64]:
         for first in range(0, len(pool), _PIECE)
     ]
     return np.concatenate([[_BEFORE_ALL], *found, [_BEHIND_ALL]]).astype(np.int64)
-
-
-def _first_from(places: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return places[np.searchsorted(places, starts)]
 
 
 def _last_before(places: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,8 +10,9 @@ them, but in a row of its own, so that all rows together are the bytes on disk.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +39,7 @@ class By(StrEnum):
     layer = "layer"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Columns:
+class Columns(NamedTuple):
     """The figures of g groups, followed by those of every `Extra`.
 
     Attributes:
@@ -67,16 +67,7 @@ class Columns:
 
     def take(self, rows: Rows) -> Columns:
         """The same of some rows only."""
-        return Columns(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def followed_by(self, other: Columns) -> Columns:
-        """These rows, then others."""
-        return Columns(
-            *(
-                np.concatenate([getattr(self, field.name), getattr(other, field.name)])
-                for field in fields(self)
-            )
-        )
+        return Columns(*(column[rows] for column in self))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -300,7 +291,7 @@ def _by_layer(
     return Usage(
         index,
         By.layer,
-        rows.followed_by(extra),
+        Columns(*map(np.concatenate, zip(rows, extra, strict=True))),
         heads,
         index.url_lengths[heads].astype(np.int64),
         layers,

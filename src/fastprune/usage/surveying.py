@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -115,20 +116,16 @@ def survey_of(index: CacheIndex, policy: Policy, blob_bytes: NDArray[np.int64]) 
         blob_bytes: int64: the size of the file of each present blob.
     """
     from fastprune.index.refcounts import expand, protect
-    from fastprune.selection.selecting import select_by_policy
+    from fastprune.selection.selecting import select
     from fastprune.usage.units import find_units
 
     selected = None
     if policy != Policy():
-        selection = select_by_policy(index, policy)
-        expanded, _ = expand(index, selection.selected, selection.spared)
+        selection = select(index, policy)
+        expanded, _ = expand(index, selection.selected, selection.kept)
         selected, _ = protect(index, expanded)
-    unreadable = sum(_size(os.path.join(index.root, path)) for path, _ in index.faults)
+    unreadable = 0
+    for path, _ in index.faults:
+        with suppress(OSError):
+            unreadable += os.lstat(os.path.join(index.root, path)).st_size
     return Survey(index, find_units(index), blob_bytes, unreadable, selected)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return 0

@@ -125,8 +125,8 @@ def _columns(by: By, width: int) -> list[_Column]:
         (very_wide and by is not By.layer, ("MANIFESTS", lambda row: _count(row.manifests))),
         (very_wide and by is not By.layer, ("BLOBS", lambda row: _count(row.blobs))),
         (True, ("UNIQUE", lambda row: format_bytes(row.unique))),
-        (True, ("SHARED", lambda row: _size(row.shared))),
-        (wide, ("TOTAL", _total)),
+        (True, ("SHARED", lambda row: "-" if row.shared is None else format_bytes(row.shared))),
+        (wide, ("TOTAL", lambda row: "-" if row.shared is None else format_bytes(_sum(row)))),
         (very_wide, ("FIRST PULL", lambda row: row.oldest[:_DATE_CHARS] or "-")),
         (True, ("LAST PULL", lambda row: row.newest[:_DATE_CHARS] or "-")),
     ]
@@ -135,14 +135,6 @@ def _columns(by: By, width: int) -> list[_Column]:
 
 def _count(number: int | None) -> str:
     return f"{number:,}" if number else "-"
-
-
-def _size(size: int | None) -> str:
-    return "-" if size is None else format_bytes(size)
-
-
-def _total(row: UsageRow) -> str:
-    return "-" if row.shared is None else format_bytes(_sum(row))
 
 
 def _sum(row: UsageRow) -> int:

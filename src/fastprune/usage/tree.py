@@ -159,14 +159,10 @@ def tree(
 def _with_members(
     coarser: Level, groups: Rows, finer: Level, nodes: dict[int, Node], nouns: tuple[str, str]
 ) -> dict[int, Node]:
-    """The nodes of some groups, by row, with the nodes of what is in them.
+    """The nodes of some groups of the coarser usage, by row, with the nodes of their members.
 
-    Args:
-        coarser: The usage that the groups are of.
-        groups: Which of them to show.
-        finer: The usage that their members are of.
-        nodes: The nodes of the members to show, by row.
-        nouns: The word for a member, and its plural.
+    The members are groups of the finer usage. `nodes` has those to show, by row; `nouns` are the
+    word for a member, and its plural.
     """
     within = _parents(finer.usage, coarser.usage)
     shown_members = np.fromiter(nodes, dtype=np.intp)
@@ -226,25 +222,15 @@ def _largest(one: Level, most: int) -> Rows:
 
 def _nodes(one: Level, groups: Rows) -> Iterable[Node]:
     columns = one.usage.columns.take(groups)
-    values = zip(
-        one.usage.names(groups),
-        columns.unique.tolist(),
-        one.goes[groups].tolist(),
-        columns.images.tolist(),
-        columns.shared.tolist(),
-        columns.newest.tolist(),
-        groups.tolist(),
-        strict=True,
-    )
-    for name, size, goes, images, shared, newest, group in values:
+    for at, name in enumerate(one.usage.names(groups)):
         yield _node(
             printable(name) or "-",
-            size,
-            goes,
-            images=images,
-            shared=shared,
-            newest=newest,
-            mean=one.mean_pull(np.array([group])),
+            int(columns.unique[at]),
+            int(one.goes[groups[at]]),
+            images=int(columns.images[at]),
+            shared=int(columns.shared[at]),
+            newest=int(columns.newest[at]),
+            mean=one.mean_pull(groups[at : at + 1]),
         )
 
 
@@ -299,23 +285,17 @@ def _sorted(children: list[Node]) -> list[Node]:
     return sorted(children, key=lambda child: -child["b"])
 
 
-def savings(one: Level, most: int) -> list[list[Any]]:
-    """The groups that give most, as rows: name, bytes, shared, goes, images, newest pull.
+def savings(one: Level, most: int) -> dict[str, Any]:
+    """How many groups there are, and those that give most.
+
+    A group is a row: name, bytes, shared, goes, images, newest pull.
 
     Args:
         one: The usage by repository or image.
         most: How many at most.
     """
-    groups = _largest(one, most)
-    nodes = _nodes(one, groups)
-    return [
-        [
-            node["n"],
-            node["b"],
-            node.get("s", 0),
-            node.get("g", 0),
-            node.get("i", 0),
-            node.get("p"),
-        ]
-        for node in nodes
+    rows = [
+        [node["n"], node["b"], *(node.get(key, 0) for key in "sgi"), node.get("p")]
+        for node in _nodes(one, _largest(one, most))
     ]
+    return {"count": len(one.usage), "rows": rows}

@@ -12,7 +12,7 @@ not change it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.index.cache_index import CacheIndex, Rows
-from fastprune.index.digests import Digests, DigestTable
+from fastprune.index.digests import Digests, DigestTable, as_digests
 from fastprune.index.refcounts import Mask, count_references, drop_references, needing, unreferenced
-from fastprune.reading.marks import FileMark, OddFile, Verdict
+from fastprune.reading.marks import MARK_FIELDS, FileMark, OddFile, Verdict
 from fastprune.selection.rules.defects import dangling
 
 _NONE = np.empty(0, dtype=np.intp)
@@ -106,27 +106,29 @@ class ContentCheck:
 class Evidence:
     """Facts about files that are not in the index.
 
+    By default, a second look has found nothing new.
+
     Attributes:
         sizes: int64: bytes of each present blob; 0 for one that is gone.
         odd: The odd ones among those that were read.
         vanished: bool (n,): manifests that are gone since they were read.
         appeared: Ids of missing blobs that have appeared since the scan.
         unreadable: Manifest files that still can't be read.
-        claimed: uint8 (k, 32): digests that these, and mismatched manifests, seem to refer to.
-        mended: Rows whose mismatch is gone.
-        marked: Rows of manifests whose marks were taken, ascending ...
-        marks: ... int64 (k, `MARK_FIELDS`): and the marks.
+        mentioned: uint8 (k, 32): digests that these, and mismatched manifests, seem to refer to.
+        matching: Rows of manifests that mismatched in the scan and match now.
+        marked_rows: Rows of manifests whose marks were taken, ascending.
+        marks: int64 (k, `MARK_FIELDS`): the marks of these.
     """
 
     sizes: NDArray[np.int64]
     odd: OddBlobs
     vanished: Mask
-    appeared: Rows
-    unreadable: tuple[UnreadableManifest, ...]
-    claimed: Digests
-    mended: Rows
-    marked: Rows
-    marks: NDArray[np.int64]
+    appeared: Rows = field(default_factory=lambda: _NONE)
+    unreadable: tuple[UnreadableManifest, ...] = ()
+    mentioned: Digests = field(default_factory=lambda: as_digests(b""))
+    matching: Rows = field(default_factory=lambda: _NONE)
+    marked_rows: Rows = field(default_factory=lambda: _NONE)
+    marks: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, MARK_FIELDS), np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,8 +155,8 @@ class Findings:
             unreadable manifests, as any of these may be such a list.
         sizes: int64: bytes of each present blob.
         odd: The blobs that were read and are odd.
-        marked: Rows of all manifests that are damaged or need a damaged blob ...
-        marks: ... int64 (k, `MARK_FIELDS`): and the marks of their files.
+        marked_rows: Rows of all manifests that are damaged or need a damaged blob.
+        marks: int64 (k, `MARK_FIELDS`): the marks of their files.
         content: How much was read.
         seconds: How long each step took: scan, verify.
     """
@@ -174,7 +176,7 @@ class Findings:
     dangling: Rows
     sizes: NDArray[np.int64]
     odd: OddBlobs
-    marked: Rows
+    marked_rows: Rows
     marks: NDArray[np.int64]
     content: ContentCheck
     seconds: dict[str, float]
@@ -303,7 +305,7 @@ def find(
         dangling=_dangling(index, evidence),
         sizes=evidence.sizes,
         odd=odd,
-        marked=evidence.marked,
+        marked_rows=evidence.marked_rows,
         marks=evidence.marks,
         content=content,
         seconds=seconds,
@@ -313,14 +315,14 @@ def find(
 def _mismatched(index: CacheIndex, evidence: Evidence) -> Rows:
     rows = np.array(sorted(index.mismatches), dtype=np.intp)
     rows = rows[~evidence.vanished[rows]]
-    return np.setdiff1d(rows, evidence.mended)
+    return np.setdiff1d(rows, evidence.matching)
 
 
 def _orphans(index: CacheIndex, evidence: Evidence) -> Rows:
     counts = count_references(index)
     counts = drop_references(index, counts, np.flatnonzero(evidence.vanished))
     table = DigestTable(index.present_digests)
-    return np.setdiff1d(unreferenced(index, counts), table.find(evidence.claimed))
+    return np.setdiff1d(unreferenced(index, counts), table.find(evidence.mentioned))
 
 
 def _dangling(index: CacheIndex, evidence: Evidence) -> Rows:
@@ -329,6 +331,6 @@ def _dangling(index: CacheIndex, evidence: Evidence) -> Rows:
     unneeded = dangling(index) & ~evidence.vanished
     # A list whose content does not match its name may have lost references.
     for first, last in pairwise(index.folder_starts):
-        claimed = DigestTable(index.digests[first:last]).find(evidence.claimed)
-        unneeded[first + claimed[claimed >= 0]] = False
+        mentioned = DigestTable(index.digests[first:last]).find(evidence.mentioned)
+        unneeded[first + mentioned[mentioned >= 0]] = False
     return np.flatnonzero(unneeded)

@@ -15,6 +15,7 @@ a short blob could be left that no manifest refers to, and nobody could tell tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -48,7 +49,7 @@ class RepairReason(IntEnum):
         return self.name.lower().replace("_", "-")
 
 
-class RepairPart(NamedTuple):
+class RepairGroup(NamedTuple):
     """Files of one kind in one folder that are to be moved.
 
     Attributes:
@@ -84,49 +85,39 @@ class RepairPlan:
     Attributes:
         findings: The findings that it was made of.
         blobs: The bad blobs, which go first.
-        manifests: The manifests that go after them; no part is empty.
+        manifests: The manifests that go after them; no group is empty.
         left: Paths of files that stay although they seem damaged or could not be checked: we
             may not read them, so they may be sound.
     """
 
     findings: Findings
-    blobs: tuple[RepairPart, ...]
-    manifests: tuple[RepairPart, ...]
+    blobs: tuple[RepairGroup, ...]
+    manifests: tuple[RepairGroup, ...]
     left: tuple[str, ...]
 
     @property
-    def parts(self) -> tuple[RepairPart, ...]:
-        """All parts, in the order in which they go."""
+    def groups(self) -> tuple[RepairGroup, ...]:
+        """All groups, in the order in which they go."""
         return self.blobs + self.manifests
 
     @property
     def size(self) -> int:
         """Bytes of all files that go."""
-        return sum(int(part.sizes.sum()) for part in self.parts)
+        return sum(int(group.sizes.sum()) for group in self.groups)
 
     @property
     def files(self) -> int:
         """How many files go."""
-        return sum(len(part.digests) for part in self.parts)
+        return sum(len(group.digests) for group in self.groups)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing goes."""
-        return not self.parts
+        return not self.groups
 
     def count(self, kind: str) -> int:
         """How many files of a kind go."""
-        return sum(len(part.digests) for part in self.parts if part.kind == kind)
-
-    def sparing(self, blobs: Rows) -> RepairPlan:
-        """The plan without some bad blobs that could not be moved.
-
-        Images that go only because of these stay, too, so that the next repair finds them.
-
-        Args:
-            blobs: Ids that stay.
-        """
-        return self if not len(blobs) else plan_repair(self.findings, staying=blobs)
+        return sum(len(group.digests) for group in self.groups if group.kind == kind)
 
 
 def plan_repair(findings: Findings, *, staying: Rows = _NONE) -> RepairPlan:
@@ -134,7 +125,8 @@ def plan_repair(findings: Findings, *, staying: Rows = _NONE) -> RepairPlan:
 
     Args:
         findings: What is damaged.
-        staying: Ids of bad blobs that are left where they are.
+        staying: Ids of bad blobs that could not be moved. Images that would go only because of
+            these stay, too, so that the next repair finds them.
     """
     bad = np.setdiff1d(findings.bad_blobs, staying)
     manifests = [*_manifests(findings, bad), *_unreadable(findings)]
@@ -142,12 +134,12 @@ def plan_repair(findings: Findings, *, staying: Rows = _NONE) -> RepairPlan:
     return RepairPlan(
         findings=findings,
         blobs=(blobs,) if len(bad) else (),
-        manifests=tuple(part for part in manifests if len(part.digests)),
+        manifests=tuple(group for group in manifests if len(group.digests)),
         left=_left(findings),
     )
 
 
-def _blobs(findings: Findings, bad: Rows) -> RepairPart:
+def _blobs(findings: Findings, bad: Rows) -> RepairGroup:
     reasons = np.full(len(bad), RepairReason.ALTERED, dtype=np.uint8)
     reasons[np.isin(bad, findings.resized)] = RepairReason.RESIZED
     reasons[np.isin(bad, findings.unreadable_blobs)] = RepairReason.UNREADABLE_BLOB
@@ -155,36 +147,28 @@ def _blobs(findings: Findings, bad: Rows) -> RepairPart:
     marks = [findings.odd.marks[position] for position in at.tolist()]
     digests = findings.index.blob_digests[bad]
     folder = findings.index.layout.blob_folder
-    return RepairPart("blob", folder, digests, _as_marks(marks), reasons, _NONE)
+    return RepairGroup("blob", folder, digests, _as_marks(marks), reasons, _NONE)
 
 
-def _manifests(findings: Findings, bad: Rows) -> list[RepairPart]:
-    index, rows = findings.index, findings.marked
+def _manifests(findings: Findings, bad: Rows) -> Iterator[RepairGroup]:
+    index, rows = findings.index, findings.marked_rows
     is_bad = np.zeros(len(index.blob_digests), dtype=bool)
     is_bad[bad] = True
     reasons = np.zeros(len(index), dtype=np.uint8)
     # The gravest reason wins.
-    reasons[np.intersect1d(np.flatnonzero(needing(index, is_bad)), findings.spoilt)] = (
-        RepairReason.BAD_BLOB
-    )
+    spoilt = np.intersect1d(np.flatnonzero(needing(index, is_bad)), findings.spoilt)
+    reasons[spoilt] = RepairReason.BAD_BLOB
     reasons[findings.broken] = RepairReason.MISSING_BLOB
     reasons[findings.mismatched] = RepairReason.MISMATCHED
-    parts = []
     for kind, wanted in (("image", False), ("list", True)):
         for folder, first, last in index.folder_rows:
             here = (rows >= first) & (rows < last) & (index.is_list[rows] == wanted)
             here &= reasons[rows] > 0
-            some = rows[here]
-            parts.append(
-                RepairPart(
-                    kind, folder, index.digests[some], findings.marks[here], reasons[some], some
-                )
-            )
-    return parts
+            some, marks = rows[here], findings.marks[here]
+            yield RepairGroup(kind, folder, index.digests[some], marks, reasons[some], some)
 
 
-def _unreadable(findings: Findings) -> list[RepairPart]:
-    parts = []
+def _unreadable(findings: Findings) -> Iterator[RepairGroup]:
     for folder in findings.index.layout.manifest_folders:
         some = sorted(
             one
@@ -195,8 +179,7 @@ def _unreadable(findings: Findings) -> list[RepairPart]:
         reasons = np.full(len(some), RepairReason.UNREADABLE, dtype=np.uint8)
         marks = _as_marks([one.mark for one in some])
         digests = as_digests(bytes.fromhex(names))
-        parts.append(RepairPart("unreadable", folder, digests, marks, reasons, _NONE))
-    return parts
+        yield RepairGroup("unreadable", folder, digests, marks, reasons, _NONE)
 
 
 def _left(findings: Findings) -> tuple[str, ...]:

@@ -12,79 +12,66 @@ from typing import Any
 import numpy as np
 
 from fastprune.errors import ServerRunningError
-from fastprune.guard.server_findings import ServerFinding, in_words
 from fastprune.index.refcounts import Mask
 from fastprune.model import DIGEST_PREFIX
-from fastprune.report.prune_rendering import guard_document, guard_lines
-from fastprune.report.prune_report import Failure
+from fastprune.report.run_report import RunReport
 from fastprune.text.escaping import printable
 from fastprune.text.quantities import format_bytes, format_count, format_seconds
-from fastprune.verification.repair_plan import RepairPart, RepairPlan
+from fastprune.verification.repair_plan import RepairGroup, RepairPlan
 
 MANIFEST_KINDS = ("image", "list", "unreadable")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RepairReport:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RepairReport(RunReport):
     """What a repair moved to the trash, or in a dry run would move.
 
     Attributes:
         plan: What was planned.
-        dry_run: Whether nothing was touched.
-        moved: The parts that were worked on, and bool (n,): which files were moved.
+        moved: The groups that were worked on, and bool (n,): which files were moved.
         changed: Paths of files that had changed since they were found, and were left alone.
-        failures: What could not be moved.
         already_gone: Files that someone else had removed.
-        spared: Manifests that stay because a bad blob that they need stayed.
-        left: Files that were not tried, because the work was stopped.
-        stopped: Why it was stopped; empty if it wasn't.
+        staying: Manifests that stay, as a bad blob that they need could not be moved.
         seconds: How long it took.
         trash_run: The run that the files are in; empty if nothing was moved.
-        servers: Servers that were found during the work and stopped it.
-        overridden: Servers that were found before, and that --force has overridden.
-        not_durable: See `PruneReport.not_durable`.
-        no_lock: See `PruneReport.no_lock`.
     """
 
     plan: RepairPlan
-    dry_run: bool
-    moved: tuple[tuple[RepairPart, Mask], ...]
+    moved: tuple[tuple[RepairGroup, Mask], ...]
     changed: tuple[str, ...] = ()
-    failures: tuple[Failure, ...] = ()
     already_gone: int = 0
-    spared: int = 0
-    left: int = 0
-    stopped: str = ""
+    staying: int = 0
     seconds: float = 0
     trash_run: str = ""
-    servers: tuple[ServerFinding, ...] = ()
-    overridden: tuple[ServerFinding, ...] = ()
-    not_durable: tuple[str, ...] = ()
-    no_lock: str = ""
 
     def count(self, *kinds: str) -> int:
         """How many files of some kinds were moved."""
-        return sum(int(moved.sum()) for part, moved in self.moved if part.kind in kinds)
+        return sum(int(moved.sum()) for group, moved in self.moved if group.kind in kinds)
+
+    @property
+    def removed_any(self) -> bool:
+        """Whether a file was moved."""
+        return any(moved.any() for _, moved in self.moved)
 
     @property
     def size(self) -> int:
         """Bytes of all files that were moved."""
-        return sum(int(part.sizes[moved].sum()) for part, moved in self.moved)
+        return sum(int(group.sizes[moved].sum()) for group, moved in self.moved)
 
     @property
     def exit_code(self) -> int:
         """0 if the cache is sound now, else 3; 11 if a server was found before anything moved."""
         if self.dry_run:
             return self.plan.findings.exit_code
-        if self.servers and not any(moved.any() for _, moved in self.moved):
+        if self.servers and not self.removed_any:
             return ServerRunningError.exit_code
-        rest = self.changed or self.failures or self.spared or self.left or self.stopped
+        rest = self.changed or self.failures or self.staying or self.left or self.stopped
         return 3 if rest or self.plan.left else 0
 
 
 def planned_report(plan: RepairPlan) -> RepairReport:
     """What a repair that moves everything it plans to would report: a dry run."""
-    moved = [(part, np.ones(len(part.digests), dtype=bool)) for part in plan.parts]
+    moved = [(group, np.ones(len(group.digests), dtype=bool)) for group in plan.groups]
     return RepairReport(plan=plan, dry_run=True, moved=tuple(moved))
 
 
@@ -112,14 +99,13 @@ def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
     rest = {
         "Already gone": (report.already_gone, "file"),
         "Changed since they were found, left alone": (len(report.changed), "file"),
-        "Left alone with a bad blob that they need": (report.spared, "manifest"),
+        "Left alone with a bad blob that they need": (report.staying, "manifest"),
         "Could not be checked, left alone": (len(report.plan.left), "file"),
         "Failed": (len(report.failures), "file"),
     }
     yield from (f"{what}: {format_count(*of)}" for what, of in rest.items() if of[0])
-    if report.overridden:
-        yield f"Overridden by --force: {in_words(report.overridden, 'this cache')}"
-    yield from guard_lines(report.not_durable, report.no_lock)
+    yield from report.overridden_lines
+    yield from report.guard_lines
     if report.stopped:
         yield f"Stopped: {report.stopped}; files left to move: {report.left}"
     if not report.dry_run:
@@ -142,18 +128,14 @@ def as_document(report: RepairReport, *, summary: bool) -> dict[str, Any]:
             "bytes": report.size,
             "already_gone": report.already_gone,
             "changed": len(report.changed),
-            "spared": report.spared,
+            "spared": report.staying,
             "unchecked": len(report.plan.left),
             "failed": len(report.failures),
             "left": report.left,
         },
-        "stopped": report.stopped or None,
-        "servers": [server.document for server in report.servers],
-        "overridden": [server.document for server in report.overridden],
+        **report.common_document,
         "changed": list(report.changed),
         "unchecked": list(report.plan.left),
-        "failed": [failure._asdict() for failure in report.failures],
-        **guard_document(report.not_durable, report.no_lock),
         "seconds": round(report.seconds, 6),
     }
     if not summary:
@@ -162,17 +144,17 @@ def as_document(report: RepairReport, *, summary: bool) -> dict[str, Any]:
 
 
 def _items(report: RepairReport) -> Iterator[dict[str, Any]]:
-    for part, moved in report.moved:
-        reasons = part.reason_texts()
-        urls = report.plan.findings.index.urls(part.rows) if len(part.rows) else []
+    for group, moved in report.moved:
+        reasons = group.reason_texts()
+        urls = report.plan.findings.index.urls(group.rows) if len(group.rows) else []
         for at in np.flatnonzero(moved).tolist():
-            name = part.digests[at].tobytes().hex()
+            name = group.digests[at].tobytes().hex()
             item = {
-                "path": f"{part.folder}/{name}",
-                "kind": part.kind,
-                "bytes": int(part.sizes[at]),
+                "path": f"{group.folder}/{name}",
+                "kind": group.kind,
+                "bytes": int(group.sizes[at]),
                 "reason": reasons[at],
             }
-            if part.kind == "blob":
+            if group.kind == "blob":
                 item["digest"] = DIGEST_PREFIX + name
             yield item | ({"url": urls[at]} if urls else {})

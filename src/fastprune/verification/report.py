@@ -33,93 +33,59 @@ def text_lines(findings: Findings, *, summary: bool) -> Iterator[str]:
         summary: Leave out the line of each finding.
     """
     if not summary:
-        for heading, lines in _SECTIONS.items():
-            yield from _section(heading, lines(findings))
+        for heading, lines in _sections(findings).items():
+            for first, line in enumerate(lines):
+                if not first:
+                    yield f"{heading}:"
+                yield line
     yield from _totals(findings)
 
 
-def _section(heading: str, lines: Iterator[str]) -> Iterator[str]:
-    for first, line in enumerate(lines):
-        if not first:
-            yield f"{heading}:"
-        yield line
+def _sections(findings: Findings) -> dict[str, Iterator[str]]:
+    """The lines of each section, of which there may be none, by its heading."""
+    index, sizes, reasons = findings.index, findings.sizes, _reasons(findings)
+    declared = index.blob_sizes
 
+    def blob_lines(blobs: Rows, said: Callable[[int], str]) -> Iterator[str]:
+        users = _Users(index, blobs)
+        for blob in blobs.tolist():
+            yield f"{index.blob_name(blob)}: {said(blob)}{users.text(blob)}"
 
-def _unreadable(findings: Findings) -> Iterator[str]:
-    for path, reason, *_ in findings.unreadable:
-        yield f"{path}: {printable(reason)}"
-
-
-def _mismatched(findings: Findings) -> Iterator[str]:
-    index = findings.index
-    for row in findings.mismatched.tolist():
-        yield f"{_named(index, row)}: {printable(index.mismatches[row])}"
-
-
-def _broken(findings: Findings) -> Iterator[str]:
-    index = findings.index
-    for row, missing in _missing(findings):
-        yield f"{_named(index, row)}: {', '.join(index.blob_names(missing))}"
-
-
-def _resized(findings: Findings) -> Iterator[str]:
-    index = findings.index
-    users = _Users(index, findings.resized)
-    for blob in findings.resized.tolist():
-        sizes = f"{findings.sizes[blob]} bytes, not {index.blob_sizes[blob]}"
-        yield f"{index.blob_name(blob)}: {sizes}; {users.text(blob)}"
-
-
-def _altered(findings: Findings) -> Iterator[str]:
-    users = _Users(findings.index, findings.altered)
-    for blob in findings.altered.tolist():
-        yield f"{findings.index.blob_name(blob)}: {users.text(blob)}"
-
-
-def _unread(blobs: Callable[[Findings], Rows]) -> Callable[[Findings], Iterator[str]]:
-    def lines(findings: Findings) -> Iterator[str]:
-        users = _Users(findings.index, blobs(findings))
-        reasons = _reasons(findings)
-        for blob in blobs(findings).tolist():
-            yield f"{findings.index.blob_name(blob)}: {reasons[blob]}; {users.text(blob)}"
-
-    return lines
-
-
-def _misdeclared(findings: Findings) -> Iterator[str]:
-    index = findings.index
-    users = _Users(index, findings.misdeclared)
-    for blob in findings.misdeclared.tolist():
-        sizes = f"{findings.sizes[blob]} bytes; a descriptor says {index.blob_sizes[blob]} bytes"
-        yield f"{index.blob_name(blob)}: {sizes}; {users.text(blob)}"
-
-
-def _orphans(findings: Findings) -> Iterator[str]:
-    for blob in findings.orphans.tolist():
-        yield f"{findings.index.blob_name(blob)}: {format_bytes(int(findings.sizes[blob]))}"
-
-
-def _dangling(findings: Findings) -> Iterator[str]:
-    yield from (_named(findings.index, row) for row in findings.dangling.tolist())
-
-
-def _foreign(findings: Findings) -> Iterator[str]:
-    yield from map(printable, findings.foreign)
-
-
-_SECTIONS: dict[str, Callable[[Findings], Iterator[str]]] = {
-    "Unreadable manifests": _unreadable,
-    "Manifests whose content does not match their names": _mismatched,
-    "Manifests with missing blobs": _broken,
-    "Blobs of another size than their descriptors say": _resized,
-    "Blobs whose content does not match their names": _altered,
-    "Blobs that the system can't read": _unread(lambda findings: findings.unreadable_blobs),
-    "Blobs that could not be checked": _unread(lambda findings: findings.refused),
-    "Note: blobs that are whole, but of another size than a descriptor says": _misdeclared,
-    "Note: blobs that no readable manifest refers to": _orphans,
-    "Note: dangling images": _dangling,
-    "Note: files and folders that do not belong to the cache": _foreign,
-}
+    return {
+        "Unreadable manifests": (
+            f"{one.path}: {printable(one.reason)}" for one in findings.unreadable
+        ),
+        "Manifests whose content does not match their names": (
+            f"{_named(index, row)}: {printable(index.mismatches[row])}"
+            for row in findings.mismatched.tolist()
+        ),
+        "Manifests with missing blobs": (
+            f"{_named(index, row)}: {', '.join(index.blob_names(missing))}"
+            for row, missing in _missing(findings)
+        ),
+        "Blobs of another size than their descriptors say": blob_lines(
+            findings.resized, lambda blob: f"{sizes[blob]} bytes, not {declared[blob]}; "
+        ),
+        "Blobs whose content does not match their names": blob_lines(
+            findings.altered, lambda blob: ""
+        ),
+        "Blobs that the system can't read": blob_lines(
+            findings.unreadable_blobs, lambda blob: f"{reasons[blob]}; "
+        ),
+        "Blobs that could not be checked": blob_lines(
+            findings.refused, lambda blob: f"{reasons[blob]}; "
+        ),
+        "Note: blobs that are whole, but of another size than a descriptor says": blob_lines(
+            findings.misdeclared,
+            lambda blob: f"{sizes[blob]} bytes; a descriptor says {declared[blob]} bytes; ",
+        ),
+        "Note: blobs that no readable manifest refers to": (
+            f"{index.blob_name(blob)}: {format_bytes(int(sizes[blob]))}"
+            for blob in findings.orphans.tolist()
+        ),
+        "Note: dangling images": (_named(index, row) for row in findings.dangling.tolist()),
+        "Note: files and folders that do not belong to the cache": map(printable, findings.foreign),
+    }
 
 
 def _totals(findings: Findings) -> Iterator[str]:
@@ -189,7 +155,9 @@ def as_document(findings: Findings, *, summary: bool) -> dict[str, Any]:
             "blobs": index.blobs_present,
             "bytes": int(findings.sizes.sum()),
         },
-        "totals": {name: _count(items(findings)) for name, items in _COUNTED.items()},
+        "totals": {
+            name: None if found is None else len(found) for name, found in _found(findings).items()
+        },
         "content": {
             "blobs": content.blobs,
             "bytes": content.size,
@@ -202,24 +170,22 @@ def as_document(findings: Findings, *, summary: bool) -> dict[str, Any]:
     return document if summary else document | _items(findings)
 
 
-def _count(items: Sized | None) -> int | None:
-    return None if items is None else len(items)
-
-
-_COUNTED: dict[str, Callable[[Findings], Sized | None]] = {
-    "unreadable": lambda findings: findings.unreadable,
-    "mismatched": lambda findings: findings.mismatched,
-    "broken": lambda findings: findings.broken,
-    "missing_blobs": lambda findings: findings.missing,
-    "resized": lambda findings: findings.resized,
-    "altered": lambda findings: findings.altered,
-    "unreadable_blobs": lambda findings: findings.unreadable_blobs,
-    "unchecked": lambda findings: findings.refused,
-    "misdeclared": lambda findings: findings.misdeclared,
-    "orphans": lambda findings: findings.orphans,
-    "dangling": lambda findings: None if findings.unreadable else findings.dangling,
-    "foreign": lambda findings: findings.foreign,
-}
+def _found(findings: Findings) -> dict[str, Sized | None]:
+    """What was found, by its name in the document; None where it can't be known."""
+    return {
+        "unreadable": findings.unreadable,
+        "mismatched": findings.mismatched,
+        "broken": findings.broken,
+        "missing_blobs": findings.missing,
+        "resized": findings.resized,
+        "altered": findings.altered,
+        "unreadable_blobs": findings.unreadable_blobs,
+        "unchecked": findings.refused,
+        "misdeclared": findings.misdeclared,
+        "orphans": findings.orphans,
+        "dangling": None if findings.unreadable else findings.dangling,
+        "foreign": findings.foreign,
+    }
 
 
 def _items(findings: Findings) -> dict[str, Iterator[Any] | None]:

@@ -91,53 +91,37 @@ def verify_cache(
         root, open_executor, scan_options, progress=progress, checkpoint=checkpoint
     )
     scanned = time.monotonic()
-    run = _Run(index, executor, options, progress or NoProgress(), checkpoint)
+    verification = _Verification(index, executor, options, progress or NoProgress(), checkpoint)
     with reading(root):
-        evidence, content = run.gather()
+        evidence, content = verification.gather()
     from fastprune.verification.findings import find
 
     verified = time.monotonic()
     return find(index, evidence, content, {"scan": scanned - started, "verify": verified - scanned})
 
 
-class _Run:
+@dataclass(frozen=True, slots=True)
+class _Verification:
     """One verification, after its scan."""
 
-    def __init__(
-        self,
-        index: CacheIndex,
-        executor: Executor,
-        options: VerifyOptions,
-        progress: Progress,
-        checkpoint: Callable[[], None],
-    ) -> None:
-        self._index, self._executor, self._options = index, executor, options
-        self._progress, self._checkpoint = progress, checkpoint
+    index: CacheIndex
+    executor: Executor
+    options: VerifyOptions
+    progress: Progress
+    checkpoint: Callable[[], None]
 
     def gather(self) -> tuple[Evidence, ContentCheck]:
         """Finds the facts that are not in the index."""
         import numpy as np
 
-        from fastprune.index.digests import as_digests
         from fastprune.verification.findings import Evidence, find, odd_blobs
 
-        index = self._index
+        index = self.index
         blobs = index.present_digests
-        sizes = measure_blobs(index, blobs, self._executor, self._progress).sizes
+        sizes = measure_blobs(index, blobs, self.executor, self.progress).sizes
         read = self._to_read(sizes)
         odd, content = self._read_blobs(read)
-        nothing = np.empty(0, dtype=np.intp)
-        first = Evidence(
-            sizes=sizes,
-            odd=odd_blobs(read, odd),
-            vanished=np.zeros(len(index), dtype=bool),
-            appeared=nothing,
-            unreadable=(),
-            claimed=as_digests(b""),
-            mended=nothing,
-            marked=nothing,
-            marks=np.empty((0, MARK_FIELDS), dtype=np.int64),
-        )
+        first = Evidence(sizes, odd_blobs(read, odd), vanished=np.zeros(len(index), dtype=bool))
         findings = find(index, first, content, {})
         return self._look_again(first, findings), content
 
@@ -146,11 +130,11 @@ class _Run:
 
         from fastprune.verification.findings import odd_sizes, sampled
 
-        suspects = odd_sizes(self._index, sizes)
-        if not self._options.content:
-            return suspects
-        chosen = sampled(self._index, self._options.sample, self._options.seed)
-        return np.union1d(suspects, chosen)
+        odd = odd_sizes(self.index, sizes)
+        if not self.options.content:
+            return odd
+        chosen = sampled(self.index, self.options.sample, self.options.seed)
+        return np.union1d(odd, chosen)
 
     def _read_blobs(self, blobs: Rows) -> tuple[list[OddFile], ContentCheck]:
         from fastprune.verification.findings import ContentCheck
@@ -159,13 +143,13 @@ class _Run:
         odd: list[OddFile] = []
         size = 0
         if len(blobs):
-            with under_way(self._progress, "reading blobs", len(blobs), "blobs"):
-                for part in self._executor.map_unordered(hash_files, self._hash_tasks(blobs)):
-                    self._checkpoint()
+            with under_way(self.progress, "reading blobs", len(blobs), "blobs"):
+                for part in self.executor.map_unordered(hash_files, self._hash_tasks(blobs)):
+                    self.checkpoint()
                     odd += part.odd
                     size += part.size
-                    self._progress.advance(part.files, part.size)
-        options = self._options
+                    self.progress.advance(part.files, part.size)
+        options = self.options
         return odd, ContentCheck(
             blobs=len(blobs),
             size=size,
@@ -175,9 +159,9 @@ class _Run:
         )
 
     def _hash_tasks(self, blobs: Rows) -> Iterator[HashTask]:
-        folder = os.path.join(self._index.root, self._index.layout.blob_folder)
+        folder = os.path.join(self.index.root, self.index.layout.blob_folder)
         for first in range(0, len(blobs), _BLOBS_IN_TASK):
-            some = self._index.blob_digests[blobs[first : first + _BLOBS_IN_TASK]]
+            some = self.index.blob_digests[blobs[first : first + _BLOBS_IN_TASK]]
             yield HashTask(folder, first, some.tobytes())
 
     def _look_again(self, evidence: Evidence, findings: Findings) -> Evidence:
@@ -186,11 +170,11 @@ class _Run:
 
         from fastprune.index.digests import as_digests
 
-        index, rows = self._index, findings.damaged_rows
+        index, rows = self.index, findings.damaged_rows
         marks = np.empty((len(rows), MARK_FIELDS), dtype=np.int64)
-        mended: list[int] = []
+        matching: list[int] = []
         unreadable: list[UnreadableManifest] = []
-        claimed = bytearray()
+        mentioned = bytearray()
         for folder, first, last in index.folder_rows:
             # Marks first: a repair leaves files alone that change from here on.
             here = slice(*np.searchsorted(rows, (first, last)).tolist())
@@ -198,12 +182,12 @@ class _Run:
             doubtful = np.intersect1d(rows[here], findings.mismatched)
             digests = index.digests[doubtful].tobytes()
             still = self._read_again(folder, digests)
-            mended += [int(row) for at, row in enumerate(doubtful) if at not in still]
+            matching += [int(row) for at, row in enumerate(doubtful) if at not in still]
             faults = list(self._unreadable(folder))
             unreadable += faults
             files = [fault.path for fault in faults if fault.mark != ABSENT_MARK]
             names = [path.rpartition("/")[2] for path in files]
-            claimed += self._salvage(folder, digests + bytes.fromhex("".join(names)))
+            mentioned += self._salvage(folder, digests + bytes.fromhex("".join(names)))
         vanished = evidence.vanished.copy()
         vanished[rows[marks[:, 0] == ABSENT_MARK.inode]] = True
         missing = findings.missing
@@ -213,9 +197,9 @@ class _Run:
             vanished=vanished,
             appeared=missing[found[:, 0] != ABSENT_MARK.inode],
             unreadable=tuple(unreadable),
-            claimed=as_digests(claimed),
-            mended=np.array(sorted(mended), dtype=np.intp),
-            marked=rows,
+            mentioned=as_digests(mentioned),
+            matching=np.array(sorted(matching), dtype=np.intp),
+            marked_rows=rows,
             marks=marks,
         )
 
@@ -225,7 +209,7 @@ class _Run:
         from fastprune.index.digests import as_digests
         from fastprune.verification.findings import UnreadableManifest
 
-        paths = [path for path, _ in self._index.faults if path.startswith(f"{folder}/")]
+        paths = [path for path, _ in self.index.faults if path.startswith(f"{folder}/")]
         names = [path.rpartition("/")[2] for path in paths]
         raw = bytes.fromhex("".join(names))
         digests = as_digests(raw)
@@ -234,33 +218,33 @@ class _Run:
         regular = np.flatnonzero(marks[:, 0] != ABSENT_MARK.inode)
         read = self._read_again(folder, digests[regular].tobytes())
         still = {at: read[place] for place, at in enumerate(regular.tolist()) if place in read}
-        reasons = dict(self._index.faults)
+        reasons = dict(self.index.faults)
         for at, path in enumerate(paths):
             is_file = marks[at, 0] != ABSENT_MARK.inode
             if fault := still.get(at):
                 mark = FileMark(*marks[at].tolist())
                 yield UnreadableManifest(path, fault.reason, mark, fault.unknown)
-            elif not is_file and os.path.lexists(os.path.join(self._index.root, path)):
+            elif not is_file and os.path.lexists(os.path.join(self.index.root, path)):
                 yield UnreadableManifest(path, reasons[path], ABSENT_MARK, unknown=True)
 
     def _salvage(self, folder: str, digests: bytes) -> bytes:
         """The raw digests that damaged manifests seem to refer to."""
-        path = os.path.join(self._index.root, folder)
-        most = self._options.scan.max_manifest_bytes
-        layout, chunks = self._index.layout, in_chunks(digests, _FILES_IN_TASK)
+        path = os.path.join(self.index.root, folder)
+        most = self.options.scan.max_manifest_bytes
+        layout, chunks = self.index.layout, in_chunks(digests, _FILES_IN_TASK)
         tasks = [SalvageTask(path, some, most, layout) for _, some in chunks]
-        return b"".join(self._executor.map_unordered(salvage_digests, tasks) if tasks else ())
+        return b"".join(self.executor.map_unordered(salvage_digests, tasks) if tasks else ())
 
     def _marks(self, folder: str, digests: Digests) -> NDArray[np.int64]:
         """Marks of files, int64 (n, `MARK_FIELDS`)."""
         import numpy as np
 
-        path = os.path.join(self._index.root, folder)
+        path = os.path.join(self.index.root, folder)
         tasks = [StatTask(path, *chunk) for chunk in in_chunks(digests.tobytes(), _FILES_IN_TASK)]
         marks = np.full((len(digests), MARK_FIELDS), ABSENT_MARK.inode, dtype=np.int64)
         if not tasks or not os.path.isdir(path):
             return marks
-        for part in self._executor.map_unordered(mark_files, tasks):
+        for part in self.executor.map_unordered(mark_files, tasks):
             columns = np.frombuffer(part.marks, dtype=np.int64).reshape(-1, MARK_FIELDS)
             marks[part.first : part.first + len(columns)] = columns
         return marks
@@ -269,19 +253,19 @@ class _Run:
         """Reads manifests once more, and returns the faults that are still there."""
         tasks = [
             ReadTask(
-                folder=os.path.join(self._index.root, folder),
+                folder=os.path.join(self.index.root, folder),
                 chunk=first,
                 digests=some,
-                max_bytes=self._options.scan.max_manifest_bytes,
+                max_bytes=self.options.scan.max_manifest_bytes,
                 edges=True,
                 pattern_sets=(),
-                layout=self._index.layout,
+                layout=self.index.layout,
                 check_names=True,
             )
             for first, some in in_chunks(digests, _FILES_IN_TASK)
         ]
         damaged: dict[int, Fault] = {}
-        for shard in self._executor.map_unordered(read_chunk, tasks) if tasks else ():
+        for shard in self.executor.map_unordered(read_chunk, tasks) if tasks else ():
             odd = [fault for fault in shard.faults if not fault.vanished]
             odd += [Fault(row, reason) for row, reason in shard.mismatches]
             damaged |= {shard.chunk + fault.row: fault for fault in odd}

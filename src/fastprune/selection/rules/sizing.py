@@ -63,7 +63,7 @@ class SizeTarget:
         return max(0, self.to_free - freed, self.to_remove - removed)
 
 
-def able_to_go(index: CacheIndex, selected: Mask, spared: Mask, *, allow_broken: bool) -> Mask:
+def able_to_go(index: CacheIndex, selected: Mask, kept: Mask, *, allow_broken: bool) -> Mask:
     """Which of the selected manifests go if all of them do, bool (n,).
 
     The others can't go, because a list that stays needs them: they must not be counted.
@@ -71,10 +71,10 @@ def able_to_go(index: CacheIndex, selected: Mask, spared: Mask, *, allow_broken:
     Args:
         index: The cache.
         selected: bool (n,).
-        spared: bool (n,): see `expand`.
+        kept: bool (n,): see `expand`.
         allow_broken: Whether lists that stay may lose what they refer to.
     """
-    going, _ = expand(index, selected, spared)
+    going, _ = expand(index, selected, kept)
     if not allow_broken:
         going, _ = protect(index, going)
     return selected & going
@@ -135,11 +135,11 @@ def total_bytes(index: CacheIndex) -> int:
 def shortest_prefix(
     index: CacheIndex,
     images: Rows,
-    spared: Mask,
+    kept: Mask,
     target: SizeTarget,
     *,
     allow_broken: bool,
-    held_blobs: Rows | None = None,
+    young_blobs: Rows | None = None,
     at_least: int = 0,
 ) -> tuple[Rows, SizeTarget]:
     """The fewest images, in their order, that meet a target; all if even those don't.
@@ -150,21 +150,21 @@ def shortest_prefix(
     Args:
         index: The cache.
         images: Rows, in the order in which they go.
-        spared: bool (n,): the manifests that stay, whatever takes them along.
+        kept: bool (n,): the manifests that stay, whatever takes them along.
         target: What must go.
         allow_broken: Whether lists that stay may lose what they refer to.
-        held_blobs: Ids of blobs that stay in any case.
+        young_blobs: Ids of blobs that stay in any case.
         at_least: The fewest images that go, even if fewer would be enough.
 
     Returns:
         These images; the target with the bytes that go, those of parts and orphans included.
     """
     by_prefix = partial(
-        bytes_by_prefix,
+        _bytes_by_prefix,
         images=images,
-        spared=spared,
+        kept=kept,
         allow_broken=allow_broken,
-        held_blobs=held_blobs,
+        young_blobs=young_blobs,
     )
     removed = by_prefix(index)
     freed, of_use = removed, len(images)
@@ -186,24 +186,11 @@ def _enough(by_prefix: NDArray[np.int64], need: int, most: int) -> int:
     return int(enough[0]) if len(enough) else most
 
 
-def bytes_by_prefix(
-    index: CacheIndex,
-    images: Rows,
-    spared: Mask,
-    *,
-    allow_broken: bool,
-    held_blobs: Rows | None = None,
+def _bytes_by_prefix(
+    index: CacheIndex, images: Rows, kept: Mask, *, allow_broken: bool, young_blobs: Rows | None
 ) -> NDArray[np.int64]:
-    """Bytes of the files that go if none, one, two ... of the images go, int64 (k + 1,).
-
-    Args:
-        index: The cache.
-        images: k rows, in the order in which they go.
-        spared: See `shortest_prefix`.
-        allow_broken: See `shortest_prefix`.
-        held_blobs: See `shortest_prefix`.
-    """
-    taken = _taken(index, images, spared)
+    """Bytes of the files that go if none, one, two ... of k images go, int64 (k + 1,)."""
+    taken = _taken(index, images, kept)
     gone_by = taken
     freed = np.zeros(len(images) + 1, dtype=np.int64)
 
@@ -215,7 +202,8 @@ def bytes_by_prefix(
     if allow_broken:
         add(taken, sizes)
     else:
-        every_copy = _of_every_copy(index, taken)
+        # The rank at which the last file of the same digest goes.
+        every_copy = np.where(index.twins < 0, taken, np.maximum(taken, taken[index.twins]))
         needed = _needed_until(index, every_copy)
         held = needed > every_copy
         # A file can go while another copy stays. When the last copy would go, lists that stay
@@ -226,30 +214,24 @@ def bytes_by_prefix(
         add(needed[held], sizes[held])
         gone_by = np.where(held, needed, taken)
     blobs = _last_user(index, gone_by)
-    if held_blobs is not None:
-        blobs[held_blobs] = _NEVER
+    if young_blobs is not None:
+        blobs[young_blobs] = _NEVER
     add(blobs, index.known_sizes(slice(len(blobs))))
     return np.cumsum(freed)
 
 
-def _taken(index: CacheIndex, images: Rows, spared: Mask) -> Ranks:
+def _taken(index: CacheIndex, images: Rows, kept: Mask) -> Ranks:
     """After how many images each manifest goes, itself or with a list: see `expand`."""
     ranks = np.full(len(index), _NEVER, dtype=np.int32)
     ranks[images] = np.arange(1, len(images) + 1, dtype=np.int32)
     frontier = images
     while len(frontier):
         parents, children = owned_edges(index, frontier)
-        sooner = ~spared[children] & (ranks[parents] < ranks[children])
+        sooner = ~kept[children] & (ranks[parents] < ranks[children])
         parents, children = parents[sooner], children[sooner]
         np.minimum.at(ranks, children, ranks[parents])
         frontier = np.unique(children).astype(np.intp)
     return ranks
-
-
-def _of_every_copy(index: CacheIndex, ranks: Ranks) -> Ranks:
-    """The rank at which the last file of the same digest goes."""
-    twins = index.twins
-    return np.where(twins < 0, ranks, np.maximum(ranks, ranks[twins]))
 
 
 def _needed_until(index: CacheIndex, every_copy: Ranks) -> Ranks:

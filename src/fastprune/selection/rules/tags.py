@@ -63,7 +63,7 @@ class Tags:
         ranks[some] = _ranks(index, columns, self.examples[some])
         return replace(self, ranks=ranks)
 
-    def carried(self, manifests: int, *, newest: int | None = None) -> Mask:
+    def tagged(self, manifests: int, *, newest: int | None = None) -> Mask:
         """Which manifests have a tag, bool (n,).
 
         Args:
@@ -158,13 +158,7 @@ def _names(index: CacheIndex, rows: Rows) -> list[tuple[str, str, str]]:
 
 
 def _ranks(index: CacheIndex, columns: Columns, examples: Rows) -> NDArray[np.int64]:
-    """How many tags of the same repository are newer, int64 (t,).
-
-    Args:
-        index: The cache.
-        columns: Repository, creation and last pull of each tag.
-        examples: A row that carries each.
-    """
+    """How many tags of the same repository are newer, int64 (t,); see `Tags`."""
     repositories = columns[0]
     order = np.lexsort(columns[::-1])
     same = np.ones(max(len(order) - 1, 0), dtype=bool)

@@ -1,0 +1,112 @@
+"""Runs the program again and again, and loads the libraries it uses only once.
+
+    python tests/cli/forked.py DESCRIPTOR
+
+The descriptor is a socket; `tests.cli.forking` has the other end. This process never loads anything
+of fastprune itself. For each run it forks, and the fork becomes the program as
+`python -m fastprune` does: it loads all modules of fastprune anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import inspect
+import json
+import logging
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from typing import NamedTuple
+
+import anyio._backends._asyncio
+import numpy as np
+import orjson
+import psutil
+import re2
+import rich.console
+import typer
+import uvloop
+import yaml
+
+# What takes long to load.
+LOADED = (
+    *(anyio, asyncio, ctypes, inspect, logging, np, orjson, psutil, re2, rich),
+    *(subprocess, typer, uuid, uvloop, yaml),
+)
+
+# As much as a command line and its environment may need.
+_ROOM = 1 << 20
+
+
+class Run(NamedTuple):
+    """What a fork is to run.
+
+    Attributes:
+        words: The command line, without the program.
+        env: All environment variables.
+        folder: The working directory.
+        descriptors: What become stdin, stdout and stderr.
+    """
+
+    words: list[str]
+    env: dict[str, str]
+    folder: str
+    descriptors: list[int]
+
+
+def wait_for_runs(connection: socket.socket) -> Run:
+    """Forks for each run that is asked for, and tells its process id, then its wait status.
+
+    Returns:
+        What to run, in a fork. In this process it does not return: it ends with the other end.
+    """
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(connection, _ROOM, 3)
+        if not message:
+            os._exit(0)
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            return Run(**json.loads(message), descriptors=list(descriptors))
+        for descriptor in descriptors:
+            os.close(descriptor)
+        connection.send(b"%d" % pid)
+        connection.send(b"%d" % os.waitpid(pid, 0)[1])
+
+
+def become(run: Run) -> None:
+    """Gives this process the streams, environment, folder and command line of a run."""
+    for number, descriptor in enumerate(run.descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(run.env)
+    time.tzset()
+    os.chdir(run.folder)
+    sys.path[0] = run.folder
+    sys.argv[1:] = run.words
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The library that makes faults has read its settings before there were any.
+    if "FAULTS_COUNT" in run.env:
+        ctypes.CDLL(None).set_up_faults()
+
+
+def main() -> None:
+    assert not [name for name in sys.modules if name.partition(".")[0] == "fastprune"]
+    # Ctrl-C ends the tests, and so the connection.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    become(wait_for_runs(socket.socket(fileno=int(sys.argv[1]))))
+    runpy.run_module("fastprune", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
