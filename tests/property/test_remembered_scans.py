@@ -27,7 +27,7 @@ Change = Callable[[Path, random.Random], None]
 
 @pytest.fixture(autouse=True, scope="module")
 def _nothing_is_racy() -> Iterator[None]:
-    """Lets a scan believe files that were written just now; `wait_for_the_clock` makes up for it."""
+    """A scan believes files that were written just now; `wait_for_the_clock` makes up for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(identities, "RACY_NANOSECONDS", -(10**12))
         yield
@@ -198,6 +198,7 @@ CHANGES: dict[str, Change] = {
     )
 }
 
+
 def differences(some: Any, whole: Any, where: str = "") -> list[tuple[str, Any, Any]]:
     """The places where two decoded indexes differ, and what each says there."""
     if isinstance(some, dict) and isinstance(whole, dict) and some.keys() == whole.keys():
@@ -240,7 +241,5 @@ def test_whatever_changes_the_index_is_that_of_a_full_scan(
                 CHANGES[change](root, chance)
             whole = scanned(root, edges=edges, pattern_sets=pattern_sets)
             wait_for_the_clock(root)
-            some = scanned(
-                root, edges=edges, pattern_sets=pattern_sets, chunk=chunk, state=state
-            )
+            some = scanned(root, edges=edges, pattern_sets=pattern_sets, chunk=chunk, state=state)
             assert differences(decoded(some), decoded(whole)) == []
