@@ -219,7 +219,10 @@ def decoded(content: memoryview) -> RememberedScan:
         header = ScanHeader(
             **document
             | {
-                "folders": tuple(RememberedFolder(*one) for one in header.folders),
+                "folders": tuple(
+                    RememberedFolder(identity, files, tuple(unread), tuple(foreign))
+                    for identity, files, unread, foreign in header.folders
+                ),
                 "odd_times": tuple((row, *texts) for row, *texts in header.odd_times),
             }
         )
