@@ -23,6 +23,7 @@ from fastprune.index.attached import with_attached
 from fastprune.index.cache_index import UNKNOWN_SIZE, CacheIndex
 from fastprune.index.digests import Digests, DigestTable, as_digests, repeated, sort_order
 from fastprune.index.recalled import Recalled
+from fastprune.index.remembered import COLUMNS
 from fastprune.index.remembered_rows import RememberedRows, heads
 from fastprune.index.remembering import Outcome, without_edges, without_odd_sized
 from fastprune.index.times import BAD_TIME, parse_times
@@ -206,6 +207,8 @@ class IndexBuilder:
         """
         assert self._blobs is not None
         scan = recalled.scan
+        # The workers have what they compare. What is copied below is not needed again.
+        scan.forget(*COLUMNS)
         rows = recalled.rows_in(self._positions)
         kept = np.flatnonzero(rows >= 0)
         kept = kept[~self._read[rows[kept]]]
@@ -220,6 +223,7 @@ class IndexBuilder:
         columns["url_starts"][at] = len(self._url_pool) + starts_of(known.column("url_lengths"))
         for piece in known.urls():
             self._url_pool.append(piece)
+        scan.forget("identities", "created", "pulled", "url_pool")
         self._odd_times |= {int(rows[row]): odd for row, odd in known.odd_times()}
         counts = known.blob_counts()
         columns["blob_starts"][at] = self._references + starts_of(counts)
@@ -237,6 +241,7 @@ class IndexBuilder:
         else:
             # A child may have gone, or have come to the other folder.
             self._add_children(rows[parents], scan.column("digests")[children])
+        scan.forget("blob_ids", "blob_digests", "blob_sizes", "digests")
         of_lists, strangers = known.strangers()
         self._add_strangers(rows[of_lists], strangers)
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -141,6 +141,7 @@ class RememberedScan:
     pieces: tuple[Piece, ...]
     _content: memoryview
     _places: Mapping[str, tuple[int, int]]
+    _forget: Callable[[int, int], None]
 
     def __len__(self) -> int:
         return self._places["kinds"][1]
@@ -158,9 +159,10 @@ class RememberedScan:
         array = np.frombuffer(self.raw(name), dtype=np.dtype(kind).newbyteorder("="))
         return array if width == 1 else array.reshape(-1, width)
 
-    def place(self, name: str) -> tuple[int, int]:
-        """Where a column begins in the file, and how many bytes it has."""
-        return self._places[name]
+    def forget(self, *names: str) -> None:
+        """Gives back the memory of columns that are not needed soon; they can still be read."""
+        for name in names:
+            self._forget(*self._places[name])
 
 
 def encoded(header: ScanHeader, columns: Mapping[str, NDArray[Any]]) -> Iterator[bytes]:
@@ -192,11 +194,14 @@ def encoded(header: ScanHeader, columns: Mapping[str, NDArray[Any]]) -> Iterator
     yield _END.pack(len(footer), zlib.crc32(footer), _END_MAGIC)
 
 
-def decoded(content: memoryview) -> RememberedScan:
+def decoded(
+    content: memoryview, forget: Callable[[int, int], None] = lambda start, size: None
+) -> RememberedScan:
     """The scan in a file, whose pieces are not checked yet.
 
     Args:
         content: The whole file, mapped.
+        forget: Gives back the memory of a part of it: where it begins, and its bytes.
 
     Raises:
         NotBelievedError: It is damaged, or of another version.
@@ -238,4 +243,5 @@ def decoded(content: memoryview) -> RememberedScan:
         tuple(pieces),
         content,
         {name: (start, size) for name, (start, size, _) in places.items()},
+        forget,
     )

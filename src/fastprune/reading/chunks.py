@@ -19,7 +19,7 @@ from fastprune.errors import CutOffError, ManifestError
 from fastprune.layouts.layout import Layout, ManifestRecord
 from fastprune.model import DIGEST_BYTES, file_names
 from fastprune.reading.folders import opened_folder
-from fastprune.reading.identities import identities_of
+from fastprune.reading.identities import SeenFiles, identities_of
 from fastprune.reading.marks import IDENTITY_BYTES, NO_IDENTITY
 from fastprune.reading.reader import FileReader
 from fastprune.reading.shards import (
@@ -120,28 +120,29 @@ def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
             yield _read_changed(task, folder, names, task.known)
 
 
-def _read(task: ReadTask, folder: int, names: Sequence[str]) -> ShardIndex:
+def _read(
+    task: ReadTask, folder: int, names: Sequence[str], seen: SeenFiles | None = None
+) -> ShardIndex:
     records = ChunkRecords(task.chunk, names)
     if task.check_names:
-        _read_into(records, task, folder, task.layout.parse_with_upstream, _checking(records, task))
+        parse = task.layout.parse_with_upstream
+        _read_into(records, task, folder, parse, _checking(records, task))
     else:
-        _read_into(records, task, folder, task.layout.parse, records.put)
+        _read_into(records, task, folder, task.layout.parse, records.put, seen)
     return records.pack(edges=task.edges, match=_matcher(task.pattern_sets))
 
 
 def _read_changed(task: ReadTask, folder: int, names: list[str], known: Known) -> ShardIndex:
-    """Reads the files that are not as they are remembered.
-
-    Their identities are asked for before they are read. If one is written in between, the shard has
-    what was written and the identity from before: the next scan reads it again.
-    """
-    found = identities_of(folder, names, known.racy)
-    rows = _changed(found, known.identities)
-    shard = _read(task, folder, [names[row] for row in rows])
+    """Reads the files that are not as they are remembered."""
+    rows = list(range(len(names)))
+    if known.identities.strip(b"\0"):
+        rows = _changed(identities_of(folder, names, known.racy), known.identities)
+    seen = SeenFiles(len(rows), known.racy)
+    shard = _read(task, folder, [names[row] for row in rows], seen)
     return replace(
         shard,
         read=array("I", rows),
-        identities=b"".join([found[row] for row in rows]),
+        identities=seen.together(),
         known_matches=_known_matches(task, names, set(rows), known),
     )
 
@@ -175,17 +176,18 @@ def _read_into(
     folder: int,
     parse: Callable[[memoryview], Parsed],
     put: Callable[[int, Parsed, int], None],
+    seen: SeenFiles | None = None,
 ) -> None:
     names, reader = records.names, _reader(task.max_bytes)
     suspects: list[int] = []
     # The loop that a whole scan waits for.
-    for row, view in reader.read_cached(folder, names, suspects):
+    for row, view in reader.read_cached(folder, names, suspects, seen):
         try:
             put(row, parse(view), len(view))
         except ManifestError:
             # Perhaps the server was just writing it: read it again, carefully.
             suspects.append(row)
-    for row, view in reader.read_carefully(folder, names, suspects, records.faults):
+    for row, view in reader.read_carefully(folder, names, suspects, records.faults, seen):
         try:
             put(row, parse(view), len(view))
         except ManifestError as error:

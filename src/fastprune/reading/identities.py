@@ -72,6 +72,23 @@ def identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:
     return found
 
 
+class SeenFiles:
+    """The identities of files that are read, each from before it was read."""
+
+    def __init__(self, count: int, racy: int) -> None:
+        """Has seen none of so many files; see `identity_of` for `racy`."""
+        self._racy = racy
+        self._found = [NO_IDENTITY] * count
+
+    def see(self, row: int, status: os.stat_result) -> None:
+        """Takes the status of a file, by its position, as it is right before it is read."""
+        self._found[row] = identity_of(status, self._racy)
+
+    def together(self) -> bytes:
+        """The identities, end to end; `NO_IDENTITY` for a file that was not seen."""
+        return b"".join(self._found)
+
+
 def folder_identity(path: str, racy: int) -> bytes:
     """The identity of a folder: another one, or none, if a name in it came, went or was replaced.
 

@@ -19,6 +19,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
+from fastprune.reading.identities import SeenFiles
 from fastprune.reading.shards import Fault
 
 Content = tuple[int, memoryview]
@@ -68,7 +69,11 @@ class FileReader:
         self._flags = OPEN_FLAGS | getattr(os, "O_NOATIME", 0)
 
     def read_cached(
-        self, folder: int, names: Sequence[str], suspects: list[int]
+        self,
+        folder: int,
+        names: Sequence[str],
+        suspects: list[int],
+        seen: SeenFiles | None = None,
     ) -> Iterator[Content]:
         """Yields the files that are in the page cache; asks the kernel to fetch the others.
 
@@ -79,6 +84,7 @@ class FileReader:
             folder: Descriptor of the open folder.
             names: File names in it.
             suspects: Receives the positions of files that have to be read carefully.
+            seen: Receives the status of each file; None if nobody asks.
         """
         buffer, room = self._buffer, min(len(self._buffer), self._max_bytes + 1)
         for row, name in enumerate(names):
@@ -89,6 +95,8 @@ class FileReader:
                 suspects.append(row)
                 continue
             try:
+                if seen is not None:
+                    seen.see(row, os.fstat(descriptor))
                 count = os.preadv(descriptor, [buffer], 0, self._nowait) if self._nowait else 0
             except OSError as error:
                 if error.errno in _UNSUPPORTED:
@@ -102,7 +110,12 @@ class FileReader:
                 yield row, buffer[:count]
 
     def read_carefully(
-        self, folder: int, names: Sequence[str], rows: Iterable[int], faults: list[Fault]
+        self,
+        folder: int,
+        names: Sequence[str],
+        rows: Iterable[int],
+        faults: list[Fault],
+        seen: SeenFiles | None = None,
     ) -> Iterator[Content]:
         """Yields the whole content of regular files, waiting for each.
 
@@ -111,12 +124,16 @@ class FileReader:
             names: File names in it.
             rows: Positions of the files to read.
             faults: Receives the files that can't be read, with position and reason.
+            seen: Receives the status of each file; None if nobody asks.
         """
         for row in rows:
             try:
                 descriptor = self._open(names[row], folder)
                 try:
-                    content = self._read_whole(descriptor)
+                    status = os.fstat(descriptor)
+                    if seen is not None:
+                        seen.see(row, status)
+                    content = self._read_whole(descriptor, status)
                 finally:
                     os.close(descriptor)
             except OSError as error:
@@ -136,8 +153,7 @@ class FileReader:
             self._flags = OPEN_FLAGS
             return descriptor
 
-    def _read_whole(self, descriptor: int) -> memoryview:
-        status = os.fstat(descriptor)
+    def _read_whole(self, descriptor: int, status: os.stat_result) -> memoryview:
         if not stat.S_ISREG(status.st_mode):
             raise _RefusedError(NOT_A_FILE)
         if status.st_size > self._max_bytes:

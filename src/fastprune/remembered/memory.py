@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastprune.errors import NotBelievedError, UsageError
@@ -31,6 +32,7 @@ from fastprune.remembered.store import (
     ENDING,
     PieceTask,
     damaged,
+    forget_pages,
     mapped_file,
     store,
     used_now,
@@ -105,7 +107,8 @@ class ScanMemory:
         if self._folder.rescan:
             return
         try:
-            scan = decoded(memoryview(mapped_file(self._path)))
+            mapped = mapped_file(self._path)
+            scan = decoded(memoryview(mapped), partial(forget_pages, mapped))
             self._check(scan.header)
             tasks = [PieceTask(self._path, *piece) for piece in scan.pieces]
             if any(open_executor(len(scan)).map_unordered(damaged, tasks)):
