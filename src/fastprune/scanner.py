@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from fastprune.index.builder import IndexBuilder
     from fastprune.index.cache_index import CacheIndex
     from fastprune.index.digests import Digests
+    from fastprune.index.gathering import ShardGatherer
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """Larger manifest files are refused: the most that registries accept is 4 MiB."""
@@ -233,6 +234,7 @@ class _Run:
             # The workers are busy from here on; now is the time for heavy imports.
             first = list(islice(results, 1))
             from fastprune.index.builder import IndexBuilder
+            from fastprune.index.gathering import ShardGatherer
 
             builder = IndexBuilder(
                 self._root,
@@ -243,12 +245,13 @@ class _Run:
                 edges=self._options.edges,
             )
             self._names.clear()
-            self._merge(builder, chain(first, results))
+            gatherer = ShardGatherer(builder)
+            self._merge(builder, gatherer, chain(first, results))
             self._check_whole()
             for delay in _RETRY_DELAYS:
                 if any(unread.fault.retry for unread in self._unread):
                     time.sleep(delay)
-                    self._read_again(builder, executor)
+                    self._read_again(builder, gatherer, executor)
         self._measure(builder, executor)
         return self._finish(builder), executor
 
@@ -327,7 +330,12 @@ class _Run:
             check_names=self._options.check_names,
         )
 
-    def _merge(self, builder: IndexBuilder, results: Iterable[ListingPart | ShardIndex]) -> None:
+    def _merge(
+        self,
+        builder: IndexBuilder,
+        gatherer: ShardGatherer,
+        results: Iterable[ListingPart | ShardIndex],
+    ) -> None:
         """Merges results, which come in any order."""
         from fastprune.index.digests import DigestSorter, as_digests
 
@@ -336,7 +344,7 @@ class _Run:
         for result in results:
             self._checkpoint()
             if isinstance(result, ShardIndex):
-                self._add(builder, result)
+                self._add(builder, gatherer, result)
                 continue
             if not self._to_read and not listing:
                 # All manifests are read; a worker still lists the blobs.
@@ -350,16 +358,17 @@ class _Run:
             if result.last:
                 builder.set_blobs(blobs.table())
                 self._blobs_listed = True
+        gatherer.flush()
 
     def _check_whole(self) -> None:
         """Makes sure that no result is missing: the index would be incomplete."""
         if self._sent or self._options.edges != self._blobs_listed:
             raise WorkerError("the scan is not whole: workers left something out")
 
-    def _add(self, builder: IndexBuilder, shard: ShardIndex) -> None:
+    def _add(self, builder: IndexBuilder, gatherer: ShardGatherer, shard: ShardIndex) -> None:
         folder, positions = self._sent.pop(shard.chunk)
         rows = builder.rows_of(folder, positions)
-        builder.add(shard, rows)
+        gatherer.add(shard, rows)
         for fault in shard.faults:
             row = int(rows[fault.row])
             at = (
@@ -371,7 +380,9 @@ class _Run:
         self._to_read -= len(rows)
         self._progress.advance(len(rows), sum(shard.file_sizes))
 
-    def _read_again(self, builder: IndexBuilder, executor: Executor) -> None:
+    def _read_again(
+        self, builder: IndexBuilder, gatherer: ShardGatherer, executor: Executor
+    ) -> None:
         """Reads files again that the server may have been writing."""
         again = [unread for unread in self._unread if unread.fault.retry]
         self._unread = [unread for unread in self._unread if not unread.fault.retry]
@@ -384,7 +395,8 @@ class _Run:
                 tasks.append(self._task(folder, [unread.position for unread in some], digests))
         for shard in executor.map_unordered(_run_task, tasks):
             assert isinstance(shard, ShardIndex)
-            self._add(builder, shard)
+            self._add(builder, gatherer, shard)
+        gatherer.flush()
         self._check_whole()
 
     def _measure(self, builder: IndexBuilder, executor: Executor) -> None:

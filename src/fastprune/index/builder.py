@@ -142,7 +142,7 @@ class IndexBuilder:
             rows: int32: the row of each of its files.
         """
         if self._has_twice:
-            new = self._first_reads(rows)
+            new = self._first_reads(shard, rows)
             if len(new) < len(rows):
                 shard, rows = rows_of_shard(shard, new.tolist()), rows[new]
         columns = self._columns
@@ -164,12 +164,16 @@ class IndexBuilder:
         if self._edges:
             self._add_edges(shard, rows)
 
-    def _first_reads(self, rows: NDArray[np.int32]) -> NDArray[np.intp]:
+    def _first_reads(self, shard: ShardIndex, rows: NDArray[np.int32]) -> NDArray[np.intp]:
         """Positions of the rows that were not read before, each once.
 
-        A manifest that was merged twice would count its references twice.
+        A manifest that was merged twice would count its references twice. Of two readings in
+        one shard, one that succeeded counts.
         """
-        _, first = np.unique(rows, return_index=True)
+        failed = np.frombuffer(shard.kinds, dtype=np.uint8) == ABSENT
+        order = np.argsort(failed, kind="stable")
+        _, first = np.unique(rows[order], return_index=True)
+        first = order[first]
         return np.sort(first[self._columns["kinds"][rows[first]] == ABSENT])
 
     def _add_times(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
@@ -192,19 +196,20 @@ class IndexBuilder:
         digests = as_digests(shard.digests)
         counts = np.frombuffer(shard.digest_counts, dtype=np.uint32)
         is_image = (np.frombuffer(shard.kinds, dtype=np.uint8) & 1) == 1
+        # `compress` copies rows several times as fast as an index does.
         of_image = np.repeat(is_image, counts)
         image_rows, image_counts = rows[is_image], counts[is_image]
         self._columns["blob_starts"][image_rows] = self._references + starts_of(image_counts)
         self._columns["blob_counts"][image_rows] = image_counts
         self._references += int(image_counts.sum())
-        blobs, sizes = digests[of_image], np.frombuffer(shard.sizes, dtype=np.int64)
+        blobs, sizes = digests.compress(of_image, axis=0), np.frombuffer(shard.sizes, dtype=np.int64)
         if self._blobs is None:
             self._unresolved[0].append(blobs.reshape(-1))
             self._unresolved[1].append(sizes)
         else:
             self._resolve(self._blobs, blobs, sizes)
         parents = np.repeat(rows[~is_image], counts[~is_image])
-        children = digests[~of_image]
+        children = digests.compress(~of_image, axis=0)
         for table, first in zip(self._tables, self._starts[:-1], strict=True):
             found = table.find(children)
             cached = found >= 0

@@ -44,7 +44,8 @@ def _keys(digests: Digests) -> NDArray[np.uint64]:
 def sort_order(digests: Digests) -> NDArray[np.intp]:
     """The permutation that sorts digests, shape (n,)."""
     keys = _keys(digests)
-    order = np.argsort(keys, kind="stable")
+    # Not stable, which is several times as fast: keys that are the same are sorted again below.
+    order = np.argsort(keys)
     keys = keys[order]
     if bool((keys[1:] == keys[:-1]).any()):
         columns = _words(digests).byteswap()
@@ -106,7 +107,7 @@ class DigestTable:
         at, end = at[rows], end[rows]
         while len(rows):
             candidates = np.flatnonzero(table[at, 0] == words[rows, 0])
-            same = (table[at[candidates]] == words[rows[candidates]]).all(axis=1)
+            same = _are_same(table, at[candidates], words, rows[candidates])
             found = candidates[same]
             ids[rows[found]] = at[found]
             at += 1
@@ -149,6 +150,21 @@ def _narrowed(
     return low
 
 
+def _are_same(
+    table: NDArray[np.uint64],
+    at: NDArray[np.int64],
+    wanted: NDArray[np.uint64],
+    rows: NDArray[np.intp],
+) -> NDArray[np.bool_]:
+    """Which of these digests of the table are the same as those that are wanted."""
+    # `take` copies rows several times as fast as an index does.
+    differ = np.take(table, at, axis=0)
+    differ ^= np.take(wanted, rows, axis=0)
+    first, second, third, fourth = differ.T
+    same: NDArray[np.bool_] = (first | second | third | fourth) == 0
+    return same
+
+
 def _are_less(these: NDArray[np.uint64], those: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Which of these digests sort before those, each given as words that sort alike."""
     less = np.zeros(len(these), dtype=bool)
@@ -175,7 +191,7 @@ class DigestSorter:
         """Takes digests, uint8 (n, 32), in any order and with repetitions."""
         heads = digests[:, 0] >> _BUCKET_SHIFT
         order = np.argsort(heads, kind="stable")
-        digests, heads = digests[order], heads[order]
+        digests, heads = np.take(digests, order, axis=0), heads[order]
         bounds = np.searchsorted(heads, np.arange(_BUCKETS + 1)).tolist()
         for bucket, (first, last) in zip(self._buckets, pairwise(bounds), strict=True):
             bucket.extend(digests[first:last].tobytes())
@@ -195,7 +211,7 @@ class DigestSorter:
 
 def _distinct(digests: Digests) -> Digests:
     """Sorts digests, and leaves out those that are repeated."""
-    ordered = digests[sort_order(digests)]
+    ordered = np.take(digests, sort_order(digests), axis=0)
     again = repeated(ordered)
     return np.delete(ordered, again, axis=0) if len(again) else ordered
 
