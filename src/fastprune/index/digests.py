@@ -96,24 +96,27 @@ class DigestTable:
         if not len(wanted) or not len(self.digests):
             return np.full(len(wanted), -1, dtype=np.int64)
         words, table = _words(wanted), _words(self.digests)
-        at, end = self._range(words[:, 0].byteswap())
+        firsts = np.ascontiguousarray(words[:, 0])
+        at, end = self._range(firsts.byteswap())
         if self._crowded:
             at = _narrowed(table, words, at, end)
             end = np.minimum(at + 1, end)
         ids = np.full(len(wanted), -1, dtype=np.int64)
+        flat = table.reshape(-1)
         # Each round compares one entry of the table with every digest that is still
-        # looked for, until it is found or its range is over.
+        # looked for, until it is found or its range is over. `take` is several times as fast
+        # as an index.
         rows = np.flatnonzero(at < end)
-        at, end = at[rows], end[rows]
+        at, end, firsts = at.take(rows), end.take(rows), firsts.take(rows)
         while len(rows):
-            candidates = np.flatnonzero(table[at, 0] == words[rows, 0])
-            same = _are_same(table, at[candidates], words, rows[candidates])
-            found = candidates[same]
-            ids[rows[found]] = at[found]
+            found = np.flatnonzero(flat.take(at * _WORDS) == firsts)
+            found = found[_are_same(table, at.take(found), words, rows.take(found))]
+            ids[rows.take(found)] = at.take(found)
             at += 1
             more = at < end
             more[found] = False
-            rows, at, end = rows[more], at[more], end[more]
+            left = np.flatnonzero(more)
+            rows, at, end, firsts = (part.take(left) for part in (rows, at, end, firsts))
         return ids
 
     def _range(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -125,7 +128,9 @@ class DigestTable:
                 np.searchsorted(table, keys, side="right").astype(np.int64),
             )
         prefixes = (keys >> self._shift).astype(np.intp)
-        return self._fanout[prefixes].astype(np.int64), self._fanout[prefixes + 1].astype(np.int64)
+        at = self._fanout.take(prefixes).astype(np.int64)
+        prefixes += 1
+        return at, self._fanout.take(prefixes).astype(np.int64)
 
 
 def _narrowed(
@@ -157,7 +162,6 @@ def _are_same(
     rows: NDArray[np.intp],
 ) -> NDArray[np.bool_]:
     """Which of these digests of the table are the same as those that are wanted."""
-    # `take` copies rows several times as fast as an index does.
     differ = np.take(table, at, axis=0)
     differ ^= np.take(wanted, rows, axis=0)
     first, second, third, fourth = differ.T
