@@ -81,6 +81,7 @@ class FileReader:
             suspects: Receives the positions of files that have to be read carefully.
         """
         buffer, room = self._buffer, min(len(self._buffer), self._max_bytes + 1)
+        buffers = [buffer]
         for row, name in enumerate(names):
             count = 0
             try:
@@ -89,7 +90,7 @@ class FileReader:
                 suspects.append(row)
                 continue
             try:
-                count = os.preadv(descriptor, [buffer], 0, self._nowait) if self._nowait else 0
+                count = os.preadv(descriptor, buffers, 0, self._nowait) if self._nowait else 0
             except OSError as error:
                 if error.errno in _UNSUPPORTED:
                     self._nowait = 0
