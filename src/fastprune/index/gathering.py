@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fastprune.index.builder import IndexBuilder
 from fastprune.reading.shards import ShardIndex, joined_shards
 
-_ENOUGH_ROWS = 8_192
+_ENOUGH_ROWS = 4_096
 """Larger shards are hardly cheaper, and their columns no longer fit the processor's cache."""
 
 
