@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from fastprune.cli.messages import set_up_messages
@@ -196,13 +197,8 @@ def write(lines: Iterable[str]) -> None:
         FastpruneError: They can't be written; earlier work stays done.
     """
     try:
-        block: list[str] = []
-        for line in lines:
-            block.append(line)
-            if len(block) == 10_000:
-                sys.stdout.write("\n".join(block) + "\n")
-                block.clear()
-        if block:
+        left = iter(lines)
+        while block := list(islice(left, 10_000)):
             sys.stdout.write("\n".join(block) + "\n")
         sys.stdout.flush()
     except OSError as error:

@@ -18,7 +18,7 @@ import numpy as np
 
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import image_bytes
-from fastprune.model import DIGEST_PREFIX, ManifestKind, Reference
+from fastprune.model import DIGEST_PREFIX, ManifestKind, split_url
 from fastprune.text.cells import cells, fitted, left, right
 from fastprune.text.escaping import column, csv_lines, json_lines, printable, to_json
 from fastprune.text.quantities import bytes_cell
@@ -33,6 +33,9 @@ _TEXT_SHORT_DIGEST = 10
 _BLOCK = 10_000
 _WIDE = 110
 _DATE_CHARS = len("2024-03-01")
+
+# Repository, tag or digest, is it a list, created, pulled, size in bytes.
+_Cells = tuple[str, str, bool, str, str, int]
 
 _REPOSITORY, _TAG, _KIND, _CREATED, _PULLED, _SIZE = range(len(HEADER))
 _NONE = -1
@@ -131,22 +134,23 @@ def _blocks(rows: Rows) -> Iterator[Rows]:
         yield rows[first : first + _BLOCK]
 
 
-def _cells(index: CacheIndex, rows: Rows) -> Iterator[tuple[str, str, bool, str, str, int]]:
-    """Repository, tag or digest, is it a list, created, pulled, size in bytes."""
+def _cells(index: CacheIndex, rows: Rows) -> Iterator[_Cells]:
+    """The cells of each row."""
     for block in _blocks(rows):
-        created, pulled = index.created_texts(block), index.pulled_texts(block)
-        kinds = ((index.kinds[block] & 1) == 0).tolist()
-        sizes = image_bytes(index, block).tolist()
-        for url, is_list, *times, size in zip(
-            index.urls(block), kinds, created, pulled, sizes, strict=True
-        ):
-            repository, tag = _split(url)
-            yield repository, tag, is_list, times[0], times[1], size
+        yield from _cells_of_block(index, block)
+
+
+def _cells_of_block(index: CacheIndex, block: Rows) -> Iterator[_Cells]:
+    kinds = ((index.kinds[block] & 1) == 0).tolist()
+    created, pulled = index.created_texts(block), index.pulled_texts(block)
+    sizes = image_bytes(index, block).tolist()
+    repositories, tags = zip(*map(_split, index.urls(block)), strict=True)
+    return zip(repositories, tags, kinds, created, pulled, sizes, strict=True)
 
 
 def _split(url: str) -> tuple[str, str]:
-    reference = Reference.parse(url)
-    return reference.repository, reference.tag or reference.digest
+    repository, tag, digest = split_url(url)
+    return repository, tag or digest
 
 
 def _shorten(tag: str) -> str:
@@ -159,27 +163,27 @@ def _megabytes(size: int) -> str:
 
 
 def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
-    digits = _TEXT_SHORT_DIGEST if short else None
-    for repository, tag, is_list, created, pulled, size in _cells(index, rows):
-        by_digest = tag.startswith(DIGEST_PREFIX)
-        shown = tag.removeprefix(DIGEST_PREFIX)[:digits] if by_digest else tag
-        line = (
-            f"{repository or '-'} {shown or '-'} {'list' if is_list else 'image'} "
-            f"{created or '-'} {pulled or '-'} {_megabytes(size)}"
-        )
-        if line.isprintable() and line.count(" ") == len(TEXT_HEADER) - 1:
-            yield line
-        else:
-            yield " ".join(
-                [
-                    column(repository),
-                    column(shown),
-                    "list" if is_list else "image",
-                    column(created),
-                    column(pulled),
-                    _megabytes(size),
-                ]
+    digest = slice(len(DIGEST_PREFIX), len(DIGEST_PREFIX) + _TEXT_SHORT_DIGEST if short else None)
+    for block in _blocks(rows):
+        texts = [
+            (
+                repository or "-",
+                (tag[digest] if tag.startswith(DIGEST_PREFIX) else tag) or "-",
+                "list" if is_list else "image",
+                created or "-",
+                pulled or "-",
+                _megabytes(size),
             )
+            for repository, tag, is_list, created, pulled, size in _cells_of_block(index, block)
+        ]
+        lines = list(map(" ".join, texts))
+        # No line has fewer blanks than there are between the columns, so none has more if all
+        # together have no more.
+        together = "".join(lines)
+        if together.isprintable() and together.count(" ") == len(lines) * (len(TEXT_HEADER) - 1):
+            yield from lines
+        else:
+            yield from (" ".join(map(column, cells)) for cells in texts)
 
 
 def _csv_rows(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[tuple[str, ...]]:
