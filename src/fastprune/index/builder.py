@@ -202,7 +202,8 @@ class IndexBuilder:
         self._columns["blob_starts"][image_rows] = self._references + starts_of(image_counts)
         self._columns["blob_counts"][image_rows] = image_counts
         self._references += int(image_counts.sum())
-        blobs, sizes = digests.compress(of_image, axis=0), np.frombuffer(shard.sizes, dtype=np.int64)
+        blobs = digests.compress(of_image, axis=0)
+        sizes = np.frombuffer(shard.sizes, dtype=np.int64)
         if self._blobs is None:
             self._unresolved[0].append(blobs.reshape(-1))
             self._unresolved[1].append(sizes)

@@ -116,7 +116,8 @@ class DigestTable:
             more = at < end
             more[found] = False
             left = np.flatnonzero(more)
-            rows, at, end, firsts = (part.take(left) for part in (rows, at, end, firsts))
+            rows, firsts = rows.take(left), firsts.take(left)
+            at, end = at.take(left), end.take(left)
         return ids
 
     def _range(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

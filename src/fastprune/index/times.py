@@ -70,7 +70,7 @@ def format_times(times: Times) -> list[str]:
 
 def _number(digits: NDArray[np.uint8]) -> NDArray[np.int32]:
     """The numbers that some rows of digits make, the first row being the highest."""
-    value = digits[0].astype(np.int32)
+    value: NDArray[np.int32] = digits[0].astype(np.int32)
     for row in digits[1:]:
         value *= 10
         value += row
