@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from fastprune.pipeline import OpenExecutor
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 1 << 23
+_KEPT_BYTES = 3 << 20
 _MAPPED_FROM_BYTES = 1 << 20
 
 
