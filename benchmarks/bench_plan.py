@@ -47,6 +47,8 @@ CHECKED_PATTERNS = (*TIMED_PATTERNS, "tag", "latest")
 RIPGREP = "ripgrep"
 FLOOR = "read and parse only"
 ORIGINAL_LIMIT = 200_000
+# Up to here the pieces of work get smaller with the number of workers, whatever the machine has.
+MANY_JOBS, MANY_JOBS_LIMIT = 8, 65_000
 UNITS = {"k": 1_000, "m": 1_000_000}
 
 
@@ -183,6 +185,9 @@ def cache_commands(cache: Cache, tools: Tools) -> list[Command]:
     commands.append(Command(FLOOR, (sys.executable, str(floor), str(cache.root))))
     commands += [Command(f"prune, {name}", tools.prune(cache, name)) for name in TIMED_PATTERNS]
     commands.append(Command("list", tools.listing(cache)))
+    if cache.manifests < MANY_JOBS_LIMIT:
+        jobs = tools.prune(cache, COMPARED_PATTERN, "--jobs", str(MANY_JOBS))
+        commands.append(Command(f"prune, {COMPARED_PATTERN}, {MANY_JOBS} jobs", jobs))
     if original := tools.original_on(cache):
         pattern = cache.pattern(COMPARED_PATTERN)
         commands.append(original.prune(f"prune, {COMPARED_PATTERN}", pattern))

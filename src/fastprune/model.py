@@ -99,19 +99,21 @@ class Reference:
         A colon before the last slash belongs to a port. Text that fits neither
         form is kept whole as the repository, so that it can still be shown.
         """
-        repository, at, digest = url.partition("@")
-        if at:
-            return cls(repository, "", digest)
-        slash = url.rfind("/")
-        colon = url.rfind(":")
-        if colon > slash:
-            return cls(url[:colon], url[colon + 1 :], "")
-        return cls(url, "", "")
+        return cls(*split_url(url))
 
     @property
     def tag_or_digest(self) -> str:
         """What follows the repository; `-` if nothing does."""
         return self.tag or self.digest or "-"
+
+
+def split_url(url: str) -> tuple[str, str, str]:
+    """The repository, the tag and the digest of an image URL; see `Reference`."""
+    repository, at, digest = url.partition("@")
+    if at:
+        return repository, "", digest
+    repository, colon, tag = url.rpartition(":")
+    return (repository, tag, "") if colon and "/" not in tag else (url, "", "")
 
 
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", re.ASCII)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 import string
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import re2
 
@@ -184,13 +186,31 @@ class UrlMatcher:
         """
         bits = array("I", bytes(4 * len(urls)))
         together = b"\n".join(urls)
+        ends = list(accumulate(len(url) + 1 for url in urls))
         for bit, part in self._parts:
-            if part.literals and not any(text in together for text in part.literals):
-                continue
-            for row, url in enumerate(urls):
-                if part.matches(url):
+            rows = _holding(part.literals, together, ends) if part.literals else range(len(urls))
+            for row in rows:
+                if part.matches(urls[row]):
                     bits[row] |= bit
         return bits
+
+
+def _holding(literals: Sequence[bytes], together: bytes, ends: Sequence[int]) -> set[int]:
+    """Which lines hold any of some texts.
+
+    Args:
+        literals: The texts, without line feeds.
+        together: The lines.
+        ends: Where each line ends, behind its line feed.
+    """
+    rows = set()
+    for text in literals:
+        at = together.find(text)
+        while at >= 0:
+            row = bisect_right(ends, at)
+            rows.add(row)
+            at = together.find(text, ends[row])
+    return rows
 
 
 def _compiled(patterns: Sequence[str]) -> list[_PatternSet | _OnePattern]:
@@ -243,8 +263,6 @@ class _PatternSet:
         self._patterns = [re2.compile(pattern, _options()) for pattern in patterns]
 
     def matches(self, url: bytes) -> bool:
-        if self.literals and not any(text in url for text in self.literals):
-            return False
         found = self._search.Match(url)
         if found and self._sentinel in found:
             return len(found) > 1

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fastprune.index.builder import IndexBuilder
     from fastprune.index.cache_index import CacheIndex
     from fastprune.index.digests import Digests
+    from fastprune.index.gathering import ShardGatherer
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """Larger manifest files are refused: the most that registries accept is 4 MiB."""
@@ -249,6 +250,7 @@ class _Run:
             # The workers are busy from here on; now is the time for heavy imports.
             first = list(islice(results, 1))
             from fastprune.index.builder import IndexBuilder
+            from fastprune.index.gathering import ShardGatherer
 
             builder = IndexBuilder(
                 self._root,
@@ -260,16 +262,17 @@ class _Run:
                 remember=memory is not None,
             )
             self._names.clear()
+            gatherer = ShardGatherer(builder)
             if self._recalled is not None and self._recalled.is_same[-1]:
                 builder.set_blobs(self._recalled.blobs())
                 self._foreign += self._recalled.folders[-1].foreign
                 self._blobs_listed = True
-            self._merge(builder, chain(first, results))
+            self._merge(builder, gatherer, chain(first, results))
             self._check_whole()
             for delay in _RETRY_DELAYS:
                 if any(unread.fault.retry for unread in self._unread):
                     time.sleep(delay)
-                    self._read_again(builder, executor)
+                    self._read_again(builder, gatherer, executor)
         if self._recalled is not None:
             builder.add_remembered(self._recalled)
         if options.edges:
@@ -380,7 +383,12 @@ class _Run:
             known=self._known(folder, positions, len(digests) // DIGEST_BYTES),
         )
 
-    def _merge(self, builder: IndexBuilder, results: Iterable[ListingPart | ShardIndex]) -> None:
+    def _merge(
+        self,
+        builder: IndexBuilder,
+        gatherer: ShardGatherer,
+        results: Iterable[ListingPart | ShardIndex],
+    ) -> None:
         """Merges results, which come in any order."""
         from fastprune.index.digests import DigestSorter, as_digests
 
@@ -389,7 +397,7 @@ class _Run:
         for result in results:
             self._checkpoint()
             if isinstance(result, ShardIndex):
-                self._add(builder, result)
+                self._add(builder, gatherer, result)
                 continue
             if not self._to_read and not listing:
                 # All manifests are read; a worker still lists the blobs.
@@ -403,19 +411,20 @@ class _Run:
             if result.last:
                 builder.set_blobs(blobs.table())
                 self._blobs_listed = True
+        gatherer.flush()
 
     def _check_whole(self) -> None:
         """Makes sure that no result is missing: the index would be incomplete."""
         if self._sent or self._edges != self._blobs_listed:
             raise WorkerError("the scan is not whole: workers left something out")
 
-    def _add(self, builder: IndexBuilder, shard: ShardIndex) -> None:
+    def _add(self, builder: IndexBuilder, gatherer: ShardGatherer, shard: ShardIndex) -> None:
         folder, positions = self._sent.pop(shard.chunk)
         rows = builder.rows_of(folder, positions)
         read = range(len(rows)) if shard.read is None else shard.read
         if len(read) < len(rows):
             builder.set_matches(rows, read, shard.known_matches)
-        builder.add(shard, rows if shard.read is None else rows[read])
+        gatherer.add(shard, rows if shard.read is None else rows[read])
         for fault in shard.faults:
             place = read[fault.row]
             row = int(rows[place])
@@ -425,7 +434,9 @@ class _Run:
         self._progress.advance(len(rows), sum(shard.file_sizes))
         self._progress.remembered(len(rows) - len(read))
 
-    def _read_again(self, builder: IndexBuilder, executor: Executor) -> None:
+    def _read_again(
+        self, builder: IndexBuilder, gatherer: ShardGatherer, executor: Executor
+    ) -> None:
         """Reads files again that the server may have been writing."""
         again = [unread for unread in self._unread if unread.fault.retry]
         self._unread = [unread for unread in self._unread if not unread.fault.retry]
@@ -438,7 +449,8 @@ class _Run:
                 tasks.append(self._task(folder, [unread.position for unread in some], digests))
         for shard in executor.map_unordered(_run_task, tasks):
             assert isinstance(shard, ShardIndex)
-            self._add(builder, shard)
+            self._add(builder, gatherer, shard)
+        gatherer.flush()
         self._check_whole()
 
     def _measure(self, builder: IndexBuilder, executor: Executor) -> None:

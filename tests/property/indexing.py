@@ -16,6 +16,7 @@ from tests.support.strategies import CacheSketch, ImageSketch, ListSketch
 from fastprune.index.builder import IndexBuilder
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable, as_digests
+from fastprune.index.gathering import ShardGatherer
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import ManifestRecord
 from fastprune.patterns import UrlMatcher
@@ -37,6 +38,7 @@ def index_of(
     pattern_sets: PatternSets = (),
     chunk: int = 1000,
     shuffle: Shuffle = lambda shards: None,
+    enough: int = 1,
 ) -> CacheIndex:
     """Builds the index that a scan of this cache gives.
 
@@ -45,6 +47,7 @@ def index_of(
         pattern_sets: What to match the URLs with.
         chunk: Manifests per shard.
         shuffle: Brings the shards into another order.
+        enough: So many rows are gathered before they are merged.
     """
     sizes = dict(sketch.blobs)
     listings = [_files(sketch, folder) for folder in FOLDERS]
@@ -66,8 +69,10 @@ def index_of(
             shard = records.pack(edges=True, match=match)
             shards.append((folder, positions, shard))
     shuffle(shards)
+    gatherer = ShardGatherer(builder, enough=enough)
     for folder, positions, shard in shards:
-        builder.add(shard, builder.rows_of(folder, positions))
+        gatherer.add(shard, builder.rows_of(folder, positions))
+    gatherer.flush()
     unsized = as_digests(builder.unsized_blobs())
     builder.set_sizes([FileSizes(0, array("q", [sizes[one.tobytes().hex()] for one in unsized]))])
     faults = [(f"{one.folder}/{one.name}", one.damage) for one in sketch.corrupt]

@@ -231,6 +231,8 @@ class CacheIndex:
 
     def with_links(self, manifests: Rows, blobs: Rows) -> CacheIndex:
         """The index with more files that are known to have other names: rows and ids."""
+        if not len(manifests) and not len(blobs):
+            return self
         return replace(
             self,
             linked_manifests=np.union1d(self.linked_manifests, manifests),

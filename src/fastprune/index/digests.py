@@ -44,7 +44,8 @@ def _keys(digests: Digests) -> NDArray[np.uint64]:
 def sort_order(digests: Digests) -> NDArray[np.intp]:
     """The permutation that sorts digests, shape (n,)."""
     keys = _keys(digests)
-    order = np.argsort(keys, kind="stable")
+    # Not stable, which is several times as fast: keys that are the same are sorted again below.
+    order = np.argsort(keys)
     keys = keys[order]
     if bool((keys[1:] == keys[:-1]).any()):
         columns = _words(digests).byteswap()
@@ -95,24 +96,28 @@ class DigestTable:
         if not len(wanted) or not len(self.digests):
             return np.full(len(wanted), -1, dtype=np.int64)
         words, table = _words(wanted), _words(self.digests)
-        at, end = self._range(words[:, 0].byteswap())
+        firsts = np.ascontiguousarray(words[:, 0])
+        at, end = self._range(firsts.byteswap())
         if self._crowded:
             at = _narrowed(table, words, at, end)
             end = np.minimum(at + 1, end)
         ids = np.full(len(wanted), -1, dtype=np.int64)
+        flat = table.reshape(-1)
         # Each round compares one entry of the table with every digest that is still
-        # looked for, until it is found or its range is over.
+        # looked for, until it is found or its range is over. `take` is several times as fast
+        # as an index.
         rows = np.flatnonzero(at < end)
-        at, end = at[rows], end[rows]
+        at, end, firsts = at.take(rows), end.take(rows), firsts.take(rows)
         while len(rows):
-            candidates = np.flatnonzero(table[at, 0] == words[rows, 0])
-            same = (table[at[candidates]] == words[rows[candidates]]).all(axis=1)
-            found = candidates[same]
-            ids[rows[found]] = at[found]
+            found = np.flatnonzero(flat.take(at * _WORDS) == firsts)
+            found = found[_are_same(table, at.take(found), words, rows.take(found))]
+            ids[rows.take(found)] = at.take(found)
             at += 1
             more = at < end
             more[found] = False
-            rows, at, end = rows[more], at[more], end[more]
+            left = np.flatnonzero(more)
+            rows, firsts = rows.take(left), firsts.take(left)
+            at, end = at.take(left), end.take(left)
         return ids
 
     def _range(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -124,7 +129,9 @@ class DigestTable:
                 np.searchsorted(table, keys, side="right").astype(np.int64),
             )
         prefixes = (keys >> self._shift).astype(np.intp)
-        return self._fanout[prefixes].astype(np.int64), self._fanout[prefixes + 1].astype(np.int64)
+        at = self._fanout.take(prefixes).astype(np.int64)
+        prefixes += 1
+        return at, self._fanout.take(prefixes).astype(np.int64)
 
 
 def _narrowed(
@@ -147,6 +154,20 @@ def _narrowed(
         high[rows[~less]] = middle[~less]
         rows = rows[low[rows] < high[rows]]
     return low
+
+
+def _are_same(
+    table: NDArray[np.uint64],
+    at: NDArray[np.int64],
+    wanted: NDArray[np.uint64],
+    rows: NDArray[np.intp],
+) -> NDArray[np.bool_]:
+    """Which of these digests of the table are the same as those that are wanted."""
+    differ = np.take(table, at, axis=0)
+    differ ^= np.take(wanted, rows, axis=0)
+    first, second, third, fourth = differ.T
+    same: NDArray[np.bool_] = (first | second | third | fourth) == 0
+    return same
 
 
 def _are_less(these: NDArray[np.uint64], those: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -175,7 +196,7 @@ class DigestSorter:
         """Takes digests, uint8 (n, 32), in any order and with repetitions."""
         heads = digests[:, 0] >> _BUCKET_SHIFT
         order = np.argsort(heads, kind="stable")
-        digests, heads = digests[order], heads[order]
+        digests, heads = np.take(digests, order, axis=0), heads[order]
         bounds = np.searchsorted(heads, np.arange(_BUCKETS + 1)).tolist()
         for bucket, (first, last) in zip(self._buckets, pairwise(bounds), strict=True):
             bucket.extend(digests[first:last].tobytes())
@@ -195,7 +216,7 @@ class DigestSorter:
 
 def _distinct(digests: Digests) -> Digests:
     """Sorts digests, and leaves out those that are repeated."""
-    ordered = digests[sort_order(digests)]
+    ordered = np.take(digests, sort_order(digests), axis=0)
     again = repeated(ordered)
     return np.delete(ordered, again, axis=0) if len(again) else ordered
 

@@ -47,6 +47,8 @@ _PART = dict(enumerate(PARTS))
 _DIGEST, _SIZE = itemgetter("digest"), itemgetter("size")
 _WRITTEN_DIGEST = re.compile(rb"sha256:([0-9a-f]{64})").findall
 _WRITTEN_BYTES = re.compile(rb'(?i)"bytes"\s*:\s*"([a-z0-9+/]+)').findall
+# What the class of a named tuple does, without its call in Python.
+_new_record = tuple.__new__
 # What the fast reading raises for a file that `read_with_care` has to read.
 _CARE = (LookupError, TypeError, ValueError)
 
@@ -125,13 +127,16 @@ def _record(holder: Any) -> ManifestRecord:
     if len(holder) != _HOLDER_MEMBERS or type(kind) is not int or type(url) is not str:
         raise ValueError
     digests, sizes = _REFERENCES[kind](holder[_PART[kind]])
-    return ManifestRecord(
-        kind,
-        url,
-        created if type(created) is str else "",
-        pulled if type(pulled) is str else "",
-        digests,
-        sizes,
+    return _new_record(
+        ManifestRecord,
+        (
+            kind,
+            url,
+            created if type(created) is str else "",
+            pulled if type(pulled) is str else "",
+            digests,
+            sizes,
+        ),
     )
 
 

@@ -87,6 +87,7 @@ class FileReader:
             seen: Receives the status of each file; None if nobody asks.
         """
         buffer, room = self._buffer, min(len(self._buffer), self._max_bytes + 1)
+        buffers = [buffer]
         for row, name in enumerate(names):
             count = 0
             try:
@@ -97,7 +98,7 @@ class FileReader:
             try:
                 if seen is not None:
                     seen.see(row, os.fstat(descriptor))
-                count = os.preadv(descriptor, [buffer], 0, self._nowait) if self._nowait else 0
+                count = os.preadv(descriptor, buffers, 0, self._nowait) if self._nowait else 0
             except OSError as error:
                 if error.errno in _UNSUPPORTED:
                     self._nowait = 0

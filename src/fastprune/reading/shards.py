@@ -34,6 +34,8 @@ UrlMatch: TypeAlias = "Callable[[Sequence[bytes]], array[int]]"
 Pool = TypeVar("Pool", bytes, "array[int]")
 
 _LINE_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES + 1
+_BEFORE_HEX = f"\n{DIGEST_PREFIX}".encode()
+_LINE_WORDS = _LINE_CHARS // len(_BEFORE_HEX)
 _OWN_DIGEST_CHARS = len("@") + len(DIGEST_PREFIX) + 2 * DIGEST_BYTES
 _MAX_SIZE = 2**63 - 1
 ODD_TIME_CHARS = 64
@@ -49,6 +51,10 @@ class UrlForm(IntEnum):
     TAG = 0
     DIGEST = 1
     OWN_DIGEST = 2
+
+
+# The members of an enumeration are slow to get.
+_TAG, _ANY_DIGEST, _OWN_DIGEST = map(int, UrlForm)
 
 
 class Fault(NamedTuple):
@@ -230,20 +236,23 @@ class ChunkRecords:
             self._drop_invalid()
             packed = _pack_edges(self._records)
         kinds, urls, created, pulled, _, _ = _columns(self._records)
-        url_bytes = [url.encode() for url in urls]
-        forms = bytes(map(url_form, urls, self.names))
-        pooled = list(map(_without_own_digest, url_bytes, forms))
+        forms = url_forms(urls, self.names)
+        pooled = [
+            url[:-_OWN_DIGEST_CHARS] if form == _OWN_DIGEST else url
+            for url, form in zip(urls, forms, strict=True)
+        ]
+        url_bytes, url_lengths = _pack_texts(pooled)
         odd_times: list[tuple[int, int, str]] = []
         return ShardIndex(
             chunk=self._chunk,
             kinds=bytes(kinds),
             url_forms=forms,
-            url_bytes=b"".join(pooled),
-            url_lengths=array("I", map(len, pooled)),
+            url_bytes=url_bytes,
+            url_lengths=url_lengths,
             created=_pack_times(created, 0, odd_times),
             pulled=_pack_times(pulled, 1, odd_times),
             odd_times=tuple(odd_times),
-            url_matches=match(url_bytes) if match else array("I"),
+            url_matches=match([url.encode() for url in urls]) if match else array("I"),
             file_sizes=self._sizes,
             declared=packed.declared,
             digest_counts=packed.counts if edges else array("I"),
@@ -285,7 +294,7 @@ def _pack_edges(records: Sequence[ManifestRecord]) -> _Edges:
     except OverflowError:
         raise ManifestError("the sizes of an image add up to more than 2^63 bytes") from None
     # Every line was checked to be as long as a digest.
-    counts = array("I", [-(-len(lines) // _LINE_CHARS) for lines in digest_lines])
+    counts = array("I", [(len(lines) + 1) // _LINE_CHARS for lines in digest_lines])
     return _Edges(digests, counts, sizes, declared)
 
 
@@ -301,9 +310,9 @@ def check_record(record: ManifestRecord) -> None:
 def pack_digests(lines: Sequence[str]) -> bytes:
     """Turns digests into raw bytes, all or nothing.
 
-    The check is strict, and costs a fraction of checking each digest alone. The digests are the
-    lines of a grid: each column of the prefix is checked and removed, until only hex digits
-    are left.
+    The check is strict, and costs a fraction of checking each digest alone. A line feed and the
+    prefix are one word of eight bytes, and the hex digits are eight more. So every ninth word is
+    checked and removed, until only hex digits are left.
 
     Args:
         lines: Texts of any number of digests each, with a line feed between two; each
@@ -315,32 +324,20 @@ def pack_digests(lines: Sequence[str]) -> bytes:
     Raises:
         ManifestError: At least one digest has another form.
     """
-    text = "\n".join(filter(None, lines))
-    if not text:
-        return b""
+    text = "\n".join(["", *filter(None, lines)])
     try:
-        grid = bytearray(text + "\n", "ascii")
-        if len(grid) % _LINE_CHARS:
+        count, rest = divmod(len(text), _LINE_CHARS)
+        if rest or text != text.lower():
             raise ValueError
-        width = _LINE_CHARS
-        for char in DIGEST_PREFIX:
-            _take_column(grid, 0, width, char)
-            width -= 1
-        # After a line of another length, a line feed is in a column of hex digits.
-        _take_column(grid, width - 1, width, "\n")
-        if grid != grid.lower():
+        words = array("Q", text.encode("ascii"))
+        # After a line of another length, a line feed is among the hex digits.
+        if words[::_LINE_WORDS].tobytes() != _BEFORE_HEX * count:
             raise ValueError
-        return binascii.unhexlify(grid)
+        del words[::_LINE_WORDS]
+        return binascii.unhexlify(words)
     except ValueError:
-        odd = next((line for line in text.split("\n") if not is_digest(line)), text)
+        odd = next((line for line in text[1:].split("\n") if not is_digest(line)), text[1:])
         raise ManifestError(f"not a sha256 digest: {odd[:80]!r}") from None
-
-
-def _take_column(grid: bytearray, column: int, width: int, char: str) -> None:
-    """Removes a column from a grid; ValueError if it holds anything but this character."""
-    if grid[column::width] != char.encode() * (len(grid) // width):
-        raise ValueError
-    del grid[column::width]
 
 
 def is_digest(text: str) -> bool:
@@ -361,11 +358,29 @@ def url_form(url: str, name: str) -> UrlForm:
         url: The image URL.
         name: The name of its file, 64 lower-case hex digits.
     """
-    if "@" not in url:
-        return UrlForm.TAG
-    if url.endswith(f"@{DIGEST_PREFIX}{name}") and len(url) > _OWN_DIGEST_CHARS:
-        return UrlForm.OWN_DIGEST
-    return UrlForm.DIGEST if is_digest_url(url) else UrlForm.TAG
+    return UrlForm(url_forms([url], [name])[0])
+
+
+def url_forms(urls: Sequence[str], names: Sequence[str]) -> bytes:
+    """What many URLs end with: values of `UrlForm`; see `url_form`."""
+    ends = [f"@{DIGEST_PREFIX}{name}" for name in names]
+    return bytes(
+        [
+            _OWN_DIGEST
+            if is_own and len(url) > _OWN_DIGEST_CHARS
+            else (_ANY_DIGEST if "@" in url and is_digest_url(url) else _TAG)
+            for url, is_own in zip(urls, map(str.endswith, urls, ends), strict=True)
+        ]
+    )
+
+
+def _pack_texts(texts: Sequence[str]) -> tuple[bytes, array[int]]:
+    """Texts in UTF-8 end to end, and the bytes of each."""
+    joined = "".join(texts)
+    if joined.isascii():
+        return joined.encode("ascii"), array("I", map(len, texts))
+    encoded = [text.encode() for text in texts]
+    return b"".join(encoded), array("I", map(len, encoded))
 
 
 def whole_urls(forms: bytes, pool: bytes, lengths: bytes, names: Sequence[str]) -> Iterator[bytes]:
@@ -382,10 +397,6 @@ def whole_urls(forms: bytes, pool: bytes, lengths: bytes, names: Sequence[str]) 
         url = pool[start : start + length]
         yield url + f"@{DIGEST_PREFIX}{name}".encode() if form == UrlForm.OWN_DIGEST else url
         start += length
-
-
-def _without_own_digest(url: bytes, form: int) -> bytes:
-    return url[:-_OWN_DIGEST_CHARS] if form == UrlForm.OWN_DIGEST else url
 
 
 def pack_sizes(sizes: Sequence[int]) -> array[int]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import image_bytes
-from fastprune.model import DIGEST_PREFIX, Reference
+from fastprune.model import DIGEST_PREFIX, split_url
 from fastprune.text.cells import cells, fitted, left, right
 from fastprune.text.escaping import column, csv_lines, json_lines, printable, to_json
 from fastprune.text.quantities import bytes_cell
@@ -33,6 +33,9 @@ _TEXT_SHORT_DIGEST = 10
 _BLOCK = 10_000
 _WIDE = 110
 _DATE_CHARS = len("2024-03-01")
+
+# Repository, tag or digest, `list` or `image`, created, pulled, size in bytes.
+_Cells = tuple[str, str, str, str, str, int]
 
 _REPOSITORY, _TAG, _KIND, _CREATED, _PULLED, _SIZE = range(len(HEADER))
 _NONE = -1
@@ -126,16 +129,28 @@ def render(
         yield from json_lines(head, "manifests", _items(index, rows), tail)
 
 
-def _cells(index: CacheIndex, rows: Rows) -> Iterator[tuple[str, str, str, str, str, int]]:
-    """Repository, tag or digest, `list` or `image`, created, pulled, size in bytes."""
+def _blocks(rows: Rows) -> Iterator[Rows]:
     for first in range(0, len(rows), _BLOCK):
-        block = rows[first : first + _BLOCK]
-        created, pulled = index.created_texts(block), index.pulled_texts(block)
-        kinds = np.where(index.kinds[block] & 1, "image", "list").tolist()
-        sizes = image_bytes(index, block).tolist()
-        references = map(Reference.parse, index.urls(block))
-        for one, *others in zip(references, kinds, created, pulled, sizes, strict=True):
-            yield one.repository, one.tag or one.digest, *others
+        yield rows[first : first + _BLOCK]
+
+
+def _cells(index: CacheIndex, rows: Rows) -> Iterator[_Cells]:
+    """The cells of each row."""
+    for block in _blocks(rows):
+        yield from _cells_of_block(index, block)
+
+
+def _cells_of_block(index: CacheIndex, block: Rows) -> Iterator[_Cells]:
+    kinds = np.where(index.kinds[block] & 1, "image", "list").tolist()
+    created, pulled = index.created_texts(block), index.pulled_texts(block)
+    sizes = image_bytes(index, block).tolist()
+    repositories, tags = zip(*map(_split, index.urls(block)), strict=True)
+    return zip(repositories, tags, kinds, created, pulled, sizes, strict=True)
+
+
+def _split(url: str) -> tuple[str, str]:
+    repository, tag, digest = split_url(url)
+    return repository, tag or digest
 
 
 def _shorten(tag: str) -> str:
@@ -148,15 +163,27 @@ def _megabytes(size: int) -> str:
 
 
 def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
-    digits = _TEXT_SHORT_DIGEST if short else None
-    for repository, tag, kind, created, pulled, size in _cells(index, rows):
-        by_digest = tag.startswith(DIGEST_PREFIX)
-        shown = tag.removeprefix(DIGEST_PREFIX)[:digits] if by_digest else tag
-        texts = (repository, shown, kind, created, pulled, _megabytes(size))
-        line = " ".join(texts)
-        if not line.isprintable() or line.count(" ") != len(texts) - 1 or not all(texts):
-            line = " ".join(map(column, texts))
-        yield line
+    digest = slice(len(DIGEST_PREFIX), len(DIGEST_PREFIX) + _TEXT_SHORT_DIGEST if short else None)
+    for block in _blocks(rows):
+        texts = [
+            (
+                repository or "-",
+                (tag[digest] if tag.startswith(DIGEST_PREFIX) else tag) or "-",
+                kind,
+                created or "-",
+                pulled or "-",
+                _megabytes(size),
+            )
+            for repository, tag, kind, created, pulled, size in _cells_of_block(index, block)
+        ]
+        lines = list(map(" ".join, texts))
+        # No line has fewer blanks than there are between the columns, so none has more if all
+        # together have no more.
+        together = "".join(lines)
+        if together.isprintable() and together.count(" ") == len(lines) * (len(TEXT_HEADER) - 1):
+            yield from lines
+        else:
+            yield from (" ".join(map(column, cells)) for cells in texts)
 
 
 def _csv_rows(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[tuple[str, ...]]:
