@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import Pool, begins_run, paired, starts_of, sums_of, unpaired
+from fastprune.index.arrays import Pool, starts_of, sums_of
 from fastprune.index.attached import with_attached
-from fastprune.index.cache_index import UNKNOWN_SIZE, CacheIndex
+from fastprune.index.blob_references import BlobReferences
+from fastprune.index.cache_index import CacheIndex
+from fastprune.index.children import Children
 from fastprune.index.digests import Digests, DigestTable, as_digests, repeated, sort_order
 from fastprune.index.recalled import Recalled
 from fastprune.index.remembered import COLUMNS
@@ -40,7 +42,6 @@ from fastprune.reading.shards import (
 
 _EXPECTED_URL_BYTES = 100
 _EXPECTED_BLOBS = 16
-_PIECE = 1 << 16
 _BITS_IN_BYTE = 8
 
 
@@ -93,11 +94,6 @@ class IndexBuilder:
             positions[order] = named
             self._positions.append(positions)
             self._tables.append(DigestTable(self._digests[first:last]))
-        self._blobs: DigestTable | None = None
-        # References that came before the listing of blobs/ was whole: on a cold disk perhaps
-        # most of them. Pools give their memory back when the references are resolved.
-        self._unresolved = (Pool(np.uint8, 0), Pool(np.int64, 0))
-        self._references = 0
         rows = starts[-1]
         self._columns: dict[str, NDArray[Any]] = {
             "kinds": np.full(rows, ABSENT, dtype=np.uint8),
@@ -117,18 +113,15 @@ class IndexBuilder:
         self._read = np.zeros(rows if remember else 0, dtype=np.bool_)
         self._keeps_declared = not edges
         self._url_pool = Pool(np.uint8, rows * _EXPECTED_URL_BYTES)
-        self._blob_ids = Pool(np.uint32, rows * _EXPECTED_BLOBS if self._edges else 0)
-        self._missing = bytearray()
-        self._missing_at: list[NDArray[np.int64]] = []
-        self._missing_sizes: list[NDArray[np.int64]] = []
-        self._child_pairs = Pool(np.int64, rows if self._edges else 0)
-        # Of children that are not listed: the row of the list, and the head of the digest.
-        self._strangers = (Pool(np.int32, 0), Pool(np.uint64, 0))
-        # Blobs for which descriptors give several sizes.
-        self._odd_sized = np.empty(0, dtype=np.bool_)
+        self._blobs = BlobReferences(rows * _EXPECTED_BLOBS if self._edges else 0)
+        self._children = Children(
+            self._tables,
+            starts[:-1],
+            expected=rows if self._edges else 0,
+            keeps_strangers=remember,
+        )
         self._odd_times: dict[int, tuple[str, str]] = {}
         self._mismatches: dict[int, str] = {}
-        self._blob_sizes = np.empty(0, dtype=np.int64)
 
     def rows_of(self, folder: int, positions: slice | list[int]) -> NDArray[np.int32]:
         """The rows of the names at some positions in a folder's listing."""
@@ -141,15 +134,7 @@ class IndexBuilder:
 
     def set_blobs(self, blobs: DigestTable) -> None:
         """Takes the names in blobs/, once; shards may have been added before."""
-        self._blobs = blobs
-        self._blob_sizes = np.full(len(self._blobs), UNKNOWN_SIZE, dtype=np.int64)
-        self._odd_sized = np.zeros(len(self._blobs), dtype=np.bool_)
-        digests = self._unresolved[0].array().reshape(-1, DIGEST_BYTES)
-        sizes = self._unresolved[1].array()
-        for first in range(0, len(sizes), _PIECE):
-            piece = slice(first, first + _PIECE)
-            self._resolve(self._blobs, digests[piece], sizes[piece])
-        self._unresolved = (Pool(np.uint8, 0), Pool(np.int64, 0))
+        self._blobs.set_blobs(blobs)
 
     def add(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
         """Merges a shard.
@@ -205,8 +190,7 @@ class IndexBuilder:
         Args:
             recalled: What is remembered, and where its rows are now.
         """
-        assert self._blobs is not None
-        scan = recalled.scan
+        scan, blobs = recalled.scan, self._blobs
         # The workers have what they compare. What is copied below is not needed again.
         scan.forget(*COLUMNS)
         rows = recalled.rows_in(self._positions)
@@ -226,28 +210,23 @@ class IndexBuilder:
         scan.forget("identities", "created", "pulled", "url_pool")
         self._odd_times |= {int(rows[row]): odd for row, odd in known.odd_times()}
         counts = known.blob_counts()
-        columns["blob_starts"][at] = self._references + starts_of(counts)
+        columns["blob_starts"][at] = blobs.starts(counts)
         columns["blob_counts"][at] = counts
-        self._references += int(counts.sum())
-        new_ids = self._blobs.find(scan.column("blob_digests"))
+        new_ids = blobs.table.find(scan.column("blob_digests"))
         sizes, digests = scan.column("blob_sizes"), scan.column("blob_digests")
         for some, ids in known.references():
-            self._take(new_ids[ids], sizes[ids], digests, ids)
+            blobs.take(new_ids[ids], sizes[ids], digests, ids)
             if self._keeps_declared:
                 columns["declared"][at[some]] = sums_of(sizes[ids], counts[some])
         parents, children = known.children()
         if recalled.has_same_names:
-            self._child_pairs.append(paired(rows[parents], rows[children]))
+            self._children.add_rows(rows[parents], rows[children])
         else:
             # A child may have gone, or have come to the other folder.
-            self._add_children(rows[parents], scan.column("digests")[children])
+            self._children.add(rows[parents], scan.column("digests")[children])
         scan.forget("blob_ids", "blob_digests", "blob_sizes", "digests")
         of_lists, strangers = known.strangers()
-        self._add_strangers(rows[of_lists], strangers)
-
-    def _add_strangers(self, parents: NDArray[np.integer], those: NDArray[np.uint64]) -> None:
-        self._strangers[0].append(parents.astype(np.int32))
-        self._strangers[1].append(those)
+        self._children.add_strangers(rows[of_lists], strangers)
 
     def _first_reads(self, shard: ShardIndex, rows: NDArray[np.int32]) -> NDArray[np.intp]:
         """Positions of the rows that were not read before, each once.
@@ -284,73 +263,20 @@ class IndexBuilder:
         # `compress` copies rows several times as fast as an index does.
         of_image = np.repeat(is_image, counts)
         image_rows, image_counts = rows[is_image], counts[is_image]
-        self._columns["blob_starts"][image_rows] = self._references + starts_of(image_counts)
+        self._columns["blob_starts"][image_rows] = self._blobs.starts(image_counts)
         self._columns["blob_counts"][image_rows] = image_counts
-        self._references += int(image_counts.sum())
-        blobs = digests.compress(of_image, axis=0)
         sizes = np.frombuffer(shard.sizes, dtype=np.int64)
-        if self._blobs is None:
-            self._unresolved[0].append(blobs.reshape(-1))
-            self._unresolved[1].append(sizes)
-        else:
-            self._resolve(self._blobs, blobs, sizes)
+        self._blobs.add(digests.compress(of_image, axis=0), sizes)
         parents = np.repeat(rows[~is_image], counts[~is_image])
-        self._add_children(parents, digests.compress(~of_image, axis=0))
-
-    def _add_children(self, parents: NDArray[np.integer], children: Digests) -> None:
-        """Takes what lists refer to: the row of each, and a digest."""
-        listed = np.zeros(len(children), dtype=np.bool_)
-        for table, first in zip(self._tables, self._starts[:-1], strict=True):
-            found = table.find(children)
-            cached = found >= 0
-            listed |= cached
-            self._child_pairs.append(paired(parents[cached], found[cached] + first))
-        if self._remember:
-            self._add_strangers(parents[~listed], heads(children[~listed]))
-
-    def _resolve(self, blobs: DigestTable, digests: Digests, sizes: NDArray[np.int64]) -> None:
-        """Turns references into ids."""
-        self._take(blobs.find(digests), sizes, digests)
-
-    def _take(
-        self,
-        ids: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        digests: Digests,
-        places: NDArray[np.integer] | None = None,
-    ) -> None:
-        """Takes references to blobs; those of missing blobs are left for the end.
-
-        Args:
-            ids: The id of each, -1 if it is missing.
-            sizes: What descriptors say.
-            digests: Which digests they are ...
-            places: ... and where each is among these; None for one after the other.
-        """
-        missing = np.flatnonzero(ids < 0)
-        if len(missing):
-            self._missing_at.append(missing + len(self._blob_ids))
-            at = missing if places is None else places[missing]
-            self._missing += digests[at].tobytes()
-            self._missing_sizes.append(sizes[missing])
-            present = ids >= 0
-            _raise_to(self._blob_sizes, ids[present], sizes[present], self._odd_sized)
-        else:
-            _raise_to(self._blob_sizes, ids, sizes, self._odd_sized)
-        self._blob_ids.append(ids.astype(np.uint32))
+        self._children.add(parents, digests.compress(~of_image, axis=0))
 
     def unsized_blobs(self) -> bytes:
         """The names of the present blobs whose size no descriptor gives, raw."""
-        if self._blobs is None:
-            return b""
-        names: bytes = self._blobs.digests[self._blob_sizes == UNKNOWN_SIZE].tobytes()
-        return names
+        return self._blobs.unsized()
 
     def set_sizes(self, parts: Iterable[FileSizes]) -> None:
         """Takes the sizes of the files that `unsized_blobs` names."""
-        unsized = np.flatnonzero(self._blob_sizes == UNKNOWN_SIZE)
-        for first, sizes, _ in parts:
-            self._blob_sizes[unsized[first : first + len(sizes)]] = sizes
+        self._blobs.set_sizes(parts)
 
     def finish(
         self,
@@ -368,28 +294,11 @@ class IndexBuilder:
             vanished: How many files were gone when they were to be read.
             unknown: Paths of the faults that may be sound.
         """
-        if self._blobs is None:
-            self.set_blobs(DigestTable.from_unsorted(as_digests(b"")))
-        assert self._blobs is not None
-        blob_ids = self._blob_ids.array()
-        blob_digests, blob_sizes = self._blobs.digests, self._blob_sizes
         foreign = tuple(sorted(foreign))
-        foreign_blobs = np.empty(0, dtype=np.intp)
-        if self._missing_at:
-            table = DigestTable.from_unsorted(as_digests(self._missing))
-            ids = table.find(as_digests(self._missing))
-            missing_sizes = np.full(len(table), UNKNOWN_SIZE, dtype=np.int64)
-            odd = np.zeros(len(table), dtype=np.bool_)
-            _raise_to(missing_sizes, ids, np.concatenate(self._missing_sizes), odd)
-            self._odd_sized = np.concatenate([self._odd_sized, odd])
-            blob_ids[np.concatenate(self._missing_at)] = len(blob_digests) + ids
-            found = table.find(_blobs_among(foreign, self._layout.blob_folder))
-            foreign_blobs = np.sort(found[found >= 0]).astype(np.intp) + len(self._blobs)
-            blob_digests = np.concatenate([blob_digests, table.digests])
-            blob_sizes = np.concatenate([blob_sizes, missing_sizes])
-        parents, children = self._sorted_children()
+        blobs = self._blobs.finish(_blobs_among(foreign, self._layout.blob_folder))
+        parents, children = self._children.pairs()
         digests = self._digests
-        strangers = self._strangers[0].array()
+        lists, strangers = self._children.strangers()
         twins = self._twins() if self._edges else np.empty(0, dtype=np.int32)
         keep = self._columns["kinds"] != ABSENT
         newly_known = int(self._columns["identities"][self._read].any(axis=1).sum())
@@ -407,10 +316,10 @@ class IndexBuilder:
             # A row without a manifest is no parent, as it was not read.
             present = keep[children]
             if self._remember:
-                lost = self._digests[children[~present]]
-                self._add_strangers(parents[~present], heads(lost))
-                strangers = self._strangers[0].array()
-            strangers = renumbered[strangers]
+                lost = heads(self._digests[children[~present]])
+                self._children.add_strangers(parents[~present], lost)
+                lists, strangers = self._children.strangers()
+            lists = renumbered[lists]
             parents, children = renumbered[parents[present]], renumbered[children[present]]
             if self._edges:
                 twins = twins[keep]
@@ -433,13 +342,13 @@ class IndexBuilder:
             part_parents=parents,
             part_rows=children,
             attached=np.zeros(len(digests), dtype=bool),
-            blob_ids=blob_ids,
-            blob_digests=blob_digests,
-            blobs_present=len(self._blobs),
-            blob_sizes=blob_sizes,
+            blob_ids=blobs.ids,
+            blob_digests=blobs.digests,
+            blobs_present=blobs.present,
+            blob_sizes=blobs.sizes,
             faults=tuple(sorted(faults)),
             foreign=foreign,
-            foreign_blobs=foreign_blobs,
+            foreign_blobs=blobs.foreign,
             unknown=frozenset(unknown),
             vanished=vanished,
             mismatches=mismatches,
@@ -447,9 +356,9 @@ class IndexBuilder:
         )
         if self._remember:
             self._outcome = Outcome(
-                index=replace(index, identities=without_odd_sized(index, self._odd_sized)),
-                parents=strangers,
-                strangers=self._strangers[1].array(),
+                index=replace(index, identities=without_odd_sized(index, blobs.odd_sized)),
+                parents=lists,
+                strangers=strangers,
                 unread=tuple(
                     self._digests[first:last][~keep[first:last]]
                     for first, last in pairwise(self._starts)
@@ -463,13 +372,6 @@ class IndexBuilder:
     def outcome(self) -> Outcome:
         """What is to be remembered, after `finish`."""
         return self._outcome
-
-    def _sorted_children(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        pairs = self._child_pairs.array()
-        pairs.sort()
-        # A list may name a child twice, for two platforms; once is enough here.
-        parents, children = unpaired(pairs[begins_run(pairs)])
-        return parents.astype(np.int32), children.astype(np.int32)
 
     def _twins(self) -> NDArray[np.int32]:
         twins = np.full(self._starts[-1], -1, dtype=np.int32)
@@ -493,19 +395,3 @@ def _blobs_among(foreign: Iterable[str], blob_folder: str) -> Digests:
 def _bits(pattern_sets: Sequence[object]) -> type[np.uint8 | np.uint32]:
     """The smallest type with a bit for each pattern set."""
     return np.uint8 if len(pattern_sets) <= _BITS_IN_BYTE else np.uint32
-
-
-def _raise_to(
-    sizes: NDArray[np.int64],
-    ids: NDArray[np.int64],
-    declared: NDArray[np.int64],
-    odd: NDArray[np.bool_],
-) -> None:
-    """Raises sizes[ids] to the declared ones where these are larger; notes where they differ."""
-    before = sizes[ids]
-    sizes[ids] = np.maximum(before, declared)
-    differ = (sizes[ids] != declared) | ((before != declared) & (before != UNKNOWN_SIZE))
-    if bool(differ.any()):
-        odd[ids[differ]] = True
-        # Where one id has several sizes, the assignment kept any one of them.
-        np.maximum.at(sizes, ids, declared)

@@ -1,0 +1,176 @@
+"""BlobReferences: what images refer to, as positions in one table of blobs.
+
+Stage: index. Input: digests and sizes of descriptors, names of files. Output: `ReferredBlobs`.
+Pure: no I/O.
+
+A reference to a blob that has a file is an id at once. On a cold disk most references come before
+the folder of blobs is listed; they wait. Those to missing blobs are left for the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.index.arrays import Pool, starts_of
+from fastprune.index.cache_index import UNKNOWN_SIZE
+from fastprune.index.digests import Digests, DigestTable, as_digests
+from fastprune.model import DIGEST_BYTES
+from fastprune.reading.marks import FileSizes
+
+_PIECE = 1 << 16
+
+
+class ReferredBlobs(NamedTuple):
+    """The blobs of a cache, and the references to them.
+
+    Attributes:
+        ids: uint32 (e,): positions in `digests`.
+        digests: uint8 (m, 32): first the present blobs, sorted, then the missing.
+        present: How many blobs have a file.
+        sizes: int64 (m,): bytes: see `CacheIndex.blob_sizes`.
+        odd_sized: bool (m,): whether descriptors give several sizes.
+        foreign: The ids of missing blobs that have something else by their name. Ascending.
+    """
+
+    ids: NDArray[np.uint32]
+    digests: Digests
+    present: int
+    sizes: NDArray[np.int64]
+    odd_sized: NDArray[np.bool_]
+    foreign: NDArray[np.intp]
+
+
+class BlobReferences:
+    """Collects references to blobs, row after row."""
+
+    def __init__(self, expected: int) -> None:
+        """Holds none.
+
+        Args:
+            expected: How many references there may be.
+        """
+        self._table: DigestTable | None = None
+        # Pools give their memory back when the references are resolved.
+        self._unresolved = (Pool(np.uint8, 0), Pool(np.int64, 0))
+        self._count = 0
+        self._ids = Pool(np.uint32, expected)
+        self._missing = bytearray()
+        self._missing_at: list[NDArray[np.int64]] = []
+        self._missing_sizes: list[NDArray[np.int64]] = []
+        self._sizes = np.empty(0, dtype=np.int64)
+        self._odd_sized = np.empty(0, dtype=np.bool_)
+
+    @property
+    def table(self) -> DigestTable:
+        """The names of the blobs that have a file; empty if they were not listed."""
+        if self._table is None:
+            self.set_blobs(DigestTable.from_unsorted(as_digests(b"")))
+        assert self._table is not None
+        return self._table
+
+    def set_blobs(self, blobs: DigestTable) -> None:
+        """Takes the names in the folder of blobs, once; references may have come before."""
+        self._table = blobs
+        self._sizes = np.full(len(blobs), UNKNOWN_SIZE, dtype=np.int64)
+        self._odd_sized = np.zeros(len(blobs), dtype=np.bool_)
+        digests = self._unresolved[0].array().reshape(-1, DIGEST_BYTES)
+        sizes = self._unresolved[1].array()
+        for first in range(0, len(sizes), _PIECE):
+            piece = slice(first, first + _PIECE)
+            self.take(blobs.find(digests[piece]), sizes[piece], digests[piece])
+        self._unresolved = (Pool(np.uint8, 0), Pool(np.int64, 0))
+
+    def starts(self, counts: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Where the references of images begin that come next, each with so many."""
+        starts = self._count + starts_of(counts)
+        self._count += int(counts.sum())
+        return starts
+
+    def add(self, digests: Digests, sizes: NDArray[np.int64]) -> None:
+        """Takes references: uint8 (k, 32), and what their descriptors give as sizes, int64 (k,)."""
+        if self._table is None:
+            self._unresolved[0].append(digests.reshape(-1))
+            self._unresolved[1].append(sizes)
+        else:
+            self.take(self._table.find(digests), sizes, digests)
+
+    def take(
+        self,
+        ids: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        digests: Digests,
+        places: NDArray[np.integer] | None = None,
+    ) -> None:
+        """Takes references by their ids, when the folder of blobs is known.
+
+        Args:
+            ids: The id of each, -1 if it is missing.
+            sizes: What descriptors say.
+            digests: Which digests they are ...
+            places: ... and where each is among these; None for one after the other.
+        """
+        missing = np.flatnonzero(ids < 0)
+        if len(missing):
+            self._missing_at.append(missing + len(self._ids))
+            at = missing if places is None else places[missing]
+            self._missing += digests[at].tobytes()
+            self._missing_sizes.append(sizes[missing])
+            present = ids >= 0
+            _raise_to(self._sizes, ids[present], sizes[present], self._odd_sized)
+        else:
+            _raise_to(self._sizes, ids, sizes, self._odd_sized)
+        self._ids.append(ids.astype(np.uint32))
+
+    def unsized(self) -> bytes:
+        """The names of the present blobs whose size no descriptor gives, raw."""
+        names: bytes = self.table.digests[self._sizes == UNKNOWN_SIZE].tobytes()
+        return names
+
+    def set_sizes(self, parts: Iterable[FileSizes]) -> None:
+        """Takes the sizes of the files that `unsized` names."""
+        unsized = np.flatnonzero(self._sizes == UNKNOWN_SIZE)
+        for first, sizes, _ in parts:
+            self._sizes[unsized[first : first + len(sizes)]] = sizes
+
+    def finish(self, foreign: Digests) -> ReferredBlobs:
+        """Gives the result; nothing can be added afterwards.
+
+        Args:
+            foreign: The names in the folder of blobs that are no regular files.
+        """
+        present, ids = self.table, self._ids.array()
+        digests, sizes, odd_sized = present.digests, self._sizes, self._odd_sized
+        foreign_ids = np.empty(0, dtype=np.intp)
+        if self._missing_at:
+            missing = DigestTable.from_unsorted(as_digests(self._missing))
+            missing_ids = missing.find(as_digests(self._missing))
+            missing_sizes = np.full(len(missing), UNKNOWN_SIZE, dtype=np.int64)
+            odd = np.zeros(len(missing), dtype=np.bool_)
+            _raise_to(missing_sizes, missing_ids, np.concatenate(self._missing_sizes), odd)
+            ids[np.concatenate(self._missing_at)] = len(present) + missing_ids
+            found = missing.find(foreign)
+            foreign_ids = np.sort(found[found >= 0]).astype(np.intp) + len(present)
+            digests = np.concatenate([digests, missing.digests])
+            sizes = np.concatenate([sizes, missing_sizes])
+            odd_sized = np.concatenate([odd_sized, odd])
+        return ReferredBlobs(ids, digests, len(present), sizes, odd_sized, foreign_ids)
+
+
+def _raise_to(
+    sizes: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    declared: NDArray[np.int64],
+    odd: NDArray[np.bool_],
+) -> None:
+    """Raises sizes[ids] to the declared ones where these are larger; notes where they differ."""
+    before = sizes[ids]
+    sizes[ids] = np.maximum(before, declared)
+    differ = (sizes[ids] != declared) | ((before != declared) & (before != UNKNOWN_SIZE))
+    if bool(differ.any()):
+        odd[ids[differ]] = True
+        # Where one id has several sizes, the assignment kept any one of them.
+        np.maximum.at(sizes, ids, declared)

@@ -1,0 +1,77 @@
+"""Children: what lists refer to, as pairs of rows.
+
+Stage: index. Input: rows of lists and digests. Output: pairs, strangers. Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.index.arrays import Pool, begins_run, paired, unpaired
+from fastprune.index.digests import Digests, DigestTable
+from fastprune.index.remembered_rows import heads
+
+
+class Children:
+    """Collects what lists refer to.
+
+    Attributes:
+        keeps_strangers: Whether children that are not listed are kept as well: see
+            `fastprune.index.remembered`.
+    """
+
+    def __init__(
+        self,
+        tables: Sequence[DigestTable],
+        starts: Sequence[int],
+        *,
+        expected: int,
+        keeps_strangers: bool,
+    ) -> None:
+        """Holds none.
+
+        Args:
+            tables: The names of the manifests, a table for each folder.
+            starts: The first row of each table.
+            expected: How many pairs there may be.
+            keeps_strangers: See the class.
+        """
+        self.keeps_strangers = keeps_strangers
+        self._tables, self._starts = tables, starts
+        self._pairs = Pool(np.int64, expected)
+        self._strangers = (Pool(np.int32, 0), Pool(np.uint64, 0))
+
+    def add(self, parents: NDArray[np.integer], children: Digests) -> None:
+        """Takes rows of lists, each with the digest of a child: uint8 (k, 32)."""
+        listed = np.zeros(len(children), dtype=np.bool_)
+        for table, first in zip(self._tables, self._starts, strict=True):
+            found = table.find(children)
+            cached = found >= 0
+            listed |= cached
+            self.add_rows(parents[cached], found[cached] + first)
+        if self.keeps_strangers:
+            self.add_strangers(parents[~listed], heads(children[~listed]))
+
+    def add_rows(self, parents: NDArray[np.integer], children: NDArray[np.integer]) -> None:
+        """Takes rows of lists, each with the row of a child."""
+        self._pairs.append(paired(parents, children))
+
+    def add_strangers(self, parents: NDArray[np.integer], strangers: NDArray[np.uint64]) -> None:
+        """Takes rows of lists, each with the head of a child that has no row."""
+        self._strangers[0].append(parents.astype(np.int32))
+        self._strangers[1].append(strangers)
+
+    def pairs(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Rows of lists, and of a child of each; sorted, each pair once."""
+        pairs = self._pairs.array()
+        pairs.sort()
+        # A list may name a child twice, for two platforms; once is enough here.
+        parents, children = unpaired(pairs[begins_run(pairs)])
+        return parents.astype(np.int32), children.astype(np.int32)
+
+    def strangers(self) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+        """Rows of lists, and the head of a child of each that has no row; in no order."""
+        return self._strangers[0].array(), self._strangers[1].array()
