@@ -16,16 +16,16 @@ from tests.property.profile import examples
 from tests.support.strategies import MALFORMED_TIMES, PATTERNS, TIMES, CacheSketch, caches
 
 from fastprune.index.builder import IndexBuilder
-from fastprune.index.gathering import ShardGatherer, joined_shards
+from fastprune.index.gathering import ShardGatherer
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import ManifestRecord
 from fastprune.patterns import UrlMatcher
+from fastprune.reading.shard_rows import joined_shards, rows_of_shard
 from fastprune.reading.shards import (
     ChunkRecords,
     Fault,
     Mismatch,
     ShardIndex,
-    rows_of_shard,
 )
 
 DIGESTS = st.binary(min_size=32, max_size=32)

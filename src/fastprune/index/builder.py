@@ -32,12 +32,12 @@ from fastprune.index.times import BAD_TIME, parse_times
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, is_hex_name
 from fastprune.reading.marks import IDENTITY_BYTES, FileSizes
+from fastprune.reading.shard_rows import rows_of_shard
 from fastprune.reading.shards import (
     ABSENT,
     TIME_CHARS,
     ShardIndex,
     UrlForm,
-    rows_of_shard,
 )
 
 _EXPECTED_URL_BYTES = 100

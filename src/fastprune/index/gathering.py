@@ -10,14 +10,11 @@ is a few megabytes.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Sequence
-from itertools import accumulate
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.index.builder import IndexBuilder
+from fastprune.reading.shard_rows import joined_shards
 from fastprune.reading.shards import ShardIndex
 
 _ENOUGH_ROWS = 4_096
@@ -61,57 +58,3 @@ class ShardGatherer:
         self._rows.clear()
         self._count = 0
         self._builder.add(shard, rows)
-
-
-def joined_shards(shards: Sequence[ShardIndex]) -> ShardIndex:
-    """Shards one after the other, as one shard: the opposite of `rows_of_shard`.
-
-    Args:
-        shards: At least one; all with edges or all without, and of the same pattern sets. Which
-            files of their chunks have a row is not told any more.
-
-    Returns:
-        Their rows in order, with the chunk number of the first.
-    """
-    if len(shards) == 1:
-        return shards[0]
-    starts = list(accumulate((len(shard.kinds) for shard in shards), initial=0))
-    placed = list(zip(starts, shards, strict=False))
-
-    def pool(name: str) -> bytes:
-        return b"".join([getattr(shard, name) for shard in shards])
-
-    def column(name: str) -> array[int]:
-        whole: array[int] = array(getattr(shards[0], name).typecode)
-        whole.frombytes(pool(name))
-        return whole
-
-    return ShardIndex(
-        chunk=shards[0].chunk,
-        kinds=pool("kinds"),
-        url_forms=pool("url_forms"),
-        url_bytes=pool("url_bytes"),
-        url_lengths=column("url_lengths"),
-        created=pool("created"),
-        pulled=pool("pulled"),
-        odd_times=tuple(
-            (start + row, which, text)
-            for start, shard in placed
-            for row, which, text in shard.odd_times
-        ),
-        url_matches=column("url_matches"),
-        file_sizes=column("file_sizes"),
-        declared=column("declared"),
-        digest_counts=column("digest_counts"),
-        digests=pool("digests"),
-        sizes=column("sizes"),
-        faults=tuple(
-            fault._replace(row=start + fault.row)
-            for start, shard in placed
-            for fault in shard.faults
-        ),
-        mismatches=tuple(
-            odd._replace(row=start + odd.row) for start, shard in placed for odd in shard.mismatches
-        ),
-        identities=pool("identities"),
-    )

@@ -22,13 +22,13 @@ from fastprune.reading.folders import opened_folder
 from fastprune.reading.identities import SeenFiles, identities_of
 from fastprune.reading.marks import IDENTITY_BYTES, NO_IDENTITY
 from fastprune.reading.reader import FileReader
+from fastprune.reading.shard_rows import whole_urls
 from fastprune.reading.shards import (
     ChunkRecords,
     Fault,
     Mismatch,
     ShardIndex,
     UrlMatch,
-    whole_urls,
 )
 
 REGULAR = "a regular file"

@@ -9,16 +9,15 @@ from __future__ import annotations
 import binascii
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import accumulate, chain
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
 from fastprune.errors import ManifestError
 from fastprune.layouts.layout import ManifestRecord, shown
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
-from fastprune.reading.marks import IDENTITY_BYTES
 
 ABSENT = 255
 """The kind of a row whose file could not be read or understood."""
@@ -30,8 +29,6 @@ EMPTY_TIME = b"\xff" * TIME_CHARS
 """Stands in the time columns for an empty or odd text. It isn't ASCII, so no file can hold it."""
 
 UrlMatch: TypeAlias = "Callable[[Sequence[bytes]], array[int]]"
-
-Pool = TypeVar("Pool", bytes, "array[int]")
 
 _LINE_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES + 1
 _BEFORE_HEX = f"\n{DIGEST_PREFIX}".encode()
@@ -138,62 +135,6 @@ class ShardIndex:
     read: array[int] | None = None
     identities: bytes = b""
     known_matches: array[int] = field(default_factory=lambda: array("I"))
-
-
-def rows_of_shard(shard: ShardIndex, rows: Sequence[int]) -> ShardIndex:
-    """Some rows of a shard, as a shard.
-
-    Args:
-        shard: The whole.
-        rows: Which, ascending.
-    """
-    places = {row: place for place, row in enumerate(rows)}
-    counts = shard.digest_counts
-    # Only images give sizes.
-    sized = array("I", [count * (shard.kinds[row] & 1) for row, count in enumerate(counts)])
-
-    def fixed(column: bytes, width: int) -> bytes:
-        return b"".join(column[row * width : (row + 1) * width] for row in rows)
-
-    return ShardIndex(
-        chunk=shard.chunk,
-        kinds=bytes(shard.kinds[row] for row in rows),
-        url_forms=bytes(shard.url_forms[row] for row in rows),
-        url_bytes=b"".join(_cut(shard.url_bytes, shard.url_lengths, rows)),
-        url_lengths=_picked(shard.url_lengths, rows),
-        created=fixed(shard.created, TIME_CHARS),
-        pulled=fixed(shard.pulled, TIME_CHARS),
-        odd_times=tuple(
-            (places[row], column, text) for row, column, text in shard.odd_times if row in places
-        ),
-        url_matches=_picked(shard.url_matches, rows),
-        file_sizes=_picked(shard.file_sizes, rows),
-        declared=_picked(shard.declared, rows),
-        digest_counts=_picked(counts, rows),
-        digests=b"".join(_cut(shard.digests, counts, rows, width=DIGEST_BYTES)),
-        sizes=array("q", chain.from_iterable(_cut(shard.sizes, sized, rows))),
-        faults=tuple(
-            fault._replace(row=places[fault.row]) for fault in shard.faults if fault.row in places
-        ),
-        mismatches=tuple(
-            odd._replace(row=places[odd.row]) for odd in shard.mismatches if odd.row in places
-        ),
-        identities=fixed(shard.identities, IDENTITY_BYTES),
-    )
-
-
-def _picked(column: array[int], rows: Sequence[int]) -> array[int]:
-    """Some rows of a column; an empty column stays empty."""
-    return array(column.typecode, [column[row] for row in rows] if column else [])
-
-
-def _cut(pool: Pool, lengths: array[int], rows: Sequence[int], *, width: int = 1) -> Iterator[Pool]:
-    """The pieces of a pool that belong to some rows; `lengths` counts items of a width."""
-    if not lengths:
-        return
-    ends = list(accumulate(lengths))
-    for row in rows:
-        yield pool[(ends[row] - lengths[row]) * width : ends[row] * width]
 
 
 class ChunkRecords:
@@ -381,22 +322,6 @@ def _pack_texts(texts: Sequence[str]) -> tuple[bytes, array[int]]:
         return joined.encode("ascii"), array("I", map(len, texts))
     encoded = [text.encode() for text in texts]
     return b"".join(encoded), array("I", map(len, encoded))
-
-
-def whole_urls(forms: bytes, pool: bytes, lengths: bytes, names: Sequence[str]) -> Iterator[bytes]:
-    """The URLs in UTF-8 that a shard holds, with the digests that it leaves out.
-
-    Args:
-        forms: `url_forms` of the shard.
-        pool: Its `url_bytes`.
-        lengths: Its `url_lengths`, as bytes.
-        names: The file name of each row.
-    """
-    start = 0
-    for form, length, name in zip(forms, memoryview(lengths).cast("I"), names, strict=True):
-        url = pool[start : start + length]
-        yield url + f"@{DIGEST_PREFIX}{name}".encode() if form == UrlForm.OWN_DIGEST else url
-        start += length
 
 
 def pack_sizes(sizes: Sequence[int]) -> array[int]:
