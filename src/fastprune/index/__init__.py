@@ -2,8 +2,8 @@
 
 It takes the shards that `reading` gives, and gives a `CacheIndex`.
 
-- `cache_index`: the `CacheIndex`. `builder`: merges shards into it. `records`: what manifests
-  say, out of an index again.
+- `cache_index`: the `CacheIndex`. `gathering`: joins small shards. `builder`: merges shards into
+  the index. `records`: what manifests say, out of an index again.
 - `digests`, `times`: tables of digests, times as numbers. `arrays`: growing arrays, and steps on
   arrays by name.
 - `attached`: tags that belong to an image, such as signatures.

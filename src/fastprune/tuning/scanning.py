@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeAlias
 from fastprune.errors import FastpruneError, NoCacheError
 from fastprune.executors.executor import Executor
 from fastprune.index.builder import IndexBuilder
+from fastprune.index.gathering import ShardGatherer
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, in_chunks
 from fastprune.progress import Progress, WhenSlow, under_way
@@ -202,11 +203,13 @@ class ScanMeter:
     def _scan(self, sample: Names, chunks: Sequence[_Chunk], executor: Executor) -> float:
         """Seconds to read the sample and to merge what was read, as a scan does."""
         builder = IndexBuilder(self.root, 0, sample, (), layout=self.layout, edges=True)
+        gatherer = ShardGatherer(builder)
         started = self.clock()
         for shard in executor.map_unordered(read_chunk, [chunk.task for chunk in chunks]):
             chunk = chunks[shard.chunk]
-            builder.add(shard, builder.rows_of(chunk.folder, chunk.positions))
+            gatherer.add(shard, builder.rows_of(chunk.folder, chunk.positions))
             self._advance(shard)
+        gatherer.flush()
         return self.clock() - started
 
     def _advance(self, shard: ShardIndex) -> None:
