@@ -26,7 +26,6 @@ RACY_NANOSECONDS = 2 * 10**9
 much as the coarsest file system rounds."""
 
 _FOLDER_FORM = struct.Struct("<QQqq")
-_MOST_BYTES = 2**32 - 1
 
 
 def racy_from(scanned_at: float) -> int:
@@ -41,14 +40,19 @@ def racy_from(scanned_at: float) -> int:
 def identity_of(status: os.stat_result, racy: int) -> bytes:
     """The identity of a file by its status; `NO_IDENTITY` if it is racy, or no regular file.
 
+    A file with a time after the year 2262, or of 4 GiB or more, has none either: it doesn't fit.
+
     Args:
         status: Its status, by `lstat`.
         racy: What `racy_from` gives.
     """
     changed = status.st_ctime_ns
-    if changed >= racy or not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+    if changed >= racy or not stat.S_ISREG(status.st_mode):
         return NO_IDENTITY
-    return IDENTITY.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)
+    try:
+        return IDENTITY.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)
+    except struct.error:
+        return NO_IDENTITY
 
 
 def identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:
@@ -80,7 +84,8 @@ def folder_identity(path: str, racy: int) -> bytes:
         racy: What `racy_from` gives.
 
     Returns:
-        Bytes that tell it from others; empty if it is racy, or if the system gives no status.
+        Bytes that tell it from others; empty if it is racy, if the system gives no status, or if
+            it has a time after the year 2262.
     """
     try:
         status = os.lstat(path)
@@ -88,4 +93,8 @@ def folder_identity(path: str, racy: int) -> bytes:
         return b""
     if status.st_ctime_ns >= racy or not stat.S_ISDIR(status.st_mode):
         return b""
-    return _FOLDER_FORM.pack(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+    times = status.st_mtime_ns, status.st_ctime_ns
+    try:
+        return _FOLDER_FORM.pack(status.st_dev, status.st_ino, *times)
+    except struct.error:
+        return b""
