@@ -25,6 +25,14 @@ RACY_NANOSECONDS = 2 * 10**9
 """Changes so long before a scan count as racy: far more than the tick of any kernel's clock, and as
 much as the coarsest file system rounds."""
 
+NOTHING_IS_RACY = 2**63 - 1
+"""Stands for `racy_from` where files are compared with identities that a scan kept.
+
+A scan keeps none that is racy: a file whose identity it knows had changed long before it asked.
+Whatever changes the file later gives it the ctime of then, and so another identity, however soon
+one change follows the other. A recent ctime need not be refused, as it differs anyway.
+"""
+
 _FOLDER_FORM = struct.Struct("<QQqq")
 
 
