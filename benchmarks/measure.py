@@ -31,6 +31,7 @@ from memory import TreeMemory, shared_files, tree_memory
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 SAMPLE_SECONDS = 0.02
 NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+STATE_DIR = "FASTPRUNE_STATE_DIR"
 PACKAGES = ("fastprune", "numpy", "orjson", "google-re2", "anyio", "uvloop", "typer", "aiofiles")
 
 
@@ -46,11 +47,13 @@ class Command:
         name: Its name in the tables.
         argv: Program and arguments.
         codes: Exit codes that count as success.
+        state: Where fastprune remembers scans; empty for nowhere.
     """
 
     name: str
     argv: tuple[str, ...]
     codes: tuple[int, ...] = (0,)
+    state: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,12 +112,13 @@ def exit_code_of(program: str, work: Callable[[], None]) -> int:
     return 0
 
 
-def environment() -> dict[str, str]:
-    """The environment of measured programs: Python may keep its compiled modules.
+def environment(command: Command) -> dict[str, str]:
+    """The environment of a measured program: Python may keep its compiled modules.
 
     Without that, every start would compile the program anew, and that time would be measured.
     """
-    return {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
+    kept = {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
+    return {**kept, STATE_DIR: command.state}
 
 
 def run(command: Command, output: Path | None = None) -> Run:
@@ -139,7 +143,7 @@ def run(command: Command, output: Path | None = None) -> Run:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=errors,
-                env=environment(),
+                env=environment(command),
             )
             _, status, usage = os.wait4(process.pid, 0)
             seconds = time.perf_counter() - start
@@ -201,7 +205,7 @@ def peak(command: Command) -> TreeMemory:
             stdin=subprocess.DEVNULL,
             stdout=scratch,
             stderr=subprocess.DEVNULL,
-            env=environment(),
+            env=environment(command),
         )
         highest = TreeMemory(0, 0)
         while process.poll() is None:

@@ -70,7 +70,7 @@ def draw_deletions(results: dict[str, Any], path: Path) -> None:
         points = sorted(
             (int(name.partition(", ")[2]), command["apply_files_per_second"])
             for name, command in commands.items()
-            if name.startswith("fastprune")
+            if name.startswith("fastprune") and name.count(", ") == 1
         )
         color, name = KIND_COLORS[kind], KIND_NAMES[kind]
         threads, rates = zip(*points, strict=True)

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from fastprune import JournalEntry, JournalError, Limits
+from fastprune.deletion.batches import Crew
 from fastprune.deletion.deleter import Batch, BatchResult, Outcome
 from fastprune.deletion.journal import Fact
 from fastprune.deletion.phases import UNTRIED, Files, Phases, RunContext, batch_of
 from fastprune.index.digests import as_digests
+from fastprune.tuning.figures import CONCURRENCY_SETTINGS
 
 COUNT = 5
 
@@ -111,6 +113,24 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
         await work()
 
     anyio.run(main)
+
+
+def test_batches_are_small_enough_for_all_threads_and_large_enough_to_pay() -> None:
+    def size(files: int, concurrency: int) -> int:
+        return Crew(Limits(concurrency)).batch_size(files, most=256)
+
+    assert [size(1666, concurrency) for concurrency in CONCURRENCY_SETTINGS] == [
+        *(256, 208, 104, 52, 26)
+    ]
+    assert size(100, 32) == 16
+    assert Crew(Limits(32)).batch_size(100, most=3) == 3
+
+
+def test_a_phase_of_few_files_has_batches_for_all_threads(root: str) -> None:
+    log = Log()
+    phases = Phases(RunContext(Limits(concurrency=4), journal=Journal(log)), batch_size=256)
+    run(lambda: phases.remove(files_of(200), root, Deleter(log)))
+    assert sorted(line for line in log.lines if line.startswith("remove")) == ["remove 25"] * 8
 
 
 def test_the_journal_is_durable_before_the_folder_is(root: str) -> None:

@@ -248,7 +248,7 @@ class Timed(Unlinker):
 def test_the_rate_is_kept_in_every_second(per_second: float, clock: Clock, root: Path) -> None:
     times = carried_out(root, clock, Limits(1, per_second=per_second))
     # What was begun before a second was over is finished in the next.
-    most = per_second + Crew(Limits(1, per_second=per_second)).batch_size(256)
+    most = per_second + Crew(Limits(1, per_second=per_second)).batch_size(len(times), 256)
     for first, begin in enumerate(times):
         assert sum(1 for moment in times[first:] if moment < begin + 1) <= most
 
@@ -262,7 +262,7 @@ def test_the_rate_holds_for_all_threads_together(
     began = clock.now
     times = carried_out(root, clock, limits)
     # The last batches need not wait for what comes after them.
-    files_before = len(times) - concurrency * Crew(limits).batch_size(256)
+    files_before = len(times) - concurrency * Crew(limits).batch_size(len(times), 256)
     assert clock.now - began >= files_before / per_second * 0.99
 
 

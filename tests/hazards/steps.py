@@ -10,13 +10,24 @@ from pathlib import Path
 
 import anyio
 import pytest
+from tests.support.clock import nothing_is_racy, wait_for_the_clock
 
 import fastprune
-from fastprune import CacheIndex, Limits, Policy, PrunePlan, PruneReport, Reading, make_plan
+from fastprune import (
+    CacheIndex,
+    Limits,
+    Policy,
+    PrunePlan,
+    PruneReport,
+    Reading,
+    ScanOptions,
+    make_plan,
+)
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Outcome, Unlinker
 from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.progress import Progress
+from fastprune.remembered.memory import StateFolder
 
 
 @contextmanager
@@ -34,21 +45,35 @@ def listing_again(times: int = 2) -> Iterator[None]:
         yield
 
 
-def scan_now(root: Path, progress: Progress | None = None) -> CacheIndex:
-    """Scans a cache in this process."""
+def scan_now(
+    root: Path, progress: Progress | None = None, *, state: StateFolder | None = None
+) -> CacheIndex:
+    """Scans a cache in this process. With `state`, however new its files are, all are known."""
 
     async def scan() -> CacheIndex:
-        return await fastprune.scan(root, reading=Reading(jobs=1, progress=progress))
+        options, reading = ScanOptions(state=state), Reading(jobs=1, progress=progress)
+        return await fastprune.scan(root, options, reading=reading)
 
-    return anyio.run(scan)
+    if state is None:
+        return anyio.run(scan)
+    wait_for_the_clock(root)
+    with nothing_is_racy():
+        index = anyio.run(scan)
+    assert index.identities.any(axis=1).all()
+    wait_for_the_clock(root)
+    return index
 
 
 def plan_for(
-    root: Path, *patterns: str, created_before: str | None = None, skip_corrupt: bool = False
+    root: Path,
+    *patterns: str,
+    created_before: str | None = None,
+    skip_corrupt: bool = False,
+    state: StateFolder | None = None,
 ) -> PrunePlan:
     """Scans a cache and plans to prune what meets the criteria."""
     policy = Policy(patterns=patterns, created_before=created_before)
-    return make_plan(scan_now(root), policy, skip_corrupt=skip_corrupt)
+    return make_plan(scan_now(root, state=state), policy, skip_corrupt=skip_corrupt)
 
 
 def carry_out_now(plan: PrunePlan, deleter: Deleter | None = None) -> PruneReport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from fastprune.deletion.phases import Phases, RunContext
 from fastprune.deletion.pruning import _Run
 from fastprune.index.refcounts import count_references
 from fastprune.progress import NoProgress
+from fastprune.reading.blob_contents import mark_of
+from fastprune.remembered.memory import StateFolder
 
 REWRITES_PER_SECOND = 200
 
@@ -104,16 +107,43 @@ def cut(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-@pytest.mark.parametrize("change", [pull, retag, replace, cut], ids=lambda change: change.__name__)
+def retag_unseen(path: Path) -> None:
+    """The same in place, and sets the time of the last write back: only ctime tells."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.write(path.read_bytes().replace(b'"a:', b'"b:'))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert mark_of(path.stat()) == mark_of(status)
+
+
+def replace_unseen(path: Path) -> None:
+    """Puts another file of the same size and times in its place."""
+    aside = path.parent.parent / "aside"
+    shutil.copy2(path, aside)
+    retag_unseen(aside)
+    aside.rename(path)
+
+
+@pytest.fixture(params=[False, True], ids=["nothing remembered", "remembered"])
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> StateFolder | None:
+    """Where scans are remembered, if they are; then the last look knows the identities of files."""
+    return StateFolder(str(tmp_path / "state")) if request.param else None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [pull, retag, retag_unseen, replace, replace_unseen, cut],
+    ids=lambda change: change.__name__,
+)
 def test_a_manifest_that_changed_since_the_scan_stays_with_all_it_needs(
-    change: Callable[[Path], None], builder: CacheBuilder
+    change: Callable[[Path], None], state: StateFolder | None, builder: CacheBuilder
 ) -> None:
     layer = builder.blob(10)
     child = builder.image("a@sha256:" + "12" * 32, layers=[layer])
     listed = builder.index("a:1", children=[child])
     pulled = builder.image("a:2")
     builder.image("a:3")
-    plan = plan_for(builder.root, "a:")
+    plan = plan_for(builder.root, "a:", state=state)
     before = load(builder.root)
     for name in (listed, pulled):
         change(builder.root / "img" / name)
@@ -125,6 +155,26 @@ def test_a_manifest_that_changed_since_the_scan_stays_with_all_it_needs(
     assert files(builder.root) >= needed
     assert report.changed == tuple(sorted((f"img/{listed}", f"img/{pulled}")))
     assert report.exit_code == 3
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first scan", "second scan"])
+def test_a_manifest_of_another_identity_that_says_the_same_goes(
+    again: bool, builder: CacheBuilder, tmp_path: Path
+) -> None:
+    state = StateFolder(str(tmp_path / "state"))
+    linked, rewritten, copied = (builder.image(f"a:{number}") for number in range(3))
+    builder.image("a:3")
+    if again:
+        scan_now(builder.root, state=state)
+    plan = plan_for(builder.root, "a", state=state)
+    folder = builder.root / "img"
+    os.link(folder / linked, tmp_path / "another-name")
+    (folder / rewritten).write_bytes((folder / rewritten).read_bytes())
+    shutil.copy2(folder / copied, tmp_path / "copy")
+    (tmp_path / "copy").rename(folder / copied)
+    report = carry_out_now(plan)
+    assert files(builder.root) == set()
+    assert (report.changed, len(report.images), report.exit_code) == ((), 4, 0)
 
 
 def blobs_of(cache: Cache, name: str) -> tuple[str, ...]:
@@ -237,13 +287,13 @@ def test_a_thread_that_looked_too_early_does_not_clear_what_another_has_seen(
 
 @pytest.mark.parametrize("hazard", ["fifo", "directory", "symlink", "socket"])
 def test_what_took_the_place_of_a_file_since_the_scan_stays(
-    hazard: str, builder: CacheBuilder, tmp_path: Path
+    hazard: str, state: StateFolder | None, builder: CacheBuilder, tmp_path: Path
 ) -> None:
     layer = builder.blob(10)
     image = builder.image("a:1", layers=[layer])
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
-    plan = plan_for(builder.root, "a")
+    plan = plan_for(builder.root, "a", state=state)
     for folder, name in (("img", image), ("blobs", layer)):
         (builder.root / folder / name).unlink()
         if hazard == "symlink":

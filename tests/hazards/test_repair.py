@@ -98,6 +98,18 @@ def alter(path: Path) -> bytes:
     return content
 
 
+def test_a_bad_blob_is_moved_whatever_time_it_has(builder: CacheBuilder) -> None:
+    far, long_ago = builder.blob(100), builder.blob(200)
+    image = builder.image("a:1", layers=[far, long_ago])
+    # In nanoseconds, the first does not fit into 64 bits with a sign.
+    for blob, seconds in ((far, 12 * 10**9), (long_ago, -1)):
+        alter(builder.root / "blobs" / blob)
+        os.utime(builder.root / "blobs" / blob, (seconds, seconds))
+    report = repair(builder.root)
+    assert (report.changed, report.exit_code) == ((), 0)
+    assert not files(builder.root) & {f"blobs/{far}", f"blobs/{long_ago}", f"img/{image}"}
+
+
 def test_a_blob_that_was_mended_since_is_left_alone_with_what_needs_it(
     builder: CacheBuilder,
 ) -> None:

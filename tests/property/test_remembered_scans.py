@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.property.decoding import decoded
 from tests.property.profile import examples
+from tests.support.clock import nothing_is_racy, wait_for_the_clock
 from tests.support.scanning import scanned
 from tests.support.strategies import PATTERNS, CacheSketch, caches, on_disk
 
-from fastprune.reading import identities
 from fastprune.remembered.memory import StateFolder
 
 FOLDERS = ("img", "lts")
@@ -27,19 +27,8 @@ Change = Callable[[Path, random.Random], None]
 
 @pytest.fixture(autouse=True, scope="module")
 def _nothing_is_racy() -> Iterator[None]:
-    """A scan believes files that were written just now; `wait_for_the_clock` makes up for it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identities, "RACY_NANOSECONDS", -(10**12))
+    with nothing_is_racy():
         yield
-
-
-def wait_for_the_clock(root: Path) -> None:
-    """Waits until the kernel gives a later ctime than it gave before: some milliseconds."""
-    probe = root.parent / "probe"
-    probe.touch()
-    before = probe.stat().st_ctime_ns
-    while probe.stat().st_ctime_ns == before:
-        probe.touch()
 
 
 def manifests(root: Path) -> list[Path]:

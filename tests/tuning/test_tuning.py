@@ -26,7 +26,6 @@ from fastprune.tuning.figures import (
     Mount,
     ScanFigures,
     TuneReport,
-    batch_size,
     evenly,
     in_turn,
     job_settings,
@@ -119,13 +118,6 @@ def test_each_round_begins_with_another_setting() -> None:
 )
 def test_a_sample_is_taken_evenly(total: int, most: int, positions: list[int]) -> None:
     assert evenly(total, most) == positions
-
-
-def test_batches_are_small_enough_for_all_threads_and_large_enough_to_pay() -> None:
-    assert [batch_size(1666, concurrency) for concurrency in CONCURRENCY_SETTINGS] == [
-        *(256, 208, 104, 52, 26)
-    ]
-    assert batch_size(100, 32) == 16
 
 
 # Reports

@@ -19,6 +19,7 @@ from fastprune.guard.server_findings import LookForServers, ServerFinding
 from fastprune.whole_files import NotDurableError
 
 _LONGEST_SLEEP = 0.2
+_LEAST_BATCH = 16
 
 
 class Piece(NamedTuple):
@@ -51,13 +52,19 @@ class Crew:
         self._threads = Threads(limits.concurrency)
         self._next_slot = 0.0
 
-    def batch_size(self, most: int) -> int:
-        """How many files a batch may have, up to `most`: few if the pace is slow.
+    def batch_size(self, files: int, most: int) -> int:
+        """How many of some files to put in a batch.
 
-        The pace is kept between batches, not within one.
+        Few if the pace is slow: it is kept between batches, not within one. Also few if there are
+        not many files, as a phase of manifests may have: so that all threads have work.
+
+        Args:
+            files: How many files there are.
+            most: The most in a batch.
         """
         pace = int((self._limits.per_second or most * 10) / 10)
-        return max(1, min(most, pace))
+        share = max(_LEAST_BATCH, files // (2 * self._limits.concurrency))
+        return max(1, min(most, pace, share))
 
     def stop(self, reason: str) -> None:
         """Ends the work between two batches."""

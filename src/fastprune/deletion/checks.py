@@ -9,18 +9,46 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from functools import cache, partial
 from typing import TypeAlias
 
 from fastprune.errors import ManifestError
-from fastprune.index.records import kept_part
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.records import kept_part, kept_records
 from fastprune.layouts.layout import Layout, ManifestRecord
 from fastprune.reading.blob_contents import mark_of
-from fastprune.reading.marks import ABSENT_MARK, FileMark
+from fastprune.reading.identities import NOTHING_IS_RACY, identities_of
+from fastprune.reading.marks import ABSENT_MARK, NO_IDENTITY, FileMark
 from fastprune.reading.reader import OPEN_FLAGS
 
 Check: TypeAlias = Callable[[int, str], bool]
 """Is given an open folder and a name in it; says whether the file is a regular one, and still
 what it was. Raises OSError if it can't be read."""
+
+
+def manifest_checks(index: CacheIndex, rows: Rows) -> list[Check]:
+    """Makes a check for each of some manifests: whether its file still says what it said.
+
+    A file with the identity that it had when it was read is not read again. Any other file is, and
+    only its content counts: a new hard link, for example, gives it another identity, too.
+
+    Args:
+        index: The cache, scanned with edges.
+        rows: The manifests.
+    """
+
+    @cache
+    def said() -> list[ManifestRecord]:
+        # For all at once, as that is cheap, and only if a file is read again.
+        return list(kept_records(index, rows))
+
+    def check(at: int, identity: bytes, folder: int, name: str) -> bool:
+        # See `NOTHING_IS_RACY` for why no file is racy here.
+        if identity != NO_IDENTITY and identities_of(folder, [name], NOTHING_IS_RACY) == [identity]:
+            return True
+        return still_says(index.layout, said()[at], folder, name)
+
+    return [partial(check, *known) for known in enumerate(index.known_identities(rows))]
 
 
 def still_says(layout: Layout, record: ManifestRecord, folder: int, name: str) -> bool:

@@ -120,7 +120,7 @@ class Phases:
         self.crew = Crew(context.limits, context.look)
         self.failures: list[Failure] = []
         self._progress, self._journal = context.progress, context.journal
-        self._batch_size = self.crew.batch_size(batch_size)
+        self._most = batch_size
         self._begun: list[Files] = []
         self._changed: list[str] = []
 
@@ -192,7 +192,7 @@ class Phases:
             work: Is called with each batch, on a thread; gives None for what it did not begin.
         """
         self._begun.append(files)
-        pieces = files.pieces(self._batch_size)
+        pieces = files.pieces(self.crew.batch_size(len(files), self._most))
         await self.crew.work_on(pieces, work, partial(self._record, files))
 
     async def settle(self, name: str, settle: Callable[[int], None], folder: int) -> bool:
@@ -205,7 +205,7 @@ class Phases:
         """Notes that files are not what they were. Nothing is done to them."""
         self._begun.append(files)
         files.outcomes[:] = Outcome.CHANGED
-        for piece in files.pieces(self._batch_size):
+        for piece in files.pieces(self._most):
             self._changed += [f"{files.folder}/{name}" for name in piece.batch.names]
 
     async def _record(self, files: Files, piece: Piece, result: BatchResult) -> None:

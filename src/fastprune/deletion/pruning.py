@@ -11,19 +11,17 @@ the next prune removes; never a manifest without its blobs.
 from __future__ import annotations
 
 import time
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.deletion.checks import still_says
+from fastprune.deletion.checks import manifest_checks
 from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Outcome
 from fastprune.deletion.journal import blob_facts, manifest_facts
 from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
 from fastprune.executors.threads import in_thread
 from fastprune.guard.drift import manifests_changed_at, new_manifests, replaced_blobs
 from fastprune.index.cache_index import Rows
-from fastprune.index.records import kept_records
 from fastprune.index.refcounts import list_levels
 from fastprune.plan.prune_plan import PrunePlan
 from fastprune.report.prune_report import PruneReport
@@ -133,8 +131,7 @@ class _Run:
 
         def batch(positions: slice) -> Batch:
             some = rows[positions]
-            said = kept_records(index, some)
-            checks = [partial(still_says, index.layout, record) for record in said]
+            checks = manifest_checks(index, some)
             return batch_of(index.digests[some], index.file_sizes[some], checks)
 
         return Files(kind, folder, len(rows), batch, lambda at: manifest_facts(plan, rows[at]))

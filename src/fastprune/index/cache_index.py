@@ -22,7 +22,7 @@ from fastprune.index.digests import Digests
 from fastprune.index.times import BAD_TIME, Times, format_times
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_PREFIX, file_names
-from fastprune.reading.marks import IDENTITY_BYTES
+from fastprune.reading.marks import IDENTITY_BYTES, NO_IDENTITY
 
 Rows = NDArray[np.intp]
 """Positions of manifests or blobs."""
@@ -192,6 +192,12 @@ class CacheIndex:
     def path(self, row: int) -> str:
         """The path of a row's file, relative to the cache."""
         return f"{self.folder(row)}/{self.digests[row].tobytes().hex()}"
+
+    def known_identities(self, rows: Rows) -> list[bytes]:
+        """The identities of the files of some rows; `NO_IDENTITY` for one that is not known."""
+        if not len(self.identities):
+            return [NO_IDENTITY] * len(rows)
+        return [identity.tobytes() for identity in self.identities[rows]]
 
     @property
     def present_digests(self) -> Digests:

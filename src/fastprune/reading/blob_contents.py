@@ -32,7 +32,9 @@ def mark_of(status: os.stat_result) -> FileMark:
     """The mark of a file by its status."""
     if not stat.S_ISREG(status.st_mode):
         return ABSENT_MARK
-    return FileMark(status.st_ino & _LARGEST_INT64, status.st_size, status.st_mtime_ns)
+    # A large inode, or a time after the year 2262, does not fit into 64 bits with a sign.
+    inode, mtime = status.st_ino & _LARGEST_INT64, status.st_mtime_ns & _LARGEST_INT64
+    return FileMark(inode, status.st_size, mtime)
 
 
 class FileMarks(NamedTuple):

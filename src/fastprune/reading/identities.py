@@ -25,8 +25,15 @@ RACY_NANOSECONDS = 2 * 10**9
 """Changes so long before a scan count as racy: far more than the tick of any kernel's clock, and as
 much as the coarsest file system rounds."""
 
+NOTHING_IS_RACY = 2**63 - 1
+"""Stands for `racy_from` where files are compared with identities that a scan kept.
+
+A scan keeps none that is racy: a file whose identity it knows had changed long before it asked.
+Whatever changes the file later gives it the ctime of then, and so another identity, however soon
+one change follows the other. A recent ctime need not be refused, as it differs anyway.
+"""
+
 _FOLDER_FORM = struct.Struct("<QQqq")
-_MOST_BYTES = 2**32 - 1
 
 
 def racy_from(scanned_at: float) -> int:
@@ -41,14 +48,19 @@ def racy_from(scanned_at: float) -> int:
 def identity_of(status: os.stat_result, racy: int) -> bytes:
     """The identity of a file by its status; `NO_IDENTITY` if it is racy, or no regular file.
 
+    A file with a time after the year 2262, or of 4 GiB or more, has none either: it doesn't fit.
+
     Args:
         status: Its status, by `lstat`.
         racy: What `racy_from` gives.
     """
     changed = status.st_ctime_ns
-    if changed >= racy or not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+    if changed >= racy or not stat.S_ISREG(status.st_mode):
         return NO_IDENTITY
-    return IDENTITY.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)
+    try:
+        return IDENTITY.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)
+    except struct.error:
+        return NO_IDENTITY
 
 
 def identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:
@@ -97,7 +109,8 @@ def folder_identity(path: str, racy: int) -> bytes:
         racy: What `racy_from` gives.
 
     Returns:
-        Bytes that tell it from others; empty if it is racy, or if the system gives no status.
+        Bytes that tell it from others; empty if it is racy, if the system gives no status, or if
+            it has a time after the year 2262.
     """
     try:
         status = os.lstat(path)
@@ -105,4 +118,8 @@ def folder_identity(path: str, racy: int) -> bytes:
         return b""
     if status.st_ctime_ns >= racy or not stat.S_ISDIR(status.st_mode):
         return b""
-    return _FOLDER_FORM.pack(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+    times = status.st_mtime_ns, status.st_ctime_ns
+    try:
+        return _FOLDER_FORM.pack(status.st_dev, status.st_ino, *times)
+    except struct.error:
+        return b""

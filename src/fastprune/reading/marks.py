@@ -20,7 +20,7 @@ class FileMark(NamedTuple):
     Attributes:
         inode: Its number, less the highest bit; -1 if there is no regular file.
         size: Bytes.
-        mtime: When its content last changed, in nanoseconds.
+        mtime: When its content last changed, in nanoseconds, less the highest bit.
     """
 
     inode: int

@@ -42,7 +42,6 @@ from fastprune.tuning.figures import (
     FILE_BYTES,
     DeleteFigures,
     Measurement,
-    batch_size,
     in_turn,
 )
 from fastprune.tuning.scratch import MOST_OF_FREE, create_file, making_files, room_for_files
@@ -169,7 +168,7 @@ class DeleteMeter:
 
     async def _delete(self, digests: Sequence[bytes], concurrency: int) -> float:
         """Seconds to delete files."""
-        deleter = _TimedUnlinker(batch_size(len(digests), concurrency), self.clock)
+        deleter = _TimedUnlinker(self.clock)
         plan = _orphans(self.scratch, self.layout, digests)
         started = self.clock()
         context = RunContext(Limits(concurrency, self.stopped), _PartOf(self.progress))
@@ -187,8 +186,7 @@ class _TimedUnlinker(Unlinker):
     It does not fsync the folder: a prune does that once per phase, whatever the number of files.
     """
 
-    def __init__(self, batch: int, clock: Callable[[], float]) -> None:
-        self.batch_size = batch
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.settled_at = 0.0
         self._clock = clock
 

@@ -26,7 +26,6 @@ FILE_BYTES = 4096
 """Size of the files that are deleted, as most configs and manifests have it."""
 
 _JOB_SETTINGS = (1, 2, 4, 8)
-_LEAST_BATCH, _MOST_BATCH = 16, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +240,3 @@ def evenly(total: int, most: int) -> list[int]:
     """Positions in a list of `total`: all, or `most` of them at equal distances."""
     count = min(total, most)
     return [at * total // count for at in range(count)]
-
-
-def batch_size(files: int, concurrency: int) -> int:
-    """How many of a few files to give a thread at once, so that all threads have work.
-
-    Args:
-        files: How many there are; a prune has many more, and takes full batches.
-        concurrency: How many threads there are.
-    """
-    return max(_LEAST_BATCH, min(_MOST_BATCH, files // (2 * concurrency)))
