@@ -198,20 +198,20 @@ class Rescans:
         # Else the disk is still busy with what an earlier run wrote.
         os.sync()
 
-    def _keep(self, name: str, output: bytes) -> Path:
-        """Keeps what the last run left; its output is only for the message."""
+    def _remember(self, name: str) -> Path:
+        argv = self._tools.prune(self._cache, COMPARED_PATTERN)
+        return self._keep(name, self._command(name, argv))
+
+    def _keep(self, name: str, command: Command) -> Path:
+        """Runs a command, and keeps what it remembers."""
+        read_output(command)
         if not list(self._current.iterdir()):
             raise MeasureError(
-                f"{self._cache.root}: fastprune remembered nothing of {name!r}; is its file system "
-                f"one whose times can be trusted?\n{output.decode(errors='replace')}"
+                f"{self._cache.root}: nothing is remembered; --log-level debug says why"
             )
         state = self._states / name
         os.rename(self._current, state)
         return state
-
-    def _remember(self, name: str) -> Path:
-        argv = self._tools.prune(self._cache, COMPARED_PATTERN)
-        return self._keep(name, read_output(self._command(name, argv)))
 
     def _prune(self, changes: Changes) -> tuple[Path, int]:
         """Prunes the cache; what that leaves, and how many manifests went."""
@@ -220,9 +220,8 @@ class Rescans:
         manifests = [item["path"] for item in report["manifests"]]
         blobs = [f"blobs/{item['digest'].removeprefix('sha256:')}" for item in report["blobs"]]
         changes.copy_aside((*manifests, *blobs))
-        wait_until_believed(f"{len(manifests)} manifests and {len(blobs)} blobs are to go")
         real = (*(word for word in argv if word != "--dry-run"), "--yes", "--summary")
-        state = self._keep("pruned", read_output(self._command("prune", real)))
+        state = self._keep("pruned", self._command("prune", real))
         if any((self._cache.root / path).exists() for path in (*manifests, *blobs)):
             raise MeasureError(f"{self._cache.root}: the prune left files that should go")
         return state, len(manifests)
@@ -235,13 +234,15 @@ class Rescans:
             case.check_read(read[case.name])
         dry_run = self._tools.prune(self._cache, COMPARED_PATTERN)
         expected = answer(read_output(Command(FULL, dry_run)))
-        commands = base_commands(self._cache, self._tools)
-        commands.append(Command(FULL, dry_run))
-        commands = [dataclasses.replace(command, prepare=os.sync) for command in commands]
-        commands += [self._command(case.name, dry_run, case.state) for case in cases]
-        for place in range(-1 - len(cases), 0):
-            check = partial(check_same, commands[place].name, expected)
-            commands[place] = dataclasses.replace(commands[place], check=check)
+
+        def checked(command: Command) -> Command:
+            return dataclasses.replace(command, check=partial(check_same, command.name, expected))
+
+        without = (*base_commands(self._cache, self._tools), checked(Command(FULL, dry_run)))
+        commands = [
+            *(dataclasses.replace(command, prepare=os.sync) for command in without),
+            *(checked(self._command(case.name, dry_run, case.state)) for case in cases),
+        ]
         content = {**self._cache.description, "manifests": manifests}
         results = measure_cache(
             Cache(self._cache.root, content),

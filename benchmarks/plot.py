@@ -96,9 +96,9 @@ def draw_rescans(measured: list[tuple[str, dict[str, Any]]], path: Path) -> None
         measured: Titles, and the steps of the cache of each.
         path: The file to write.
     """
-    shape = {"figsize": (4.2 * len(measured), 3.2), "layout": "constrained", "squeeze": False}
-    figure, row = plt.subplots(1, len(measured), sharey=True, **shape)
-    for axes, (title, steps) in zip(row[0], measured, strict=True):
+    figure = plt.figure(figsize=(4.2 * len(measured), 3.2), layout="constrained")
+    row = figure.subplots(1, len(measured), sharey=True, squeeze=False)[0]
+    for axes, (title, steps) in zip(row, measured, strict=True):
         cases = {
             name: case["ratio_to_full"]
             for step in steps.values()
@@ -109,8 +109,8 @@ def draw_rescans(measured: list[tuple[str, dict[str, Any]]], path: Path) -> None
         axes.bar_label(bars, fmt="{:.2f}", padding=3)
         axes.axvline(1, color=THEIRS, linestyle=":")
         axes.set(title=title, xlabel="of the time of a full scan", xlim=(0, 1.3))
-        axes.invert_yaxis()
         _tidy(axes)
+    row[0].invert_yaxis()  # and with it all others
     figure.savefig(path, metadata={"Date": None})
 
 
