@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,14 @@ COMPARED_PATTERN = TIMED_PATTERNS[0]
 CHECKED_PATTERNS = (*TIMED_PATTERNS, "tag", "latest")
 RIPGREP = "ripgrep"
 FLOOR = "read and parse only"
+BASES = {"ratio_to_ripgrep": RIPGREP, "ratio_to_floor": FLOOR}
+"""The names of ratios, and the commands that they compare with."""
+
 ORIGINAL_LIMIT = 200_000
-# Up to here the pieces of work get smaller with the number of workers, whatever the machine has.
-MANY_JOBS, MANY_JOBS_LIMIT = 8, 65_000
+MANY_JOBS = ("--jobs", "8")
+MANY_JOBS_BELOW = 65_000
+"""With fewer manifests, so many jobs get smaller pieces of work than two jobs do."""
+
 UNITS = {"k": 1_000, "m": 1_000_000}
 
 
@@ -153,8 +158,11 @@ def parse_size(text: str) -> int:
 
 def check_answers(cache: Cache, tools: Tools) -> None:
     """Compares the answers of fastprune with those that the generator worked out."""
-    for name in CHECKED_PATTERNS:
-        output = read_output(Command(name, tools.prune(cache, name, "--format", "json")))
+    asked: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in CHECKED_PATTERNS]
+    if cache.manifests < MANY_JOBS_BELOW:
+        asked.append((COMPARED_PATTERN, MANY_JOBS))
+    for name, options in asked:
+        output = read_output(Command(name, tools.prune(cache, name, "--format", "json", *options)))
         totals = json.loads(output)["totals"]
         expected = cache.description["expected"][name]
         for key in ("manifests", "blobs"):
@@ -173,8 +181,8 @@ def check_answers(cache: Cache, tools: Tools) -> None:
         check_dry_run(ours, read_output(original.prune("prune", pattern)))
 
 
-def cache_commands(cache: Cache, tools: Tools) -> list[Command]:
-    """The commands that are measured on one cache."""
+def base_commands(cache: Cache, tools: Tools) -> list[Command]:
+    """The commands of `BASES`: ripgrep, if it is there, and the floor."""
     commands = []
     if tools.ripgrep:
         options = ("-c", "--no-messages", "--hidden", "--no-ignore", "calico")
@@ -183,11 +191,17 @@ def cache_commands(cache: Cache, tools: Tools) -> list[Command]:
         commands.append(Command(RIPGREP, (tools.ripgrep, *options, *folders), codes=(0, 1)))
     floor = Path(__file__).with_name("floor.py")
     commands.append(Command(FLOOR, (sys.executable, str(floor), str(cache.root))))
+    return commands
+
+
+def cache_commands(cache: Cache, tools: Tools) -> list[Command]:
+    """The commands that are measured on one cache."""
+    commands = base_commands(cache, tools)
     commands += [Command(f"prune, {name}", tools.prune(cache, name)) for name in TIMED_PATTERNS]
+    if cache.manifests < MANY_JOBS_BELOW:
+        argv = tools.prune(cache, COMPARED_PATTERN, *MANY_JOBS)
+        commands.append(Command(f"prune, {COMPARED_PATTERN}, {MANY_JOBS[1]} jobs", argv))
     commands.append(Command("list", tools.listing(cache)))
-    if cache.manifests < MANY_JOBS_LIMIT:
-        jobs = tools.prune(cache, COMPARED_PATTERN, "--jobs", str(MANY_JOBS))
-        commands.append(Command(f"prune, {COMPARED_PATTERN}, {MANY_JOBS} jobs", jobs))
     if original := tools.original_on(cache):
         pattern = cache.pattern(COMPARED_PATTERN)
         commands.append(original.prune(f"prune, {COMPARED_PATTERN}", pattern))
@@ -196,9 +210,22 @@ def cache_commands(cache: Cache, tools: Tools) -> list[Command]:
 
 
 def measure_cache(
-    cache: Cache, commands: Sequence[Command], rounds: int, *, cold: bool
+    cache: Cache,
+    commands: Sequence[Command],
+    rounds: int,
+    *,
+    cold: bool,
+    bases: Mapping[str, str] = BASES,
 ) -> dict[str, Any]:
-    """Times the commands on one cache, then samples their memory."""
+    """Times the commands on one cache, then samples their memory.
+
+    Args:
+        cache: The cache.
+        commands: What to measure.
+        rounds: How often.
+        cold: Whether to empty the caches before every run.
+        bases: The names of ratios, and the commands that they compare with.
+    """
     measured = compare(commands, rounds, cold=cold)
     by_name = {series.command.name: series for series in measured}
     results: dict[str, Any] = {}
@@ -208,9 +235,9 @@ def measure_cache(
         result["files_per_second"] = cache.manifests / series.seconds
         result["microseconds_per_manifest"] = series.seconds / cache.manifests * 1e6
         result["peak_bytes"] = peak(series.command).total
-        if RIPGREP in by_name:
-            result["ratio_to_ripgrep"] = series.ratio_to(by_name[RIPGREP])
-        result["ratio_to_floor"] = series.ratio_to(by_name[FLOOR])
+        for ratio, base in bases.items():
+            if base in by_name:
+                result[ratio] = series.ratio_to(by_name[base])
         original = by_name.get(f"{ORIGINAL} {name}")
         if original:
             result["original_ratio"] = original.ratio_to(series)
@@ -245,9 +272,9 @@ def show_cache(cache: Cache, results: dict[str, Any]) -> str:
                 f"{result['files_per_second']:,.0f}",
                 f"{result['microseconds_per_manifest']:.2f}",
                 f"{result['peak_bytes'] / 1e6:.0f}",
-                _times(result.get("ratio_to_ripgrep")),
-                _times(result["ratio_to_floor"]),
-                _times(result.get("original_ratio")),
+                show_ratio(result.get("ratio_to_ripgrep")),
+                show_ratio(result["ratio_to_floor"]),
+                show_ratio(result.get("original_ratio")),
             )
         )
     headings = (
@@ -267,41 +294,33 @@ def show_startup(results: dict[str, Any]) -> str:
     return table(("start-up", "ms", "/ python"), rows) + "\n"
 
 
-def _times(ratio: float | None) -> str:
+def show_ratio(ratio: float | None) -> str:
+    """A ratio in a table; empty if it was not measured."""
     return "" if ratio is None else f"{ratio:.2f}"
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add_cache_options(parser)
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how to measure."""
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--cold", action="store_true", help="empty the caches before every run")
     parser.add_argument("--rg", default=find_tool("rg"), metavar="PATH")
-    parser.add_argument("--ociregistry", metavar="PATH", help="the original, to compare with")
-    parser.add_argument(
-        "--ociregistry-limit",
-        type=int,
-        default=ORIGINAL_LIMIT,
-        metavar="N",
-        help="only up to N manifests",
-    )
-    parser.add_argument("--fastprune", metavar="PATH")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save the results")
-    return parser.parse_args()
 
 
-def run_benchmark(arguments: argparse.Namespace) -> None:
-    """Prepares the caches, checks the answers, measures and reports."""
+def check_cold(arguments: argparse.Namespace) -> None:
+    """Makes sure that cold runs are possible, if they are wanted.
+
+    Raises:
+        MeasureError: They are not.
+    """
     if arguments.cold and not can_drop_caches():
         raise MeasureError("--cold needs permission to write /proc/sys/vm/drop_caches")
-    tools = Tools(
-        fastprune_argv(arguments.fastprune),
-        arguments.rg,
-        arguments.ociregistry,
-        arguments.ociregistry_limit,
-    )
-    caches = caches_of(arguments)
+
+
+def begin_results(
+    arguments: argparse.Namespace, tools: Tools, caches: Sequence[Cache]
+) -> dict[str, Any]:
+    """Says what is measured, and on which machine; the results so far."""
     machine = describe_machine(*(cache.root for cache in caches))
     results: dict[str, Any] = {"machine": machine, "cold": arguments.cold, "caches": {}}
     print(show_machine(machine))
@@ -313,6 +332,37 @@ def run_benchmark(arguments: argparse.Namespace) -> None:
         print(f"{results[ORIGINAL]}: prune --pattern … --dry-run, list")
     state = "cold" if arguments.cold else "warm"
     print(f"medians of {arguments.runs} runs, {state}\n")
+    return results
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_cache_options(parser)
+    add_run_options(parser)
+    parser.add_argument("--ociregistry", metavar="PATH", help="the original, to compare with")
+    parser.add_argument(
+        "--ociregistry-limit",
+        type=int,
+        default=ORIGINAL_LIMIT,
+        metavar="N",
+        help="only up to N manifests",
+    )
+    parser.add_argument("--fastprune", metavar="PATH")
+    return parser.parse_args()
+
+
+def run_benchmark(arguments: argparse.Namespace) -> None:
+    """Prepares the caches, checks the answers, measures and reports."""
+    check_cold(arguments)
+    tools = Tools(
+        fastprune_argv(arguments.fastprune),
+        arguments.rg,
+        arguments.ociregistry,
+        arguments.ociregistry_limit,
+    )
+    caches = caches_of(arguments)
+    results = begin_results(arguments, tools, caches)
     for cache in caches:
         check_answers(cache, tools)
         commands = cache_commands(cache, tools)

@@ -7,6 +7,8 @@ Every benchmark uses this file, so that all figures mean the same:
 * Commands that are compared run in turn, round after round. A ratio is the median of the ratios
   within each round: a slow minute of a noisy machine changes it far less than a ratio of medians.
 * Memory is sampled in a separate run, so that sampling never disturbs the time.
+* fastprune remembers nothing between two runs, unless a command names a folder for that: what is
+  measured is a scan that reads everything.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from memory import TreeMemory, shared_files, tree_memory
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 SAMPLE_SECONDS = 0.02
+TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds: the unit of processor times in /proc
 NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 STATE_DIR = "FASTPRUNE_STATE_DIR"
 PACKAGES = ("fastprune", "numpy", "orjson", "google-re2", "anyio", "uvloop", "typer", "aiofiles")
@@ -48,21 +51,38 @@ class Command:
         argv: Program and arguments.
         codes: Exit codes that count as success.
         state: Where fastprune remembers scans; empty for nowhere.
+        prepare: What is done before every run, untimed.
+        check: Looks at the output of every run; raises `MeasureError` if it is wrong.
     """
 
     name: str
     argv: tuple[str, ...]
     codes: tuple[int, ...] = (0,)
     state: str = ""
+    prepare: Callable[[], None] = lambda: None
+    check: Callable[[bytes], None] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a command."""
+    """One run of a command, in seconds.
+
+    Attributes:
+        seconds: From its start to its end.
+        user: Processor time in user mode, of the process and its children.
+        system: The same in the kernel.
+        main: Processor time of both kinds, without the children.
+    """
 
     seconds: float
     user: float
     system: float
+    main: float
+
+    @property
+    def children(self) -> float:
+        """Processor time of the children."""
+        return self.user + self.system - self.main
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,6 +102,16 @@ class Series:
         """Median processor time, user and system."""
         return statistics.median(run.user + run.system for run in self.runs)
 
+    @property
+    def main_share(self) -> float | None:
+        """Median of the processor time of the process itself, of that of its children together.
+
+        None if there were no children.
+        """
+        if any(run.children < 2 * TICK for run in self.runs):
+            return None
+        return statistics.median(run.main / run.children for run in self.runs)
+
     def ratio_to(self, other: Series) -> float:
         """Median of the ratios of this command's time to another's in the same round."""
         pairs = zip(self.runs, other.runs, strict=True)
@@ -93,6 +123,8 @@ class Series:
             "command": [_last_name(argument) for argument in self.command.argv],
             "seconds": self.seconds,
             "processor_seconds": self.processor,
+            "main_seconds": statistics.median(run.main for run in self.runs),
+            "main_share": self.main_share,
             "runs": [dataclasses.asdict(run) for run in self.runs],
         }
 
@@ -122,7 +154,7 @@ def environment(command: Command) -> dict[str, str]:
 
 
 def run(command: Command, output: Path | None = None) -> Run:
-    """Runs a command once.
+    """Prepares a command, runs it once and checks what it wrote.
 
     Args:
         command: What to run.
@@ -133,27 +165,49 @@ def run(command: Command, output: Path | None = None) -> Run:
         Its times.
 
     Raises:
-        MeasureError: The exit code says that it failed.
+        MeasureError: The exit code says that it failed, or the output is wrong.
     """
-    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as scratch:
-        with output.open("wb") if output else scratch as stream:
-            start = time.perf_counter()
-            process = subprocess.Popen(
-                command.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=errors,
-                env=environment(command),
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - start
+    command.prepare()
+    with (
+        tempfile.TemporaryFile() as errors,
+        output.open("w+b") if output else tempfile.TemporaryFile() as stream,
+    ):
+        start = time.perf_counter()
+        process = _start(command, stream, errors)
+        # It stays a zombie, which still has its times.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        seconds = time.perf_counter() - start
+        main = _own_processor_seconds(process.pid)
+        _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in command.codes:
-            errors.seek(0)
-            message = errors.read().decode(errors="replace").strip()
-            line = " ".join(command.argv)
-            raise MeasureError(f"exit code {process.returncode} from: {line}\n{message}")
-    return Run(seconds, usage.ru_utime, usage.ru_stime)
+        _check_run(command, process.returncode, stream, errors)
+    return Run(seconds, usage.ru_utime, usage.ru_stime, main)
+
+
+def _start(command: Command, output: IO[bytes], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command.argv,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=errors,
+        env=environment(command),
+    )
+
+
+def _own_processor_seconds(pid: int) -> float:
+    """User and system time of a process that has ended, without its children; see proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK
+
+
+def _check_run(command: Command, code: int, output: IO[bytes], errors: IO[bytes]) -> None:
+    if code not in command.codes:
+        errors.seek(0)
+        message = errors.read().decode(errors="replace").strip()
+        raise MeasureError(f"exit code {code} from: {' '.join(command.argv)}\n{message}")
+    if command.check:
+        output.seek(0)
+        command.check(output.read())
 
 
 def read_output(command: Command) -> bytes:
@@ -197,23 +251,21 @@ def compare(commands: Sequence[Command], rounds: int, *, cold: bool = False) -> 
 
 
 def peak(command: Command) -> TreeMemory:
-    """Runs a command once under sampling and returns the peak of its memory."""
+    """Runs a command once under sampling and returns the peak of its memory.
+
+    Raises:
+        MeasureError: The exit code says that it failed, or the output is wrong.
+    """
+    command.prepare()
     before = shared_files().keys()
-    with tempfile.TemporaryFile() as scratch:
-        process = subprocess.Popen(
-            command.argv,
-            stdin=subprocess.DEVNULL,
-            stdout=scratch,
-            stderr=subprocess.DEVNULL,
-            env=environment(command),
-        )
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as scratch:
+        process = _start(command, scratch, errors)
         highest = TreeMemory(0, 0)
         while process.poll() is None:
             sample = tree_memory(process.pid, before)
             highest = max(highest, sample, key=lambda memory: memory.total)
             time.sleep(SAMPLE_SECONDS)
-    if process.returncode not in command.codes:
-        raise MeasureError(f"exit code {process.returncode} from: {' '.join(command.argv)}")
+        _check_run(command, process.returncode, scratch, errors)
     return highest
 
 

@@ -1,4 +1,4 @@
-"""Draws the committed results: time and memory by size of the cache, deletions by concurrency.
+"""Draws the committed results: time and memory by size, deletions by concurrency, scans again.
 
 Usage: ``python benchmarks/plot.py [--results benchmarks/results] [--output docs/images]``
 
@@ -89,6 +89,31 @@ def draw_deletions(results: dict[str, Any], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
+def draw_rescans(measured: list[tuple[str, dict[str, Any]]], path: Path) -> None:
+    """What scans of a cache that was scanned before take, of the time of a full scan.
+
+    Args:
+        measured: Titles, and the steps of the cache of each.
+        path: The file to write.
+    """
+    figure = plt.figure(figsize=(4.2 * len(measured), 3.2), layout="constrained")
+    row = figure.subplots(1, len(measured), sharey=True, squeeze=False)[0]
+    for axes, (title, steps) in zip(row, measured, strict=True):
+        cases = {
+            name: case["ratio_to_full"]
+            for step in steps.values()
+            for name, case in step.items()
+            if "read" in case
+        }
+        bars = axes.barh(list(cases), list(cases.values()), color=OURS)
+        axes.bar_label(bars, fmt="{:.2f}", padding=3)
+        axes.axvline(1, color=THEIRS, linestyle=":")
+        axes.set(title=title, xlabel="of the time of a full scan", xlim=(0, 1.3))
+        _tidy(axes)
+    row[0].invert_yaxis()  # and with it all others
+    figure.savefig(path, metadata={"Date": None})
+
+
 _BESIDE_POINT: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 9}
 
 
@@ -123,6 +148,14 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     draw_scan(warm, read("plan-cold.json"), arguments.output / "scan.svg")
     draw_deletions(read("apply.json"), arguments.output / "deletions.svg")
+    rescans = [
+        (f"{cache['content']['manifests']:,} manifests, {state}", cache["steps"])
+        for state in ("warm", "cold")
+        if (arguments.results / f"rescan-{state}.json").exists()
+        for cache in read(f"rescan-{state}.json")["caches"].values()
+    ]
+    if rescans:
+        draw_rescans(rescans, arguments.output / "rescans.svg")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 Usage: ``sudo python benchmarks/run_all.py --work DIR [--results DIR] [--ociregistry PATH]``
 
-It takes an hour or so and 30 GB, most of it for the caches of one and two million manifests, which
-are kept for the next time. Cold runs are left out without permission to empty the kernel's caches;
-comparisons with the original are left out without --ociregistry.
+It takes an hour and a half or so and 30 GB, most of it for the caches of one and two million
+manifests, which are kept for the next time. Cold runs are left out without permission to empty the
+kernel's caches; comparisons with the original are left out without --ociregistry.
 """
 
 from __future__ import annotations
@@ -45,9 +45,16 @@ def runs(work: Path, results: Path, original: str | None) -> list[tuple[str, ...
     for size in ("100k", "1m"):
         cache = str(work / f"cache-{size}-seed1")
         commands.append(("bench_parts.py", cache, "--json", str(results / f"parts-{size}.json")))
-    if can_drop_caches():
+    cold = can_drop_caches()
+    if cold:
         options = ("--sizes", "10k,100k", "--runs", "5", "--cold")
         commands.append((*plan, *options, "--json", str(results / "plan-cold.json")))
+    # Last, as they change the caches and put them back.
+    rescan = ("bench_rescan.py", "--work", str(work), "--runs", "5")
+    warm_json, cold_json = (str(results / f"rescan-{state}.json") for state in ("warm", "cold"))
+    commands.append((*rescan, "--sizes", "100k,1m", "--json", warm_json))
+    if cold:
+        commands.append((*rescan, "--sizes", "100k", "--cold", "--json", cold_json))
     return commands
 
 

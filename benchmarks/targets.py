@@ -18,6 +18,11 @@ HERE = Path(__file__).resolve().parent
 BEGIN, END = "<!-- targets -->\n", "<!-- /targets -->"
 PRUNE, LIST = "prune, small", "list"
 DEFAULT_THREADS = "fastprune, 32"
+FIRST, UNCHANGED, ALL_CHANGES = (
+    "first scan",
+    "unchanged",
+    "1 % rewritten, 1 % new, 1 % removed",
+)
 K100, M1 = 100_000, 1_000_000
 
 
@@ -54,32 +59,53 @@ class Target(NamedTuple):
         )
 
 
-def targets(
-    warm: dict[str, Any], cold: dict[str, Any], apply: dict[str, Any], rules: dict[str, Any]
-) -> Iterator[Target]:
-    """Every target that can be measured on one machine, in the order of the table.
+class Results(NamedTuple):
+    """What the benchmarks have saved; None for what was not measured.
 
-    Targets that compare with the original are left out if it was not measured.
-
-    Args:
+    Attributes:
         warm: Results of `bench_plan.py`.
         cold: The same with `--cold`.
         apply: Results of `bench_apply.py`.
         rules: Results of `bench_rules.py`.
+        rescan: Results of `bench_rescan.py`.
+        rescan_cold: The same with `--cold`.
     """
+
+    warm: dict[str, Any]
+    cold: dict[str, Any]
+    apply: dict[str, Any]
+    rules: dict[str, Any]
+    rescan: dict[str, Any] | None = None
+    rescan_cold: dict[str, Any] | None = None
+
+
+def targets(results: Results) -> Iterator[Target]:
+    """Every target that can be measured on one machine, in the order of the table.
+
+    Targets that compare with the original, and those about scans with memory, are left out if that
+    was not measured.
+
+    Args:
+        results: What the benchmarks have saved.
+    """
+    warm, cold, apply, rules, rescan, rescan_cold = results
     hundred, million = _commands(warm, K100), _commands(warm, M1)
     times = " times"
-    for command, name, wanted in ((PRUNE, "prune --dry-run", 25), (LIST, "list", 6)):
+    for command, name, wanted in ((PRUNE, "prune --dry-run", 18), (LIST, "list", 4.5)):
         if ratio := hundred[command].get("original_ratio"):
             yield _floor(f"{name}, 100k warm: faster than the original", wanted, ratio, times)
-    ripgrep = "prune --dry-run, {}: time of ripgrep"
-    yield _cap(ripgrep.format("100k warm"), 1.6, hundred[PRUNE]["ratio_to_ripgrep"], times)
-    yield _cap(ripgrep.format("1M warm"), 1.8, million[PRUNE]["ratio_to_ripgrep"], times)
+    floor = "prune --dry-run, {}: time of floor.py"
+    yield _cap(floor.format("100k warm"), 1.9, hundred[PRUNE]["ratio_to_floor"], times)
+    yield _cap(floor.format("1M warm"), 1.7, million[PRUNE]["ratio_to_floor"], times)
+    if share := million[PRUNE].get("main_share"):
+        what = "processor time of the main process at 1M, of that of the workers"
+        yield _cap(what, 0.12, share, times)
     each = "microseconds_per_manifest"
     growth = million[PRUNE][each] / hundred[PRUNE][each]
     yield _cap("time per manifest at 1M, of that at 100k", 1.15, growth, times)
     faster = 1 / _commands(cold, K100)[PRUNE]["ratio_to_ripgrep"]
     yield _floor("prune --dry-run, 100k cold: faster than ripgrep", 2, faster, times)
+    yield from _rescans(rescan, rescan_cold)
     peak = million[PRUNE]["peak_bytes"] / 1e6
     yield _cap("peak memory at 1M", 350, peak, " MB")
     yield _cap(
@@ -100,6 +126,32 @@ def targets(
     yield _cap("--help, of python -c pass", 12, startup["--help"]["ratio"], times)
 
 
+def _rescans(warm: dict[str, Any] | None, cold: dict[str, Any] | None) -> Iterator[Target]:
+    """The targets about scans with memory."""
+    full, times = "time of a full scan", " times"
+    if warm:
+        hundred, million = _cases(warm, K100), _cases(warm, M1)
+        for size, cases, of_full, of_ripgrep in (
+            ("100k warm", hundred, 0.3, 1.3),
+            ("1M warm", million, 0.2, 0.7),
+        ):
+            case = cases[UNCHANGED]
+            yield _cap(f"{UNCHANGED}, {size}: {full}", of_full, case["ratio_to_full"], times)
+            if ratio := case.get("ratio_to_ripgrep"):
+                yield _cap(f"{UNCHANGED}, {size}: time of ripgrep", of_ripgrep, ratio, times)
+        changed = million[ALL_CHANGES]["ratio_to_full"]
+        yield _cap(f"{ALL_CHANGES}, 1M warm: {full}", 0.35, changed, times)
+    if cold:
+        ratio = _cases(cold, K100)[UNCHANGED]["ratio_to_full"]
+        yield _cap(f"{UNCHANGED}, 100k cold: {full}", 0.35, ratio, times)
+    if warm:
+        for size, cases in (("100k", hundred), ("1M", million)):
+            what = f"{FIRST} that is remembered, {size} warm: time of one that is not"
+            yield _cap(what, 1.08, cases[FIRST]["ratio_to_full"], times)
+        peak = max(case["peak_bytes"] for case in million.values() if "read" in case) / 1e6
+        yield _cap("peak memory at 1M, with memory of scans", 350, peak, " MB")
+
+
 def _cap(what: str, wanted: float, measured: float, unit: str) -> Target:
     return Target(what, wanted, measured, at_least=False, unit=unit)
 
@@ -118,17 +170,39 @@ def _commands(results: dict[str, Any], manifests: int) -> dict[str, Any]:
     return commands
 
 
+def _cases(results: dict[str, Any], manifests: int) -> dict[str, Any]:
+    """The cases of all steps. Those that occur in each step are from any of them."""
+    steps: dict[str, dict[str, Any]] = _cache(results, manifests)["steps"]
+    return {name: case for step in steps.values() for name, case in step.items()}
+
+
 def _manifests(results: dict[str, Any], manifests: int) -> int:
     return int(_cache(results, manifests)["content"]["manifests"])
 
 
-def markdown(results: Path) -> str:
-    """The table."""
-    warm, cold, apply, rules = (
-        json.loads((results / name).read_text())
-        for name in ("plan-warm.json", "plan-cold.json", "apply.json", "rules.json")
+def read_results(folder: Path) -> Results:
+    """Reads the files that `run_all.py` has saved."""
+
+    def read(name: str) -> dict[str, Any]:
+        results: dict[str, Any] = json.loads((folder / name).read_text())
+        return results
+
+    def read_if_there(name: str) -> dict[str, Any] | None:
+        return read(name) if (folder / name).exists() else None
+
+    return Results(
+        warm=read("plan-warm.json"),
+        cold=read("plan-cold.json"),
+        apply=read("apply.json"),
+        rules=read("rules.json"),
+        rescan=read_if_there("rescan-warm.json"),
+        rescan_cold=read_if_there("rescan-cold.json"),
     )
-    rows = [target.row for target in targets(warm, cold, apply, rules)]
+
+
+def markdown(folder: Path) -> str:
+    """The table."""
+    rows = [target.row for target in targets(read_results(folder))]
     return "\n".join(("| what | target | measured | met |", "| --- | --- | --- | --- |", *rows))
 
 
