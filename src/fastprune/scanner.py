@@ -281,10 +281,10 @@ class _Run:
         index = self._finish(builder)
         if memory is not None:
             _log.debug(
-                "%s: %d read, %d remembered",
+                "%s: %s read, %s remembered",
                 format_count(total, "manifest"),
-                total - self._remembered,
-                self._remembered,
+                f"{total - self._remembered:,}",
+                f"{self._remembered:,}",
             )
             memory.keep(builder.outcome(), irregular=self._irregular)
         return index, executor
