@@ -193,6 +193,10 @@ def memory_of(
         if reason := why_not_trusted(os.path.join(root, name)):
             _log.debug("the scan is not remembered: %s", reason)
             return None
-    return ScanMemory(
-        root, layout, folder, scanned_at=scanned_at, max_manifest_bytes=max_manifest_bytes
-    )
+    try:
+        return ScanMemory(
+            root, layout, folder, scanned_at=scanned_at, max_manifest_bytes=max_manifest_bytes
+        )
+    except OSError as error:
+        _log.debug("the scan is not remembered: %s: %s", root, error.strerror)
+        return None
