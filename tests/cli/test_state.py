@@ -237,14 +237,20 @@ def test_the_usual_folder_is_not_used_if_it_would_be_in_the_cache(
     assert not (cache / "fastprune").exists()
 
 
-def test_a_relative_folder_in_a_deleted_one_is_a_usage_error(cache: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("named_by", ["--state-dir", f"${STATE_VARIABLE}"])
+def test_a_relative_folder_in_a_deleted_one_is_a_usage_error(
+    named_by: str, cache: Path, tmp_path: Path
+) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     script = 'cd "$0" && rmdir "$0" && exec "$@"'
     inside = ["sh", "-c", script, str(gone)]
-    result = run("list", "--state-dir", "x", cache=cache, prefix=inside)
+    if named_by.startswith("-"):
+        result = run("list", named_by, "x", cache=cache, prefix=inside)
+    else:
+        result = run("list", cache=cache, prefix=inside, env={STATE_VARIABLE: "x"})
     assert result.code == 2, result.err
-    assert "--state-dir x: a relative path" in result.err
+    assert f"{named_by} x: a relative path" in result.err
 
 
 # What changed
@@ -338,6 +344,20 @@ def test_a_folder_that_cant_be_written_is_a_message_for_debugging_and_no_more(
         loud = debugged(cache, "list", "--state-dir", state)
         assert (loud.code, loud.out) == (0, expected.out)
         assert re.search(rf"debug: {state}/\S+ can't be written: \w", loud.err), loud.err
+
+
+def test_a_file_system_that_says_nothing_of_itself_is_a_message_for_debugging_and_no_more(
+    cache: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = invoke("list", cache=cache)
+
+    def refused(path: str) -> os.statvfs_result:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), path)
+
+    monkeypatch.setattr(os, "statvfs", refused)
+    assert invoke("list", "--state-dir", state, cache=cache) == expected
+    loud = debugged(cache, "list", "--state-dir", state)
+    assert f"the scan is not remembered: {cache}: Function not implemented" in loud.err
 
 
 def test_a_folder_that_others_may_write_is_not_believed(cache: Path, state: Path) -> None:

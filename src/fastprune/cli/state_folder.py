@@ -47,13 +47,13 @@ def state_folder(options: StateOptions, image_path: str) -> StateFolder | None:
     """
     from fastprune.remembered.memory import StateFolder
 
-    path = options.state_dir
+    path, named_by = options.state_dir, "--state-dir"
     if path is None:
-        path = os.environ.get(STATE_VARIABLE)
+        path, named_by = os.environ.get(STATE_VARIABLE), f"${STATE_VARIABLE}"
     if path is None:
         path = _usual_folder(image_path)
     elif path and leads_nowhere(path):
-        raise UsageError(f"--state-dir {path}: {NOWHERE}; give an absolute path")
+        raise UsageError(f"{named_by} {path}: {NOWHERE}; give an absolute path")
     return StateFolder(path, rescan=options.rescan) if path else None
 
 
