@@ -148,6 +148,7 @@ def environment(command: Command) -> dict[str, str]:
     """The environment of a measured program: Python may keep its compiled modules.
 
     Without that, every start would compile the program anew, and that time would be measured.
+    No scan is remembered unless the command names a folder: each run reads everything.
     """
     kept = {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
     return {**kept, STATE_DIR: command.state}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from fastprune.errors import UsageError
@@ -108,7 +108,26 @@ def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | N
         with suppress(FileNotFoundError, NotADirectoryError):
             status = os.stat(os.path.join(root, name))
             folders[status.st_dev, status.st_ino] = name
-    above = os.path.dirname(os.path.realpath(path))
+    return _first_above(os.path.dirname(os.path.realpath(path)), folders)
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is a folder, or lies in it, by whatever links and mounts.
+
+    Args:
+        path: The path, which need not be there.
+        folder: Path of the folder.
+
+    Raises:
+        OSError: The folder can't be asked about.
+    """
+    status = os.stat(folder)
+    above = os.path.realpath(path)
+    return _first_above(above, {(status.st_dev, status.st_ino): folder}) is not None
+
+
+def _first_above(above: str, folders: Mapping[tuple[int, int], str]) -> tuple[str, str] | None:
+    """The first of some folders, by device and inode, on the way up from a resolved path."""
     while True:
         with suppress(OSError):
             status = os.stat(above)

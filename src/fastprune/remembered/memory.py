@@ -40,6 +40,7 @@ from fastprune.remembered.store import (
 from fastprune.remembered.trust import why_not_trusted
 from fastprune.text.escaping import in_utf8
 from fastprune.version import __version__
+from fastprune.whole_files import lies_in
 
 if TYPE_CHECKING:
     from fastprune.index.remembering import Outcome
@@ -189,26 +190,16 @@ def memory_of(
     """
     if folder is None:
         return None
-    _check_outside(folder.path, root)
+    if lies_in(folder.path, root):
+        raise UsageError(f"--state-dir {folder.path} is in the cache: choose another folder")
     for name in layout.folders:
         if reason := why_not_trusted(os.path.join(root, name)):
             _log.debug("the scan is not remembered: %s", reason)
             return None
-    return ScanMemory(
-        root, layout, folder, scanned_at=scanned_at, max_manifest_bytes=max_manifest_bytes
-    )
-
-
-def _check_outside(path: str, root: str) -> None:
-    """Makes sure that nothing is written in the cache, by whatever links and mounts."""
-    cache, above = os.stat(root), os.path.realpath(path)
-    while True:
-        try:
-            here = os.stat(above)
-            if (here.st_dev, here.st_ino) == (cache.st_dev, cache.st_ino):
-                raise UsageError(f"--state-dir {path} is in the cache: choose another folder")
-        except OSError:
-            pass
-        if above == os.path.dirname(above):
-            return
-        above = os.path.dirname(above)
+    try:
+        return ScanMemory(
+            root, layout, folder, scanned_at=scanned_at, max_manifest_bytes=max_manifest_bytes
+        )
+    except OSError as error:
+        _log.debug("the scan is not remembered: %s: %s", root, error.strerror)
+        return None
