@@ -26,7 +26,6 @@ RACY_NANOSECONDS = 2 * 10**9
 much as the coarsest file system rounds."""
 
 _FOLDER_FORM = struct.Struct("<QQqq")
-_MOST_BYTES = 2**32 - 1
 
 
 def racy_from(scanned_at: float) -> int:
@@ -39,16 +38,22 @@ def racy_from(scanned_at: float) -> int:
 
 
 def identity_of(status: os.stat_result, racy: int) -> bytes:
-    """The identity of a file by its status; `NO_IDENTITY` if it is racy, or no regular file.
+    """The identity of a file by its status.
+
+    It is `NO_IDENTITY` if the file is racy or no regular file, or if a number is too large.
 
     Args:
         status: Its status, by `lstat`.
         racy: What `racy_from` gives.
     """
     changed = status.st_ctime_ns
-    if changed >= racy or not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+    if changed >= racy or not stat.S_ISREG(status.st_mode):
         return NO_IDENTITY
-    return IDENTITY.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)
+    try:
+        return IDENTITY.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)
+    except struct.error:
+        # A size from 4 GiB on, or a time after the year 2262: anybody can set such an mtime.
+        return NO_IDENTITY
 
 
 def identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:
@@ -88,4 +93,9 @@ def folder_identity(path: str, racy: int) -> bytes:
         return b""
     if status.st_ctime_ns >= racy or not stat.S_ISDIR(status.st_mode):
         return b""
-    return _FOLDER_FORM.pack(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+    times = status.st_mtime_ns, status.st_ctime_ns
+    try:
+        return _FOLDER_FORM.pack(status.st_dev, status.st_ino, *times)
+    except struct.error:
+        # A time after the year 2262.
+        return b""
