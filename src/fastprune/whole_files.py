@@ -88,13 +88,16 @@ def checked_target(path: str, root: str, layout: Layout) -> str:
     return target
 
 
-def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | None:
+def folder_of_cache(
+    path: str, root: str, layout: Layout, *, whole: bool = False
+) -> tuple[str, str] | None:
     """In which folder of a cache a path lies, by whatever links and mounts.
 
     Args:
         path: The path of a file, which need not be there.
         root: Path of the cache.
         layout: What kind of cache it is.
+        whole: Whether the cache itself counts as well, with an empty name.
 
     Returns:
         The name of the folder of the cache, and the folder above the path that leads to it; None
@@ -104,7 +107,7 @@ def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | N
         OSError: A folder of the cache can't be asked about.
     """
     folders: dict[tuple[int, int], str] = {}
-    for name in layout.folders:
+    for name in (*layout.folders, *([""] if whole else [])):
         with suppress(FileNotFoundError, NotADirectoryError):
             status = os.stat(os.path.join(root, name))
             folders[status.st_dev, status.st_ino] = name
@@ -112,7 +115,7 @@ def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | N
     while True:
         with suppress(OSError):
             status = os.stat(above)
-            if found := folders.get((status.st_dev, status.st_ino)):
+            if (found := folders.get((status.st_dev, status.st_ino))) is not None:
                 return found, above
         if above == os.path.dirname(above):
             return None

@@ -21,6 +21,7 @@ from fastprune.errors import NotBelievedError, UsageError
 from fastprune.executors.executor import Executor
 from fastprune.index.recalled import Recalled
 from fastprune.index.remembered import (
+    RememberedScan,
     ScanHeader,
     decoded,
     encoded,
@@ -31,6 +32,7 @@ from fastprune.remembered.store import (
     ENDING,
     PieceTask,
     damaged,
+    is_replaced,
     mapped_file,
     store,
     used_now,
@@ -38,6 +40,7 @@ from fastprune.remembered.store import (
 from fastprune.remembered.trust import why_not_trusted
 from fastprune.text.escaping import in_utf8
 from fastprune.version import __version__
+from fastprune.whole_files import folder_of_cache
 
 if TYPE_CHECKING:
     from fastprune.index.remembering import Outcome
@@ -105,11 +108,7 @@ class ScanMemory:
         if self._folder.rescan:
             return
         try:
-            scan = decoded(memoryview(mapped_file(self._path)))
-            self._check(scan.header)
-            tasks = [PieceTask(self._path, *piece) for piece in scan.pieces]
-            if any(open_executor(len(scan)).map_unordered(damaged, tasks)):
-                raise NotBelievedError("it is damaged")
+            scan = self._read(open_executor)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -118,6 +117,20 @@ class ScanMemory:
             _log.warning("%s is not used, and everything is read: %s", self._path, error)
         else:
             self.recalled = Recalled(scan, self.racy, self._identities)
+
+    def _read(self, open_executor: Callable[[int], Executor]) -> RememberedScan:
+        """The remembered scan, if it is whole and may be believed."""
+        while True:
+            mapped = mapped_file(self._path)
+            scan = decoded(memoryview(mapped.content))
+            self._check(scan.header)
+            tasks = [PieceTask(self._path, mapped.inode, *piece) for piece in scan.pieces]
+            # All answers are taken: workers that are left in the middle can't be used again.
+            if not any(list(open_executor(len(scan)).map_unordered(damaged, tasks))):
+                return scan
+            if not is_replaced(self._path, mapped):
+                raise NotBelievedError("it is damaged")
+            # Another scan of the cache has just written a new one.
 
     def _check(self, header: ScanHeader) -> None:
         if header.made_by != __version__:
@@ -186,7 +199,9 @@ def memory_of(
     """
     if folder is None:
         return None
-    _check_outside(folder.path, root)
+    # Nothing is written in the cache, by whatever links and mounts.
+    if folder_of_cache(os.path.join(folder.path, ENDING), root, layout, whole=True):
+        raise UsageError(f"--state-dir {folder.path} is in the cache: choose another folder")
     for name in layout.folders:
         if reason := why_not_trusted(os.path.join(root, name)):
             _log.debug("the scan is not remembered: %s", reason)
@@ -194,18 +209,3 @@ def memory_of(
     return ScanMemory(
         root, layout, folder, scanned_at=scanned_at, max_manifest_bytes=max_manifest_bytes
     )
-
-
-def _check_outside(path: str, root: str) -> None:
-    """Makes sure that nothing is written in the cache, by whatever links and mounts."""
-    cache, above = os.stat(root), os.path.realpath(path)
-    while True:
-        try:
-            here = os.stat(above)
-            if (here.st_dev, here.st_ino) == (cache.st_dev, cache.st_ino):
-                raise UsageError(f"--state-dir {path} is in the cache: choose another folder")
-        except OSError:
-            pass
-        if above == os.path.dirname(above):
-            return
-        above = os.path.dirname(above)
