@@ -219,11 +219,14 @@ def decoded(content: memoryview) -> RememberedScan:
         header = ScanHeader(
             **document
             | {
-                "folders": tuple(RememberedFolder(*one) for one in header.folders),
+                "folders": tuple(
+                    RememberedFolder(identity, files, tuple(unread), tuple(foreign))
+                    for identity, files, unread, foreign in header.folders
+                ),
                 "odd_times": tuple((row, *texts) for row, *texts in header.odd_times),
             }
         )
-    except (ValueError, TypeError, struct.error):
+    except (ValueError, TypeError, LookupError, struct.error):
         raise NotBelievedError("it is damaged") from None
     pieces = [
         Piece(first, min(PIECE_BYTES, start + size + -size % _ALIGNMENT - first), checksum)
