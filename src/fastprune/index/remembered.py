@@ -226,7 +226,7 @@ def decoded(content: memoryview) -> RememberedScan:
                 "odd_times": tuple((row, *texts) for row, *texts in header.odd_times),
             }
         )
-    except (ValueError, TypeError, LookupError, struct.error):
+    except (ValueError, TypeError, LookupError, AttributeError, struct.error):
         raise NotBelievedError("it is damaged") from None
     pieces = [
         Piece(first, min(PIECE_BYTES, start + size + -size % _ALIGNMENT - first), checksum)
