@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -137,7 +138,8 @@ class ScanMemory:
             raise NotBelievedError("another version of fastprune wrote it")
         if (header.cache, header.layout) != (self._cache, _name_of(self._layout)):
             raise NotBelievedError("it is about another cache")
-        if header.scanned_at > self._scanned_at:
+        # Another scan may have begun after this one, and have ended before it came here.
+        if header.scanned_at > time.time():
             raise NotBelievedError("it says that it was written in the future")
         if header.max_manifest_bytes > self._max_bytes:
             raise NotBelievedError("--max-manifest-size was larger")
