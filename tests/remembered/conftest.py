@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.support.cachebuilder import CacheBuilder
 from tests.support.clock import nothing_is_racy
-from tests.support.remembering import Remembering
+from tests.support.remembered import Remembering
 
 
 @pytest.fixture

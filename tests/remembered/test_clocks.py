@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tests.property.decoding import decoded
 from tests.support.cachebuilder import CacheBuilder
-from tests.support.remembering import Remembering, warnings_of
+from tests.support.remembered import Remembering, warnings_of
 from tests.support.scanning import scanned
 
 from fastprune.index.remembered import RememberedScan

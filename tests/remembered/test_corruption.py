@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.property.decoding import decoded
 from tests.support.cachebuilder import CacheBuilder
-from tests.support.remembering import Remembering, warnings_of
+from tests.support.remembered import Remembering, warnings_of
 from tests.support.scanning import scanned
 
 from fastprune.errors import NotBelievedError

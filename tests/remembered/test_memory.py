@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.support.cachebuilder import CacheBuilder, Corruption, Descriptor, snapshot
 from tests.support.clock import wait_for_the_clock
-from tests.support.remembering import Remembering, warnings_of
+from tests.support.remembered import Remembering, warnings_of
 
 from fastprune import UsageError
 from fastprune.errors import NoCacheError

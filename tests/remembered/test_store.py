@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from tests.cli.program import without_privileges
-from tests.support.remembering import Remembering, warnings_of
+from tests.support.remembered import Remembering, warnings_of
 
 from fastprune.errors import NotBelievedError
 from fastprune.remembered import store
@@ -249,7 +249,7 @@ def test_who_may_not_write_there_still_uses_what_is_there(cache: Remembering) ->
     cache.read_by_scan()
     cache.folder.chmod(0o500)
     script = (
-        "import sys; from tests.support.remembering import Remembering; from pathlib import Path;"
+        "import sys; from tests.support.remembered import Remembering; from pathlib import Path;"
         "from tests.support.clock import nothing_is_racy\n"
         "with nothing_is_racy(): print([Remembering(Path(sys.argv[1])).scan(rescan=bool(again))[1]"
         " for again in (0, 1, 0)])"

@@ -14,7 +14,7 @@ import pytest
 from tests.property.decoding import decoded
 from tests.support.cachebuilder import CacheBuilder
 from tests.support.clock import wait_for_the_clock
-from tests.support.remembering import Remembering, warnings_of
+from tests.support.remembered import Remembering, warnings_of
 from tests.support.scanning import scanned
 
 from fastprune.remembered import memory, store
@@ -26,7 +26,7 @@ SCANS = """
 import sys
 from pathlib import Path
 from tests.support.clock import nothing_is_racy
-from tests.support.remembering import Remembering
+from tests.support.remembered import Remembering
 cache = Remembering(Path(sys.argv[1]))
 with nothing_is_racy():
     for number in range(20):

@@ -12,7 +12,7 @@ import pytest
 from tests.hazards.steps import listing_again
 from tests.support.cachebuilder import CacheBuilder, Corruption, Descriptor, digest_of
 from tests.support.clock import wait_for_the_clock
-from tests.support.remembering import Remembering
+from tests.support.remembered import Remembering
 
 ALL = 7
 CHILD = "a@sha256:" + "12" * 32
