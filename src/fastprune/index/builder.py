@@ -182,7 +182,10 @@ class IndexBuilder:
         """
         if self._pattern_sets:
             rest = np.delete(rows, read)
-            self._columns["url_matches"][rest] = np.frombuffer(matches, dtype=np.uint32)
+            # A name that is listed twice may have been read again by the other chunk.
+            still = ~self._read[rest]
+            found = np.frombuffer(matches, dtype=np.uint32)
+            self._columns["url_matches"][rest[still]] = found[still]
 
     def add_remembered(self, recalled: Recalled) -> None:
         """Takes the rows of a remembered scan that were not read again, when all others are there.
@@ -301,7 +304,6 @@ class IndexBuilder:
         lists, strangers = self._children.strangers()
         twins = self._twins() if self._edges else np.empty(0, dtype=np.int32)
         keep = self._columns["kinds"] != ABSENT
-        newly_known = int(self._columns["identities"][self._read].any(axis=1).sum())
         starts = tuple(self._starts)
         odd_times, mismatches = self._odd_times, self._mismatches
         if not keep.all():
@@ -355,15 +357,16 @@ class IndexBuilder:
             **self._columns,
         )
         if self._remember:
+            identities = without_odd_sized(index, blobs.odd_sized)
             self._outcome = Outcome(
-                index=replace(index, identities=without_odd_sized(index, blobs.odd_sized)),
+                index=replace(index, identities=identities),
                 parents=lists,
                 strangers=strangers,
                 unread=tuple(
                     self._digests[first:last][~keep[first:last]]
                     for first, last in pairwise(self._starts)
                 ),
-                newly_known=newly_known,
+                newly_known=int(identities[self._read[keep]].any(axis=1).sum()),
             )
         if self._strip:
             return without_edges(index)

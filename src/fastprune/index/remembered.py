@@ -159,6 +159,10 @@ class RememberedScan:
         array = np.frombuffer(self.raw(name), dtype=np.dtype(kind).newbyteorder("="))
         return array if width == 1 else array.reshape(-1, width)
 
+    def place(self, name: str) -> tuple[int, int]:
+        """Where a column begins in the file, and how many bytes it has."""
+        return self._places[name]
+
     def forget(self, *names: str) -> None:
         """Gives back the memory of columns that are not needed soon; they can still be read."""
         for name in names:
@@ -231,7 +235,7 @@ def decoded(
                 "odd_times": tuple((row, *texts) for row, *texts in header.odd_times),
             }
         )
-    except (ValueError, TypeError, struct.error):
+    except (ValueError, TypeError, LookupError, AttributeError, struct.error):
         raise NotBelievedError("it is damaged") from None
     pieces = [
         Piece(first, min(PIECE_BYTES, start + size + -size % _ALIGNMENT - first), checksum)

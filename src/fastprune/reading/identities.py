@@ -46,9 +46,9 @@ def racy_from(scanned_at: float) -> int:
 
 
 def identity_of(status: os.stat_result, racy: int) -> bytes:
-    """The identity of a file by its status; `NO_IDENTITY` if it is racy, or no regular file.
+    """The identity of a file by its status.
 
-    A file with a time after the year 2262, or of 4 GiB or more, has none either: it doesn't fit.
+    It is `NO_IDENTITY` if the file is racy or no regular file, or if a number is too large.
 
     Args:
         status: Its status, by `lstat`.
@@ -60,6 +60,7 @@ def identity_of(status: os.stat_result, racy: int) -> bytes:
     try:
         return IDENTITY.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)
     except struct.error:
+        # A size from 4 GiB on, or a time after the year 2262: anybody can set such an mtime.
         return NO_IDENTITY
 
 
@@ -122,4 +123,5 @@ def folder_identity(path: str, racy: int) -> bytes:
     try:
         return _FOLDER_FORM.pack(status.st_dev, status.st_ino, *times)
     except struct.error:
+        # A time after the year 2262.
         return b""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from fastprune.errors import NotBelievedError, UsageError
 from fastprune.executors.executor import Executor
 from fastprune.index.recalled import Recalled
 from fastprune.index.remembered import (
+    RememberedScan,
     ScanHeader,
     decoded,
     encoded,
@@ -33,6 +35,7 @@ from fastprune.remembered.store import (
     PieceTask,
     damaged,
     forget_pages,
+    is_replaced,
     mapped_file,
     store,
     used_now,
@@ -108,12 +111,7 @@ class ScanMemory:
         if self._folder.rescan:
             return
         try:
-            mapped = mapped_file(self._path)
-            scan = decoded(memoryview(mapped), partial(forget_pages, mapped))
-            self._check(scan.header)
-            tasks = [PieceTask(self._path, *piece) for piece in scan.pieces]
-            if any(open_executor(len(scan)).map_unordered(damaged, tasks)):
-                raise NotBelievedError("it is damaged")
+            scan = self._read(open_executor)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -123,12 +121,27 @@ class ScanMemory:
         else:
             self.recalled = Recalled(scan, self.racy, self._identities)
 
+    def _read(self, open_executor: Callable[[int], Executor]) -> RememberedScan:
+        """The remembered scan, if it is whole and may be believed."""
+        while True:
+            mapped = mapped_file(self._path)
+            scan = decoded(memoryview(mapped.content), partial(forget_pages, mapped.content))
+            self._check(scan.header)
+            tasks = [PieceTask(self._path, mapped.inode, *piece) for piece in scan.pieces]
+            # All answers are taken: workers that are left in the middle can't be used again.
+            if not any(list(open_executor(len(scan)).map_unordered(damaged, tasks))):
+                return scan
+            if not is_replaced(self._path, mapped):
+                raise NotBelievedError("it is damaged")
+            # Another scan of the cache has just written a new one.
+
     def _check(self, header: ScanHeader) -> None:
         if header.made_by != __version__:
             raise NotBelievedError("another version of fastprune wrote it")
         if (header.cache, header.layout) != (self._cache, _name_of(self._layout)):
             raise NotBelievedError("it is about another cache")
-        if header.scanned_at > self._scanned_at:
+        # Another scan may have begun after this one, and have ended before it came here.
+        if header.scanned_at > time.time():
             raise NotBelievedError("it says that it was written in the future")
         if header.max_manifest_bytes > self._max_bytes:
             raise NotBelievedError("--max-manifest-size was larger")

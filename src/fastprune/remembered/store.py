@@ -13,21 +13,28 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import re
 import stat
 import time
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from fastprune.errors import NotBelievedError
 from fastprune.whole_files import write_whole
 
 ENDING = ".scan"
-KEPT_SECONDS = 90 * 24 * 60 * 60
+_DAY = 24 * 60 * 60
+KEPT_SECONDS = 90 * _DAY
 """The file of a cache that was not scanned for so long is removed."""
 
 _log = logging.getLogger("fastprune")
 _WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+# Other files with the same ending may lie in a folder that a user has named.
+_NAME = r"[0-9a-f]{16}-[0-9]+" + re.escape(ENDING)
+_IS_OURS = re.compile(_NAME).fullmatch
+_IS_LEFT = re.compile(rf"\.{_NAME}-[0-9a-f]+").fullmatch
 
 
 class PieceTask(NamedTuple):
@@ -35,18 +42,32 @@ class PieceTask(NamedTuple):
 
     Attributes:
         path: The file.
+        inode: That of the file that is mapped.
         start: Where the part begins.
         size: Its bytes.
         checksum: Its CRC-32.
     """
 
     path: str
+    inode: int
     start: int
     size: int
     checksum: int
 
 
-def mapped_file(path: str) -> mmap.mmap:
+class MappedFile(NamedTuple):
+    """A file that is mapped; it stays as it is, whatever another scan puts in its place.
+
+    Attributes:
+        content: Its bytes.
+        inode: Its inode, which no other file gets as long as it is mapped.
+    """
+
+    content: mmap.mmap
+    inode: int
+
+
+def mapped_file(path: str) -> MappedFile:
     """Maps the file of a remembered scan, which is not checked yet.
 
     Args:
@@ -69,7 +90,8 @@ def mapped_file(path: str) -> mmap.mmap:
         _check_owner(status, "it")
         if not stat.S_ISREG(status.st_mode) or not status.st_size:
             raise NotBelievedError("it is damaged")
-        return mmap.mmap(file, status.st_size, prot=mmap.PROT_READ)
+        content = mmap.mmap(file, status.st_size, prot=mmap.PROT_READ)
+        return MappedFile(content, status.st_ino)
     finally:
         os.close(file)
 
@@ -89,10 +111,28 @@ def _check_owner(status: os.stat_result, what: str) -> None:
 
 
 def damaged(task: PieceTask) -> Iterator[bool]:
-    """Whether a part of a file is not as it was written. A function for workers."""
-    with open(task.path, "rb", buffering=0) as file:
-        content = os.pread(file.fileno(), task.size, task.start)
-    yield len(content) != task.size or zlib.crc32(content) != task.checksum
+    """Whether a part of a file is not as it was written. A function for workers.
+
+    It says so as well of a file that can't be read, or that is not the one that is mapped.
+    """
+    try:
+        with open(task.path, "rb", buffering=0) as file:
+            inode = os.fstat(file.fileno()).st_ino
+            content = os.pread(file.fileno(), task.size, task.start)
+    except OSError:
+        yield True
+    else:
+        is_whole = inode == task.inode and len(content) == task.size
+        yield not is_whole or zlib.crc32(content) != task.checksum
+
+
+def is_replaced(path: str, mapped: MappedFile) -> bool:
+    """Whether another file has taken the place of one that is mapped.
+
+    Raises:
+        OSError: The system does not say, or nothing is there.
+    """
+    return os.lstat(path).st_ino != mapped.inode
 
 
 def store(path: str, content: Iterable[bytes]) -> None:
@@ -122,11 +162,18 @@ def used_now(path: str) -> None:
 
 
 def _remove_old(folder: str) -> None:
-    oldest = time.time() - KEPT_SECONDS
-    with os.scandir(folder) as entries:
+    now = time.time()
+    with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            # What a crash left of a file begins with a dot.
-            ours = entry.name.endswith(ENDING) or (ENDING + "-") in entry.name
-            if ours and entry.stat(follow_symlinks=False).st_mtime < oldest:
-                os.unlink(entry.path)
-                _log.debug("%s was not used for 90 days and is removed", entry.path)
+            if _IS_OURS(entry.name):
+                kept = KEPT_SECONDS
+            elif _IS_LEFT(entry.name):
+                # A process that was killed left it. Nobody writes a file for a day.
+                kept = _DAY
+            else:
+                continue
+            # Another scan may just have removed it.
+            with suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_mtime < now - kept:
+                    os.unlink(entry.path)
+                    _log.debug("%s was not used for long and is removed", entry.path)
