@@ -170,16 +170,15 @@ def test_a_change_between_the_look_and_the_reading_is_read_again(
 ) -> None:
     """The identity is asked for first: so it is that of what was there before."""
     path = next((just_written.root / "img").iterdir())
-    real = identities.identities_of
+    real = identities.SeenFiles.see
 
-    def look(folder: int, names: list[str], racy: int) -> list[bytes]:
-        found = real(folder, names, racy)
+    def look(self: identities.SeenFiles, row: int, status: os.stat_result) -> None:
+        real(self, row, status)
         pulled(path, 7)
-        return found
 
     with clock_off_by(10):
         with monkeypatch.context() as patch:
-            patch.setattr("fastprune.reading.chunks.identities_of", look)
+            patch.setattr(identities.SeenFiles, "see", look)
             just_written.scan()
         index, read = just_written.scan()
         assert read == 1

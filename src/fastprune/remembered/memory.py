@@ -43,7 +43,7 @@ from fastprune.remembered.store import (
 from fastprune.remembered.trust import why_not_trusted
 from fastprune.text.escaping import in_utf8
 from fastprune.version import __version__
-from fastprune.whole_files import lies_in
+from fastprune.whole_files import folder_of_cache, lies_in
 
 if TYPE_CHECKING:
     from fastprune.index.remembering import Outcome
@@ -203,7 +203,9 @@ def memory_of(
     """
     if folder is None:
         return None
-    if lies_in(folder.path, root):
+    # A folder of the cache may be mounted elsewhere as well.
+    inside = folder_of_cache(os.path.join(folder.path, ENDING), root, layout)
+    if inside or lies_in(folder.path, root):
         raise UsageError(f"--state-dir {folder.path} is in the cache: choose another folder")
     for name in layout.folders:
         if reason := why_not_trusted(os.path.join(root, name)):
