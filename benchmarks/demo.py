@@ -6,6 +6,7 @@ temporary folder, lists it, shows what a prune would remove, and prunes it.
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -36,7 +37,10 @@ def main() -> int:
 def _run(folder: str, arguments: str) -> int:
     print(f"\n$ fastprune --image-path {folder} {arguments}", flush=True)
     program = [sys.executable, "-m", "fastprune", "--image-path", folder]
-    return subprocess.run([*program, *shlex.split(arguments)], check=False).returncode
+    # Nothing is left of the demo: the cache is gone soon.
+    environment = os.environ | {"FASTPRUNE_STATE_DIR": ""}
+    words = [*program, *shlex.split(arguments)]
+    return subprocess.run(words, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -113,8 +113,10 @@ def environment() -> dict[str, str]:
     """The environment of measured programs: Python may keep its compiled modules.
 
     Without that, every start would compile the program anew, and that time would be measured.
+    No scan is remembered, unless a benchmark gives --state-dir: each run reads everything.
     """
-    return {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
+    kept = {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
+    return kept | {"FASTPRUNE_STATE_DIR": ""}
 
 
 def run(command: Command, output: Path | None = None) -> Run:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from blockbuster import BlockBuster
 from tests.support.cachebuilder import CacheBuilder
+from tests.support.remembering import RACY_NANOSECONDS, STATE_VARIABLE, is_on
 
 from fastprune import scanner
 from fastprune.executors.ending_signals import ENDING
+from fastprune.reading import identities
 
 
 @pytest.hookimpl(wrapper=True)
@@ -76,6 +78,15 @@ def _signals_arrive() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _scans_are_remembered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Gives the commands of all tests a folder for state: see `tests.support.remembering`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("state")) if is_on() else "")
+        patch.setattr(identities, "RACY_NANOSECONDS", RACY_NANOSECONDS)
+        yield
 
 
 Backend = tuple[str, dict[str, Any]]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 from tests.support.cachebuilder import CacheBuilder
 
 from fastprune import CacheIndex, Policy
@@ -32,6 +33,7 @@ class Told:
     def __init__(self) -> None:
         self.steps: list[str] = []
         self.counts: list[int] = []
+        self.recalled = 0
 
     def start(self, step: str, total: int | None, unit: str) -> None:
         self.steps.append(f"{step} {unit}")
@@ -39,6 +41,9 @@ class Told:
 
     def advance(self, count: int, size: int = 0) -> None:
         self.counts[-1] += count
+
+    def remembered(self, count: int) -> None:
+        self.recalled += count
 
     def stop(self) -> None:
         self.steps.append("stop")
@@ -79,6 +84,58 @@ def test_a_line_comes_every_half_minute_with_rate_and_time_left(
         "fastprune: removing: 10,000 of 10,000 files, 500.0 kB (5.0 kB/s), 100/s, 0.00 s left",
         "fastprune: removing: 10,000 of 10,000 files, 500.0 kB (5.0 kB/s) in 1 min 40 s (100/s)",
     ]
+
+
+def test_a_line_says_how_many_were_read_and_how_many_remembered(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_messages(GlobalOptions())
+    progress = LineProgress()
+    progress.start("scanning", 10_000, "manifests")
+    for remembered in (4_990, 4_000):
+        clock.now += LINE_SECONDS
+        progress.remembered(remembered)
+        progress.advance(5_000, (5_000 - remembered) * 100)
+    set_up_messages(GlobalOptions(log_format=LogFormat.json))
+    progress.stop()
+    *lines, last = capsys.readouterr().err.splitlines()
+    set_up_messages(GlobalOptions())
+    assert lines == [
+        f"fastprune: scanning: {line}"
+        for line in (
+            (
+                "5,000 of 10,000 manifests (10 read, 4,990 remembered), 1.0 kB (33 B/s), "
+                "167/s, 30 s left"
+            ),
+            (
+                "10,000 of 10,000 manifests (1,010 read, 8,990 remembered), 101.0 kB (1.7 kB/s), "
+                "167/s, 0.00 s left"
+            ),
+        )
+    ]
+    assert (json.loads(last)["done"], json.loads(last)["remembered"]) == (10_000, 8_990)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 99, 100, 200])
+def test_the_bar_says_how_many_are_remembered_where_there_is_room(
+    width: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(Progress, "start", lambda _: None)
+    progress = TerminalProgress(color=False)
+    progress._bar.get_time = clock
+    progress.start("scanning", 100_000, "manifests")
+    for _ in range(10):
+        clock.now += 1
+        progress.remembered(8_900)
+        progress.advance(9_000, 10**7)
+    shown = io.StringIO()
+    Console(file=shown, width=width).print(progress._bar.get_renderable())
+    (line,) = shown.getvalue().splitlines()
+    assert len(line) <= width
+    assert ("89,000 remembered" in line) == (width >= 80)
+    assert ("1,000 read, 89,000 remembered" in line) == (width >= 100)
+    assert "90000/100000" in line
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
@@ -180,10 +237,12 @@ def test_a_step_that_takes_long_is_passed_on_with_what_was_done_before(clock: Cl
     slow = WhenSlow(told)
     slow.start("measuring", 100, "blobs")
     for _ in range(4):
+        slow.remembered(9)
         slow.advance(10, 1)
         clock.now += 0.5
     slow.stop()
     assert (told.steps, told.counts) == (["measuring blobs", "stop"], [40])
+    assert told.recalled == 36
 
 
 @pytest.mark.parametrize("seconds", [0, 0.4])

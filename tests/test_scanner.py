@@ -241,6 +241,10 @@ class Heard:
         """See `Progress.advance`."""
         self.said.append(("advance", count, size))
 
+    def remembered(self, count: int) -> None:
+        """See `Progress.remembered`."""
+        self.said.append(("remembered", count))
+
     def stop(self) -> None:
         """See `Progress.stop`."""
         self.said.append(("stop",))

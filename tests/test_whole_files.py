@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastprune.whole_files import NotDurableError, sync, sync_if_offered, write_whole
+from fastprune.whole_files import NotDurableError, lies_in, sync, sync_if_offered, write_whole
 
 
 def refusing(numbers: dict[int, int], synced: list[int], descriptor: int) -> None:
@@ -69,3 +69,28 @@ def test_a_file_whose_permissions_can_t_be_set_for_another_reason_is_not_written
     with pytest.raises(OSError, match="no mode"):
         write_whole(str(tmp_path / "file"), [b"content"], mode=0o600)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("cache", True),
+        ("cache/deep/er", True),
+        ("link", True),
+        ("link/not/there", True),
+        ("other/../cache/x", True),
+        ("out", False),
+        ("other", False),
+        ("cache-beside", False),
+        (".", False),
+    ],
+)
+def test_a_path_lies_in_a_folder_by_whatever_links(
+    path: str, expected: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to("cache")
+    (tmp_path / "cache" / "out").symlink_to("../other")
+    (tmp_path / "out").symlink_to("cache/out")
+    assert lies_in(str(tmp_path / path), str(tmp_path / "cache")) is expected

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from fastprune import __version__
 from fastprune.cli.options import DEFAULT_IMAGE_PATH, IMAGE_PATH_VARIABLE
+from fastprune.cli.state_folder import ROOTS_FOLDER, STATE_VARIABLE
 from fastprune.errors import EXIT_CODES
 from tools.command_tree import GLOBAL_PANEL, Command, Option
 
@@ -24,11 +25,16 @@ _ESCAPES = {
 }
 _ENVIRONMENT = {
     IMAGE_PATH_VARIABLE: "The image cache, if --image-path is not given.",
+    STATE_VARIABLE: "Where scans are remembered, if --state-dir is not given; empty for nowhere.",
+    "XDG_CACHE_HOME": "The folder with fastprune/, where scans are remembered if neither says "
+    "where. Default: ~/.cache.",
     "XDG_CONFIG_HOME": "The folder with fastprune/tuned.json, which 'tune --save' writes. "
     "Default: ~/.config.",
 }
 _FILES = {
     DEFAULT_IMAGE_PATH: "The image cache, if nothing else says where it is.",
+    f"{ROOTS_FOLDER}, ~/.cache/fastprune": "What root, and another user, remember of the caches "
+    "that they have scanned. It may be deleted at any time.",
     "DIR/.fastprune/trash": "What 'prune --trash' moved aside.",
 }
 _EXAMPLES = {

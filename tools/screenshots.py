@@ -128,6 +128,7 @@ def _run(words: list[str], cache: Path) -> str:
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
         "XDG_CONFIG_HOME": os.devnull,
+        "FASTPRUNE_STATE_DIR": "",
         "PYTHONPATH": str(ROOT / "src"),
     }
     process = subprocess.Popen(

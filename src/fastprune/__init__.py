@@ -41,6 +41,7 @@ _HOMES = {
     "policy.file_loading": "PolicyFile",
     "policy.policy": "Policy Rule",
     "progress": "Progress",
+    "remembered.memory": "StateFolder",
     "report.prune_report": "PruneReport planned_report",
     "scanner": "ScanOptions",
     "text.references": "parse_references",

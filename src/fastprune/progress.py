@@ -31,7 +31,10 @@ class Progress(Protocol):
         ...
 
     def remembered(self, count: int) -> None:
-        """So many of the units that were told of did not have to be read: they were remembered."""
+        """So many of the units that `advance` tells of next were not read: they were remembered.
+
+        Is told only by a scan that is given a folder for state.
+        """
         ...
 
     def stop(self) -> None:
@@ -90,7 +93,7 @@ class WhenSlow:
     def start(self, step: str, total: int | None, unit: str) -> None:
         """See `Progress.start`."""
         self._step, self._total, self._unit = step, total, unit
-        self._count = self._size = 0
+        self._count = self._size = self._remembered = 0
         self._from = time.monotonic() + _SLOW_SECONDS
 
     def advance(self, count: int, size: int = 0) -> None:
@@ -102,13 +105,14 @@ class WhenSlow:
                 return
             self._progress.start(self._step, self._total, self._unit)
             self._started = True
+        if self._remembered:
+            self._progress.remembered(self._remembered)
         self._progress.advance(self._count, self._size)
-        self._count = self._size = 0
+        self._count = self._size = self._remembered = 0
 
     def remembered(self, count: int) -> None:
         """See `Progress.remembered`."""
-        if self._started:
-            self._progress.remembered(count)
+        self._remembered += count
 
     def stop(self) -> None:
         """See `Progress.stop`."""

@@ -10,6 +10,7 @@ every file that can't be read is in `faults`, and a worker that dies ends the sc
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +25,7 @@ from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, in_chunks
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
-from fastprune.reading.chunks import REGULAR, Known, PatternSets, ReadTask, kind_of, read_chunk
+from fastprune.reading.chunks import REGULAR, PatternSets, ReadTask, kind_of, read_chunk
 from fastprune.reading.folders import (
     ListingPart,
     StatTask,
@@ -33,9 +34,10 @@ from fastprune.reading.folders import (
     reading,
     stat_files,
 )
-from fastprune.reading.marks import NO_IDENTITY, FileSizes
+from fastprune.reading.marks import NO_IDENTITY, FileSizes, Known
 from fastprune.reading.shards import Fault, ShardIndex
 from fastprune.remembered.memory import ScanMemory, StateFolder, memory_of
+from fastprune.text.quantities import format_count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from fastprune.index.builder import IndexBuilder
     from fastprune.index.cache_index import CacheIndex
     from fastprune.index.digests import Digests
+
+_log = logging.getLogger("fastprune")
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """Larger manifest files are refused: the most that registries accept is 4 MiB."""
@@ -214,7 +218,7 @@ class _Run:
         self._foreign: list[str] = []
         # Chunks without a result yet: chunk -> folder and positions in its listing.
         self._sent: dict[int, tuple[int, slice | list[int]]] = {}
-        self._chunks = self._to_read = 0
+        self._chunks = self._to_read = self._remembered = 0
         self._blobs_listed = False
         self._unread: list[_Unread] = []
         self._memory: ScanMemory | None = None
@@ -276,6 +280,12 @@ class _Run:
             self._measure(builder, executor)
         index = self._finish(builder)
         if memory is not None:
+            _log.debug(
+                "%s: %s read, %s remembered",
+                format_count(total, "manifest"),
+                f"{total - self._remembered:,}",
+                f"{self._remembered:,}",
+            )
             memory.keep(builder.outcome(), irregular=self._irregular)
         return index, executor
 
@@ -422,8 +432,10 @@ class _Run:
             at = positions.start + place if isinstance(positions, slice) else positions[place]
             self._unread.append(_Unread(folder, at, builder.digest_of(row), fault))
         self._to_read -= len(rows)
+        if remembered := len(rows) - len(read):
+            self._remembered += remembered
+            self._progress.remembered(remembered)
         self._progress.advance(len(rows), sum(shard.file_sizes))
-        self._progress.remembered(len(rows) - len(read))
 
     def _read_again(self, builder: IndexBuilder, executor: Executor) -> None:
         """Reads files again that the server may have been writing."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from fastprune.errors import UsageError
@@ -88,16 +88,13 @@ def checked_target(path: str, root: str, layout: Layout) -> str:
     return target
 
 
-def folder_of_cache(
-    path: str, root: str, layout: Layout, *, whole: bool = False
-) -> tuple[str, str] | None:
+def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | None:
     """In which folder of a cache a path lies, by whatever links and mounts.
 
     Args:
         path: The path of a file, which need not be there.
         root: Path of the cache.
         layout: What kind of cache it is.
-        whole: Whether the cache itself counts as well, with an empty name.
 
     Returns:
         The name of the folder of the cache, and the folder above the path that leads to it; None
@@ -107,15 +104,34 @@ def folder_of_cache(
         OSError: A folder of the cache can't be asked about.
     """
     folders: dict[tuple[int, int], str] = {}
-    for name in (*layout.folders, *([""] if whole else [])):
+    for name in layout.folders:
         with suppress(FileNotFoundError, NotADirectoryError):
             status = os.stat(os.path.join(root, name))
             folders[status.st_dev, status.st_ino] = name
-    above = os.path.dirname(os.path.realpath(path))
+    return _first_above(os.path.dirname(os.path.realpath(path)), folders)
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is a folder, or lies in it, by whatever links and mounts.
+
+    Args:
+        path: The path, which need not be there.
+        folder: Path of the folder.
+
+    Raises:
+        OSError: The folder can't be asked about.
+    """
+    status = os.stat(folder)
+    above = os.path.realpath(path)
+    return _first_above(above, {(status.st_dev, status.st_ino): folder}) is not None
+
+
+def _first_above(above: str, folders: Mapping[tuple[int, int], str]) -> tuple[str, str] | None:
+    """The first of some folders, by device and inode, on the way up from a resolved path."""
     while True:
         with suppress(OSError):
             status = os.stat(above)
-            if (found := folders.get((status.st_dev, status.st_ino))) is not None:
+            if found := folders.get((status.st_dev, status.st_ino)):
                 return found, above
         if above == os.path.dirname(above):
             return None

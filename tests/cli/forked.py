@@ -52,12 +52,14 @@ class Run(NamedTuple):
         words: The command line, without the program.
         env: All environment variables.
         folder: The working directory.
+        racy: Changes so many nanoseconds before a scan count as racy.
         descriptors: What become stdin, stdout and stderr.
     """
 
     words: list[str]
     env: dict[str, str]
     folder: str
+    racy: int
     descriptors: list[int]
 
 
@@ -104,7 +106,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
-    become(wait_for_runs(socket.socket(fileno=int(sys.argv[1]))))
+    run = wait_for_runs(socket.socket(fileno=int(sys.argv[1])))
+    become(run)
+    from fastprune.reading import identities
+
+    identities.RACY_NANOSECONDS = run.racy
     runpy.run_module("fastprune", run_name="__main__", alter_sys=True)
 
 

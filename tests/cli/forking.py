@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tests.support.remembering import RACY_NANOSECONDS
+
 _FORKED = Path(__file__).with_name("forked.py")
 _BLOCK = 1 << 16
 
@@ -58,7 +60,8 @@ class Forking:
         Raises:
             subprocess.TimeoutExpired: It took longer.
         """
-        message = json.dumps({"words": words, "env": dict(env), "folder": os.getcwd()})
+        values = {"words": words, "env": dict(env), "folder": os.getcwd()}
+        message = json.dumps(values | {"racy": RACY_NANOSECONDS})
         stdin = os.open(os.devnull, os.O_RDONLY)
         out, stdout = os.pipe()
         err, stderr = os.pipe()

@@ -30,7 +30,7 @@ def check_golden(name: str, text: str, *, cache: Path | None = None) -> None:
         text: The output.
         cache: The path of the cache, which differs in every run.
     """
-    text = _normalised(text, cache)
+    text = normalised(text, cache)
     path = _FOLDER / name
     if _REWRITE:
         path.parent.mkdir(exist_ok=True)
@@ -39,7 +39,8 @@ def check_golden(name: str, text: str, *, cache: Path | None = None) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
-def _normalised(text: str, cache: Path | None) -> str:
+def normalised(text: str, cache: Path | None = None) -> str:
+    """A text with words in place of what differs in every run: times, and the path of the cache."""
     if cache is not None:
         text = text.replace(str(cache), "<cache>")
     for pattern, replacement in _TIMES:

@@ -18,6 +18,7 @@ from typing import IO, NamedTuple
 
 import pytest
 from tests.cli.forking import Forking
+from tests.support.remembering import STATE_VARIABLE
 
 import fastprune
 
@@ -69,6 +70,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
         "TZ": "UTC",
         # No settings of the user who runs the tests.
         "XDG_CONFIG_HOME": os.devnull,
+        STATE_VARIABLE: os.environ.get(STATE_VARIABLE, ""),
     }
     return inherited | fixed | dict(more or {})
 

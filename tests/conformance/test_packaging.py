@@ -14,6 +14,8 @@ import pytest
 import yaml
 from tests.support.command_lines import parse
 
+from fastprune.cli.state_folder import ROOTS_FOLDER, STATE_VARIABLE
+
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "packaging" / "systemd"
 KUBERNETES = ROOT / "packaging" / "kubernetes"
@@ -55,6 +57,18 @@ def test_the_unit_stops_the_server_and_brings_it_back_however_it_ends() -> None:
     assert unit["Service", "KillMode"] == "mixed"
     # The check for running servers looks at the processes of others.
     assert ("Service", "ProtectProc") not in unit
+
+
+def test_the_unit_remembers_scans_in_a_folder_that_nobody_else_may_write() -> None:
+    unit = settings(UNITS / "fastprune.service")
+    service = {name: value for section, name, value in unit if section == "Service"}
+    assert service["CacheDirectoryMode"] == "0700"
+    folder = service["CacheDirectory"]
+    # systemd gives its folder to the user of the unit, and root would not believe that one.
+    assert f"/var/cache/{folder}" != ROOTS_FOLDER
+    # The specifier is the folder above it (systemd.unit(5)). The sandbox makes it writable.
+    assert ("Service", "Environment", f"{STATE_VARIABLE}=%C/{folder}") in unit
+    assert not any("/var/cache" in value for _, name, value in unit if name == "ReadWritePaths")
 
 
 def test_the_timer_starts_the_unit_of_its_own_name() -> None:
@@ -114,6 +128,37 @@ def test_the_dry_run_shows_what_the_prune_would_do() -> None:
         word for word in look["args"] if word != "--dry-run"
     ]
     assert [mount.get("readOnly") for mount in look["volumeMounts"]] == [True, None]
+
+
+def test_the_prune_remembers_scans_in_a_folder_that_nobody_else_may_write() -> None:
+    pod = pod_of(one("CronJob", "fastprune"))
+    (container,) = pod["containers"]
+    (state,) = [one["value"] for one in container["env"] if one["name"] == STATE_VARIABLE]
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    # The root of a volume has the permissions that its driver gives. fastprune makes the folder in
+    # it, for its user alone.
+    mount = str(Path(state).parent)
+    assert mount in mounts
+    claims = {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    claim = claims[mounts[mount]]
+    assert claim == one("PersistentVolumeClaim", "fastprune-state")["metadata"]["name"]
+    assert claim != claims[mounts["/var/lib/ociregistry"]]
+    kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text("utf-8"))
+    assert "state.yaml" in kustomization["resources"]
+
+
+@pytest.mark.parametrize(("kind", "name"), PODS)
+def test_no_pod_lets_a_group_write_to_its_volumes(kind: str, name: str) -> None:
+    assert "fsGroup" not in pod_of(one(kind, name))["securityContext"]
+
+
+def test_the_dry_run_of_kubernetes_remembers_nothing() -> None:
+    (look,) = pod_of(one("Job", "fastprune-dry-run"))["containers"]
+    assert {"name": STATE_VARIABLE, "value": ""} in look["env"]
 
 
 def test_the_prune_never_starts_by_itself_nor_twice() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.support.clock import wait_for_the_clock
 
+from fastprune.reading import identities
 from fastprune.reading.identities import (
     RACY_NANOSECONDS,
     folder_identity,
@@ -23,6 +24,12 @@ from fastprune.reading.identities import (
 from fastprune.reading.marks import IDENTITY, IDENTITY_BYTES, NO_IDENTITY
 
 NEVER = 2**63
+
+
+@pytest.fixture(autouse=True)
+def _the_rule_of_real_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds; other tests do with less."""
+    monkeypatch.setattr(identities, "RACY_NANOSECONDS", RACY_NANOSECONDS)
 
 
 def status(**fields: int) -> Any:

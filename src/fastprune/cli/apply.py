@@ -9,6 +9,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import KEEP
 from fastprune.cli.options import GlobalOptions, argument, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PruneOptions
+from fastprune.cli.state_folder import StateOptions
 
 if TYPE_CHECKING:
     from fastprune.cli.metrics_file import Note
@@ -33,6 +34,7 @@ class SavedPlanOptions:
     DeleteLimitOptions,
     PruneOptions,
     SavedPlanOptions,
+    StateOptions,
     examples=(
         "fastprune apply prune.plan --dry-run",
         "fastprune apply prune.plan --audit-log prunes.jsonl",
@@ -43,6 +45,7 @@ def apply_plan(
     limits: DeleteLimitOptions,
     pruning: PruneOptions,
     wanted: SavedPlanOptions,
+    state: StateOptions,
 ) -> int:
     """Carry out a saved plan, as far as it is still safe.
 
@@ -74,7 +77,7 @@ def apply_plan(
 
         return carry_out(session, "apply", pruning, delete_limits, plan, note=note)
 
-    return run_with_metrics("apply", options, pruning, work)
+    return run_with_metrics("apply", options, state, pruning, work)
 
 
 _STDIN = 0

@@ -9,6 +9,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, html_option, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
+from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UsageError
 
 _GROUPINGS = ("registry", "repository", "image", "layer")
@@ -51,12 +52,18 @@ class UsageOptions:
     "du",
     SelectionOptions,
     UsageOptions,
+    StateOptions,
     examples=(
         "fastprune du --by registry",
         "fastprune du --not-pulled-for 90d --html usage.html",
     ),
 )
-def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: UsageOptions) -> int:
+def show_usage(
+    options: GlobalOptions,
+    selection: SelectionOptions,
+    wanted: UsageOptions,
+    state: StateOptions,
+) -> int:
     """Show where the space goes, and how long ago it was pulled.
 
     Reads only. UNIQUE is what comes free if the row goes. Files that several rows need are
@@ -71,7 +78,7 @@ def show_usage(options: GlobalOptions, selection: SelectionOptions, wanted: Usag
     from fastprune.cli.session import open_session, write
     from fastprune.cli.terminal import terminal_width
 
-    session = open_session(options)
+    session = open_session(options, state)
     now = datetime.now(UTC)
     check_choice(wanted.by, "--by", _GROUPINGS)
     check_choice(wanted.sort.removeprefix("-"), "--sort", _KEYS)

@@ -10,6 +10,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, argument, format_option, option
 from fastprune.cli.plan_options import PlanningOptions, SelectionOptions
+from fastprune.cli.state_folder import StateOptions
 from fastprune.policy.criteria import parse_zone
 
 
@@ -31,6 +32,7 @@ class ExplainOptions:
     SelectionOptions,
     PlanningOptions,
     ExplainOptions,
+    StateOptions,
     examples=(
         "fastprune explain calico/typha:v3.27.0",
         "fastprune explain calico/typha:v3.27.0 --keep-last 3",
@@ -41,6 +43,7 @@ def explain_image(
     selection: SelectionOptions,
     planning: PlanningOptions,
     wanted: ExplainOptions,
+    state: StateOptions,
 ) -> int:
     """Say why an image would go or stay, and what holds its blobs.
 
@@ -53,7 +56,7 @@ def explain_image(
     from fastprune.cli.session import open_session, write, write_json
     from fastprune.cli.terminal import terminal_width
 
-    session = open_session(options)
+    session = open_session(options, state)
     check_form(wanted.form)
     request = None
     if says_what_to_prune(session, selection, planning):

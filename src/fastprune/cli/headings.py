@@ -13,7 +13,8 @@ HOW_MUCH = "How much"
 SAFETY = "Safety"
 PACE = "Pace"
 OUTPUT = "Output"
+REMEMBERED = "Remembered scans"
 GLOBAL = "Global options"
 
-HEADINGS = (MEASURING, CHECKS, SELECTION, KEEP, HOW_MUCH, SAFETY, PACE, OUTPUT, GLOBAL)
+HEADINGS = (MEASURING, CHECKS, SELECTION, KEEP, HOW_MUCH, SAFETY, PACE, OUTPUT, REMEMBERED, GLOBAL)
 """In the order in which they are shown."""

@@ -10,6 +10,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
+from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UnreadableManifestsError, UsageError
 from fastprune.text.quantities import format_count
 
@@ -56,13 +57,17 @@ class ListingOptions:
     "list",
     ListingOptions,
     SelectionOptions,
+    StateOptions,
     examples=(
         "fastprune list --pattern dashboard",
         "fastprune list --not-pulled-for 30d --sort -size --limit 20",
     ),
 )
 def list_manifests(
-    options: GlobalOptions, wanted: ListingOptions, selection: SelectionOptions
+    options: GlobalOptions,
+    wanted: ListingOptions,
+    selection: SelectionOptions,
+    state: StateOptions,
 ) -> int:
     """List the manifests of the cache.
 
@@ -77,7 +82,7 @@ def list_manifests(
     from fastprune.cli.session import open_session, write
     from fastprune.cli.terminal import terminal_width
 
-    session = open_session(options)
+    session = open_session(options, state)
     meant, _ = policy_and_zone(session, selection, wanted.policy)
     if wanted.form is not None:
         check_choice(wanted.form, "--format", _FORMATS)

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
 
@@ -32,8 +32,18 @@ _SHORT_OPTIONS = frozenset(("-h", "-n", "-o", "-q", "-y"))
 _SHOWN = "shown"
 """The key of a field's metadata with what typer shows and parses."""
 
+_MAY_BE_EMPTY = "may be empty"
 
-def option(names: str, heading: str, text: str, *, default: Any = None, **more: Any) -> Any:
+
+def option(
+    names: str,
+    heading: str,
+    text: str,
+    *,
+    default: Any = None,
+    may_be_empty: bool = False,
+    **more: Any,
+) -> Any:
     """A field of a group that is an option.
 
     Args:
@@ -41,12 +51,13 @@ def option(names: str, heading: str, text: str, *, default: Any = None, **more: 
         heading: Where `--help` shows it; see `fastprune.cli.headings`.
         text: What `--help` says about it.
         default: The value if it is not given; `dataclasses.MISSING` if it has to be given.
+        may_be_empty: Whether an empty text is a value.
         more: More arguments of `typer.Option`.
     """
     words = names.split()
     value = None if words[-1].startswith("-") else words.pop()
     shown = typer.Option(*words, metavar=value, help=text, rich_help_panel=heading, **more)
-    return dataclasses.field(default=default, metadata={_SHOWN: shown})
+    return dataclasses.field(default=default, metadata={_SHOWN: shown, _MAY_BE_EMPTY: may_be_empty})
 
 
 flag = functools.partial(option, default=False)
@@ -200,12 +211,13 @@ def takes(*groups: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., No
         for field in dataclasses.fields(group)
     ]
     shown = {field.name: field.metadata[_SHOWN] for field, _ in fields}
+    may_be_empty = {field.name for field, _ in fields if field.metadata.get(_MAY_BE_EMPTY)}
     parameters = [_CONTEXT, *(_parameter(field, hint) for field, hint in fields)]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
         @functools.wraps(function)
         def wrapper(context: typer.Context, **given: Any) -> None:
-            _check_texts(given, shown)
+            _check_texts(given, shown, may_be_empty)
             values = [
                 group(**{field.name: given[field.name] for field in dataclasses.fields(group)})
                 for group in groups
@@ -233,7 +245,9 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     )
 
 
-def _check_texts(given: dict[str, Any], shown: dict[str, Any]) -> None:
+def _check_texts(
+    given: dict[str, Any], shown: dict[str, Any], may_be_empty: Collection[str]
+) -> None:
     """Refuses a value that is an option, an empty text, or a path in a deleted folder.
 
     `--log-file -n` must not prune for real and log to a file named -n. `--image-path "$CACHE"` must
@@ -250,7 +264,7 @@ def _check_texts(given: dict[str, Any], shown: dict[str, Any]) -> None:
             if _is_file(shown[name], text) and leads_nowhere(text):
                 option = _name_of(shown[name])
                 raise typer.BadParameter(f"{option} {text}: {NOWHERE}; give an absolute path")
-        if value == "" and isinstance(value, str):
+        if value == "" and isinstance(value, str) and name not in may_be_empty:
             raise typer.BadParameter(f"the value of {_name_of(shown[name])} is empty")
 
 

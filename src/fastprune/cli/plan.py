@@ -11,6 +11,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import STDOUT, GlobalOptions, html_option, metrics_option, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PlanningOptions, SelectionOptions
+from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import DeleteLimitError, Exceeded, UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class WritingOptions:
     PlanningOptions,
     DeleteLimitOptions,
     WritingOptions,
+    StateOptions,
     examples=(
         "fastprune plan --older-than 1y -o prune.plan",
         "fastprune plan --min-free-space 20% -o - | fastprune apply - --dry-run",
@@ -55,6 +57,7 @@ def plan_prune(
     planning: PlanningOptions,
     limits: DeleteLimitOptions,
     writing: WritingOptions,
+    state: StateOptions,
 ) -> int:
     """Work out a prune and write it to a file for review and apply.
 
@@ -96,7 +99,7 @@ def plan_prune(
         return refused.exit_code
 
     with failures_in_metrics(writing.metrics_file, "plan", options):
-        session = open_session(options)
+        session = open_session(options, state)
     return with_metrics(writing.metrics_file, "plan", session.image_path, work)
 
 

@@ -20,6 +20,7 @@ from fastprune.cli.plan_options import PruneOptions
 from fastprune.cli.server_config import prune_settings
 from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.signals import run_until_signal
+from fastprune.cli.state_folder import StateOptions
 from fastprune.cli.terminal import confirmed
 from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
 from fastprune.errors import DeleteLimitError, UsageError
@@ -43,6 +44,7 @@ WorkOut = Callable[["CacheReader", float | None], TimedPlan]
 def run_with_metrics(
     command: str,
     options: GlobalOptions,
+    state: StateOptions,
     pruning: PruneOptions,
     work: Callable[[Session, PruneOptions, Note], int],
 ) -> int:
@@ -51,6 +53,7 @@ def run_with_metrics(
     Args:
         command: The name of the command.
         options: The global options.
+        state: Where the scan is remembered.
         pruning: How to carry the plan out. Where it does not say whether this is a dry run,
             the server's configuration file does.
         work: Does it, with options that say so, and gives the exit code.
@@ -60,7 +63,7 @@ def run_with_metrics(
     """
     asked = bool(pruning.dry_run)
     with failures_in_metrics(pruning.metrics_file, command, options, dry_run=asked):
-        session = open_session(options)
+        session = open_session(options, state)
         settings = prune_settings(session.config)
     dry_run = bool(settings.dry_run if pruning.dry_run is None else pruning.dry_run)
     pruning = dataclasses.replace(pruning, dry_run=dry_run)

@@ -16,6 +16,7 @@ LINE_SECONDS = 30
 
 _DRAWN_PER_SECOND = 8
 _WIDTH_OF_ALL = 76
+_WIDTH_WITH_REMEMBERED = 100
 # The colours of rich are too pale on a light background, or too dark on a dark one.
 _STYLES = {
     "bar.back": "dim",
@@ -67,6 +68,7 @@ class TerminalProgress:
             transient=True,
             refresh_per_second=_DRAWN_PER_SECOND,
         )
+        self._is_wide = console.width >= _WIDTH_WITH_REMEMBERED
         self._lock = threading.Lock()
         self._drawn: float | None = None
 
@@ -93,13 +95,21 @@ class TerminalProgress:
                 self._task,
                 completed=self._done,
                 rate=f"{rate:,.0f}/s",
-                bytes=_bytes_and_rate(self._bytes, passed),
+                bytes=self._amount(passed),
             )
             now = self._began + passed
             if self._drawn is not None and now - self._drawn > 1 / _DRAWN_PER_SECOND:
                 self._drawn = now
                 with suppress(OSError):
                     self._bar.refresh()
+
+    def _amount(self, passed: float) -> str:
+        """How much was read: bytes; or, if not all was, how many of the units."""
+        if not self._remembered:
+            return _bytes_and_rate(self._bytes, passed)
+        if self._is_wide:
+            return _read_and_remembered(self._done, self._remembered)
+        return f"{self._remembered:,} remembered"
 
     def remembered(self, count: int) -> None:
         """See `Progress.remembered`."""
@@ -147,6 +157,8 @@ class LineProgress:
         if self._total is not None:
             text += f" of {self._total:,}"
         text += f" {self._unit}"
+        if self._remembered:
+            text += f" ({_read_and_remembered(self._done, self._remembered)})"
         # Zero if the files have no size or their bytes do not count.
         if self._bytes:
             text += f", {_bytes_and_rate(self._bytes, passed)}"
@@ -167,11 +179,16 @@ class LineProgress:
             done=self._done,
             total=self._total,
             unit=self._unit,
+            remembered=self._remembered or None,
             bytes=self._bytes,
             per_second=round(rate, 1),
             seconds=round(passed, 3),
             seconds_left=None if left is None else round(left, 1),
         )
+
+
+def _read_and_remembered(done: int, remembered: int) -> str:
+    return f"{done - remembered:,} read, {remembered:,} remembered"
 
 
 def _bytes_and_rate(size: int, seconds: float) -> str:

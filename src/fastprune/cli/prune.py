@@ -13,6 +13,7 @@ from fastprune.cli.plan_options import (
     PruneOptions,
     SelectionOptions,
 )
+from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     PlanningOptions,
     DeleteLimitOptions,
     PruneOptions,
+    StateOptions,
     examples=(
         "fastprune prune --not-pulled-for 30d --dry-run",
         "fastprune prune --pattern '^quay.io/' --keep-last 3 --trash",
@@ -39,6 +41,7 @@ def prune_manifests(
     planning: PlanningOptions,
     limits: DeleteLimitOptions,
     pruning: PruneOptions,
+    state: StateOptions,
 ) -> int:
     """Remove selected manifests, and blobs that nothing else needs.
 
@@ -67,4 +70,4 @@ def prune_manifests(
         allowed, zone = request.delete_limits, request.zone
         return carry_out(session, "prune", pruning, allowed, plan, note=note, zone=zone)
 
-    return run_with_metrics("prune", options, pruning, work)
+    return run_with_metrics("prune", options, state, pruning, work)

@@ -24,6 +24,7 @@ from fastprune.cli.options import (
 )
 from fastprune.cli.server_config import ServerConfig
 from fastprune.cli.signals import end_if_told
+from fastprune.cli.state_folder import StateOptions, state_folder
 from fastprune.cli.terminal import paint_for, wants_color
 from fastprune.cli.tuned_defaults import load_defaults
 from fastprune.errors import FastpruneError, NoCacheError, UsageError
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from fastprune.deletion.cache_reader import CacheReader
     from fastprune.index.cache_index import CacheIndex
     from fastprune.pipeline import OpenExecutor
+    from fastprune.remembered.memory import StateFolder
 
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM_BYTES = 1 << 18
@@ -63,6 +65,7 @@ class Session:
         color: The value of --color.
         log_format: The value of --log-format.
         inputs: What this run reads from files and stdin.
+        state: Where scans are remembered; None for nowhere.
     """
 
     image_path: str
@@ -76,6 +79,7 @@ class Session:
     color: Color | None = None
     log_format: LogFormat | None = None
     inputs: Inputs = field(default_factory=Inputs)
+    state: StateFolder | None = None
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
@@ -111,7 +115,7 @@ class Session:
     @property
     def scan_options(self) -> ScanOptions:
         """How the global options say to scan."""
-        return ScanOptions(max_manifest_bytes=self.max_manifest_bytes)
+        return ScanOptions(max_manifest_bytes=self.max_manifest_bytes, state=self.state)
 
     def check_cache(self) -> None:
         """Checks that there is a cache, before work that takes long.
@@ -147,8 +151,12 @@ class Session:
         return paint_for(self.color, sys.stdout)
 
 
-def open_session(options: GlobalOptions) -> Session:
+def open_session(options: GlobalOptions, state: StateOptions | None = None) -> Session:
     """Resolves the global options and sets up messages.
+
+    Args:
+        options: The global options.
+        state: Where to remember scans; None for a command that remembers none.
 
     Raises:
         UsageError: One of them can't be used.
@@ -180,6 +188,7 @@ def open_session(options: GlobalOptions) -> Session:
         color=options.color,
         log_format=options.log_format,
         inputs=inputs,
+        state=None if state is None else state_folder(state, path),
     )
 
 

@@ -6,8 +6,7 @@ The file is `$XDG_CONFIG_HOME/fastprune/tuned.json`, else `~/.config/fastprune/t
         {"jobs": 4, "concurrency": 16, "deletes_per_second": 21450.0}}}
 
 The first two are numbers or "auto". The estimate of a dry run uses the third.
-Caches are known by their resolved paths. The place is found without platformdirs: that takes
-10 ms of each command, and before version 4.14 it obeys a path that is not absolute.
+Caches are known by their resolved paths.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastprune.cli.messages import log
+from fastprune.cli.user_folders import user_folder
 from fastprune.errors import FastpruneError
 from fastprune.text.escaping import in_utf8
 
@@ -123,11 +123,8 @@ def _key(image_path: str) -> str:
 
 def _file() -> str:
     """The path of the file; empty if there is no home folder."""
-    folder = os.environ.get("XDG_CONFIG_HOME", "")
-    # The XDG base directory specification: a relative path is to be ignored.
-    if not os.path.isabs(folder):
-        folder = os.path.join(os.path.expanduser("~"), ".config")
-    return os.path.join(folder, "fastprune", "tuned.json") if os.path.isabs(folder) else ""
+    folder = user_folder("XDG_CONFIG_HOME", ".config")
+    return os.path.join(folder, "tuned.json") if folder else ""
 
 
 def _read_caches(path: str) -> dict[str, Any]:

@@ -6,6 +6,9 @@ It takes the shards that `reading` gives, and gives a `CacheIndex`.
   say, out of an index again.
 - `digests`, `times`: tables of digests, times as numbers. `arrays`: growing arrays, and steps on
   arrays by name.
+- `remembered`: what a scan leaves for the next one, and the format of its file. `remembering`: what
+  of an index that is. `recalled`: a remembered scan beside the names that are there now.
+  `remembered_rows`: those of its rows that still hold.
 - `attached`: tags that belong to an image, such as signatures.
 - `refcounts`: the kernels: what lists take along, what they protect, which blobs are needed.
 """

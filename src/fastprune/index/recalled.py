@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastprune.index.remembered import RememberedScan
 from fastprune.model import DIGEST_BYTES
-from fastprune.reading.chunks import Known
-from fastprune.reading.marks import IDENTITY_BYTES, NO_IDENTITY
+from fastprune.reading.marks import IDENTITY_BYTES, NO_IDENTITY, Known
 
 if TYPE_CHECKING:
     import numpy as np

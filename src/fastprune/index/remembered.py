@@ -20,7 +20,6 @@ understood has no row, so each scan reads it.
 from __future__ import annotations
 
 import struct
-import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -76,6 +75,7 @@ _MAGIC = b"fastprune scan\n%d" % VERSION
 _END = struct.Struct("<QI4s")
 _END_MAGIC = b"scan"
 _ALIGNMENT = 8
+_IS_LITTLE_ENDIAN = struct.pack("=H", 1) == struct.pack("<H", 1)
 
 
 class RememberedFolder(NamedTuple):
@@ -206,7 +206,7 @@ def decoded(content: memoryview) -> RememberedScan:
     try:
         if bytes(content[: len(_MAGIC) - 1]) != _MAGIC[:-1]:
             raise ValueError
-        if bytes(content[: len(_MAGIC)]) != _MAGIC or sys.byteorder != "little":
+        if bytes(content[: len(_MAGIC)]) != _MAGIC or not _IS_LITTLE_ENDIAN:
             raise NotBelievedError("it is of another version")
         end = len(content) - _END.size
         size, checksum, magic = _END.unpack(content[end:])

@@ -20,7 +20,7 @@ from fastprune.layouts.layout import Layout, ManifestRecord
 from fastprune.model import DIGEST_BYTES, file_names
 from fastprune.reading.folders import opened_folder
 from fastprune.reading.identities import identities_of
-from fastprune.reading.marks import IDENTITY_BYTES, NO_IDENTITY
+from fastprune.reading.marks import IDENTITY_BYTES, NO_IDENTITY, Known
 from fastprune.reading.reader import FileReader
 from fastprune.reading.shards import (
     ChunkRecords,
@@ -45,25 +45,6 @@ _KINDS = {
 PatternSets = tuple[tuple[str, ...], ...]
 
 Parsed = TypeVar("Parsed")
-
-
-class Known(NamedTuple):
-    """What is remembered of a chunk of manifest files.
-
-    Attributes:
-        racy: Files that changed from then on are racy: see `fastprune.reading.identities`.
-        identities: The identity of each file when it was read, end to end; `NO_IDENTITY` for one
-            that is to be read in any case.
-        url_forms: As in a shard, of all files; empty without patterns.
-        url_bytes: The same.
-        url_lengths: The same, as bytes of uint32.
-    """
-
-    racy: int
-    identities: bytes
-    url_forms: bytes = b""
-    url_bytes: bytes = b""
-    url_lengths: bytes = b""
 
 
 class ReadTask(NamedTuple):

@@ -40,6 +40,25 @@ NO_IDENTITY = bytes(IDENTITY_BYTES)
 """Stands for a file that has to be read. No file has the inode 0."""
 
 
+class Known(NamedTuple):
+    """What is remembered of a chunk of manifest files.
+
+    Attributes:
+        racy: Files that changed from then on are racy: see `fastprune.reading.identities`.
+        identities: The identity of each file when it was read, end to end; `NO_IDENTITY` for one
+            that is to be read in any case.
+        url_forms: As in a shard, of all files; empty without patterns.
+        url_bytes: The same.
+        url_lengths: The same, as bytes of uint32.
+    """
+
+    racy: int
+    identities: bytes
+    url_forms: bytes = b""
+    url_bytes: bytes = b""
+    url_lengths: bytes = b""
+
+
 class Verdict(IntEnum):
     """The result of reading a blob whose content does not match its name."""
 

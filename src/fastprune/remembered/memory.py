@@ -41,7 +41,7 @@ from fastprune.remembered.store import (
 from fastprune.remembered.trust import why_not_trusted
 from fastprune.text.escaping import in_utf8
 from fastprune.version import __version__
-from fastprune.whole_files import folder_of_cache
+from fastprune.whole_files import folder_of_cache, lies_in
 
 if TYPE_CHECKING:
     from fastprune.index.remembering import Outcome
@@ -201,13 +201,18 @@ def memory_of(
     """
     if folder is None:
         return None
-    # Nothing is written in the cache, by whatever links and mounts.
-    if folder_of_cache(os.path.join(folder.path, ENDING), root, layout, whole=True):
+    # A folder of the cache may be mounted, and so have a path that is not below the cache.
+    inside = folder_of_cache(os.path.join(folder.path, ENDING), root, layout)
+    if inside or lies_in(folder.path, root):
         raise UsageError(f"--state-dir {folder.path} is in the cache: choose another folder")
     for name in layout.folders:
         if reason := why_not_trusted(os.path.join(root, name)):
             _log.debug("the scan is not remembered: %s", reason)
             return None
-    return ScanMemory(
-        root, layout, folder, scanned_at=scanned_at, max_manifest_bytes=max_manifest_bytes
-    )
+    try:
+        return ScanMemory(
+            root, layout, folder, scanned_at=scanned_at, max_manifest_bytes=max_manifest_bytes
+        )
+    except OSError as error:
+        _log.debug("the scan is not remembered: %s: %s", root, error.strerror)
+        return None
