@@ -131,7 +131,7 @@ def _first_above(above: str, folders: Mapping[tuple[int, int], str]) -> tuple[st
     while True:
         with suppress(OSError):
             status = os.stat(above)
-            if (found := folders.get((status.st_dev, status.st_ino))) is not None:
+            if found := folders.get((status.st_dev, status.st_ino)):
                 return found, above
         if above == os.path.dirname(above):
             return None

@@ -16,6 +16,7 @@ from tests.support.cachebuilder import CacheBuilder
 from tests.support.clock import nothing_is_racy, wait_for_the_clock
 from tests.support.scanning import scanned
 
+from fastprune.reading import identities
 from fastprune.reading.identities import (
     RACY_NANOSECONDS,
     folder_identity,
@@ -27,6 +28,12 @@ from fastprune.reading.marks import IDENTITY, IDENTITY_BYTES, NO_IDENTITY
 from fastprune.remembered.memory import StateFolder
 
 NEVER = 2**63
+
+
+@pytest.fixture(autouse=True)
+def _the_rule_of_real_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds; other tests do with less."""
+    monkeypatch.setattr(identities, "RACY_NANOSECONDS", RACY_NANOSECONDS)
 
 
 def status(**fields: int) -> Any:

@@ -20,9 +20,16 @@ from tests.support.scanning import scanned
 from fastprune.index.remembered import RememberedScan
 from fastprune.index.remembered import decoded as scan_in
 from fastprune.reading import identities
+from fastprune.reading.identities import RACY_NANOSECONDS
 from fastprune.scanner import _Run
 
 HOUR = 60 * 60
+
+
+@pytest.fixture(autouse=True)
+def _the_rule_of_real_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds; other tests do with less."""
+    monkeypatch.setattr(identities, "RACY_NANOSECONDS", RACY_NANOSECONDS)
 
 
 @pytest.fixture

@@ -10,17 +10,6 @@ import pytest
 
 from fastprune.reading import identities
 
-# Taken when tests are collected: the session gives another one to most of them.
-_USUAL = identities.RACY_NANOSECONDS
-
-
-@contextmanager
-def racy_as_usual() -> Iterator[None]:
-    """Scans have the racy rule that users have."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identities, "RACY_NANOSECONDS", _USUAL)
-        yield
-
 
 @contextmanager
 def nothing_is_racy() -> Iterator[None]:

@@ -203,7 +203,7 @@ def memory_of(
     """
     if folder is None:
         return None
-    # A folder of the cache may be mounted elsewhere as well.
+    # A folder of the cache may be mounted, and so have a path that is not below the cache.
     inside = folder_of_cache(os.path.join(folder.path, ENDING), root, layout)
     if inside or lies_in(folder.path, root):
         raise UsageError(f"--state-dir {folder.path} is in the cache: choose another folder")
