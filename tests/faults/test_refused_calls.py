@@ -13,8 +13,9 @@ from tests.support.cachebuilder import files, snapshot
 
 REFUSALS = (errno.EPERM, errno.ENOSYS, errno.EINVAL, errno.EROFS, errno.EOPNOTSUPP)
 ONE_PROCESS = ("--jobs", "1")
-LIST = ("list", "--format", "url", *ONE_PROCESS)
-PRUNE = ("prune", "--pattern", PATTERN, *ONE_PROCESS)
+# Each of them reads all manifests, whatever the one before has remembered.
+LIST = ("list", "--rescan", "--format", "url", *ONE_PROCESS)
+PRUNE = ("prune", "--rescan", "--pattern", PATTERN, *ONE_PROCESS)
 
 
 def never(*calls: str, error: int) -> Fault:
