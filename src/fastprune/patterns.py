@@ -12,7 +12,7 @@ import re
 import string
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 import re2
@@ -22,6 +22,8 @@ from fastprune.errors import UsageError
 # Characters that stand for themselves, and the dot.
 _PLAIN = frozenset(string.ascii_letters + string.digits + "/:@_-.")
 _MOST_LITERALS = 16
+# A text that may lie in `@sha256:` and hex digits, or begin before that and end in it.
+_MAY_BE_AT_THE_END = re.compile(rb"@|\A[0-9a-fsh:]*\Z").search
 
 # Patterns that match everything on purpose.
 _EVERYTHING = frozenset({".*", "^.*", ".*$", "^.*$"})
@@ -184,24 +186,56 @@ class UrlMatcher:
         Returns:
             uint32 a URL: bit k is set if pattern set k matches.
         """
-        bits = array("I", bytes(4 * len(urls)))
         together = b"\n".join(urls)
         ends = list(accumulate(len(url) + 1 for url in urls))
+        return self._match(together, ends, urls.__getitem__, lambda literals: True)
+
+    def match_pooled(
+        self, pool: bytes, lengths: Sequence[int], whole: Callable[[int], bytes]
+    ) -> array[int]:
+        """Matches URLs that lie end to end, some without `@sha256:` and the digits at their ends.
+
+        Most patterns have a text that is in few of them, and not in a digest. Then only those few
+        are put together.
+
+        Args:
+            pool: The URLs in UTF-8.
+            lengths: Bytes of each in the pool.
+            whole: Gives the whole URL at a position.
+
+        Returns:
+            As `match`.
+        """
+
+        def are_in_pool(literals: Sequence[bytes]) -> bool:
+            return not any(map(_MAY_BE_AT_THE_END, literals))
+
+        return self._match(pool, list(accumulate(lengths)), whole, are_in_pool)
+
+    def _match(
+        self,
+        together: bytes,
+        ends: Sequence[int],
+        whole: Callable[[int], bytes],
+        can_search: Callable[[Sequence[bytes]], bool],
+    ) -> array[int]:
+        bits = array("I", bytes(4 * len(ends)))
         for bit, part in self._parts:
-            rows = _holding(part.literals, together, ends) if part.literals else range(len(urls))
+            search = part.literals and can_search(part.literals)
+            rows = _holding(part.literals, together, ends) if search else range(len(ends))
             for row in rows:
-                if part.matches(urls[row]):
+                if part.matches(whole(row)):
                     bits[row] |= bit
         return bits
 
 
 def _holding(literals: Sequence[bytes], together: bytes, ends: Sequence[int]) -> set[int]:
-    """Which lines hold any of some texts.
+    """Which pieces of a text hold any of some others, or the beginning of one.
 
     Args:
-        literals: The texts, without line feeds.
-        together: The lines.
-        ends: Where each line ends, behind its line feed.
+        literals: The others.
+        together: The text.
+        ends: Where each piece ends.
     """
     rows = set()
     for text in literals:

@@ -215,7 +215,7 @@ class IndexBuilder:
         counts = known.blob_counts()
         columns["blob_starts"][at] = blobs.starts(counts)
         columns["blob_counts"][at] = counts
-        new_ids = blobs.table.find(scan.column("blob_digests"))
+        new_ids = recalled.blob_ids(blobs.table)
         sizes, digests = scan.column("blob_sizes"), scan.column("blob_digests")
         for some, ids in known.references():
             blobs.take(new_ids[ids], sizes[ids], digests, ids)

@@ -44,6 +44,9 @@ def _keys(digests: Digests) -> NDArray[np.uint64]:
 def sort_order(digests: Digests) -> NDArray[np.intp]:
     """The permutation that sorts digests, shape (n,)."""
     keys = _keys(digests)
+    if bool((keys[1:] > keys[:-1]).all()):
+        # They are sorted, as those of a remembered scan are.
+        return np.arange(len(keys))
     # Not stable, which is several times as fast: keys that are the same are sorted again below.
     order = np.argsort(keys)
     keys = keys[order]
@@ -65,14 +68,20 @@ class DigestTable:
             digests: uint8 (n, 32), contiguous, sorted and distinct.
         """
         self.digests = digests
+        self._fanout: NDArray[np.uint32] | None = None
+
+    def _make_fanout(self) -> NDArray[np.uint32]:
+        """Makes the fan-out when something is looked up for the first time."""
         # About four digests share an entry of the fan-out. So a search takes few steps, and
         # the fan-out one byte per digest.
-        bits = max(1, min(24, len(digests).bit_length() - 2))
+        bits = max(1, min(24, len(self.digests).bit_length() - 2))
         self._shift = np.uint64(64 - bits)
         firsts = np.arange(1 << bits, dtype=np.uint64) << self._shift
-        self._fanout = np.full(len(firsts) + 1, len(digests), dtype=np.uint32)
-        self._fanout[:-1] = np.searchsorted(_keys(digests), firsts, side="left")
-        self._crowded = int(np.diff(self._fanout).max()) > _CROWDED
+        fanout = np.full(len(firsts) + 1, len(self.digests), dtype=np.uint32)
+        fanout[:-1] = np.searchsorted(_keys(self.digests), firsts, side="left")
+        self._crowded = int(np.diff(fanout).max()) > _CROWDED
+        self._fanout = fanout
+        return fanout
 
     @classmethod
     def from_unsorted(cls, digests: Digests) -> DigestTable:
@@ -95,9 +104,10 @@ class DigestTable:
         """
         if not len(wanted) or not len(self.digests):
             return np.full(len(wanted), -1, dtype=np.int64)
+        fanout = self._make_fanout() if self._fanout is None else self._fanout
         words, table = _words(wanted), _words(self.digests)
         firsts = np.ascontiguousarray(words[:, 0])
-        at, end = self._range(firsts.byteswap())
+        at, end = self._range(firsts.byteswap(), fanout)
         if self._crowded:
             at = _narrowed(table, words, at, end)
             end = np.minimum(at + 1, end)
@@ -120,7 +130,9 @@ class DigestTable:
             at, end = at.take(left), end.take(left)
         return ids
 
-    def _range(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _range(
+        self, keys: NDArray[np.uint64], fanout: NDArray[np.uint32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where digests with these first eight bytes can stand: from, and to (exclusive)."""
         if self._crowded:
             table = _keys(self.digests)
@@ -129,9 +141,9 @@ class DigestTable:
                 np.searchsorted(table, keys, side="right").astype(np.int64),
             )
         prefixes = (keys >> self._shift).astype(np.intp)
-        at = self._fanout.take(prefixes).astype(np.int64)
+        at = fanout.take(prefixes).astype(np.int64)
         prefixes += 1
-        return at, self._fanout.take(prefixes).astype(np.int64)
+        return at, fanout.take(prefixes).astype(np.int64)
 
 
 def _narrowed(

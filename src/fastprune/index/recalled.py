@@ -67,6 +67,16 @@ class Recalled:
         # A copy, as the index outlives the mapped file.
         return DigestTable(self.scan.column("blob_digests")[: self.folders[-1].files].copy())
 
+    def blob_ids(self, table: DigestTable) -> NDArray[np.int64]:
+        """The position of each remembered blob in a table of those with a file, -1 without one."""
+        import numpy as np
+
+        if not self.is_same[-1]:
+            return table.find(self.scan.column("blob_digests"))
+        ids = np.arange(len(self.scan.column("blob_sizes")))
+        ids[self.folders[-1].files :] = -1
+        return ids
+
     def names(self, folder: int) -> bytes:
         """The names that a manifest folder had, 32 raw bytes each: those with a row come first."""
         first, count = self._first[folder], self._folders[folder].files

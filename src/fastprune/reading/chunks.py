@@ -13,7 +13,7 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.layouts.layout import Layout, ManifestRecord
@@ -28,8 +28,10 @@ from fastprune.reading.shards import (
     Fault,
     Mismatch,
     ShardIndex,
-    UrlMatch,
 )
+
+if TYPE_CHECKING:
+    from fastprune.patterns import UrlMatcher
 
 REGULAR = "a regular file"
 _KINDS = {
@@ -110,7 +112,8 @@ def _read(
         _read_into(records, task, folder, parse, _checking(records, task))
     else:
         _read_into(records, task, folder, task.layout.parse, records.put, seen)
-    return records.pack(edges=task.edges, match=_matcher(task.pattern_sets))
+    matcher = _matcher(task.pattern_sets)
+    return records.pack(edges=task.edges, match=matcher.match if matcher else None)
 
 
 def _read_changed(task: ReadTask, folder: int, names: list[str], known: Known) -> ShardIndex:
@@ -144,11 +147,13 @@ def _known_matches(
     task: ReadTask, names: Sequence[str], changed: set[int], known: Known
 ) -> array[int]:
     """The pattern sets that match the URLs of the files that did not change."""
-    match = _matcher(task.pattern_sets)
-    if match is None or len(changed) == len(names):
+    matcher = _matcher(task.pattern_sets)
+    if matcher is None or len(changed) == len(names):
         return array("I")
-    urls = whole_urls(known.url_forms, known.url_bytes, known.url_lengths, names)
-    return match([url for row, url in enumerate(urls) if row not in changed])
+    lengths = array("I", known.url_lengths)
+    whole = whole_urls(known.url_forms, known.url_bytes, lengths, names)
+    bits = matcher.match_pooled(known.url_bytes, lengths, whole)
+    return array("I", [one for row, one in enumerate(bits) if row not in changed])
 
 
 def _read_into(
@@ -205,9 +210,9 @@ _of_thread = threading.local()
 
 
 @functools.cache
-def _matcher(pattern_sets: PatternSets) -> UrlMatch | None:
+def _matcher(pattern_sets: PatternSets) -> UrlMatcher | None:
     if not pattern_sets:
         return None
     from fastprune.patterns import UrlMatcher
 
-    return UrlMatcher(pattern_sets).match
+    return UrlMatcher(pattern_sets)

@@ -33,6 +33,8 @@ Whatever changes the file later gives it the ctime of then, and so another ident
 one change follows the other. A recent ctime need not be refused, as it differs anyway.
 """
 
+# All bits that say what kind of file it is; `stat.S_ISREG` takes longer.
+_TYPE = 0o170000
 _FOLDER_FORM = struct.Struct("<QQqq")
 
 
@@ -55,7 +57,7 @@ def identity_of(status: os.stat_result, racy: int) -> bytes:
         racy: What `racy_from` gives.
     """
     changed = status.st_ctime_ns
-    if changed >= racy or not stat.S_ISREG(status.st_mode):
+    if changed >= racy or status.st_mode & _TYPE != stat.S_IFREG:
         return NO_IDENTITY
     try:
         return IDENTITY.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)

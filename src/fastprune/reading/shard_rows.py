@@ -6,7 +6,7 @@ Stage: parse. Input and output: `ShardIndex`es. Pure, no I/O, and no numpy.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import TypeVar
 
@@ -127,17 +127,25 @@ def joined_shards(shards: Sequence[ShardIndex]) -> ShardIndex:
     )
 
 
-def whole_urls(forms: bytes, pool: bytes, lengths: bytes, names: Sequence[str]) -> Iterator[bytes]:
-    """The URLs in UTF-8 that a shard holds, with the digests that it leaves out.
+def whole_urls(
+    forms: bytes, pool: bytes, lengths: Sequence[int], names: Sequence[str]
+) -> Callable[[int], bytes]:
+    """Gives the URLs in UTF-8 that a shard holds, with the digests that it leaves out.
 
     Args:
         forms: `url_forms` of the shard.
         pool: Its `url_bytes`.
-        lengths: Its `url_lengths`, as bytes.
+        lengths: Its `url_lengths`.
         names: The file name of each row.
+
+    Returns:
+        A function of the row.
     """
-    start = 0
-    for form, length, name in zip(forms, memoryview(lengths).cast("I"), names, strict=True):
-        url = pool[start : start + length]
-        yield url + f"@{DIGEST_PREFIX}{name}".encode() if form == UrlForm.OWN_DIGEST else url
-        start += length
+    ends = list(accumulate(lengths))
+
+    def whole(row: int) -> bytes:
+        url = pool[ends[row] - lengths[row] : ends[row]]
+        own = forms[row] == UrlForm.OWN_DIGEST
+        return url + f"@{DIGEST_PREFIX}{names[row]}".encode() if own else url
+
+    return whole
