@@ -57,6 +57,7 @@ SMALL_CACHE = 4_000
 """With no more manifests than this, starting workers costs more than they save."""
 
 _MOST_IN_CHUNK = 1_024
+_MOST_COMPARED = 4_096
 _LEAST_IN_CHUNK = 64
 _CHUNKS_PER_JOB = 8
 # A server rewrites a manifest in place: for a moment it is empty or cut off.
@@ -356,8 +357,10 @@ class _Run:
     def _tasks(self, total: int, jobs: int, listings: list[bytes]) -> Iterator[str | ReadTask]:
         if self._edges and not (self._recalled is not None and self._recalled.is_same[-1]):
             yield os.path.join(self._root, self._layout.blob_folder)
+        # Comparing takes a fraction of the time that reading takes.
+        most = _MOST_IN_CHUNK if self._recalled is None else _MOST_COMPARED
         size = self._options.chunk or min(
-            _MOST_IN_CHUNK, max(_LEAST_IN_CHUNK, total // (jobs * _CHUNKS_PER_JOB))
+            most, max(_LEAST_IN_CHUNK, total // (jobs * _CHUNKS_PER_JOB))
         )
         for folder in range(len(listings)):
             # Names that were handed out are dropped, so that their memory is free for the

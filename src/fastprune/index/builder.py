@@ -181,7 +181,7 @@ class IndexBuilder:
             matches: uint32 for each other: see `ShardIndex.url_matches`.
         """
         if self._pattern_sets:
-            rest = np.delete(rows, read)
+            rest = np.delete(rows, read) if len(read) else rows
             # A name that is listed twice may have been read again by the other chunk.
             still = ~self._read[rest]
             found = np.frombuffer(matches, dtype=np.uint32)

@@ -43,6 +43,8 @@ class ShardGatherer:
             shard: The shard.
             rows: int32: the row of each of its files.
         """
+        if not len(rows):
+            return
         self._shards.append(shard)
         self._rows.append(rows)
         self._count += len(rows)

@@ -121,12 +121,12 @@ def _read_changed(task: ReadTask, folder: int, names: list[str], known: Known) -
     rows = list(range(len(names)))
     if known.identities.strip(b"\0"):
         rows = _changed(identities_of(folder, names, known.racy), known.identities)
-    seen = SeenFiles(len(rows), known.racy)
+    seen = SeenFiles(len(rows))
     shard = _read(task, folder, [names[row] for row in rows], seen)
     return replace(
         shard,
         read=array("I", rows),
-        identities=seen.together(),
+        identities=seen.identities(known.racy),
         known_matches=_known_matches(task, names, set(rows), known),
     )
 

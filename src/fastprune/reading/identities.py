@@ -88,20 +88,21 @@ def identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:
 
 
 class SeenFiles:
-    """The identities of files that are read, each from before it was read."""
+    """What files were like right before they were read.
 
-    def __init__(self, count: int, racy: int) -> None:
-        """Has seen none of so many files; see `identity_of` for `racy`."""
-        self._racy = racy
-        self._found = [NO_IDENTITY] * count
+    Attributes:
+        statuses: The status of each file; None for one that could not be opened.
+    """
 
-    def see(self, row: int, status: os.stat_result) -> None:
-        """Takes the status of a file, by its position, as it is right before it is read."""
-        self._found[row] = identity_of(status, self._racy)
+    def __init__(self, count: int) -> None:
+        """Has seen none of so many files."""
+        self.statuses: list[os.stat_result | None] = [None] * count
 
-    def together(self) -> bytes:
-        """The identities, end to end; `NO_IDENTITY` for a file that was not seen."""
-        return b"".join(self._found)
+    def identities(self, racy: int) -> bytes:
+        """Their identities, end to end; see `identity_of` for `racy`."""
+        return b"".join(
+            [NO_IDENTITY if one is None else identity_of(one, racy) for one in self.statuses]
+        )
 
 
 def folder_identity(path: str, racy: int) -> bytes:

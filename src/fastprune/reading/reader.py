@@ -97,7 +97,7 @@ class FileReader:
                 continue
             try:
                 if seen is not None:
-                    seen.see(row, os.fstat(descriptor))
+                    seen.statuses[row] = os.fstat(descriptor)
                 count = os.preadv(descriptor, buffers, 0, self._nowait) if self._nowait else 0
             except OSError as error:
                 if error.errno in _UNSUPPORTED:
@@ -133,7 +133,7 @@ class FileReader:
                 try:
                     status = os.fstat(descriptor)
                     if seen is not None:
-                        seen.see(row, status)
+                        seen.statuses[row] = status
                     content = self._read_whole(descriptor, status)
                 finally:
                     os.close(descriptor)
