@@ -78,7 +78,13 @@ class Outcome(NamedTuple):
     struck: bool
 
 
-def run_with(fault: Fault, *args: str | Path, cache: Path, prefix: Sequence[str] = ()) -> Outcome:
+def run_with(
+    fault: Fault,
+    *args: str | Path,
+    cache: Path,
+    prefix: Sequence[str] = (),
+    under: Path | None = None,
+) -> Outcome:
     """Runs the program on a cache, with a fault.
 
     Args:
@@ -86,6 +92,7 @@ def run_with(fault: Fault, *args: str | Path, cache: Path, prefix: Sequence[str]
         args: Command and options.
         cache: The cache; only calls that concern it, or anything in it, count.
         prefix: A program, with its arguments, that starts fastprune.
+        under: The folder that the calls have to concern instead.
     """
     with tempfile.TemporaryDirectory(prefix="fastprune-faults-") as folder:
         count, log = Path(folder, "count"), Path(folder, "log")
@@ -99,7 +106,7 @@ def run_with(fault: Fault, *args: str | Path, cache: Path, prefix: Sequence[str]
         result = run(
             *args,
             cache=cache,
-            env=_settings(fault, cache, count, log),
+            env=_settings(fault, under or cache, count, log),
             prefix=prefixes,
             fork_of=None if whole else forking(str(_injector())),
         )
@@ -107,10 +114,10 @@ def run_with(fault: Fault, *args: str | Path, cache: Path, prefix: Sequence[str]
     return Outcome(result, calls, 0 < fault.first <= len(calls))
 
 
-def _settings(fault: Fault, cache: Path, count: Path, log: Path) -> dict[str, str]:
+def _settings(fault: Fault, under: Path, count: Path, log: Path) -> dict[str, str]:
     return {
         "LD_PRELOAD": str(_injector()),
-        "FAULTS_UNDER": os.path.realpath(cache),
+        "FAULTS_UNDER": os.path.realpath(under),
         "FAULTS_CALLS": f",{','.join(fault.calls)},",
         "FAULTS_FIRST": str(fault.first),
         "FAULTS_LAST": str(fault.first if fault.last is None else fault.last),

@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from tests.hazards.trashing import RUN, contents_of, in_trash
+from tests.property.decoding import decoded
 from tests.support.cachebuilder import snapshot
+from tests.support.clock import nothing_is_racy
 from tests.support.plain_layout import PlainBuilder, PlainLayout
 
 import fastprune
@@ -37,6 +39,7 @@ from fastprune.executors.inline import InlineExecutor
 from fastprune.explanation.explaining import explain
 from fastprune.explanation.lookup import find_manifests
 from fastprune.guard.drift import manifests_changed_at
+from fastprune.remembered.memory import StateFolder
 from fastprune.report.listing import Format, render
 from fastprune.trash.tree import list_trash
 from fastprune.tuning.measuring import tune
@@ -142,6 +145,28 @@ async def test_it_is_pruned(scene: Scene) -> None:
     assert files(scene.root) == scene.stays
     assert (len(report.manifests), len(report.blobs)) == (3, 3)
     assert report.bytes_freed == plan.bytes_freed > 0
+
+
+async def test_scans_of_it_are_remembered(scene: Scene, tmp_path: Path) -> None:
+    state = StateFolder(str(tmp_path / "state"))
+    options = replace(scene.options, state=state)
+    with nothing_is_racy():
+        for _ in range(2):
+            index = await fastprune.scan(scene.root, options)
+            assert decoded(index) == decoded(await fastprune.scan(scene.root, scene.options))
+        assert index.identities.any(axis=1).all()
+        (file,) = (tmp_path / "state").iterdir()
+        before = file.stat().st_ino
+        # Nothing was read, so nothing is written.
+        await fastprune.scan(scene.root, options)
+        assert file.stat().st_ino == before
+        planning = PlanOptions(options)
+        await fastprune.prune(
+            scene.root, OLD, planning=planning, applying=APPLYING, exclusion=FORCE
+        )
+        assert files(scene.root) == scene.stays
+        index = await fastprune.scan(scene.root, options)
+        assert decoded(index) == decoded(await fastprune.scan(scene.root, scene.options))
 
 
 async def test_young_blobs_are_spared(scene: Scene) -> None:

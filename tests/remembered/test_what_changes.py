@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.hazards.steps import listing_again
 from tests.support.cachebuilder import CacheBuilder, Corruption, Descriptor, digest_of
 from tests.support.clock import wait_for_the_clock
 from tests.support.remembered import Remembering
+
+from fastprune.executors.inline import InlineExecutor
+from fastprune.reading.chunks import ReadTask
 
 ALL = 7
 CHILD = "a@sha256:" + "12" * 32
@@ -370,3 +375,30 @@ def test_a_manifest_that_can_not_be_read_any_more(cache: Remembering) -> None:
     assert cache.read_by_scan() == 1
     path.chmod(0o644)
     assert cache.read_by_scan() == 1
+
+
+def test_of_two_looks_at_a_name_that_is_listed_twice_the_one_that_read_counts(
+    builder: CacheBuilder, believing: None
+) -> None:
+    path = builder.root / "img" / builder.image("a:1")
+    cache = Remembering(builder.root)
+    with listing_again():
+        cache.read_by_scan()
+
+    class Backwards(InlineExecutor):
+        """The file is written between the two looks, and the later one is merged first."""
+
+        def map_unordered(
+            self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any]
+        ) -> Iterator[Any]:
+            results = []
+            for item in items:
+                results.append(list(function(item)))
+                if isinstance(item, ReadTask) and b'"a:1"' in path.read_bytes():
+                    wait_for_the_clock(cache.root)
+                    path.write_bytes(path.read_bytes().replace(b'"a:1"', b'"b:1"'))
+            yield from chain.from_iterable(reversed(results))
+
+    with listing_again():
+        index, _ = cache.scan(Backwards(), chunk=1, pattern_sets=(("a",), ("b",)))
+    assert (index.url(0), index.url_matches.tolist()) == ("b:1", [2])
