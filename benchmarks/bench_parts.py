@@ -34,7 +34,7 @@ from fastprune.policy.policy import Policy
 from fastprune.reading.chunks import ReadTask, read_chunk
 from fastprune.reading.folders import ListingPart, list_folder
 from fastprune.reading.shards import ChunkRecords, ShardIndex
-from fastprune.scanner import ScanOptions, scan_cache
+from fastprune.scanning.scanner import ScanOptions, scan_cache
 from floor import read_and_parse
 from measure import Command, MeasureError, describe_machine, run, save_json, show_machine, table
 

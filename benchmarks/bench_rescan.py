@@ -41,8 +41,8 @@ from changes import Changes, every
 from fastprune.executors.processes import ProcessExecutor, available_jobs
 from fastprune.progress import NoProgress
 from fastprune.reading.identities import RACY_NANOSECONDS
-from fastprune.remembered.memory import StateFolder
-from fastprune.scanner import ScanOptions, scan_cache
+from fastprune.scanning.memory import StateFolder
+from fastprune.scanning.scanner import ScanOptions, scan_cache
 from measure import (
     Command,
     MeasureError,

@@ -27,7 +27,7 @@ from fastprune import CacheIndex, Policy, ScanOptions
 from fastprune.executors.processes import ProcessExecutor, available_jobs
 from fastprune.index.refcounts import expand, protect
 from fastprune.plan.prune_plan import make_plan
-from fastprune.scanner import scan_cache
+from fastprune.scanning.scanner import scan_cache
 from fastprune.selection.rules.ages import newest_pulls
 from fastprune.selection.rules.sizing import oldest_first, total_bytes
 from fastprune.selection.selecting import select

@@ -13,9 +13,9 @@ from blockbuster import BlockBuster
 from tests.support.cachebuilder import CacheBuilder
 from tests.support.remembering import RACY_NANOSECONDS, STATE_VARIABLE, is_on
 
-from fastprune import scanner
 from fastprune.executors.ending_signals import ENDING
 from fastprune.reading import identities
+from fastprune.scanning import scanner
 
 
 @pytest.hookimpl(wrapper=True)

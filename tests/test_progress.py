@@ -23,7 +23,7 @@ from fastprune.executors.inline import InlineExecutor
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.pipeline import PlanOptions, work_out
 from fastprune.progress import WhenSlow
-from fastprune.scanner import ScanOptions, scan_cache
+from fastprune.scanning.scanner import ScanOptions, scan_cache
 from fastprune.tuning.scanning import list_names
 
 

@@ -20,7 +20,7 @@ from fastprune.cli.html_page import write_page
 from fastprune.executors.inline import InlineExecutor
 from fastprune.plan.prune_plan import PrunePlan, make_plan
 from fastprune.policy.policy import Policy
-from fastprune.scanner import ScanOptions
+from fastprune.scanning.scanner import ScanOptions
 from fastprune.usage.surveying import Survey, survey_cache
 from tools.chromium import chromium, look, show
 

@@ -24,9 +24,9 @@ from fastprune.policy.delete_limits import DeleteLimits as DeleteLimits
 from fastprune.policy.file_loading import PolicyFile as PolicyFile
 from fastprune.policy.policy import Policy as Policy, Rule as Rule
 from fastprune.progress import Progress as Progress
-from fastprune.remembered.memory import StateFolder as StateFolder
 from fastprune.report.prune_report import PruneReport as PruneReport, planned_report as planned_report
-from fastprune.scanner import ScanOptions as ScanOptions
+from fastprune.scanning.memory import StateFolder as StateFolder
+from fastprune.scanning.scanner import ScanOptions as ScanOptions
 from fastprune.text.references import parse_references as parse_references
 from fastprune.trash.model import RunContents as RunContents, TrashContents as TrashContents
 from fastprune.trash.report import TrashReport as TrashReport

@@ -33,7 +33,7 @@ from fastprune.pipeline import PlanOptions, Reading
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
 from fastprune.reading.folders import check_root
-from fastprune.scanner import ScanOptions
+from fastprune.scanning.scanner import ScanOptions
 from fastprune.usage.surveying import Survey
 from fastprune.verification.verifier import VerifyOptions
 

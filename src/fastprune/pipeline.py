@@ -18,11 +18,10 @@ from fastprune.executors.processes import available_jobs, start_workers
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
 from fastprune.reading.folders import check_root, reading
-from fastprune.scanner import (
+from fastprune.scanning.measuring import measure_blobs, measure_files
+from fastprune.scanning.scanner import (
     SMALL_CACHE,
     ScanOptions,
-    measure_blobs,
-    measure_files,
     scan_and_keep_executor,
 )
 

@@ -21,7 +21,7 @@ from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 from fastprune.executors.inline import InlineExecutor
 from fastprune.model import parse_time
 from fastprune.policy.policy import Policy
-from fastprune.scanner import ScanOptions
+from fastprune.scanning.scanner import ScanOptions
 from fastprune.text.cells import cells
 from fastprune.usage.report import UsageSort, sorted_groups, usage_rows
 from fastprune.usage.rows import By

@@ -331,7 +331,7 @@ def obstructed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("fastprune.remembered.store.write_whole", full)
+    monkeypatch.setattr("fastprune.scanning.store.write_whole", full)
     yield folder / "full"
 
 

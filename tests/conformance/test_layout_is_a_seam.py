@@ -11,7 +11,13 @@ PICKED = "fastprune.layouts.default"
 # Who may take what was picked: the faces of the library, and the command line. All else is given
 # a layout, or an index that carries one.
 FACES = {
-    *("api.py", "audit/audit_file.py", "deletion/locked_cache.py", "plan/files.py", "scanner.py")
+    *(
+        "api.py",
+        "audit/audit_file.py",
+        "deletion/locked_cache.py",
+        "plan/files.py",
+        "scanning/scanner.py",
+    )
 }
 
 

@@ -41,7 +41,7 @@ def imported_by(statement: str) -> set[str]:
         ("import fastprune.reading.chunks", HEAVY),
         ("import fastprune.executors.worker", HEAVY),
         ("import fastprune.executors.processes", HEAVY),
-        ("import fastprune.scanner", HEAVY),
+        ("import fastprune.scanning.scanner", HEAVY),
         ("import fastprune.patterns", HEAVY - {"re2"}),
         ("import fastprune.api", {"numpy", "typer", "click", "rich", "re2", "yaml"}),
         ("import fastprune.plan.prune_plan", HEAVY - {"numpy"}),

@@ -55,7 +55,7 @@ EXCEPTIONS = {
     },
     # Remembered scans, in a folder that can't lie in the cache: maps one to read it, notes that it
     # was used, and removes old ones.
-    "remembered/store.py": {"os.makedirs", "os.unlink", "os.utime", "mmap", "mmap.mmap"},
+    "scanning/store.py": {"os.makedirs", "os.unlink", "os.utime", "mmap", "mmap.mmap"},
     # Files of its own, in a folder of its own, made to be deleted.
     "tuning/scratch.py": {
         "os.O_WRONLY",

@@ -23,7 +23,7 @@ from fastprune.index.records import kept_records
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.reading.blob_contents import mark_of
 from fastprune.reading.marks import ABSENT_MARK
-from fastprune.remembered.memory import StateFolder
+from fastprune.scanning.memory import StateFolder
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import ManifestRecord
 from fastprune.reading.chunks import ReadTask, read_chunk
 from fastprune.reading.shards import ABSENT, ShardIndex, UrlForm, check_record
-from fastprune.scanner import MAX_MANIFEST_BYTES
+from fastprune.scanning.scanner import MAX_MANIFEST_BYTES
 
 NAME = bytes(range(1, 33))
 # JSON that Python's own json can't read: the oracle can't judge it.

@@ -27,7 +27,7 @@ from fastprune.deletion.deleter import Batch, BatchResult, Deleter, Outcome, Unl
 from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.progress import Progress
-from fastprune.remembered.memory import StateFolder
+from fastprune.scanning.memory import StateFolder
 
 
 @contextmanager

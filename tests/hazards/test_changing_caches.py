@@ -25,7 +25,7 @@ from fastprune.deletion.pruning import _Run
 from fastprune.index.refcounts import count_references
 from fastprune.progress import NoProgress
 from fastprune.reading.blob_contents import mark_of
-from fastprune.remembered.memory import StateFolder
+from fastprune.scanning.memory import StateFolder
 
 REWRITES_PER_SECOND = 200
 

@@ -36,7 +36,7 @@ from fastprune.executors.inline import InlineExecutor
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.reading.blob_contents import hash_files, mark_files
-from fastprune.scanner import ScanOptions
+from fastprune.scanning.scanner import ScanOptions
 from fastprune.verification.repair_plan import plan_repair
 from fastprune.verification.verifier import verify_cache
 

@@ -39,8 +39,8 @@ from fastprune.executors.inline import InlineExecutor
 from fastprune.explanation.explaining import explain
 from fastprune.explanation.lookup import find_manifests
 from fastprune.guard.drift import manifests_changed_at
-from fastprune.remembered.memory import StateFolder
 from fastprune.report.listing import Format, render
+from fastprune.scanning.memory import StateFolder
 from fastprune.trash.tree import list_trash
 from fastprune.tuning.measuring import tune
 

@@ -28,7 +28,7 @@ from fastprune.deletion.phases import RunContext
 from fastprune.deletion.pruning import carry_out
 from fastprune.executors.inline import InlineExecutor
 from fastprune.plan.prune_plan import make_plan
-from fastprune.scanner import measure_blobs
+from fastprune.scanning.measuring import measure_blobs
 
 # Which of the files that are to go can't be removed.
 FAILURES = st.lists(st.booleans(), min_size=1, max_size=20)

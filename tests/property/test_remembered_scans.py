@@ -19,7 +19,7 @@ from tests.support.clock import nothing_is_racy, wait_for_the_clock
 from tests.support.scanning import scanned
 from tests.support.strategies import PATTERNS, CacheSketch, caches, on_disk
 
-from fastprune.remembered.memory import StateFolder
+from fastprune.scanning.memory import StateFolder
 
 FOLDERS = ("img", "lts")
 Change = Callable[[Path, random.Random], None]

@@ -25,7 +25,7 @@ from fastprune.reading.identities import (
     racy_from,
 )
 from fastprune.reading.marks import IDENTITY, IDENTITY_BYTES, NO_IDENTITY
-from fastprune.remembered.memory import StateFolder
+from fastprune.scanning.memory import StateFolder
 
 NEVER = 2**63
 

@@ -16,8 +16,8 @@ from fastprune import CacheIndex, ScanOptions
 from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.progress import NoProgress
-from fastprune.remembered.memory import StateFolder
-from fastprune.scanner import scan_cache
+from fastprune.scanning.memory import StateFolder
+from fastprune.scanning.scanner import scan_cache
 
 
 class Counting(NoProgress):

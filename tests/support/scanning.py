@@ -8,7 +8,7 @@ from typing import Any
 from fastprune import CacheIndex, ScanOptions
 from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
-from fastprune.scanner import scan_cache
+from fastprune.scanning.scanner import scan_cache
 
 
 def scanned(root: Path, executor: Executor | None = None, **options: Any) -> CacheIndex:

@@ -24,7 +24,7 @@ from fastprune.cli.html_page import cutoffs, write_page
 from fastprune.executors.inline import InlineExecutor
 from fastprune.plan.prune_plan import PrunePlan, make_plan
 from fastprune.policy.policy import Policy
-from fastprune.scanner import ScanOptions
+from fastprune.scanning.scanner import ScanOptions
 from fastprune.text.escaping import printable
 from fastprune.usage.page import PAGE_DAYS, page_document
 from fastprune.usage.page_template import embedded_json, render_page

@@ -62,7 +62,7 @@ def write_plan_page(
     """
     from fastprune.executors.inline import InlineExecutor
     from fastprune.policy.policy import Policy
-    from fastprune.scanner import measure_blobs
+    from fastprune.scanning.measuring import measure_blobs
     from fastprune.usage.surveying import survey_of
 
     index = plan.index

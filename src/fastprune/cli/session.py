@@ -35,7 +35,7 @@ from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.policy.criteria_io import Inputs, is_stdin
 from fastprune.progress import NoProgress, Progress
 from fastprune.reading.folders import check_root
-from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
+from fastprune.scanning.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
 from fastprune.text.quantities import parse_size
 from fastprune.text.style import Paint
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fastprune.deletion.cache_reader import CacheReader
     from fastprune.index.cache_index import CacheIndex
     from fastprune.pipeline import OpenExecutor
-    from fastprune.remembered.memory import StateFolder
+    from fastprune.scanning.memory import StateFolder
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 3 << 20

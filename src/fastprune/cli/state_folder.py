@@ -13,7 +13,7 @@ from fastprune.cli.user_folders import user_folder
 from fastprune.errors import UsageError
 
 if TYPE_CHECKING:
-    from fastprune.remembered.memory import StateFolder
+    from fastprune.scanning.memory import StateFolder
 
 STATE_VARIABLE = "FASTPRUNE_STATE_DIR"
 ROOTS_FOLDER = "/var/cache/fastprune"
@@ -45,7 +45,7 @@ def state_folder(options: StateOptions, image_path: str) -> StateFolder | None:
     Raises:
         UsageError: The path is relative, and the working folder was deleted.
     """
-    from fastprune.remembered.memory import StateFolder
+    from fastprune.scanning.memory import StateFolder
 
     path, named_by = options.state_dir, "--state-dir"
     if path is None:

@@ -20,7 +20,7 @@ from fastprune.pipeline import OpenExecutor, PlanOptions, TimedPlan
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
 from fastprune.reading.folders import check_root
-from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
+from fastprune.scanning.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
 from fastprune.trash.run_ids import choose_runs
 from fastprune.trash.tree import list_trash
 from fastprune.usage.surveying import Survey, survey_cache

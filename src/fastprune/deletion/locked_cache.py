@@ -28,7 +28,7 @@ from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import Layout
 from fastprune.pipeline import PlanOptions, Reading
 from fastprune.policy.policy import Policy
-from fastprune.scanner import ScanOptions
+from fastprune.scanning.scanner import ScanOptions
 from fastprune.verification.verifier import VerifyOptions
 
 if TYPE_CHECKING:

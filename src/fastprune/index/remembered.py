@@ -11,7 +11,7 @@ The file has four parts, all numbers little-endian:
     the bytes of the JSON object (uint64), its CRC-32 (uint32), "scan"    16 bytes
 
 A column has a CRC-32 (RFC 1952) for each `PIECE_BYTES` of it. They find what a disk or a crash
-did to the file. Nothing here keeps off who writes it on purpose: `fastprune.remembered.store` does.
+did to the file. Nothing here keeps off who writes it on purpose: `fastprune.scanning.store` does.
 
 Rows are ordered by folder and digest, as in a `CacheIndex`. A manifest that could not be read or
 understood has no row, so each scan reads it.

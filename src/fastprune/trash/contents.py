@@ -19,7 +19,8 @@ from fastprune.index.refcounts import list_levels
 from fastprune.layouts.layout import Layout
 from fastprune.progress import Progress
 from fastprune.reading.trash_folders import opened_run
-from fastprune.scanner import MAX_MANIFEST_BYTES, ScanOptions, measure_blobs, scan_cache
+from fastprune.scanning.measuring import measure_blobs
+from fastprune.scanning.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
 from fastprune.trash.model import FileGroup, RunContents
 from fastprune.trash.tree import foreign_in_run, trash_path
 

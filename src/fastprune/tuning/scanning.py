@@ -25,7 +25,7 @@ from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.chunks import ReadTask, read_chunk
 from fastprune.reading.folders import list_folder
 from fastprune.reading.shards import ShardIndex
-from fastprune.scanner import MAX_MANIFEST_BYTES, SMALL_CACHE
+from fastprune.scanning.scanner import MAX_MANIFEST_BYTES, SMALL_CACHE
 from fastprune.tuning.figures import Measurement, ScanFigures, evenly, in_turn, rounds_that_fit
 
 _MOST_IN_CHUNK, _LEAST_IN_CHUNK = 256, 32

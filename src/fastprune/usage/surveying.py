@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from fastprune.executors.executor import Executor
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
-from fastprune.scanner import ScanOptions, measure_blobs, scan_and_keep_executor
+from fastprune.scanning.measuring import measure_blobs
+from fastprune.scanning.scanner import ScanOptions, scan_and_keep_executor
 
 if TYPE_CHECKING:
     import numpy as np

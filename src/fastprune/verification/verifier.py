@@ -30,7 +30,8 @@ from fastprune.reading.chunks import ReadTask, read_chunk
 from fastprune.reading.folders import StatTask, reading
 from fastprune.reading.marks import ABSENT_MARK, MARK_FIELDS, FileMark, OddFile
 from fastprune.reading.shards import Fault
-from fastprune.scanner import ScanOptions, measure_blobs, scan_and_keep_executor
+from fastprune.scanning.measuring import measure_blobs
+from fastprune.scanning.scanner import ScanOptions, scan_and_keep_executor
 
 if TYPE_CHECKING:
     import numpy as np

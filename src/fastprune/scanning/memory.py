@@ -1,7 +1,7 @@
 """The memory of a scan: what an earlier one left for it, and what it leaves for the next.
 
 Stage: rim. Input: the path of a cache, a folder for state. Output: `Recalled`. I/O: asks for the
-status of the folders of the cache; the rest is done by `fastprune.remembered.store`.
+status of the folders of the cache; the rest is done by `fastprune.scanning.store`.
 
 Why it may decide about deletions, in short (docs/safety.md has the argument): the name of a
 manifest is the digest of the document in it, so what a manifest refers to can't change under its
@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 
 from fastprune.errors import NotBelievedError, UsageError
 from fastprune.executors.executor import Executor
+from fastprune.executors.inline import InlineExecutor
 from fastprune.index.recalled import Recalled
 from fastprune.index.remembered import (
+    PIECE_BYTES,
     RememberedScan,
     ScanHeader,
     decoded,
@@ -30,7 +32,7 @@ from fastprune.index.remembered import (
 )
 from fastprune.layouts.layout import Layout
 from fastprune.reading.identities import folder_identity, racy_from
-from fastprune.remembered.store import (
+from fastprune.scanning.store import (
     ENDING,
     PieceTask,
     damaged,
@@ -40,7 +42,7 @@ from fastprune.remembered.store import (
     store,
     used_now,
 )
-from fastprune.remembered.trust import why_not_trusted
+from fastprune.scanning.trust import why_not_trusted
 from fastprune.text.escaping import in_utf8
 from fastprune.version import __version__
 from fastprune.whole_files import folder_of_cache, lies_in
@@ -128,8 +130,11 @@ class ScanMemory:
             scan = decoded(memoryview(mapped.content), partial(forget_pages, mapped.content))
             self._check(scan.header)
             tasks = [PieceTask(self._path, mapped.inode, *piece) for piece in scan.pieces]
+            small = len(mapped.content) <= PIECE_BYTES
+            # Only a large cache has a large file, so workers are of use to it.
+            executor = InlineExecutor() if small else open_executor(len(scan))
             # All answers are taken: workers that are left in the middle can't be used again.
-            if not any(list(open_executor(len(scan)).map_unordered(damaged, tasks))):
+            if not any(list(executor.map_unordered(damaged, tasks))):
                 return scan
             if not is_replaced(self._path, mapped):
                 raise NotBelievedError("it is damaged")

@@ -20,8 +20,8 @@ from tests.cli.program import without_privileges
 from tests.support.remembered import Remembering, warnings_of
 
 from fastprune.errors import NotBelievedError
-from fastprune.remembered import store
-from fastprune.remembered.store import KEPT_SECONDS, PieceTask, damaged, mapped_file
+from fastprune.scanning import store
+from fastprune.scanning.store import KEPT_SECONDS, PieceTask, damaged, mapped_file
 
 ALL = 7
 DAY = 24 * 60 * 60
@@ -219,7 +219,7 @@ def test_a_file_that_can_not_be_written_leaves_the_old_one(
     caplog.set_level(logging.DEBUG, "fastprune")
     with monkeypatch.context() as patch:
         if call == "write":
-            patch.setattr("fastprune.remembered.memory.encoded", pieces)
+            patch.setattr("fastprune.scanning.memory.encoded", pieces)
         else:
             patch.setattr(os, call, opened if call == "open" else refused)
         assert cache.read_by_scan(rescan=True) == ALL

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastprune.remembered.trust import TRUSTED, why_not_trusted
+from fastprune.scanning.trust import TRUSTED, why_not_trusted
 
 ROOT = "25 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw"
 

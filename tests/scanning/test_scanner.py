@@ -13,11 +13,12 @@ from tests.support.cachebuilder import CacheBuilder, Corruption, corrupt_bytes, 
 from tests.support.realcaches import REAL_CACHES, RealCache, unpack
 from tests.support.scanning import scanned
 
-from fastprune import CacheIndex, NoCacheError, scanner
+from fastprune import CacheIndex, NoCacheError
 from fastprune.executors.inline import InlineExecutor
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.reading.folders import check_root
-from fastprune.scanner import ScanOptions, scan_cache
+from fastprune.scanning import scanner
+from fastprune.scanning.scanner import ScanOptions, scan_cache
 
 DELAYS = scanner._RETRY_DELAYS
 

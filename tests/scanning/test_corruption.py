@@ -26,8 +26,8 @@ from fastprune.executors.inline import InlineExecutor
 from fastprune.index import remembered
 from fastprune.index.remembered import RememberedScan
 from fastprune.layouts.default import DEFAULT_LAYOUT
-from fastprune.remembered.memory import ScanMemory, StateFolder
-from fastprune.scanner import MAX_MANIFEST_BYTES
+from fastprune.scanning.memory import ScanMemory, StateFolder
+from fastprune.scanning.scanner import MAX_MANIFEST_BYTES
 
 ALL = 7
 Damage = Callable[[bytes, int], bytes]

@@ -23,7 +23,7 @@ from fastprune import (
     Reading,
     ScanOptions,
 )
-from fastprune.remembered.memory import StateFolder
+from fastprune.scanning.memory import StateFolder
 
 ROUNDS = 40
 

@@ -17,7 +17,7 @@ from tests.support.clock import wait_for_the_clock
 from tests.support.remembered import Remembering, warnings_of
 from tests.support.scanning import scanned
 
-from fastprune.remembered import memory, store
+from fastprune.scanning import memory, store
 from fastprune.whole_files import write_whole
 
 ALL = 7

@@ -22,7 +22,7 @@ from fastprune.index.remembered import RememberedScan
 from fastprune.index.remembered import decoded as scan_in
 from fastprune.reading import identities
 from fastprune.reading.identities import RACY_NANOSECONDS
-from fastprune.scanner import _Run
+from fastprune.scanning.scanner import _Run
 
 HOUR = 60 * 60
 

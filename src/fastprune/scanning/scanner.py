@@ -23,29 +23,24 @@ from fastprune.executors.executor import Executor
 from fastprune.index.recalled import Recalled
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import Layout
-from fastprune.model import DIGEST_BYTES, in_chunks
+from fastprune.model import DIGEST_BYTES
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
 from fastprune.reading.chunks import REGULAR, PatternSets, ReadTask, kind_of, read_chunk
 from fastprune.reading.folders import (
     ListingPart,
-    StatTask,
     _list_if_there,
     check_root,
     reading,
-    stat_files,
 )
-from fastprune.reading.marks import NO_IDENTITY, FileSizes, Known
+from fastprune.reading.marks import NO_IDENTITY, Known
 from fastprune.reading.shards import Fault, ShardIndex
-from fastprune.remembered.memory import ScanMemory, StateFolder, memory_of
+from fastprune.scanning.measuring import sizes_of
+from fastprune.scanning.memory import ScanMemory, StateFolder, memory_of
 from fastprune.text.quantities import format_count
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from fastprune.index.builder import IndexBuilder
     from fastprune.index.cache_index import CacheIndex
-    from fastprune.index.digests import Digests
     from fastprune.index.gathering import ShardGatherer
 
 _log = logging.getLogger("fastprune")
@@ -138,65 +133,6 @@ def scan_and_keep_executor(
 def _run_task(work: str | ReadTask) -> Iterable[ListingPart | ShardIndex]:
     """The function that a worker runs: it lists a folder, or reads a chunk."""
     return _list_if_there(work) if isinstance(work, str) else read_chunk(work)
-
-
-class Measured(NamedTuple):
-    """The sizes of files, and which have other hard links.
-
-    Attributes:
-        sizes: int64: bytes of each; 0 for one that is gone.
-        linked: bool: whether it has other hard links, so that removing it frees nothing.
-    """
-
-    sizes: NDArray[np.int64]
-    linked: NDArray[np.bool_]
-
-
-def measure_files(
-    index: CacheIndex,
-    folder: str,
-    digests: Digests,
-    executor: Executor,
-    progress: Progress | None = None,
-) -> Measured:
-    """Asks for the sizes of files and whether they have other names, many at a time.
-
-    Args:
-        index: The cache.
-        folder: The folder in it.
-        digests: Their names.
-        executor: Where to ask.
-        progress: Is told how many were asked about.
-    """
-    import numpy as np
-
-    sizes = np.zeros(len(digests), dtype=np.int64)
-    linked = np.zeros(len(digests), dtype=np.bool_)
-    path = os.path.join(index.root, folder)
-    unit = "blobs" if folder == index.layout.blob_folder else "manifests"
-    for part in _stat_files(path, digests.tobytes(), executor, progress, unit):
-        sizes[part.first : part.first + len(part.sizes)] = part.sizes
-        linked[[part.first + position for position in part.linked]] = True
-    return Measured(sizes, linked)
-
-
-def measure_blobs(
-    index: CacheIndex, digests: Digests, executor: Executor, progress: Progress | None = None
-) -> Measured:
-    """The same of blobs: a descriptor says what one should have; one that was cut off has less."""
-    return measure_files(index, index.layout.blob_folder, digests, executor, progress)
-
-
-def _stat_files(
-    path: str, digests: bytes, executor: Executor, progress: Progress | None, unit: str
-) -> Iterator[FileSizes]:
-    tasks = [StatTask(path, *chunk) for chunk in in_chunks(digests, _MOST_IN_CHUNK)]
-    if not tasks:
-        return
-    with under_way(WhenSlow(progress), "measuring", len(digests) // DIGEST_BYTES, unit) as slow:
-        for sizes in executor.map_unordered(stat_files, tasks):
-            slow.advance(len(sizes.sizes))
-            yield sizes
 
 
 class _Unread(NamedTuple):
@@ -472,7 +408,7 @@ class _Run:
         """Asks for the sizes of the blobs that no descriptor gives: the orphans."""
         names = builder.unsized_blobs()
         path = os.path.join(self._root, self._layout.blob_folder)
-        builder.set_sizes(_stat_files(path, names, executor, self._progress, "blobs"))
+        builder.set_sizes(sizes_of(path, names, executor, self._progress, "blobs"))
 
     def _path(self, unread: _Unread) -> str:
         return f"{self._layout.manifest_folders[unread.folder]}/{unread.digest.hex()}"

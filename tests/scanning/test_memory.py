@@ -20,7 +20,7 @@ from fastprune.errors import NoCacheError
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.index import remembered
 from fastprune.index.remembered import ScanHeader
-from fastprune.remembered import memory, store, trust
+from fastprune.scanning import memory, store, trust
 
 ALL = 7
 

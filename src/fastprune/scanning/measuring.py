@@ -1,0 +1,93 @@
+"""Asks for the sizes of files of a cache, many at a time.
+
+Stage: walk. Input: a `CacheIndex` and names. Output: sizes. I/O: reads only, in workers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from fastprune.executors.executor import Executor
+from fastprune.model import DIGEST_BYTES, in_chunks
+from fastprune.progress import Progress, WhenSlow, under_way
+from fastprune.reading.folders import StatTask, stat_files
+from fastprune.reading.marks import FileSizes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fastprune.index.cache_index import CacheIndex
+    from fastprune.index.digests import Digests
+
+_MOST_IN_TASK = 1_024
+
+
+class Measured(NamedTuple):
+    """The sizes of files, and which have other hard links.
+
+    Attributes:
+        sizes: int64: bytes of each; 0 for one that is gone.
+        linked: bool: whether it has other hard links, so that removing it frees nothing.
+    """
+
+    sizes: NDArray[np.int64]
+    linked: NDArray[np.bool_]
+
+
+def measure_files(
+    index: CacheIndex,
+    folder: str,
+    digests: Digests,
+    executor: Executor,
+    progress: Progress | None = None,
+) -> Measured:
+    """Asks for the sizes of files and whether they have other names, many at a time.
+
+    Args:
+        index: The cache.
+        folder: The folder in it.
+        digests: Their names.
+        executor: Where to ask.
+        progress: Is told how many were asked about.
+    """
+    import numpy as np
+
+    sizes = np.zeros(len(digests), dtype=np.int64)
+    linked = np.zeros(len(digests), dtype=np.bool_)
+    path = os.path.join(index.root, folder)
+    unit = "blobs" if folder == index.layout.blob_folder else "manifests"
+    for part in sizes_of(path, digests.tobytes(), executor, progress, unit):
+        sizes[part.first : part.first + len(part.sizes)] = part.sizes
+        linked[[part.first + position for position in part.linked]] = True
+    return Measured(sizes, linked)
+
+
+def measure_blobs(
+    index: CacheIndex, digests: Digests, executor: Executor, progress: Progress | None = None
+) -> Measured:
+    """The same of blobs: a descriptor says what one should have; one that was cut off has less."""
+    return measure_files(index, index.layout.blob_folder, digests, executor, progress)
+
+
+def sizes_of(
+    path: str, digests: bytes, executor: Executor, progress: Progress | None, unit: str
+) -> Iterator[FileSizes]:
+    """Asks for the sizes of files.
+
+    Args:
+        path: Path of the folder.
+        digests: Their names, 32 raw bytes each.
+        executor: Where to ask.
+        progress: Is told how many were asked about.
+        unit: What they are.
+    """
+    tasks = [StatTask(path, *chunk) for chunk in in_chunks(digests, _MOST_IN_TASK)]
+    if not tasks:
+        return
+    with under_way(WhenSlow(progress), "measuring", len(digests) // DIGEST_BYTES, unit) as slow:
+        for sizes in executor.map_unordered(stat_files, tasks):
+            slow.advance(len(sizes.sizes))
+            yield sizes
