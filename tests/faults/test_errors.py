@@ -59,7 +59,16 @@ def struck() -> Iterator[list[str]]:
 @cache
 def calls_of(scene: Scene, mode: Mode, kind: str) -> int:
     """How many calls of a kind an undisturbed prune makes."""
-    return len(run_with(Fault((kind,)), *prune_of(mode), cache=scene.fresh()).calls)
+    return len(run_with(Fault((kind,)), *_command(mode, kind), cache=scene.fresh()).calls)
+
+
+def _command(mode: Mode, kind: str) -> list[str]:
+    """A prune; without remembered scans if these calls are not always as many with them.
+
+    The last look reads a manifest only if it changed right before the scan.
+    """
+    off = ["--state-dir", ""] if (mode, kind) in SOMEWHERE else []
+    return [*prune_of(mode), *off]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +83,8 @@ def test_one_call_that_fails(
 ) -> None:
     total = calls_of(scene, mode, kind)
     at = {"first": 1, "middle": (total + 1) // 2, "last": total}[where]
-    outcome = run_with(Fault((kind,), first=at, error=number), *prune_of(mode), cache=scene.fresh())
+    fault = Fault((kind,), first=at, error=number)
+    outcome = run_with(fault, *_command(mode, kind), cache=scene.fresh())
     assert outcome.struck
     assert scene.complaints(outcome.result, number) == []
     scene.heal("delete")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from tests.property.decoding import decoded
 from tests.support.cachebuilder import CacheBuilder
+from tests.support.clock import wait_for_the_clock
 from tests.support.remembered import Remembering, warnings_of
 from tests.support.scanning import scanned
 
@@ -180,10 +181,12 @@ def test_a_change_between_the_look_and_the_reading_is_read_again(
     path = next((just_written.root / "img").iterdir())
     real = os.preadv
 
-    def late(*args: Any) -> int:
-        pulled(path, 7)
-        return real(*args)
+    def late(descriptor: int, *others: Any) -> int:
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            pulled(path, 7)
+        return real(descriptor, *others)
 
+    wait_for_the_clock(just_written.root)
     with clock_off_by(10):
         with monkeypatch.context() as patch:
             patch.setattr(os, "preadv", late)
