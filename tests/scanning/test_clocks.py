@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -179,17 +179,21 @@ def test_a_change_between_the_look_and_the_reading_is_read_again(
 ) -> None:
     """The identity is asked for first: so it is that of what was there before."""
     path = next((just_written.root / "img").iterdir())
-    real = os.preadv
 
-    def late(descriptor: int, *others: Any) -> int:
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            pulled(path, 7)
-        return real(descriptor, *others)
+    def late(call: Callable[..., Any]) -> Callable[..., Any]:
+        def read(descriptor: int, *others: Any) -> Any:
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                pulled(path, 7)
+            return call(descriptor, *others)
+
+        return read
 
     wait_for_the_clock(just_written.root)
     with clock_off_by(10):
         with monkeypatch.context() as patch:
-            patch.setattr(os, "preadv", late)
+            # A file is read by either: where the first is not supported, by the second.
+            patch.setattr(os, "preadv", late(os.preadv))
+            patch.setattr(os, "read", late(os.read))
             just_written.scan()
         index, read = just_written.scan()
         assert read == 1
