@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,14 @@ def columns_of(lengths: dict[str, int], seed: int) -> Columns:
     return columns
 
 
+def written(header: ScanHeader, columns: Columns) -> bytes:
+    """The file that holds these columns."""
+    return b"".join(encoded(header, {name: partial(columns.__getitem__, name) for name in columns}))
+
+
 def check(header: ScanHeader, columns: Columns) -> bytes:
     """Writes and reads it, and compares; gives the file."""
-    content = b"".join(encoded(header, columns))
+    content = written(header, columns)
     scan = decoded(memoryview(content))
     assert scan.header == header
     assert len(scan) == len(columns["kinds"])
@@ -113,11 +119,11 @@ def test_nothing_at_all_is_a_file() -> None:
 def test_wider_types_are_cut_to_those_of_the_file() -> None:
     columns = columns_of(dict.fromkeys(COLUMNS, 3), 1)
     columns["counts"] = np.array([1, 2, 2**32 - 1], dtype=np.int64)
-    scan = decoded(memoryview(b"".join(encoded(HEADER, columns))))
+    scan = decoded(memoryview(written(HEADER, columns)))
     assert scan.column("counts").tolist() == [1, 2, 2**32 - 1]
 
 
 def test_columns_can_not_be_written_to() -> None:
-    content = b"".join(encoded(HEADER, columns_of(dict.fromkeys(COLUMNS, 3), 1)))
+    content = written(HEADER, columns_of(dict.fromkeys(COLUMNS, 3), 1))
     with pytest.raises(ValueError, match="read-only"):
         decoded(memoryview(content)).column("counts")[0] = 1

@@ -100,7 +100,7 @@ class BlobReferences:
 
     def take(
         self,
-        ids: NDArray[np.int64],
+        ids: NDArray[np.integer],
         sizes: NDArray[np.int64],
         digests: Digests,
         places: NDArray[np.integer] | None = None,
@@ -162,7 +162,7 @@ class BlobReferences:
 
 def _raise_to(
     sizes: NDArray[np.int64],
-    ids: NDArray[np.int64],
+    ids: NDArray[np.integer],
     declared: NDArray[np.int64],
     odd: NDArray[np.bool_],
 ) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -228,8 +229,7 @@ class IndexBuilder:
             # A child may have gone, or have come to the other folder.
             self._children.add(rows[parents], scan.column("digests")[children])
         scan.forget("blob_ids", "blob_digests", "blob_sizes", "digests")
-        of_lists, strangers = known.strangers()
-        self._children.add_strangers(rows[of_lists], strangers)
+        self._children.add_strangers_later(lambda: known.strangers(rows))
 
     def _first_reads(self, shard: ShardIndex, rows: NDArray[np.int32]) -> NDArray[np.intp]:
         """Positions of the rows that were not read before, each once.
@@ -301,7 +301,7 @@ class IndexBuilder:
         blobs = self._blobs.finish(_blobs_among(foreign, self._layout.blob_folder))
         parents, children = self._children.pairs()
         digests = self._digests
-        lists, strangers = self._children.strangers()
+        renumbered: NDArray[np.int32] | None = None
         twins = self._twins() if self._edges else np.empty(0, dtype=np.int32)
         keep = self._columns["kinds"] != ABSENT
         starts = tuple(self._starts)
@@ -320,8 +320,6 @@ class IndexBuilder:
             if self._remember:
                 lost = heads(self._digests[children[~present]])
                 self._children.add_strangers(parents[~present], lost)
-                lists, strangers = self._children.strangers()
-            lists = renumbered[lists]
             parents, children = renumbered[parents[present]], renumbered[children[present]]
             if self._edges:
                 twins = twins[keep]
@@ -360,8 +358,7 @@ class IndexBuilder:
             identities = without_odd_sized(index, blobs.odd_sized)
             self._outcome = Outcome(
                 index=replace(index, identities=identities),
-                parents=lists,
-                strangers=strangers,
+                strangers=partial(self._children.strangers, renumbered),
                 unread=tuple(
                     self._digests[first:last][~keep[first:last]]
                     for first, last in pairwise(self._starts)

@@ -5,7 +5,7 @@ Stage: index. Input: rows of lists and digests. Output: pairs, strangers. Pure: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from fastprune.index.arrays import Pool, begins_run, paired, unpaired
 from fastprune.index.digests import Digests, DigestTable
 from fastprune.index.remembered_rows import heads
+
+_STRANGERS_A_ROW = 8
 
 
 class Children:
@@ -41,8 +43,11 @@ class Children:
         """
         self.keeps_strangers = keeps_strangers
         self._tables, self._starts = tables, starts
+        self._later: list[Callable[[], tuple[NDArray[np.integer], NDArray[np.uint64]]]] = []
         self._pairs = Pool(np.int64, expected)
-        self._strangers = (Pool(np.int32, 0), Pool(np.uint64, 0))
+        # Room costs nothing until it is filled.
+        strangers = expected * _STRANGERS_A_ROW if keeps_strangers else 0
+        self._strangers = (Pool(np.int32, strangers), Pool(np.uint64, strangers))
 
     def add(self, parents: NDArray[np.integer], children: Digests) -> None:
         """Takes rows of lists, each with the digest of a child: uint8 (k, 32)."""
@@ -72,6 +77,21 @@ class Children:
         parents, children = unpaired(pairs[begins_run(pairs)])
         return parents.astype(np.int32), children.astype(np.int32)
 
-    def strangers(self) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
-        """Rows of lists, and the head of a child of each that has no row; in no order."""
-        return self._strangers[0].array(), self._strangers[1].array()
+    def add_strangers_later(
+        self, strangers: Callable[[], tuple[NDArray[np.integer], NDArray[np.uint64]]]
+    ) -> None:
+        """The same, asked for only if `strangers` is: most scans need none."""
+        self._later.append(strangers)
+
+    def strangers(
+        self, renumbered: NDArray[np.int32] | None
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+        """Rows of lists, and the head of a child of each that has no row; in no order.
+
+        Args:
+            renumbered: The final row of each row; None if that is the same.
+        """
+        while self._later:
+            self.add_strangers(*self._later.pop()())
+        parents = self._strangers[0].array()
+        return parents if renumbered is None else renumbered[parents], self._strangers[1].array()

@@ -65,15 +65,17 @@ class Recalled:
         from fastprune.index.digests import DigestTable
 
         # A copy, as the index outlives the mapped file.
-        return DigestTable(self.scan.column("blob_digests")[: self.folders[-1].files].copy())
+        digests = self.scan.column("blob_digests")[: self.folders[-1].files].copy()
+        self.scan.forget("blob_digests")
+        return DigestTable(digests)
 
-    def blob_ids(self, table: DigestTable) -> NDArray[np.int64]:
+    def blob_ids(self, table: DigestTable) -> NDArray[np.integer]:
         """The position of each remembered blob in a table of those with a file, -1 without one."""
         import numpy as np
 
         if not self.is_same[-1]:
             return table.find(self.scan.column("blob_digests"))
-        ids = np.arange(len(self.scan.column("blob_sizes")))
+        ids = np.arange(len(self.scan.column("blob_sizes")), dtype=np.int32)
         ids[self.folders[-1].files :] = -1
         return ids
 
@@ -88,27 +90,34 @@ class Recalled:
         """Finds the remembered rows of the names that are there now.
 
         Args:
-            listings: The names in each folder, 32 raw bytes each.
+            listings: The names in each folder, 32 raw bytes each. They are put into the order of
+                the remembered rows, as columns are taken from there.
         """
         if all(self.is_same[:-1]) and not any(folder.unread for folder in self._folders):
             return
         import numpy as np
 
+        from fastprune.index.arrays import starts_of
         from fastprune.index.digests import DigestTable, as_digests
 
         digests = self.scan.column("digests")
         self._rows = []
         new = []
-        for folder, first, names in zip(self._folders, self._first, listings, strict=True):
-            listed = as_digests(names)
+        for number, (folder, first) in enumerate(zip(self._folders, self._first, strict=True)):
+            listed = as_digests(listings[number])
             found = DigestTable(digests[first : first + folder.files]).find(listed)
+            order = np.argsort(found)
+            listed, found = np.take(listed, order, axis=0), found[order]
+            listings[number] = listed.tobytes()
             new.append(listed[found < 0])
             found[found >= 0] += first
             self._rows.append(found)
         # A list may name children that had no row. One of them may have one now: then what the
         # list takes along has changed, although its file has not. A manifest that could not be
         # read before counts as new.
-        self._again = self._lists_naming(np.concatenate(new))
+        self._again = np.zeros(len(self.scan), dtype=np.bool_)
+        self._again[self._lists_naming(np.concatenate(new))] = True
+        self._starts = starts_of(self.scan.column("url_lengths"))
 
     def _lists_naming(self, digests: NDArray[np.uint8]) -> NDArray[np.intp]:
         """Rows of lists that may name one of these as a child that was not there."""
@@ -170,29 +179,28 @@ class Recalled:
     def _gathered(self, rows: NDArray[np.int64], *, urls: bool) -> Known:
         import numpy as np
 
-        from fastprune.index.arrays import positions_in, starts_of
+        from fastprune.index.arrays import positions_in
 
-        there = (rows >= 0) & ~np.isin(rows, self._again)
+        there = rows >= 0
+        there[there] = ~self._again[rows[there]]
         remembered = rows[there]
 
         def column(name: str) -> NDArray[Any]:
             whole = self.scan.column(name)
             found = np.zeros((len(rows), *whole.shape[1:]), dtype=whole.dtype)
-            found[there] = whole[remembered]
+            found[there] = np.take(whole, remembered, axis=0)
             return found
 
         identities = column("identities").tobytes()
         if not urls:
             return Known(self._racy, identities)
-        if not hasattr(self, "_starts"):
-            self._starts = starts_of(self.scan.column("url_lengths"))
         lengths = column("url_lengths")
         places = positions_in(self._starts[remembered], lengths[there])
         return Known(
             self._racy,
             identities,
             column("url_forms").tobytes(),
-            self.scan.column("url_pool")[places].tobytes(),
+            self.scan.column("url_pool").take(places).tobytes(),
             lengths.tobytes(),
         )
 

@@ -169,19 +169,21 @@ class RememberedScan:
             self._forget(*self._places[name])
 
 
-def encoded(header: ScanHeader, columns: Mapping[str, NDArray[Any]]) -> Iterator[bytes]:
+def encoded(
+    header: ScanHeader, columns: Mapping[str, Callable[[], NDArray[Any]]]
+) -> Iterator[bytes]:
     """The bytes of a file, piece by piece.
 
     Args:
         header: What is remembered beside the columns.
-        columns: An array for each name of `COLUMNS`.
+        columns: For each name of `COLUMNS`, what makes the array; called when it is written.
     """
     import orjson
 
     yield _MAGIC
     at, places = len(_MAGIC), {}
     for name, (kind, _) in COLUMNS.items():
-        content = columns[name].astype(kind, copy=False).reshape(-1).view("u1").data
+        content = columns[name]().astype(kind, copy=False).reshape(-1).view("u1").data
         checksums = []
         size = len(content)
         for first in range(0, size, PIECE_BYTES):
@@ -189,6 +191,7 @@ def encoded(header: ScanHeader, columns: Mapping[str, NDArray[Any]]) -> Iterator
             piece += bytes(-len(piece) % _ALIGNMENT)
             checksums.append(zlib.crc32(piece))
             yield piece
+        del content
         places[name] = (at, size, checksums)
         at += size + -size % _ALIGNMENT
     # orjson writes a plain tuple as an array, and no named one.

@@ -64,11 +64,15 @@ class RememberedRows:
         counts = np.where(self._is_list, np.uint32(0), self._scan.column("counts"))
         return self._pieces("blob_ids", counts)
 
-    def strangers(self) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
-        """Lists among these rows, each with the head of a child that is no row."""
+    def strangers(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """Lists among these rows, each with the head of a child that is no row.
+
+        Args:
+            rows: What each remembered row is called now.
+        """
         counts = np.where(self._is_list, self._scan.column("counts"), np.uint32(0))
         pieces = [piece for _, piece in self._pieces("strangers", counts)]
-        parents = np.repeat(self._kept, counts[self._kept])
+        parents = np.repeat(rows[self._kept], counts[self._kept])
         return parents, np.concatenate([_NO_HEADS, *pieces])
 
     def children(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

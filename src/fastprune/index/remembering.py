@@ -6,7 +6,7 @@ Pure, no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,15 +32,14 @@ class Outcome:
 
     Attributes:
         index: The cache, with edges and identities.
-        parents: The rows of lists that name a child that is no row, in any order.
-        strangers: uint64: the head of each of these children.
+        strangers: Gives the rows of lists that name a child that is no row, in any order, and the
+            head of each of these children, uint64.
         unread: For each manifest folder, the names without a row: uint8 (k, 32).
         newly_known: How many manifests were read and need not be read again.
     """
 
     index: CacheIndex
-    parents: NDArray[np.integer]
-    strangers: NDArray[np.uint64]
+    strangers: Callable[[], tuple[NDArray[np.int32], NDArray[np.uint64]]]
     unread: tuple[Digests, ...]
     newly_known: int
 
@@ -72,36 +71,49 @@ class Outcome:
             else:
                 yield RememberedFolder("", files)
 
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """The columns, as `fastprune.index.remembered` has them."""
+    def columns(self) -> dict[str, Callable[[], NDArray[Any]]]:
+        """What makes each column, as `fastprune.index.remembered` has them.
+
+        One is made after the other, as all of them together would double the memory of a scan.
+        """
         index = self.index
-        order = np.argsort(self.parents, kind="stable")
-        named = np.bincount(self.parents, minlength=len(index)).astype(np.uint32)
-        is_named = np.zeros(len(index.blob_digests), dtype=np.bool_)
-        is_named[index.blob_ids] = True
-        forms = np.where(
-            index.own_digest_urls,
-            np.uint8(UrlForm.OWN_DIGEST),
-            np.where(index.digest_urls, np.uint8(UrlForm.DIGEST), np.uint8(UrlForm.TAG)),
-        )
         return {
-            "digests": index.digests,
-            "identities": index.identities,
-            "kinds": index.kinds,
-            "url_forms": forms,
-            "url_lengths": index.url_lengths,
-            "url_pool": _in_row_order(index.url_pool, index.url_starts, index.url_lengths),
-            "created": index.created,
-            "pulled": index.pulled,
-            "counts": np.where(index.is_list, named, index.blob_counts),
-            "blob_ids": _in_row_order(index.blob_ids, index.blob_starts, index.blob_counts),
-            "blob_digests": index.blob_digests,
-            # The size of an orphan is that of its file, which is asked for again.
-            "blob_sizes": np.where(is_named, index.blob_sizes, UNKNOWN_SIZE),
-            "child_parents": index.child_parents,
-            "child_rows": index.child_rows,
-            "strangers": self.strangers[order],
+            "digests": lambda: index.digests,
+            "identities": lambda: index.identities,
+            "kinds": lambda: index.kinds,
+            "url_forms": self._url_forms,
+            "url_lengths": lambda: index.url_lengths,
+            "url_pool": lambda: _in_row_order(index.url_pool, index.url_starts, index.url_lengths),
+            "created": lambda: index.created,
+            "pulled": lambda: index.pulled,
+            "counts": self._counts,
+            "blob_ids": lambda: _in_row_order(index.blob_ids, index.blob_starts, index.blob_counts),
+            "blob_digests": lambda: index.blob_digests,
+            "blob_sizes": self._blob_sizes,
+            "child_parents": lambda: index.child_parents,
+            "child_rows": lambda: index.child_rows,
+            "strangers": self._strangers_in_order,
         }
+
+    def _url_forms(self) -> NDArray[np.uint8]:
+        forms = self.index.digest_urls.astype(np.uint8) * np.uint8(UrlForm.DIGEST)
+        forms[self.index.own_digest_urls] = UrlForm.OWN_DIGEST
+        return forms
+
+    def _counts(self) -> NDArray[np.uint32]:
+        parents, _ = self.strangers()
+        named = np.bincount(parents, minlength=len(self.index)).astype(np.uint32)
+        return np.where(self.index.is_list, named, self.index.blob_counts)
+
+    def _strangers_in_order(self) -> NDArray[np.uint64]:
+        parents, strangers = self.strangers()
+        return strangers[np.argsort(parents, kind="stable")]
+
+    def _blob_sizes(self) -> NDArray[np.int64]:
+        """Without those of orphans: these are of their files, which are asked for again."""
+        is_named = np.zeros(len(self.index.blob_digests), dtype=np.bool_)
+        is_named[self.index.blob_ids] = True
+        return np.where(is_named, self.index.blob_sizes, UNKNOWN_SIZE)
 
 
 def _in_row_order(

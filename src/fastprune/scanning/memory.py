@@ -50,6 +50,9 @@ from fastprune.whole_files import folder_of_cache, lies_in
 if TYPE_CHECKING:
     from fastprune.index.remembering import Outcome
 
+_WORTH_WRITING = 50
+"""One manifest in so many has to be new to the memory, or the file is not written again."""
+
 _log = logging.getLogger("fastprune")
 
 
@@ -152,7 +155,10 @@ class ScanMemory:
             raise NotBelievedError("--max-manifest-size was larger")
 
     def keep(self, outcome: Outcome, *, irregular: Iterable[str]) -> None:
-        """Remembers a scan, unless what is remembered already says the same.
+        """Remembers a scan, unless what is remembered already says the same, or nearly so.
+
+        What is remembered stays true whatever comes after it: what changed is read again. To read a
+        few manifests again costs less than to write the whole file.
 
         Args:
             outcome: What the scan found.
@@ -160,7 +166,8 @@ class ScanMemory:
         """
         folders = tuple(outcome.folders(self._identities, irregular))
         recalled, self.recalled = self.recalled, None
-        if recalled is not None and not outcome.newly_known and folders == recalled.folders:
+        few = outcome.newly_known * _WORTH_WRITING <= len(outcome.index)
+        if recalled is not None and few and folders == recalled.folders:
             used_now(self._path)
             return
         header = ScanHeader(
