@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from tests.property.indexing import cache_of, index_of
 from tests.property.profile import examples
@@ -19,7 +19,15 @@ from tests.support.rules_oracle import (
     kept,
     meeting,
 )
-from tests.support.strategies import CUTOFFS, DIGESTS, PATTERNS, CacheSketch, caches
+from tests.support.strategies import (
+    CUTOFFS,
+    DIGESTS,
+    PATTERNS,
+    CacheSketch,
+    ImageSketch,
+    ListSketch,
+    caches,
+)
 
 from fastprune import Policy
 from fastprune.index.cache_index import CacheIndex
@@ -58,6 +66,18 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
     "max_bytes": SIZE,
     "free_bytes": SIZE,
 }
+
+# The outer list owns itself, so nothing selects it. It needs the inner list, and the signature
+# in `lts/`; the inner list needs both files of that digest. So they are given back one after
+# the other, and the file in `img/` must stay too.
+GIVEN_BACK_IN_TURN = CacheSketch(
+    manifests=(
+        ListSketch("img", DIGESTS[0], "quay.io/b/c:1", (DIGESTS[0], DIGESTS[1])),
+        ListSketch("img", DIGESTS[1], "docker.io/library/a:1", (DIGESTS[2],)),
+        ImageSketch("img", DIGESTS[2], "docker.io/library/a:1", (), DIGESTS[3]),
+        ImageSketch("lts", DIGESTS[2], f"quay.io/b/c:sha256-{DIGESTS[0]}.sig", (), DIGESTS[3]),
+    )
+)
 
 
 @st.composite
@@ -104,6 +124,9 @@ def test_what_is_selected_and_kept_and_why_equals_the_oracle(
 
 @examples(100)
 @given(sketch=caches(contrary=False, linked=True), rules=pairs(), allow_broken=st.booleans())
+@example(
+    sketch=GIVEN_BACK_IN_TURN, rules=(Rules(max_bytes=0), Policy(max_bytes=0)), allow_broken=False
+)
 def test_what_goes_equals_the_oracle(
     sketch: CacheSketch, rules: tuple[Rules, Policy], allow_broken: bool
 ) -> None:

@@ -573,10 +573,10 @@ def _with_children(cache: Cache, selected: set[Manifest], kept: set[Manifest]) -
 def _protected(cache: Cache, going: set[Manifest]) -> dict[Manifest, set[Manifest]]:
     """Section 3: what must be put back, and what stays and has it as a part."""
     everything = set(cache.manifests.values())
+    served = {manifest.digest for manifest in everything - going}
     back: set[Manifest] = set()
     while True:
         staying = (everything - going) | back
-        served = {manifest.digest for manifest in staying}
         more = {
             manifest
             for manifest in going - back

@@ -281,6 +281,18 @@ def test_if_every_copy_is_selected_every_copy_stays() -> None:
     assert outcome.protected == {"img/a": {"img/l"}, "lts/a": {"img/l"}}
 
 
+def test_a_copy_that_is_put_back_does_not_serve_for_another_copy() -> None:
+    cache = toy(
+        listing("img/k", "r/k:1", "l"),
+        listing("img/l", BY_DIGEST, "a"),
+        image("img/a", BY_DIGEST),
+        image("lts/a", "r/k:sha256-" + "k" * 64 + ".sig"),
+    )
+    outcome = expected(cache, patterns=["sha256"])
+    assert removed(outcome) == ""
+    assert set(outcome.protected) == {"img/l", "img/a", "lts/a"}
+
+
 def test_a_list_that_is_put_back_protects_in_its_turn() -> None:
     cache = toy(
         listing("img/k", "r/k:1", "l"),

@@ -216,8 +216,9 @@ def expand(index: CacheIndex, selected: Mask, kept: Mask) -> tuple[Mask, NDArray
 def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
     """Takes parts of manifests that stay out of what is removed: keep beats delete.
 
-    One file per digest is enough. If one of its files stays anyway, the other may go; if all
-    were to be removed, all of them stay.
+    One file per digest is enough. If one of its files was not to be removed, the other may go;
+    if all were to be removed, all of them that something needs stay. So the answer does not
+    depend on the order in which manifests are given back.
 
     Args:
         index: The cache.
@@ -227,6 +228,7 @@ def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
         bool (n,): the manifests that go after all; and int32 (n,): the manifest that keeps
         one that was to go, `NOBODY` for the others.
     """
+    last_files = removed & ((index.twins < 0) | removed[index.twins])
     removed = removed.copy()
     kept_by = np.full(len(index), NOBODY, dtype=np.int32)
     frontier = np.flatnonzero(~removed)
@@ -234,8 +236,7 @@ def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
         edges = _edges_from(index.part_parents, frontier, len(index))
         # A digest with files in both folders gives two edges, one to each of them.
         children, keepers = index.part_rows[edges], index.part_parents[edges]
-        twins = index.twins[children]
-        lost = removed[children] & ((twins < 0) | removed[twins])
+        lost = removed[children] & last_files[children]
         rows, first = np.unique(children[lost], return_index=True)
         removed[rows] = False
         kept_by[rows] = keepers[lost][first]
