@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.profile import examples
 
 from fastprune import Policy, UsageError
 from fastprune.text.references import parse_reference, parse_references
@@ -72,7 +73,7 @@ def test_what_is_no_reference_is_refused_with_its_line(text: str) -> None:
             list(parse_references(f"nginx\n# some\n{text}\n", "--keep-from x"))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(
         st.sampled_from(["a", "b1", "docker.io", "h:5", "localhost", "UP", "library", "-", ""]),
