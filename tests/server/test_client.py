@@ -206,7 +206,7 @@ def test_other_programs_are_no_server_of_ociregistry(answers: list[bytes], part:
 
 
 def test_a_redirect_is_not_followed() -> None:
-    redirect = answer(status="307 Temporary Redirect", Location="/elsewhere")
+    redirect = answer(status="307 Temporary Redirect", headers={"Location": "/elsewhere"})
     with canned_server(redirect, listed()) as server:
         error = failing(server)
     assert "redirect to '/elsewhere' (status 307)" in str(error)
@@ -259,7 +259,7 @@ BROKEN: dict[str, tuple[bytes | Answer, str]] = {
         "cut off",
     ),
     "a bad encoding": (
-        answer("hello\n", **{"Content-Encoding": "gzip"}),
+        answer("hello\n", headers={"Content-Encoding": "gzip"}),
         "can't be decoded",
     ),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -34,7 +34,7 @@ def answer(
     status: str = "200 OK",
     kind: str = "text/plain",
     length: int | None = None,
-    **headers: str,
+    headers: Mapping[str, str] | None = None,
 ) -> bytes:
     """An answer in HTTP.
 
@@ -50,7 +50,7 @@ def answer(
         f"HTTP/1.1 {status}",
         f"Content-Type: {kind}",
         f"Content-Length: {len(body) if length is None else length}",
-        *(f"{name}: {value}" for name, value in headers.items()),
+        *(f"{name}: {value}" for name, value in (headers or {}).items()),
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
