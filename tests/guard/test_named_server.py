@@ -259,5 +259,35 @@ def test_what_is_hidden_needs_force_and_the_hint_says_so(
         assert held.overridden == (hidden,)
 
 
+@pytest.mark.parametrize(
+    ("content", "prunes"),
+    [
+        ("pruneConfig:\n  enabled: true\n  type: created\n  duration: 30d\n", True),
+        ("pruneConfig:\n  enabled: true\n  dryrun: true\n", False),
+        # The server does not know this spelling.
+        ("pruneConfig:\n  enabled: true\n  dryRun: true\n", True),
+        ("pruneConfig:\n  enabled: false\n", False),
+        ("pruneConfig:\n  enabled: 'true'\n", False),
+        ("pruneconfig:\n  enabled: true\n", False),
+        ("pruneConfig: true\n", False),
+        ("port: 8080\n", False),
+        ("pruneConfig: [\n", False),
+        (None, False),
+    ],
+)
+def test_a_server_that_prunes_by_itself(
+    content: str | None, prunes: bool, root: Path, proc: FakeProc, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.yaml"
+    if content is not None:
+        config.write_text(content)
+    options = ["--config-file", str(config)]
+    proc.add("7", "ociregistry", "serve", "--image-path", str(root), *options)
+    proc.add("8", "ociregistry", "serve", "--image-path", str(tmp_path), *options)
+    proc.add("9", "ociregistry", "load", "--image-path", str(root), *options)
+    found = servers.pruning_servers(str(root), proc.path)
+    assert found == (((7, str(config)),) if prunes else ())
+
+
 def test_a_name_in_words() -> None:
     assert str(NamedServer("https", "::1", 443)) == "https://[::1]:443"

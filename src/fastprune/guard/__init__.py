@@ -9,5 +9,6 @@ It takes the path of a cache or an index, and refuses to go on or says what chan
   `server_yaml`: the server's own configuration file, read as the server reads it.
 - `named_server`: the server of `--server`, told from the others. `listening`: where processes
   listen.
+- `agreement`: whether that server serves this cache: its list, and what it writes.
 - `drift`: what changed since the scan: new manifests, young and replaced blobs.
 """

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from typing import NamedTuple
 
 from fastprune.errors import ServerRunningError
@@ -147,6 +148,30 @@ def _read(process: Process, path: str) -> tuple[bytes, float]:
     if len(content) > _LARGEST_CONFIG:
         raise UnknownError(f"its configuration file {path} is too large")
     return content, changed
+
+
+def pruning_servers(root: str, proc: str = PROC) -> tuple[tuple[int, str], ...]:
+    """Which servers on a cache prune it by themselves, as far as that can be seen.
+
+    Args:
+        root: Path of the cache.
+        proc: Where the kernel shows processes.
+
+    Returns:
+        The id of each, and the path of the configuration file that says so. A file that can't
+        be read says nothing here.
+    """
+    from fastprune.guard.server_yaml import ServerYamlError, load, prunes_by_itself
+
+    serving = {one.pid for one in find_servers(root, proc) if one.is_sure and one.serves}
+    found = []
+    for process in processes(proc):
+        file = parsed(process.arguments).options.get("config-file")
+        if process.pid in serving and file:
+            with suppress(UnknownError, ServerYamlError):
+                if prunes_by_itself(load(_read(process, file)[0])):
+                    found.append((process.pid, file))
+    return tuple(found)
 
 
 def servers_in_the_way(root: str, named: NamedServer | None = None) -> tuple[ServerFinding, ...]:

@@ -6,5 +6,6 @@ I/O.
 - `asked`: `Server`, the protocol that everything else uses. `client`: `ServerClient`, which speaks
   HTTP; httpx is imported only there.
 - `listing`: the server's list of manifests as a `ServerListing`. `expressions`: regular expressions
-  that match exactly one image URL each, and how many of them fit a request.
+  that match exactly one image URL each, and how many of them fit a request. `unlisted`: image URLs
+  that a server can know and never lists.
 """
