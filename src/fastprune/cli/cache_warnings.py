@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastprune.cli.server_config import ServerConfig
+    from fastprune.guard.named_server import NamedServer
     from fastprune.guard.server_findings import ServerFinding
     from fastprune.index.cache_index import CacheIndex
     from fastprune.report.prune_report import PruneReport
@@ -96,12 +97,17 @@ def warn_of_undurable(root: str, folders: Sequence[str]) -> None:
         )
 
 
-def warn_of_servers(root: str) -> tuple[ServerFinding, ...]:
-    """Warns of servers that run on the cache: they may have changed it since it was read."""
-    from fastprune.guard.server_findings import in_words
-    from fastprune.guard.servers import find_servers
+def warn_of_servers(root: str, named: NamedServer | None = None) -> tuple[ServerFinding, ...]:
+    """Warns of servers that run on the cache: they may have changed it since it was read.
 
-    found = find_servers(root)
+    Args:
+        root: Path of the cache.
+        named: The server of --server, which is expected to run on it.
+    """
+    from fastprune.guard.server_findings import in_words
+    from fastprune.guard.servers import servers_in_the_way
+
+    found = servers_in_the_way(root, named)
     for server in found:
         log.warning("%s", in_words([server], "this cache"))
     return found
