@@ -161,7 +161,9 @@ class HeldCache:
     async def _ask(self, plan: PrunePlan, options: ApplyOptions, server: Server) -> PruneReport:
         """Carries out a plan by asking a running server."""
         from fastprune.deletion.asking import carry_out
+        from fastprune.deletion.proving import proved
 
+        plan = await proved(plan, server)
         run = live_run_id(options.run or _new_run_id())
         context = self._context(options.limits, options.journal)
 
