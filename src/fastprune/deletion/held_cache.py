@@ -159,7 +159,7 @@ class HeldCache:
         return replace(report, trash=options.trash, seconds=seconds)
 
     async def _ask(self, plan: PrunePlan, options: ApplyOptions, server: Server) -> PruneReport:
-        """Carries out a plan by asking a running server."""
+        """Carries out a plan by asking a running server, once that is known to be the right one."""
         from fastprune.deletion.asking import carry_out
         from fastprune.deletion.proving import proved
 
