@@ -179,7 +179,7 @@ class PrunePlan:
         """Why a manifest goes."""
         if self.taken_by[row] == NOBODY:
             return Reason.SELECTED
-        return Reason.ATTACHED if self.index.attached[row] else Reason.CHILD
+        return Reason.ATTACHED if self.index.belongs(row) else Reason.CHILD
 
     def rule_of(self, row: int) -> str | None:
         """The name of the rule by which a manifest goes; None if the policy has no rules."""
