@@ -94,8 +94,21 @@ def found(index: CacheIndex, column: Any) -> dict[str, str]:
     return {index.path(row): Keep(code).text for row, code in enumerate(column.tolist()) if code}
 
 
+# A tag that names a digest of another algorithm belongs to no cached image.
+OTHER_ALGORITHM: tuple[CacheSketch, Entries] = (
+    CacheSketch(
+        manifests=(
+            ImageSketch("img", DIGESTS[0], "docker.io/library/a:1", (), DIGESTS[0]),
+            ImageSketch("img", DIGESTS[5], "docker.io/library/a:1", (), DIGESTS[0]),
+        )
+    ),
+    {f"docker.io/library/a:sha512-{DIGESTS[5]}": DIGESTS[0]},
+)
+
+
 @examples(60)
 @given(scene=served())
+@example(scene=OTHER_ALGORITHM)
 def test_the_names_of_a_manifest_and_what_it_owns_equal_the_oracle(
     scene: tuple[CacheSketch, Entries],
 ) -> None:

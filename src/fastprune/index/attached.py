@@ -141,8 +141,9 @@ def _subject(url: str) -> tuple[str, bytes] | None:
     repository, _, tag = url.rpartition(":")
     if not repository or "@" in repository or not names_a_digest(tag):
         return None
-    digits = tag.partition("-")[2].partition(".")[0]
-    if len(digits) != _HEX_CHARS:
+    algorithm, _, rest = tag.partition("-")
+    digits = rest.partition(".")[0]
+    if algorithm != "sha256" or len(digits) != _HEX_CHARS:
         return None
     return familiar_repository(repository), bytes.fromhex(digits)
 
