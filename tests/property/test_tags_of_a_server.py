@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.property.indexing import cache_of, index_of
 from tests.property.profile import examples
 from tests.property.test_rules_equal_oracle import pairs, paths
+from tests.property.test_saved_plans import decoded
 from tests.property.test_several_rules import Request, requests
 from tests.support.cachebuilder import folder_of
 from tests.support.listings import listing_of
@@ -35,16 +36,21 @@ from tests.support.strategies import (
     caches,
 )
 
-from fastprune import Policy, Rule
+from fastprune import Policy, Rule, replan
 from fastprune.index.cache_index import CacheIndex
 from fastprune.index.known_urls import with_known_urls
 from fastprune.index.refcounts import owned_edges
+from fastprune.plan.encoding import encode
 from fastprune.plan.prune_plan import make_plan
+from fastprune.plan.replanning import UNSEEN
+from fastprune.plan.saved_plan import CacheIdentity
 from fastprune.policy.policy import NO_NAME
 from fastprune.selection.selecting import Keep, select
 
 Entries = dict[str, str]
 """What a server knows: a digest by URL."""
+
+CACHE = CacheIdentity("cache", 1, "0" * 16)
 
 _TAGS = st.builds(
     str.__add__,
@@ -258,3 +264,33 @@ def test_a_server_that_knows_what_the_files_show_changes_nothing(
     plan = make_plan(with_server, policy, allow_broken=allow_broken)
     assert (plan.removed == without.removed).all()
     assert plan.blobs.tolist() == without.blobs.tolist()
+
+
+@examples(80)
+@given(scene=served(), request=pairs(), allow_broken=st.booleans())
+def test_a_saved_plan_leaves_out_what_a_new_plan_keeps_for_tags_of_the_server(
+    scene: tuple[CacheSketch, Entries], request: tuple[Rules, Policy], allow_broken: bool
+) -> None:
+    sketch, _ = scene
+    _, policy = request
+    # What was counted when the plan was made, or by other tags, is not counted once more.
+    if not policy.selects or policy.count is not None or policy.has_size_target:
+        return
+    plan = make_plan(index_of(sketch), policy, allow_broken=allow_broken)
+    saved = decoded(b"".join(encode(plan, CACHE, made_by="1")))
+    index, _ = known(scene)
+    again = replan(saved, index)
+    assert not (again.removed & ~plan.removed).any()
+    unseen = {one.path for one in again.left_out or () if one.reason == UNSEEN}
+    other = {index.path(row) for row in index.others.rows.tolist()} if index.others else set()
+    assert unseen <= other
+    if policy.keep_last is None:
+        fresh = make_plan(index, policy, allow_broken=allow_broken)
+        assert not (again.removed & ~fresh.removed).any()
+        kept = index.path
+        assert unseen >= {
+            kept(row)
+            for row in (plan.removed & (plan.taken_by < 0)).nonzero()[0].tolist()
+            if fresh.selection is not None and fresh.selection.kept_by[row] == Keep.OTHER_TAG
+        }
+    event(f"left out: {bool(unseen)}")

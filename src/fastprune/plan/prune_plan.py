@@ -61,7 +61,8 @@ class LeftOut(NamedTuple):
         path: Relative to the cache.
         url: Of a manifest; of a blob it is empty.
         reason: Why it stays, in words.
-        needed_by: The URL of the manifest that is the cause; empty if it is itself.
+        needed_by: The URL of the manifest that is the cause, or a tag of the manifest that only
+            the server knows; empty if it is itself.
     """
 
     path: str
