@@ -95,7 +95,7 @@ async def tidy(
             aside = await in_thread(opened.enter_context, opened_aside(index, run))
             held = await in_thread(_names_in, index, run)
             manifests = await in_thread(_read, index, aside, held)
-            listed = await _listed(server, manifests)
+            listed = await _listed(index, server, manifests)
             back, not_back = await in_thread(_put_back, index, aside, held, listed, look, counted)
             put_back += back
             failed += not_back
@@ -133,8 +133,14 @@ def _read(index: CacheIndex, aside: Aside, held: Mapping[str, list[str]]) -> dic
     return read
 
 
-async def _listed(server: Server, manifests: Mapping[str, _Manifest]) -> dict[str, _Manifest]:
-    """Those of some manifests that the server lists: it has pulled them since."""
+async def _listed(
+    index: CacheIndex, server: Server, manifests: Mapping[str, _Manifest]
+) -> dict[str, _Manifest]:
+    """Those of some manifests that the server lists as such files: it has pulled them since."""
+    folder_of = index.layout.manifest_folder_of
+    manifests = {
+        path: one for path, one in manifests.items() if folder_of(one.url) == path.partition("/")[0]
+    }
     urls = sorted({one.url for one in manifests.values()})
     if not urls:
         return {}
