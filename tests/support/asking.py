@@ -87,10 +87,11 @@ def run_id(number: int) -> str:
 
 
 def age(root: Path, seconds: float = 2 * HOUR) -> None:
-    """Makes all blobs of a cache this old."""
+    """Makes all files of a cache this old."""
     then = time.time() - seconds
-    for path in (root / "blobs").iterdir():
-        os.utime(path, (then, then), follow_symlinks=False)
+    for folder in FOLDERS:
+        for path in (root / folder).iterdir():
+            os.utime(path, (then, then), follow_symlinks=False)
 
 
 def plan_of(
