@@ -4,7 +4,9 @@ It takes image URLs and the server's answers, and gives requests and listings. O
 I/O.
 
 - `asked`: `Server`, the protocol that everything else uses. `client`: `ServerClient`, which speaks
-  HTTP; httpx is imported only there.
+  HTTP; httpx is imported only there. `address`: what `--server` gives. `answers`: what is wrong
+  with an answer, in words.
 - `listing`: the server's list of manifests as a `ServerListing`. `expressions`: regular expressions
-  that match exactly one image URL each, and how many of them fit a request.
+  that match exactly one image URL each, and how many of them fit a request. `unlisted`: image URLs
+  that a server can know and never lists.
 """

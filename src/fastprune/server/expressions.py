@@ -13,8 +13,10 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-MOST_BYTES = 256 * 1024
-"""How many bytes the expressions of one request may have in its URL; servers take up to 1 MiB."""
+MOST_BYTES = 48 * 1024
+"""How many bytes the expressions of one request have in its URL at most: some hundred image URLs.
+
+The server takes 1 MiB. httpx, and what may stand in front of the server, take less."""
 
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 

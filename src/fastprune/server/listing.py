@@ -133,6 +133,6 @@ def _whole(url: str, digest: str, number: int) -> str:
 def _odd(what: str) -> ServerError:
     return ServerError(
         f"the server's list of manifests can't be used: {what}",
-        hint="nothing was deleted for it; make sure that --server names a server of ociregistry, "
-        "of a version that fastprune knows",
+        hint="make sure that --server names a server of ociregistry, of a version that fastprune "
+        "knows",
     )

@@ -64,7 +64,7 @@ class HttpServer:
         self._answers = answers
         self._tls = tls
         self._silent: tuple[type[BaseException], ...] = (OSError, ValueError, CutError, *silent)
-        self._connections: set[socket.socket] = set()
+        self._connections: dict[socket.socket, threading.Thread] = {}
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -73,18 +73,24 @@ class HttpServer:
         self._start(self._accept)
 
     def close(self, end: Callable[[socket.socket], None]) -> None:
-        """Listens no more, ends connections, and waits for all threads except for the own one.
+        """Listens no more, ends connections, and waits for their threads.
+
+        If a thread of the server calls this, its own connection is left to it.
 
         Args:
             end: How a connection ends: `after_its_answer` or `at_once`.
         """
         with self._lock:
             self._closed = True
-            connections = list(self._connections)
+            others = [
+                connection
+                for connection, thread in self._connections.items()
+                if thread is not threading.current_thread()
+            ]
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for connection in connections:
+        for connection in others:
             end(connection)
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -93,6 +99,7 @@ class HttpServer:
     def _start(self, work: Callable[..., None], *given: socket.socket) -> None:
         name = f"stand-in {self.port}"
         thread = threading.Thread(target=work, args=given, daemon=True, name=name)
+        self._connections |= dict.fromkeys(given, thread)
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
         thread.start()
 
@@ -107,7 +114,6 @@ class HttpServer:
                 if self._closed:
                     connection.close()
                     return
-                self._connections.add(connection)
                 self._start(self._serve, connection)
 
     def _serve(self, plain: socket.socket) -> None:
@@ -116,7 +122,7 @@ class HttpServer:
             if self._tls is not None:
                 connection = self._tls.wrap_socket(plain, server_side=True)
                 with self._lock:
-                    self._connections.add(connection)
+                    self._connections[connection] = threading.current_thread()
             with connection.makefile("rb") as stream:
                 while self._one(connection, _Reader(stream.readline, stream.read)):
                     pass
@@ -124,7 +130,8 @@ class HttpServer:
             at_once(connection)
         finally:
             with self._lock:
-                self._connections -= {plain, connection}
+                for one in {plain, connection}:
+                    self._connections.pop(one, None)
             connection.close()
             plain.close()
 
@@ -146,7 +153,9 @@ class HttpServer:
         except CutError as cut:
             if cut.sent is not None:
                 whole = _encoded(cut.sent, request.method, "keep-alive")
-                connection.sendall(whole[: max(len(whole) - len(cut.sent.body) // 2 - 1, 1)])
+                # In the middle of the body; if there is none, in the middle of the first line.
+                middle = len(whole) - len(cut.sent.body) // 2 - 1 if cut.sent.body else 8
+                connection.sendall(whole[:middle])
                 connection.shutdown(socket.SHUT_WR)
                 return False
             raise

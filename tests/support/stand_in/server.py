@@ -125,6 +125,13 @@ class StandIn:
             running.http.close(at_once)
         self.stopped.set()
 
+    def kill_soon(self) -> None:
+        """Kills it from one of its own threads, at a point; it ends before it gets further."""
+        running = self._running
+        assert running is not None
+        running.hooks.kill()
+        self.kill()
+
     def restart(self) -> None:
         """Kills it and starts it again."""
         self.kill()
