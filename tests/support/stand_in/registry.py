@@ -46,7 +46,7 @@ class Registry:
             repository, kind, reference = "/".join(parts[2:-2]), parts[-2], parts[-1]
             if kind == "manifests":
                 return self._manifest(repository, reference)
-            content = self.upstream.blobs.get(reference.removeprefix("sha256:"))
+            content = self.upstream.fetch(reference.removeprefix("sha256:"))
             if kind == "blobs" and content is not None:
                 return Answer(200, content, {"Content-Type": "application/octet-stream"})
         return json('{"errors":[{"code":"NOT_FOUND"}]}', 404)
