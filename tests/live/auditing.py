@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tests.support.cachebuilder import files
 from tests.support.stand_in import Client, Pulled
 from tests.support.stand_in.holders import Holder, read_holder
+from tests.support.stand_in.references import folder_of_url
 
 
 class Listed(NamedTuple):
@@ -35,14 +36,28 @@ def listed_by(client: Client) -> list[Listed]:
     return found
 
 
-def broken_images(server_url: str) -> list[Pulled]:
+def without_files(client: Client, root: Path) -> list[Listed]:
+    """What a server lists from memory, and a restart would lose: its file is gone."""
+    there = files(root)
+    return [
+        one for one in listed_by(client) if f"{folder_of_url(one.url)}/{one.digest}" not in there
+    ]
+
+
+def broken_images(server_url: str, *, most: int = 1000) -> list[Pulled]:
     """What a server lists and can't be pulled whole.
 
     Of a list, the children that the server lists as well are pulled on their own. The upstream
     is not asked: all of it is in the server's memory.
+
+    Args:
+        server_url: The server.
+        most: Of more manifests than this, so many are pulled, evenly chosen.
     """
     with Client(server_url) as client:
-        pulled = [client.pull(one.url, children=lambda digest: False) for one in listed_by(client)]
+        listed = listed_by(client)
+        some = listed[:: max(1, len(listed) // most)]
+        pulled = [client.pull(one.url, children=lambda digest: False) for one in some]
     return [one for one in pulled if not one.is_whole]
 
 
