@@ -11,6 +11,7 @@ while the cache was not locked may be out of date.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from fastprune.guard.exclusive import Exclusion, Hold, hold
 from fastprune.pipeline import TimedPlan
 from fastprune.policy.delete_limits import DeleteLimits
 from fastprune.progress import NoProgress
-from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, make_run_id
+from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, live_run_id, make_run_id
 
 if TYPE_CHECKING:
     from fastprune.deletion.deleter import Deleter
@@ -36,11 +37,15 @@ if TYPE_CHECKING:
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.report.prune_report import PruneReport
     from fastprune.report.run_report import RunReport
+    from fastprune.server.asked import Server
     from fastprune.trash.model import RunContents
     from fastprune.trash.report import TrashReport
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_plan import RepairPlan
     from fastprune.verification.repair_report import RepairReport
+
+LEAST_GRACE = 3600.0
+"""With a running server, younger blobs are never moved: seconds."""
 
 Report = TypeVar("Report", "PruneReport", "RepairReport")
 AnyReport = TypeVar("AnyReport", bound="RunReport")
@@ -89,6 +94,9 @@ class ApplyOptions:
         limits: Pace and end.
         journal: Is told what became of every file: one of your own, or what `open_audit_log`
             gives.
+        server: The server that serves this cache: it is asked to remove what the plan says. The
+            plan must be of a scan with its list. None if no server runs.
+        grace: With a server: blobs that were written in the last so many seconds are not moved.
     """
 
     trash: bool = False
@@ -96,6 +104,8 @@ class ApplyOptions:
     delete_limits: DeleteLimits = field(default_factory=DeleteLimits)
     limits: Limits = field(default_factory=Limits)
     journal: Journal | None = None
+    server: Server | None = None
+    grace: float = LEAST_GRACE
 
 
 class HeldCache:
@@ -132,23 +142,92 @@ class HeldCache:
     async def apply(self, plan: PrunePlan, options: ApplyOptions) -> PruneReport:
         """See `LockedCache.apply`."""
         options.delete_limits.enforce(plan)
+        if options.server is not None and options.trash:
+            raise UsageError("trash=True can't be combined with a server: it deletes by itself")
+        if options.server is not None and plan.index.known is None:
+            raise UsageError("the plan must be of a scan with the list of the server")
         self._use(plan, "plan", "plan or replan")
-        from fastprune.deletion.pruning import carry_out
+        self._check_server(options)
+        if options.server is not None:
+            report = await self._ask(plan, options, options.server)
+        else:
+            from fastprune.deletion.pruning import carry_out
 
-        carry = partial(carry_out, plan)
-        report = await self._carry_out(plan, plan.index, carry, options, trash=options.trash)
+            carry = partial(carry_out, plan)
+            report = await self._carry_out(plan, plan.index, carry, options, trash=options.trash)
         seconds = self._seconds[id(plan)] | report.seconds
         return replace(report, trash=options.trash, seconds=seconds)
+
+    async def _ask(self, plan: PrunePlan, options: ApplyOptions, server: Server) -> PruneReport:
+        """Carries out a plan by asking a running server."""
+        from fastprune.deletion.asking import carry_out
+
+        run = live_run_id(options.run or _new_run_id())
+        context = self._context(options.limits, options.journal)
+
+        async def carry(mover: Deleter) -> PruneReport:
+            return await carry_out(plan, mover, run, server, context, grace=options.grace)
+
+        async def work() -> PruneReport:
+            report = await _with_trash(plan.index, run, carry)
+            moved = report.asked is not None and report.asked.moved
+            return replace(report, trash_run=run if moved else "")
+
+        return self._with_guards(await _with_journal(options, plan, run, "delete", work))
 
     async def repair(self, findings: Findings, options: ApplyOptions) -> RepairReport:
         """See `LockedCache.repair`."""
         self._use(findings, "findings", "verify")
+        self._check_server(options)
         from fastprune.deletion.repairing import carry_out
-        from fastprune.verification.repair_plan import plan_repair
+        from fastprune.verification.repair_plan import plan_repair, plan_repair_beside
 
-        plan = plan_repair(findings)
-        carry = partial(carry_out, plan)
+        if options.server is None:
+            carry = partial(carry_out, plan := plan_repair(findings))
+        elif findings.served is None:
+            raise UsageError("the findings must come from with_served, as there is a server")
+        else:
+            plan = plan_repair_beside(findings, time.time())
+            touched = ""
+            if not plan.is_empty:
+                from fastprune.guard.agreement import make_sure
+
+                proof = await make_sure(options.server, findings.index, healing=True)
+                touched = proof.path if proof else ""
+            carry = partial(carry_out, plan, server=options.server, touched=touched)
         return await self._carry_out(plan, findings.index, carry, options, trash=True)
+
+    async def with_served(self, findings: Findings, server: Server) -> Findings:
+        """Adds what a running server has in memory to findings of this cache.
+
+        Args:
+            findings: What `verify` of this cache gave, after a scan with the server's list.
+            server: The server.
+
+        Returns:
+            Findings that can be carried out with this server instead of the others.
+
+        Raises:
+            WrongServerError: It serves another cache, as far as its list tells.
+            ServerError: It gives no answer, or one that is not as it should be.
+        """
+        from fastprune.deletion.healing import with_served
+
+        self._use(findings, "findings", "verify")
+        asked = await with_served(server, findings)
+        self._remember(asked)
+        return asked
+
+    def _check_server(self, options: ApplyOptions) -> None:
+        """Makes sure that a server that may run on the cache is asked.
+
+        Raises:
+            UsageError: It is not.
+        """
+        if self._held.exclusion.named is not None and options.server is None:
+            raise UsageError(
+                f"{self._root} is held with a server on it, so that server must be asked"
+            )
 
     async def _carry_out(
         self,
@@ -162,7 +241,7 @@ class HeldCache:
         """Deletes or moves what is planned, and tells a journal of runs how it began and ended."""
         from fastprune.deletion.deleter import Unlinker
 
-        run = options.run or make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
+        run = options.run or _new_run_id()
         context = self._context(options.limits, options.journal)
 
         async def work() -> Report:
@@ -228,6 +307,10 @@ class HeldCache:
     def _check_held(self) -> None:
         if not self._is_held:
             raise UsageError(f"{self._root} is not locked any more; nothing was changed")
+
+
+def _new_run_id() -> str:
+    return make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
 
 
 @contextmanager

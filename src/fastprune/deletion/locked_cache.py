@@ -32,10 +32,12 @@ from fastprune.scanning.scanner import ScanOptions
 from fastprune.verification.verifier import VerifyOptions
 
 if TYPE_CHECKING:
+    from fastprune.guard.named_server import NamedServer
     from fastprune.guard.server_findings import ServerFinding
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.plan.saved_plan import SavedPlan
     from fastprune.report.prune_report import PruneReport
+    from fastprune.server.asked import Server
     from fastprune.trash.report import TrashReport
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_report import RepairReport
@@ -109,9 +111,17 @@ class LockedCache:
         planning = planning or PlanOptions(self._scan, grace=saved.header.grace)
         return (await in_thread(self._held.reader.replan, saved, planning)).plan
 
-    async def verify(self, options: VerifyOptions | None = None) -> Findings:
+    async def verify(
+        self, options: VerifyOptions | None = None, *, server: Server | None = None
+    ) -> Findings:
         """Looks for damage; see `verify`."""
-        return await in_thread(self._held.reader.verify, options or VerifyOptions(self._scan))
+        options = options or VerifyOptions(self._scan)
+        if server is None:
+            return await in_thread(self._held.reader.verify, options)
+        from fastprune.deletion.healing import with_list
+
+        findings = await in_thread(self._held.reader.verify, await with_list(server, options))
+        return await self._held.with_served(findings, server)
 
     async def apply(self, plan: PrunePlan, options: ApplyOptions | None = None) -> PruneReport:
         """Carries out a plan that this cache made, once.
@@ -190,6 +200,7 @@ async def locked(
     force: bool = False,
     no_lock: bool = False,
     trash_only: bool = False,
+    named: NamedServer | None = None,
     layout: Layout = DEFAULT_LAYOUT,
     reading: Reading | None = None,
 ) -> AsyncIterator[LockedCache]:
@@ -203,6 +214,7 @@ async def locked(
         force: See `Exclusion`.
         no_lock: See `Exclusion`.
         trash_only: See `Exclusion`.
+        named: See `Exclusion`.
         layout: What kind of cache it is.
         reading: Where to read, and who is told of all steps.
 
@@ -212,7 +224,7 @@ async def locked(
         LockedError: Another fastprune works on it.
         CantLockError: The file system can't lock, and `no_lock` was not given.
     """
-    exclusion = Exclusion(wait, force, no_lock, trash_only)
+    exclusion = Exclusion(wait, force, no_lock, trash_only, named)
     holding = held_cache(thread_reader(root, reading, layout), exclusion)
     held = await in_thread(holding.__enter__)
     try:
