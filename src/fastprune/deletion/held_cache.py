@@ -159,9 +159,11 @@ class HeldCache:
         return replace(report, trash=options.trash, seconds=seconds)
 
     async def _ask(self, plan: PrunePlan, options: ApplyOptions, server: Server) -> PruneReport:
-        """Carries out a plan by asking a running server."""
+        """Carries out a plan by asking a running server, once that is known to be the right one."""
         from fastprune.deletion.asking import carry_out
+        from fastprune.guard.agreement import make_sure
 
+        await make_sure(server, plan.index, going=plan.removed)
         run = live_run_id(options.run or _new_run_id())
         context = self._context(options.limits, options.journal)
 
