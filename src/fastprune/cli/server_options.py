@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from fastprune.cli.headings import RUNNING_SERVER
 from fastprune.cli.option_values import seconds_of
@@ -17,8 +18,11 @@ from fastprune.errors import UsageError
 if TYPE_CHECKING:
     from fastprune.cli.session import Session
     from fastprune.guard.named_server import NamedServer
+    from fastprune.index.cache_index import CacheIndex
     from fastprune.server.client import ServerClient
     from fastprune.server.listing import ServerListing
+
+T = TypeVar("T")
 
 SERVER_VARIABLE = "FASTPRUNE_SERVER"
 
@@ -105,14 +109,47 @@ def listing_of(session: Session, server: ServerClient | None) -> ServerListing |
     if server is None:
         return None
     session.check_cache()
-    import anyio
 
     async def fetch() -> ServerListing:
-        async with server:
-            await server.check()
-            return await server.listing()
+        await server.check()
+        return await server.listing()
 
-    return anyio.run(fetch)
+    return ask(server, fetch)
+
+
+def check_agreement(index: CacheIndex, server: ServerClient | None) -> None:
+    """Makes sure that a server may serve a cache of which nothing is removed now.
+
+    Before something is removed, the deletion makes sure that it does.
+
+    Args:
+        index: The cache, scanned with what the server lists.
+        server: The server; None for none.
+
+    Raises:
+        WrongServerError: Its list and the files differ.
+        ServerError: The server gives no answer, or one that is not as it should be.
+    """
+    if server is not None:
+        from fastprune.guard.agreement import agree
+
+        ask(server, lambda: agree(server, index))
+
+
+def ask(server: ServerClient, work: Callable[[], Awaitable[T]]) -> T:
+    """Asks the server something. Blocking.
+
+    Args:
+        server: The server, which is connected to meanwhile.
+        work: What asks.
+    """
+    import anyio
+
+    async def connected() -> T:
+        async with server:
+            return await work()
+
+    return anyio.run(connected)
 
 
 def grace_of(given: float | None, server: ServerClient | None, *, otherwise: float = 0) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from fastprune.errors import Exceeded
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan.prune_plan import LeftOut, PrunePlan
+from fastprune.report.asked_rendering import asked_document, asked_lines
 from fastprune.report.prune_report import PruneReport
 from fastprune.selection.selecting import Keep
 from fastprune.text.escaping import printable
@@ -60,6 +61,7 @@ def _totals(report: PruneReport, paint: Paint) -> Iterator[str]:
     )
     yield f"Blobs: {len(report.blobs)}"
     yield from _size_totals(report, done)
+    yield from asked_lines(report, paint)
     if report.trash_run:
         yield f"Trash: run {report.trash_run}; 'fastprune trash empty' frees the bytes"
     if by_rule := removed_by_rule(report):
@@ -176,6 +178,8 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "exceeded": exceeded_items(report.exceeded),
         "corrupt": index.fault_items,
     }
+    if report.asked is not None:
+        document["server"] = asked_document(report.asked)
     if report.plan.left_out is not None:
         document["left_out"] = [left._asdict() for left in report.plan.left_out]
     if not summary:

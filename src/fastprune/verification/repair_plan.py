@@ -196,11 +196,11 @@ def plan_repair_beside(findings: Findings, now: float) -> RepairPlan:
 
 
 def _free(findings: Findings, group: RepairGroup) -> Sequence[bool]:
-    """Which manifests of a group the server surely does not have in memory."""
+    """Which manifests of a group the server does not have in memory, as far as its list tells."""
     if len(group.rows):
         return [not known for known in in_memory(findings.index, group.rows)]
-    # Nobody knows the image URL of an unreadable one.
-    return [False] * len(group.digests)
+    # One that can't be read is known only if it is listed, and then it is healed.
+    return [True] * len(group.digests)
 
 
 def _blobs(findings: Findings, bad: Rows) -> RepairGroup:
