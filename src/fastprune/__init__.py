@@ -23,8 +23,8 @@ _HOMES = {
     "errors": (
         "CacheReadError CantLockError CutOffError DeleteLimitError DurationError FastpruneError "
         "JournalError LockedError ManifestError NoCacheError NoMemoryError OtherCacheError "
-        "PlanFileError ServerRunningError TrashError UnreadableManifestsError "
-        "UsageError WorkerError"
+        "PlanFileError ServerError ServerRunningError TrashError UnreadableManifestsError "
+        "UsageError WorkerError WrongServerError"
     ),
     "explanation.explaining": "Explanation",
     "guard.exclusive": "Exclusion",
@@ -44,6 +44,10 @@ _HOMES = {
     "report.prune_report": "PruneReport planned_report",
     "scanning.memory": "StateFolder",
     "scanning.scanner": "ScanOptions",
+    "server.address": "ServerAddress parse_address",
+    "server.asked": "Server",
+    "server.client": "ServerClient",
+    "server.listing": "ServerListing",
     "text.references": "parse_references",
     "trash.model": "RunContents TrashContents",
     "trash.report": "TrashReport",

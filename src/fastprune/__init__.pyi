@@ -8,7 +8,7 @@ from fastprune.deletion.journal import Journal as Journal, JournalEntry as Journ
 from fastprune.deletion.locked_cache import LockedCache as LockedCache, locked as locked
 from fastprune.deletion.pace import Limits as Limits
 from fastprune.deletion.trashing import planned_empty as planned_empty, planned_restore as planned_restore
-from fastprune.errors import CacheReadError as CacheReadError, CantLockError as CantLockError, CutOffError as CutOffError, DeleteLimitError as DeleteLimitError, DurationError as DurationError, FastpruneError as FastpruneError, JournalError as JournalError, LockedError as LockedError, ManifestError as ManifestError, NoCacheError as NoCacheError, NoMemoryError as NoMemoryError, OtherCacheError as OtherCacheError, PlanFileError as PlanFileError, ServerRunningError as ServerRunningError, TrashError as TrashError, UnreadableManifestsError as UnreadableManifestsError, UsageError as UsageError, WorkerError as WorkerError
+from fastprune.errors import CacheReadError as CacheReadError, CantLockError as CantLockError, CutOffError as CutOffError, DeleteLimitError as DeleteLimitError, DurationError as DurationError, FastpruneError as FastpruneError, JournalError as JournalError, LockedError as LockedError, ManifestError as ManifestError, NoCacheError as NoCacheError, NoMemoryError as NoMemoryError, OtherCacheError as OtherCacheError, PlanFileError as PlanFileError, ServerError as ServerError, ServerRunningError as ServerRunningError, TrashError as TrashError, UnreadableManifestsError as UnreadableManifestsError, UsageError as UsageError, WorkerError as WorkerError, WrongServerError as WrongServerError
 from fastprune.explanation.explaining import Explanation as Explanation
 from fastprune.guard.exclusive import Exclusion as Exclusion
 from fastprune.guard.server_findings import ServerFinding as ServerFinding
@@ -27,6 +27,8 @@ from fastprune.progress import Progress as Progress
 from fastprune.report.prune_report import PruneReport as PruneReport, planned_report as planned_report
 from fastprune.scanning.memory import StateFolder as StateFolder
 from fastprune.scanning.scanner import ScanOptions as ScanOptions
+from fastprune.server.asked import Server as Server
+from fastprune.server.listing import ServerListing as ServerListing
 from fastprune.text.references import parse_references as parse_references
 from fastprune.trash.model import RunContents as RunContents, TrashContents as TrashContents
 from fastprune.trash.report import TrashReport as TrashReport

@@ -21,7 +21,7 @@ EXIT_CODES: dict[int, str] = {
     "cache, or manifests that appeared during the prune",
     10: "no cache at that path",
     11: "locked by another fastprune, or can't be locked, or a server runs on the cache, or that "
-    "can't be ruled out",
+    "can't be ruled out, or the server of --server serves another cache",
     129: "stopped by SIGHUP between two batches; the report was written",
     130: "stopped by SIGINT between two batches; the report was written",
     143: "stopped by SIGTERM between two batches; the report was written",
@@ -104,6 +104,30 @@ class ServerRunningError(FastpruneError):
     hint = (
         "stop the server first: it keeps its own picture of the cache in memory; "
         "if it does not serve this cache after all, give --force"
+    )
+
+
+class ServerError(FastpruneError):
+    """The server of `--server` gives no answer, or one that is not as it should be."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        """Says what came.
+
+        Args:
+            message: Which request it was, and what came.
+            hint: What the user can do about it.
+        """
+        self.hint = hint
+        super().__init__(message)
+
+
+class WrongServerError(FastpruneError):
+    """The server of `--server` serves another cache; the message says what differs."""
+
+    exit_code = 11
+    hint = (
+        "nothing was deleted; give the address of the server that serves this cache with "
+        "--server, or the folder of its cache with --image-path"
     )
 
 

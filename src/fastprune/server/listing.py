@@ -1,0 +1,103 @@
+"""The server's list of manifests, parsed.
+
+Stage: parse. Input: the body of an answer. Output: a `ServerListing`. Pure, no I/O.
+
+A line is `url digest  created pulled`; the times can be empty. Within a URL the server cuts a
+digest to its first 10 digits; the digest beside it is whole. A list without manifests is one
+sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.errors import ServerError
+from fastprune.model import DIGEST_BYTES
+from fastprune.text.escaping import printable
+
+_HEADER = "URL DIGEST CREATED PULLED"
+_NONE = b"no manifests found\n"
+_LINE = re.compile(r"(\S|\S.*\S) ([0-9a-f]{64})  (\S*) (\S*)", re.ASCII)
+_CUT = re.compile(r"(.+@sha256:)([0-9a-f]{10}|[0-9a-f]{64})", re.DOTALL)
+_MOST_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServerListing:
+    """The manifests that a server knows: k entries, each with its own image URL.
+
+    Attributes:
+        urls: The k image URLs, whole.
+        digests: uint8, (k, 32): the digest that the server has for each.
+    """
+
+    urls: list[str]
+    digests: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.urls)
+
+
+def parse_listing(text: bytes) -> ServerListing:
+    """Parses the answer to a request for the list of manifests.
+
+    Args:
+        text: The whole body.
+
+    Raises:
+        ServerError: It is not as specified: the message says where and how. Nothing is guessed
+            and no line is left out.
+    """
+    if text == _NONE:
+        return ServerListing([], np.empty((0, DIGEST_BYTES), np.uint8))
+    try:
+        header, *lines = text.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise _odd(f"it is not UTF-8 at byte {error.start}") from None
+    if header != _HEADER:
+        raise _odd(f"it begins with {shown(header) or 'an empty line'}, not with {_HEADER!r}")
+    if not lines or lines.pop():
+        raise _odd("it is cut off: the end of its last line is missing")
+    if not lines:
+        raise _odd("it has a header, but no manifests")
+    urls, digests = [], []
+    for number, line in enumerate(lines, 2):
+        match = _LINE.fullmatch(line)
+        if not match:
+            raise _odd(f"line {number} is no URL, digest and two times: {shown(line)}")
+        url, digest = match[1], match[2]
+        urls.append(_whole(url, digest, number) if "@" in url else url)
+        digests.append(digest)
+    if len(set(urls)) != len(urls):
+        [(url, _)] = Counter(urls).most_common(1)
+        raise _odd(f"it names an image URL twice: {shown(url)}")
+    raw = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8)
+    return ServerListing(urls, raw.reshape(-1, DIGEST_BYTES))
+
+
+def shown(text: str) -> str:
+    """The beginning of text from a server, in quotes and safe to print; nothing if it is empty."""
+    if not text:
+        return ""
+    return f"'{printable(text[:_MOST_SHOWN])}'" + ("..." if len(text) > _MOST_SHOWN else "")
+
+
+def _whole(url: str, digest: str, number: int) -> str:
+    """A URL with a digest, with all digits of it."""
+    match = _CUT.fullmatch(url)
+    if not match or not digest.startswith(match[2]):
+        raise _odd(f"line {number}: the digest in {shown(url)} is not that beside it, {digest}")
+    return match[1] + digest
+
+
+def _odd(what: str) -> ServerError:
+    return ServerError(
+        f"the server's list of manifests can't be used: {what}",
+        hint="make sure that --server names a server of ociregistry, of a version that fastprune "
+        "knows",
+    )
