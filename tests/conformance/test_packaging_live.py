@@ -245,3 +245,13 @@ def test_the_pages_name_every_file() -> None:
     for name in ("fastprune-live.service", "fastprune-live.timer", "live.yaml", "keep-running"):
         assert name in text
     assert "(live.md)" in (ROOT / "docs" / "scheduling.md").read_text(encoding="utf-8")
+
+
+def test_the_alerts_ask_for_metrics_that_there_are() -> None:
+    text = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (group,) = yaml.safe_load(block)["groups"]
+    asked = {name for rule in group["rules"] for name in re.findall(r"fastprune_\w+", rule["expr"])}
+    table = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    assert asked
+    assert [name for name in asked if f"| `{name}` | " not in table] == []
