@@ -27,7 +27,9 @@ from fastprune.progress import Progress as Progress
 from fastprune.report.prune_report import PruneReport as PruneReport, planned_report as planned_report
 from fastprune.scanning.memory import StateFolder as StateFolder
 from fastprune.scanning.scanner import ScanOptions as ScanOptions
+from fastprune.server.address import ServerAddress as ServerAddress, parse_address as parse_address
 from fastprune.server.asked import Server as Server
+from fastprune.server.client import ServerClient as ServerClient
 from fastprune.server.listing import ServerListing as ServerListing
 from fastprune.text.references import parse_references as parse_references
 from fastprune.trash.model import RunContents as RunContents, TrashContents as TrashContents

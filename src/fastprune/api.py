@@ -17,10 +17,10 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastprune.deletion.cache_reader import explain_image
 from fastprune.deletion.held_cache import ApplyOptions
@@ -325,7 +325,8 @@ async def prune(
 
         report = planned_report(timed.plan, trash=applying.trash)
         return replace(report, seconds=timed.seconds, exceeded=exceeded)
-    how = asdict(exclusion or Exclusion())
+    exclusion = exclusion or Exclusion()
+    how: dict[str, Any] = {one.name: getattr(exclusion, one.name) for one in fields(Exclusion)}
     async with locked(root, **how, layout=layout, reading=reading) as cache:
         plan = await cache.plan(policy, planning)
         # Nobody is asked about what is refused anyway.

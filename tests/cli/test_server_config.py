@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 import pytest
 
+from fastprune.cli.cache_warnings import warn_of_own_pruning
 from fastprune.cli.server_config import PruneSettings, ServerConfig, load_config, prune_settings
 from fastprune.errors import UsageError
 
@@ -135,3 +137,24 @@ def test_an_expression_that_means_everything_or_is_cut_in_two_is_refused(
     with pytest.raises(UsageError, match=re.escape(message)) as refusal:
         settings(file, f"pruneConfig: {{type: pattern, expr: '{expr}'}}\n")
     assert "pruneConfig.expr" in str(refusal.value)
+
+
+def test_a_server_that_prunes_by_itself_is_said_once(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("fastprune"), "propagate", True)
+    running = [(7, "/etc/a.yaml"), (8, "/etc/b.yaml")]
+    monkeypatch.setattr("fastprune.guard.servers.pruning_servers", lambda root: tuple(running))
+
+    def said(config: ServerConfig | None) -> list[str]:
+        caplog.clear()
+        warn_of_own_pruning(str(tmp_path), config)
+        return [record.getMessage() for record in caplog.records]
+
+    sentence = "the server prunes by itself as well: {} has pruneConfig with enabled: true"
+    assert said(None) == [sentence.format("/etc/a.yaml")]
+    file.write_text("pruneConfig:\n  enabled: true\n")
+    assert said(load_config(str(file))) == [sentence.format(file)]
+    running.clear()
+    file.write_text("pruneConfig:\n  type: pattern\n  expr: x\n")
+    assert said(load_config(str(file))) == said(None) == []

@@ -132,7 +132,7 @@ def encode(value: object) -> bytes:
 def _document(kind: int, media: Media, upstream: Json, *, indent: int) -> Document:
     part = upstream
     if media == "docker":
-        part = {key: _without_zero_sizes(value) for key, value in upstream.items()}
+        part = {key: without_zero_sizes(value) for key, value in upstream.items()}
     return Document(kind, json.dumps(upstream, indent=indent).encode(), part)
 
 
@@ -150,16 +150,16 @@ def _descriptor(descriptor: Descriptor, media_type: str) -> Json:
     return found
 
 
-def _without_zero_sizes(value: object) -> object:
+def without_zero_sizes(value: object) -> object:
     """The server's Docker descriptors leave out a size of zero; its OCI descriptors don't."""
     if isinstance(value, dict):
         return {
-            key: _without_zero_sizes(inner)
+            key: without_zero_sizes(inner)
             for key, inner in value.items()
             if not (key == "size" and inner == 0)
         }
     if isinstance(value, list):
-        return [_without_zero_sizes(inner) for inner in value]
+        return [without_zero_sizes(inner) for inner in value]
     return value
 
 

@@ -35,6 +35,10 @@ class PlainLayout(Layout):
     manifest_folders: tuple[str, ...]
     blob_folder: str
 
+    def manifest_folder_of(self, url: str, /) -> str:
+        """The last folder, where there are two, for what people call `edge`."""
+        return self.manifest_folders[-1 if url.endswith(":edge") else 0]
+
     def parse(self, content: Content, /) -> ManifestRecord:
         try:
             (url, created, pulled), (kind, *lines) = _halves(bytes(content).decode())

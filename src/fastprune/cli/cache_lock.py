@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from fastprune.cli.session import Session
     from fastprune.deletion.held_cache import HeldCache
     from fastprune.guard.exclusive import Exclusion
+    from fastprune.guard.named_server import NamedServer
     from fastprune.guard.server_findings import ServerFinding
 
 
 def exclusion_of(
-    lock_wait: str | None, *, no_lock: bool, force: bool = False, trash_only: bool = False
+    lock_wait: str | None,
+    *,
+    no_lock: bool,
+    force: bool = False,
+    trash_only: bool = False,
+    named: NamedServer | None = None,
 ) -> Exclusion:
     """How others are kept away, as the options say.
 
@@ -25,6 +31,7 @@ def exclusion_of(
         no_lock: What --no-lock says.
         force: What --force says.
         trash_only: See `Exclusion`.
+        named: What --server says.
 
     Raises:
         UsageError: A value can't be used.
@@ -33,7 +40,7 @@ def exclusion_of(
     from fastprune.guard.exclusive import Exclusion
 
     wait = seconds_of(lock_wait, "--lock-wait") or 0
-    return Exclusion(wait=wait, force=force, no_lock=no_lock, trash_only=trash_only)
+    return Exclusion(wait=wait, force=force, no_lock=no_lock, trash_only=trash_only, named=named)
 
 
 @contextmanager

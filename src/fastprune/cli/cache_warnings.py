@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fastprune.cli.server_config import ServerConfig
+    from fastprune.guard.named_server import NamedServer
     from fastprune.guard.server_findings import ServerFinding
     from fastprune.index.cache_index import CacheIndex
     from fastprune.report.prune_report import PruneReport
@@ -95,12 +97,36 @@ def warn_of_undurable(root: str, folders: Sequence[str]) -> None:
         )
 
 
-def warn_of_servers(root: str) -> tuple[ServerFinding, ...]:
-    """Warns of servers that run on the cache: they may have changed it since it was read."""
-    from fastprune.guard.server_findings import in_words
-    from fastprune.guard.servers import find_servers
+def warn_of_servers(root: str, named: NamedServer | None = None) -> tuple[ServerFinding, ...]:
+    """Warns of servers that run on the cache: they may have changed it since it was read.
 
-    found = find_servers(root)
+    Args:
+        root: Path of the cache.
+        named: The server of --server, which is expected to run on it.
+    """
+    from fastprune.guard.server_findings import in_words
+    from fastprune.guard.servers import servers_in_the_way
+
+    found = servers_in_the_way(root, named)
     for server in found:
         log.warning("%s", in_words([server], "this cache"))
     return found
+
+
+def warn_of_own_pruning(root: str, config: ServerConfig | None) -> None:
+    """Says once that the server prunes as well, if its configuration file says so.
+
+    Args:
+        root: Path of the cache.
+        config: What --config-file says; None if it is not given.
+    """
+    from fastprune.guard.servers import pruning_servers
+
+    file = config.source if config is not None and config.prunes_by_itself else ""
+    found = () if file else pruning_servers(root)
+    if file or found:
+        log.warning(
+            "the server prunes by itself as well: %s has pruneConfig with enabled: true",
+            file or found[0][1],
+            extra=facts(path=root),
+        )

@@ -9,6 +9,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, html_option, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
+from fastprune.cli.server_options import ServerOptions, listing_of, name_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UsageError
 
@@ -52,6 +53,7 @@ class UsageOptions:
     "du",
     SelectionOptions,
     UsageOptions,
+    ServerOptions,
     StateOptions,
     examples=(
         "fastprune du --by registry",
@@ -62,6 +64,7 @@ def show_usage(
     options: GlobalOptions,
     selection: SelectionOptions,
     wanted: UsageOptions,
+    running: ServerOptions,
     state: StateOptions,
 ) -> int:
     """Show where the space goes, and how long ago it was pulled.
@@ -87,7 +90,10 @@ def show_usage(
         raise UsageError(f"--depth cuts names of repositories, and --by says {wanted.by}")
     policy, zone = policy_and_zone(session, selection, wanted.policy)
     page = checked_html(wanted.html, session.image_path)
-    survey = session.reader().survey(policy, session.scan_options)
+    server = server_of(running)
+    listing = listing_of(session, server)
+    scan = dataclasses.replace(session.scan_options, listing=listing)
+    survey = session.reader().survey(policy, scan)
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.usage.ages import AGES
     from fastprune.usage.report import UsageSort, csv_lines, json_lines, sorted_groups, usage_rows
@@ -96,7 +102,7 @@ def show_usage(
 
     warn_about(survey.index)
     warn_of_links(survey.index, survey.blob_bytes)
-    warn_of_servers(session.image_path)
+    warn_of_servers(session.image_path, name_of(server))
     if page is not None:
         write_page(page, survey, None, "du", zone)
     usage = survey.usage(By(wanted.by), depth=wanted.depth)

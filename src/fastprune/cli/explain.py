@@ -10,6 +10,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, argument, format_option, option
 from fastprune.cli.plan_options import PlanningOptions, SelectionOptions
+from fastprune.cli.server_options import ServerOptions, listing_of, name_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.policy.criteria import parse_zone
 
@@ -32,6 +33,7 @@ class ExplainOptions:
     SelectionOptions,
     PlanningOptions,
     ExplainOptions,
+    ServerOptions,
     StateOptions,
     examples=(
         "fastprune explain calico/typha:v3.27.0",
@@ -43,6 +45,7 @@ def explain_image(
     selection: SelectionOptions,
     planning: PlanningOptions,
     wanted: ExplainOptions,
+    running: ServerOptions,
     state: StateOptions,
 ) -> int:
     """Say why an image would go or stay, and what holds its blobs.
@@ -58,19 +61,21 @@ def explain_image(
 
     session = open_session(options, state)
     check_form(wanted.form)
-    request = None
+    server, request = server_of(running), None
     if says_what_to_prune(session, selection, planning):
-        request = request_of(session, selection, planning)
+        request = request_of(session, selection, planning, server=server)
     policy, zone = (request.policy, request.zone) if request else (None, selection.zone)
     clock = datetime.now(UTC).astimezone(parse_zone(zone))
-    index = session.scan(pattern_sets=policy.pattern_sets if policy else ())
+    index = session.scan(
+        pattern_sets=policy.pattern_sets if policy else (), listing=listing_of(session, server)
+    )
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.deletion.cache_reader import explain_image
     from fastprune.explanation.report import as_document, text_lines
     from fastprune.pipeline import PlanOptions
 
     warn_about(index)
-    warn_of_servers(session.image_path)
+    warn_of_servers(session.image_path, name_of(server))
     plan_options = request.options if request else PlanOptions(session.scan_options)
     explanation = explain_image(index, wanted.reference, policy, plan_options)
     if wanted.form == "json":

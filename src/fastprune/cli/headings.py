@@ -11,10 +11,23 @@ SELECTION = "Selection (criteria combine with AND)"
 KEEP = "Keep"
 HOW_MUCH = "How much"
 SAFETY = "Safety"
+RUNNING_SERVER = "Running server"
 PACE = "Pace"
 OUTPUT = "Output"
 REMEMBERED = "Remembered scans"
 GLOBAL = "Global options"
 
-HEADINGS = (MEASURING, CHECKS, SELECTION, KEEP, HOW_MUCH, SAFETY, PACE, OUTPUT, REMEMBERED, GLOBAL)
+HEADINGS = (
+    MEASURING,
+    CHECKS,
+    SELECTION,
+    KEEP,
+    HOW_MUCH,
+    SAFETY,
+    RUNNING_SERVER,
+    PACE,
+    OUTPUT,
+    REMEMBERED,
+    GLOBAL,
+)
 """In the order in which they are shown."""

@@ -10,6 +10,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
+from fastprune.cli.server_options import ServerOptions, listing_of, name_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UnreadableManifestsError, UsageError
 from fastprune.text.quantities import format_count
@@ -57,6 +58,7 @@ class ListingOptions:
     "list",
     ListingOptions,
     SelectionOptions,
+    ServerOptions,
     StateOptions,
     examples=(
         "fastprune list --pattern dashboard",
@@ -67,6 +69,7 @@ def list_manifests(
     options: GlobalOptions,
     wanted: ListingOptions,
     selection: SelectionOptions,
+    running: ServerOptions,
     state: StateOptions,
 ) -> int:
     """List the manifests of the cache.
@@ -90,14 +93,19 @@ def list_manifests(
     if sort.removeprefix("-") not in _KEYS:
         keys = ", ".join(_KEYS)
         raise UsageError(f"--sort: {sort!r} is none of {keys}, with or without a minus")
+    server = server_of(running)
     # An image and its children have one age: edges are needed for that.
-    index = session.scan(edges=meant.needs_edges, pattern_sets=meant.pattern_sets)
+    index = session.scan(
+        edges=meant.needs_edges,
+        pattern_sets=meant.pattern_sets,
+        listing=listing_of(session, server),
+    )
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.report.listing import Format, SortKey, render, sorted_rows
     from fastprune.selection.selecting import select
 
     warn_about(index)
-    warn_of_servers(session.image_path)
+    warn_of_servers(session.image_path, name_of(server))
     terminal = sys.stdout.isatty()
     chosen = Format(wanted.form) if wanted.form else (Format.table if terminal else Format.text)
     tabular = chosen in (Format.table, Format.csv)

@@ -11,6 +11,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import STDOUT, GlobalOptions, html_option, metrics_option, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PlanningOptions, SelectionOptions
+from fastprune.cli.server_options import ServerOptions, listing_of, name_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import DeleteLimitError, Exceeded, UsageError
 
@@ -45,6 +46,7 @@ class WritingOptions:
     PlanningOptions,
     DeleteLimitOptions,
     WritingOptions,
+    ServerOptions,
     StateOptions,
     examples=(
         "fastprune plan --older-than 1y -o prune.plan",
@@ -57,6 +59,7 @@ def plan_prune(
     planning: PlanningOptions,
     limits: DeleteLimitOptions,
     writing: WritingOptions,
+    running: ServerOptions,
     state: StateOptions,
 ) -> int:
     """Work out a prune and write it to a file for review and apply.
@@ -65,7 +68,7 @@ def plan_prune(
     that would go, with the reason. The options mean what they mean for prune. A plan that
     removes more than it may is not written, and the exit code is 4.
     """
-    from fastprune.cli.cache_warnings import warn_about, warn_of_servers
+    from fastprune.cli.cache_warnings import warn_about, warn_of_own_pruning, warn_of_servers
     from fastprune.cli.html_page import checked_html, write_plan_page
     from fastprune.cli.messages import say_error
     from fastprune.cli.metrics_file import failures_in_metrics, with_metrics
@@ -76,15 +79,20 @@ def plan_prune(
 
     def work(note: Note) -> int:
         root = session.image_path
-        request = request_of(session, selection, planning, limits)
+        server = server_of(running)
+        request = request_of(session, selection, planning, limits, server=server)
         check_form(writing.form)
         session.check_cache()
         page = checked_html(writing.html, root)
         _check_output(writing.output, root)
-        timed = session.reader().plan(request.policy, request.options)
+        if server is not None:
+            warn_of_own_pruning(root, session.config)
+        scan = dataclasses.replace(request.options.scan, listing=listing_of(session, server))
+        how = dataclasses.replace(request.options, scan=scan)
+        timed = session.reader().plan(request.policy, how)
         note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
         warn_about(timed.plan.index)
-        servers = warn_of_servers(root)
+        servers = warn_of_servers(root, name_of(server))
         if page is not None:
             write_plan_page(page, timed.plan, "plan", request.zone, progress=session.progress())
         exceeded = request.delete_limits.exceeded_by(timed.plan)

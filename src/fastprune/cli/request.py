@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastprune.cli.option_values import delete_limits_of, seconds_of
 from fastprune.cli.plan_options import DeleteLimitOptions, PlanningOptions, SelectionOptions
 from fastprune.cli.server_config import PruneSettings, prune_settings
+from fastprune.cli.server_options import grace_of
 from fastprune.cli.session import Session
 from fastprune.errors import UsageError
 from fastprune.layouts.default import DEFAULT_LAYOUT
@@ -19,6 +20,7 @@ from fastprune.policy.policy import Policy
 
 if TYPE_CHECKING:
     from fastprune.policy.file_loading import PolicyFile
+    from fastprune.server.client import ServerClient
 
 _KEEPING = ("exclude", "keep_last", "keep_within", "keep_from", "zone")
 """Options that may be given beside a policy file, because they only keep more."""
@@ -49,8 +51,17 @@ def request_of(
     selection: SelectionOptions,
     planning: PlanningOptions,
     limits: DeleteLimitOptions | None = None,
+    *,
+    server: ServerClient | None = None,
 ) -> Request:
     """The request of the options, completed from the policy file or the server's config file.
+
+    Args:
+        session: The global options.
+        selection: What to select and to keep.
+        planning: How to plan.
+        limits: How much may go.
+        server: The server that runs on the cache; None for none.
 
     Raises:
         UsageError: A value can't be used, or nothing says what to prune.
@@ -58,7 +69,7 @@ def request_of(
     """
     settings = prune_settings(session.config)
     delete_limits = delete_limits_of(limits or DeleteLimitOptions())
-    grace, zone = seconds_of(planning.grace, "--grace") or 0, selection.zone
+    grace, zone = seconds_of(planning.grace, "--grace"), selection.zone
     space = "" if selection.min_free_space is None else "--min-free-space"
     if planning.policy is None:
         if planning.orphans_only:
@@ -72,13 +83,14 @@ def request_of(
         found = _policy_of_file(session, planning.policy, selection)
         policy, zone, space = found.policy, found.zone, found.min_free_space
         delete_limits = delete_limits.or_stricter(found.delete_limits)
-        grace = max(grace, found.grace)
+        if found.grace:
+            grace = max(grace or 0, found.grace)
     policy.check()
     options = PlanOptions(
         scan=session.scan_options,
         allow_broken=planning.allow_broken,
         skip_corrupt=planning.skip_corrupt,
-        grace=grace,
+        grace=grace_of(grace, server),
     )
     return Request(policy, options, delete_limits, zone, space)
 

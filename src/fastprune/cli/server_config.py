@@ -32,11 +32,13 @@ class ServerConfig:
         source: Path of the file, for messages.
         image_path: `imagePath`.
         prune: `pruneConfig` as a mapping with lower-case keys; empty if there is none.
+        prunes_by_itself: Whether a server with this file prunes by itself.
     """
 
     source: str = ""
     image_path: str | None = None
     prune: dict[str, Any] | None = None
+    prunes_by_itself: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def load_config(path: str) -> ServerConfig:
         PRUNE_CONFIG,
         ServerYamlError,
         load,
+        prunes_by_itself,
         value_of,
     )
     from fastprune.policy.criteria_io import Inputs
@@ -112,7 +115,7 @@ def load_config(path: str) -> ServerConfig:
             raise UsageError(f"{where}{key}: has no effect here; put {_DRY_RUN} in {PRUNE_CONFIG}")
     image_path = value_of(document, IMAGE_PATH) or None
     lower = {key.lower(): value for key, value in prune.items()} if prune else None
-    return ServerConfig(path, image_path, lower)
+    return ServerConfig(path, image_path, lower, prunes_by_itself(document))
 
 
 def _check_spelling(mapping: dict[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -32,6 +32,7 @@ from fastprune.scanning.scanner import ScanOptions
 from fastprune.verification.verifier import VerifyOptions
 
 if TYPE_CHECKING:
+    from fastprune.guard.named_server import NamedServer
     from fastprune.guard.server_findings import ServerFinding
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.plan.saved_plan import SavedPlan
@@ -190,6 +191,7 @@ async def locked(
     force: bool = False,
     no_lock: bool = False,
     trash_only: bool = False,
+    named: NamedServer | None = None,
     layout: Layout = DEFAULT_LAYOUT,
     reading: Reading | None = None,
 ) -> AsyncIterator[LockedCache]:
@@ -203,6 +205,7 @@ async def locked(
         force: See `Exclusion`.
         no_lock: See `Exclusion`.
         trash_only: See `Exclusion`.
+        named: See `Exclusion`.
         layout: What kind of cache it is.
         reading: Where to read, and who is told of all steps.
 
@@ -212,7 +215,7 @@ async def locked(
         LockedError: Another fastprune works on it.
         CantLockError: The file system can't lock, and `no_lock` was not given.
     """
-    exclusion = Exclusion(wait, force, no_lock, trash_only)
+    exclusion = Exclusion(wait, force, no_lock, trash_only, named)
     holding = held_cache(thread_reader(root, reading, layout), exclusion)
     held = await in_thread(holding.__enter__)
     try:

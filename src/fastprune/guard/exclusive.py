@@ -1,4 +1,4 @@
-"""Holds a cache for one fastprune: no server may run on it, and no other fastprune may change it.
+"""Holds a cache for one fastprune: no server may run on it, but one that is named.
 
 Stage: rim. Input: the path of a cache. Output: a `Hold`, which lasts as long as the context.
 I/O: looks at processes, and locks the folder of the cache. All that changes a cache begins here;
@@ -18,6 +18,7 @@ from fastprune.layouts.layout import Layout
 from fastprune.reading.folders import check_root
 
 if TYPE_CHECKING:
+    from fastprune.guard.named_server import NamedServer
     from fastprune.guard.server_findings import LookForServers, ServerFinding
 
 
@@ -32,12 +33,14 @@ class Exclusion:
             process has locked is refused all the same.
         trash_only: Only runs in the trash will be deleted, which no server uses: so servers
             are not looked for, and nothing else can be changed.
+        named: The server of `--server`, which may run on the cache; every other is refused.
     """
 
     wait: float = 0
     force: bool = False
     no_lock: bool = False
     trash_only: bool = False
+    named: NamedServer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Hold:
         """What looks for servers before each phase; None if they do not matter."""
         if self.exclusion.force or self.exclusion.trash_only:
             return None
-        return lambda: servers.find_servers(self.root)
+        return lambda: servers.servers_in_the_way(self.root, self.exclusion.named)
 
 
 @contextmanager
@@ -91,7 +94,7 @@ def hold(
     check_root(root, layout)
     overridden: tuple[ServerFinding, ...] = ()
     if not exclusion.trash_only:
-        overridden = servers.refuse_servers(root, force=exclusion.force)
+        overridden = servers.refuse_servers(root, force=exclusion.force, named=exclusion.named)
         overriding(overridden)
     with cache_lock(root, exclusion.wait, checkpoint, no_lock=exclusion.no_lock) as unlocked:
         yield Hold(root, exclusion, overridden, unlocked)

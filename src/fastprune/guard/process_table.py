@@ -239,6 +239,16 @@ def command_line(process: str) -> bytes:
         return b""
 
 
+def parent_of(pid: int, proc: str = PROC) -> int:
+    """The id of the process that has started another; 0 if that can't be known."""
+    try:
+        with open(f"{proc}/{pid}/stat", "rb") as file:
+            # The name of the program is in brackets, and can hold anything.
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 class _OtherProcess:
     """A process as psutil shows it, on a system without /proc."""
 

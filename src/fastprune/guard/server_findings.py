@@ -22,11 +22,16 @@ class ServerFinding:
         pid: Its process id; None if processes are hidden, so that there may be any.
         command: Its arguments, with blanks between them.
         unknown: Why it is not sure that it serves the cache; empty if it surely does.
+        serves: Whether its command is `serve`, so that it answers requests; `load` does not.
+        misfit: Why it is not the server that `--server` names; empty if none is named, or if
+            that does not matter.
     """
 
     pid: int | None
     command: str
     unknown: str = ""
+    serves: bool = False
+    misfit: str = ""
 
     @property
     def is_sure(self) -> bool:
@@ -38,7 +43,8 @@ class ServerFinding:
         """The finding in words, safe to print."""
         if self.pid is None:
             return printable(self.unknown)
-        process = f"process {self.pid}: {self.command[:_LONGEST_COMMAND]}"
+        misfit = f" serves this cache and {self.misfit}" if self.misfit else ""
+        process = f"process {self.pid}{misfit}: {self.command[:_LONGEST_COMMAND]}"
         return printable(f"{process} ({self.unknown})" if self.unknown else process)
 
     @property

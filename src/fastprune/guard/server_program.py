@@ -73,6 +73,11 @@ class CommandLine(NamedTuple):
         """Whether the command writes into a cache for as long as it runs."""
         return self.command in _WRITING_COMMANDS
 
+    @property
+    def serves(self) -> bool:
+        """Whether the command answers requests."""
+        return self.command == "serve"
+
 
 def parsed(arguments: list[str]) -> CommandLine:
     """Reads a command line, the program included, as ociregistry does."""

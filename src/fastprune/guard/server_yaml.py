@@ -103,6 +103,18 @@ def value_of(mapping: dict[str, Any], key: str) -> Any:
     return None
 
 
+def prunes_by_itself(document: dict[str, Any]) -> bool:
+    """Whether a server with this file removes manifests by itself, at times that it chooses.
+
+    Args:
+        document: What `load` returned. The server knows its keys in one spelling only.
+    """
+    prune = document.get(PRUNE_CONFIG)
+    if not isinstance(prune, dict):
+        return False
+    return prune.get("enabled") is True and prune.get("dryrun") is not True
+
+
 class _Reader:
     """Makes values of nodes; a node that aliases repeat is read once."""
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from typing import NamedTuple
 
 from fastprune.errors import ServerRunningError
+from fastprune.guard.named_server import NamedServer, other_servers
 from fastprune.guard.process_table import PROC, Process, UnknownError, processes, what_is_hidden
 from fastprune.guard.server_findings import ServerFinding, in_words
 from fastprune.guard.server_program import CommandLine, Nature, nature_of, parsed
@@ -80,7 +82,7 @@ def _judged(process: Process, line: CommandLine, root: str) -> ServerFinding | N
         return None
     if nature is Nature.UNKNOWN and not unknown:
         unknown = "whether it is ociregistry can't be told; it would serve this cache"
-    return ServerFinding(process.pid, " ".join(process.arguments), unknown)
+    return ServerFinding(process.pid, " ".join(process.arguments), unknown, serves=line.serves)
 
 
 def _leads_to(process: Process, path: str, root: str) -> bool:
@@ -148,12 +150,53 @@ def _read(process: Process, path: str) -> tuple[bytes, float]:
     return content, changed
 
 
-def refuse_servers(root: str, *, force: bool = False) -> tuple[ServerFinding, ...]:
-    """Makes sure that no server runs on a cache.
+def pruning_servers(root: str, proc: str = PROC) -> tuple[tuple[int, str], ...]:
+    """Which servers on a cache prune it by themselves, as far as that can be seen.
+
+    Args:
+        root: Path of the cache.
+        proc: Where the kernel shows processes.
+
+    Returns:
+        The id of each, and the path of the configuration file that says so. A file that can't
+        be read says nothing here.
+    """
+    from fastprune.guard.server_yaml import ServerYamlError, load, prunes_by_itself
+
+    serving = {one.pid for one in find_servers(root, proc) if one.is_sure and one.serves}
+    found = []
+    for process in processes(proc):
+        file = parsed(process.arguments).options.get("config-file")
+        if process.pid in serving and file:
+            with suppress(UnknownError, ServerYamlError):
+                if prunes_by_itself(load(_read(process, file)[0])):
+                    found.append((process.pid, file))
+    return tuple(found)
+
+
+def servers_in_the_way(root: str, named: NamedServer | None = None) -> tuple[ServerFinding, ...]:
+    """Looks for servers that run on a cache and that nobody has named.
+
+    Args:
+        root: Path of the cache.
+        named: The server of `--server`; None if there is none.
+
+    Returns:
+        See `find_servers`; without the server that is named.
+    """
+    found = find_servers(root)
+    return found if named is None else other_servers(found, named)
+
+
+def refuse_servers(
+    root: str, *, force: bool = False, named: NamedServer | None = None
+) -> tuple[ServerFinding, ...]:
+    """Makes sure that no server runs on a cache, but for one that is named.
 
     Args:
         root: Path of the cache, which is there.
         force: Go on in any case.
+        named: The server that may run on it.
 
     Returns:
         The servers that were found, if `force` overrides them.
@@ -162,12 +205,19 @@ def refuse_servers(root: str, *, force: bool = False) -> tuple[ServerFinding, ..
         ServerRunningError: One seems to run, or that can't be ruled out; the message says
             which process, and what could not be known.
     """
-    found = find_servers(root)
+    found = servers_in_the_way(root, named)
     if found and not force:
         refusal = ServerRunningError(in_words(found, root))
         if not any(one.is_sure for one in found):
             refusal.hint = "make sure that no server runs on this cache, and give --force"
+            if named is not None:
+                refusal.hint = f"make sure that no server but {named} runs on it, and give --force"
             if os.geteuid():
                 refusal.hint += ", or run fastprune as root, which can look at all processes"
+        elif named is not None:
+            refusal.hint = (
+                "nothing was deleted; only the server of --server may run on this cache: give the "
+                "address at which it listens, and stop any other"
+            )
         raise refusal
     return found

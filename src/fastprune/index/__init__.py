@@ -10,6 +10,8 @@ It takes the shards that `reading` gives, and gives a `CacheIndex`.
 - `remembered`: what a scan leaves for the next one, and the format of its file. `remembering`: what
   of an index that is. `recalled`: a remembered scan beside the names that are there now.
   `remembered_rows`: those of its rows that still hold.
+- `server_urls`: the `KnownUrls`: by which URLs a running server knows the manifests, and which of
+  these are tags that only the server knows. `known_urls`: finds them.
 - `attached`: tags that belong to an image, such as signatures.
 - `refcounts`: the kernels: what lists take along, what they protect, which blobs are needed.
 """

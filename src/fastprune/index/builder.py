@@ -352,6 +352,7 @@ class IndexBuilder:
             unknown=frozenset(unknown),
             vanished=vanished,
             mismatches=mismatches,
+            known=None,
             **self._columns,
         )
         if self._remember:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fastprune.errors import fault_items
 from fastprune.index.digests import Digests
+from fastprune.index.server_urls import KnownUrls
 from fastprune.index.times import BAD_TIME, Times, format_times
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_PREFIX, file_names
@@ -98,6 +99,7 @@ class CacheIndex:
         linked_manifests: Rows of files with other hard links, so that removing them frees
             nothing, ascending. A scan does not look for them: see `with_links`.
         linked_blobs: The same of blobs: ids.
+        known: By which URLs a running server knows the manifests; None if none was asked.
     """
 
     root: str
@@ -140,6 +142,7 @@ class CacheIndex:
     unknown: frozenset[str] = frozenset()
     foreign_blobs: Rows = field(default_factory=_no_rows)
     identities: NDArray[np.uint8] = field(default_factory=_no_identities)
+    known: KnownUrls | None = None
 
     def __len__(self) -> int:
         return len(self.kinds)

@@ -60,6 +60,17 @@ class Layout(Protocol):
         """All folders: those of the manifests, then that of the blobs."""
         return (*self.manifest_folders, self.blob_folder)
 
+    def manifest_folder_of(self, url: str, /) -> str:
+        """The folder in which a server keeps the manifest of an image URL; pure.
+
+        Args:
+            url: `registry/repository:tag`, or with `@sha256:<hex>`.
+
+        Returns:
+            One of `manifest_folders`.
+        """
+        ...
+
     def parse(self, content: Content, /) -> ManifestRecord:
         """Takes out of a manifest file what an index needs; pure.
 

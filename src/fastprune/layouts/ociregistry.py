@@ -47,6 +47,7 @@ _PART = dict(enumerate(PARTS))
 _DIGEST, _SIZE = itemgetter("digest"), itemgetter("size")
 _WRITTEN_DIGEST = re.compile(rb"sha256:([0-9a-f]{64})").findall
 _WRITTEN_BYTES = re.compile(rb'(?i)"bytes"\s*:\s*"([a-z0-9+/]+)').findall
+_LATEST = ("", "latest")
 # What the class of a named tuple does, without its call in Python.
 _new_record = tuple.__new__
 # What the fast reading raises for a file that `read_with_care` has to read.
@@ -58,6 +59,15 @@ class Ociregistry(Layout):
 
     manifest_folders = ("img", "lts")
     blob_folder = "blobs"
+
+    @staticmethod
+    def manifest_folder_of(url: str, /) -> str:
+        """See `Layout.manifest_folder_of`: `lts` for `latest` in any letter case, or no tag."""
+        if "@" in url:
+            return "img"
+        # A colon before the last slash belongs to a port.
+        tag = url[url.rfind("/") + 1 :].partition(":")[2]
+        return "lts" if tag.lower() in _LATEST else "img"
 
     # Static, as a scan calls it for each file.
     @staticmethod

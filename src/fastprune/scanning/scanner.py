@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from fastprune.index.builder import IndexBuilder
     from fastprune.index.cache_index import CacheIndex
     from fastprune.index.gathering import ShardGatherer
+    from fastprune.server.listing import ServerListing
 
 _log = logging.getLogger("fastprune")
 
@@ -73,6 +74,8 @@ class ScanOptions:
         layout: What kind of cache it is; the index carries it.
         state: Where scans are remembered, so that only what changed is read; None for nowhere.
             A scan with `check_names` neither uses nor leaves anything there.
+        listing: What a running server says that it knows: the index then tells by which URLs
+            (`CacheIndex.known`). It is never remembered.
     """
 
     edges: bool = True
@@ -82,6 +85,7 @@ class ScanOptions:
     check_names: bool = False
     layout: Layout = DEFAULT_LAYOUT
     state: StateFolder | None = None
+    listing: ServerListing | None = None
 
 
 def scan_cache(
@@ -227,7 +231,15 @@ class _Run:
                 f"{self._remembered:,}",
             )
             memory.keep(builder.outcome(), irregular=self._irregular)
-        return index, executor
+        return self._with_known_urls(index), executor
+
+    def _with_known_urls(self, index: CacheIndex) -> CacheIndex:
+        listing = self._options.listing
+        if listing is None:
+            return index
+        from fastprune.index.known_urls import find_known_urls
+
+        return replace(index, known=find_known_urls(index, listing))
 
     @property
     def _recalled(self) -> Recalled | None:

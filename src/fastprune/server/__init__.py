@@ -7,5 +7,6 @@ I/O.
   HTTP; httpx is imported only there. `address`: what `--server` gives. `answers`: what is wrong
   with an answer, in words.
 - `listing`: the server's list of manifests as a `ServerListing`. `expressions`: regular expressions
-  that match exactly one image URL each, and how many of them fit a request.
+  that match exactly one image URL each, and how many of them fit a request. `unlisted`: image URLs
+  that a server can know and never lists.
 """

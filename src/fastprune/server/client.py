@@ -105,12 +105,11 @@ class ServerClient:
         """See `Server.listing`; many URLs are asked for in several requests."""
         target = "/cmd/manifest/list?count=-1"
         if urls is None:
-            return parse_listing(await self._ask("GET", target))
+            return await self._listed(target)
         found: list[str] = []
         digests = [np.empty((0, DIGEST_BYTES), np.uint8)]
         for some in in_requests(urls):
-            asked = f"{target}&pattern={encoded(expressions(some))}"
-            listing = parse_listing(await self._ask("GET", asked))
+            listing = await self._listed(f"{target}&pattern={encoded(expressions(some))}")
             for url in set(listing.urls).difference(some):
                 raise ServerError(
                     f"{self._shown('GET', target)}: the answer names {shown(url)}, which was not "
@@ -120,6 +119,13 @@ class ServerClient:
             found += listing.urls
             digests.append(listing.digests)
         return ServerListing(found, np.concatenate(digests))
+
+    async def _listed(self, target: str) -> ServerListing:
+        body = await self._ask("GET", target)
+        try:
+            return parse_listing(body)
+        except ServerError as error:
+            raise ServerError(f"{self._shown('GET', target)}: {error}", hint=error.hint) from None
 
     async def prune(self, urls: Sequence[str]) -> None:
         """See `Server.prune`.

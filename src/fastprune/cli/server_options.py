@@ -1,0 +1,139 @@
+"""The server that runs on the cache: options and environment to a client, and what it lists.
+
+What speaks HTTP is imported only if a server is named.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
+from fastprune.cli.headings import RUNNING_SERVER
+from fastprune.cli.option_values import seconds_of
+from fastprune.cli.options import option
+from fastprune.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastprune.cli.session import Session
+    from fastprune.guard.named_server import NamedServer
+    from fastprune.server.client import ServerClient
+    from fastprune.server.listing import ServerListing
+
+SERVER_VARIABLE = "FASTPRUNE_SERVER"
+
+GRACE_BESIDE_A_SERVER = 86_400.0
+"""Seconds that a blob that nothing refers to is spared beside a running server, by default."""
+
+_LEAST_GRACE = 3600
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """Which server runs on the cache, and how it is asked."""
+
+    # Not typer's envvar: messages say which of the two is wrong.
+    server: str | None = option(
+        "--server URL",
+        RUNNING_SERVER,
+        "The server that runs on this cache, as in http://127.0.0.1:8080. It is asked which tags "
+        "it knows; a prune is carried out by asking it, so that it need not be stopped. Else "
+        f"${SERVER_VARIABLE}.",
+    )
+    server_ca: str | None = option(
+        "--server-ca FILE",
+        RUNNING_SERVER,
+        "Trust the certificates in this PEM file, for https. Default: those of the system.",
+    )
+    server_timeout: str | None = option(
+        "--server-timeout DUR",
+        RUNNING_SERVER,
+        "How long an answer of the server may take. Default: 5m.",
+    )
+
+
+def server_of(options: ServerOptions) -> ServerClient | None:
+    """The server that the options or the environment name; None for none. Connects to nothing.
+
+    Raises:
+        UsageError: A value can't be used.
+    """
+    named_by, url = "--server", options.server
+    if url is None:
+        named_by, url = f"${SERVER_VARIABLE}", os.environ.get(SERVER_VARIABLE) or None
+    seconds = seconds_of(options.server_timeout, "--server-timeout")
+    if url is None:
+        for name, value in (
+            ("--server-ca", options.server_ca),
+            ("--server-timeout", options.server_timeout),
+        ):
+            if value is not None:
+                raise UsageError(f"{name}: has no effect without --server; give both")
+        return None
+    if seconds == 0:
+        raise UsageError("--server-timeout: no answer comes in no time; give more")
+    from fastprune.server.address import parse_address
+
+    address = parse_address(url, named_by)
+    from fastprune.server.client import DEFAULT_TIMEOUT, ServerClient
+
+    timeout = DEFAULT_TIMEOUT if seconds is None else seconds
+    return ServerClient(address, ca_file=options.server_ca, timeout=timeout)
+
+
+def name_of(server: ServerClient | None) -> NamedServer | None:
+    """The server as guards know it, which may run on the cache; None for none."""
+    if server is None:
+        return None
+    from fastprune.guard.named_server import NamedServer
+
+    address = server.address
+    return NamedServer(address.scheme, address.host, address.port)
+
+
+def listing_of(session: Session, server: ServerClient | None) -> ServerListing | None:
+    """What a server knows, for the scans of a command; None for none.
+
+    Args:
+        session: The cache, which must be there before the server is asked.
+        server: The server, which is asked now; None for none.
+
+    Raises:
+        NoCacheError: There is no cache.
+        ServerError: The server gives no answer, or one that is not as it should be.
+    """
+    if server is None:
+        return None
+    session.check_cache()
+    import anyio
+
+    async def fetch() -> ServerListing:
+        async with server:
+            await server.check()
+            return await server.listing()
+
+    return anyio.run(fetch)
+
+
+def grace_of(given: float | None, server: ServerClient | None, *, otherwise: float = 0) -> float:
+    """How long blobs that nothing refers to are spared, in seconds.
+
+    Args:
+        given: What the options say, or None.
+        server: The server that runs on the cache; None for none.
+        otherwise: What counts without a server if no option says anything; beside a server it
+            counts as well if it is long enough.
+
+    Raises:
+        UsageError: It is too short for a server at work.
+    """
+    if server is None:
+        return otherwise if given is None else given
+    if given is None:
+        return otherwise if otherwise >= _LEAST_GRACE else GRACE_BESIDE_A_SERVER
+    if given < _LEAST_GRACE:
+        raise UsageError(
+            "--grace: must be at least 1h with --server: a blob that a client is pulling may look "
+            "like one that nothing refers to until the pull is complete"
+        )
+    return given

@@ -1,0 +1,97 @@
+"""Finds by which URLs a running server knows the manifests of a cache.
+
+Stage: index. Input: a `CacheIndex` and a `ServerListing`. Output: `KnownUrls`. Pure, no I/O.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.digests import DigestTable
+from fastprune.index.server_urls import KnownUrls
+from fastprune.model import DIGEST_PREFIX, file_names
+from fastprune.reading.shards import is_digest_url
+from fastprune.server.listing import ServerListing
+
+__all__ = ("KnownUrls", "find_known_urls", "moved_tags")
+
+_PIECE = 1 << 16
+_NO_FILE = -1
+
+
+def find_known_urls(index: CacheIndex, listing: ServerListing) -> KnownUrls:
+    """Finds the manifests that a server's list speaks of.
+
+    Args:
+        index: The cache, with or without edges.
+        listing: The server's list of manifests.
+    """
+    rows = _rows_of(index, listing)
+    cached = np.flatnonzero(rows != _NO_FILE)
+    # In the order of the rows; the entries of one row keep their order.
+    entries = cached[np.argsort(rows[cached], kind="stable")]
+    rows_in_order = rows[entries]
+    urls = [listing.urls[entry] for entry in entries.tolist()]
+    own = np.zeros(len(urls), dtype=bool)
+    for piece in _pieces(np.arange(len(urls))):
+        first = int(piece[0])
+        shown = index.urls(rows_in_order[piece])
+        own[piece] = [url == urls[at] for at, url in enumerate(shown, first)]
+    digest_urls = np.fromiter(map(is_digest_url, urls), dtype=bool, count=len(urls))
+    return KnownUrls(
+        rows=rows_in_order.astype(np.int32),
+        urls=urls,
+        unseen=~own & ~digest_urls,
+        own=own,
+        strangers=_strangers(listing, np.flatnonzero(rows == _NO_FILE)),
+    )
+
+
+def moved_tags(index: CacheIndex) -> Rows:
+    """The manifests whose tag the server knows with another digest, ascending.
+
+    Such a tag has moved since the file was written: to ask the server for this URL means
+    another image.
+
+    Args:
+        index: The cache; without `known`, there are none.
+    """
+    known = index.known
+    if known is None:
+        return np.empty(0, dtype=np.intp)
+    shown = np.zeros(len(index), dtype=bool)
+    shown[known.rows[known.own]] = True
+    listed = {*known.urls, *(url for url, _ in known.strangers)}
+    moved = [
+        row
+        for piece in _pieces(np.flatnonzero(~shown & ~index.digest_urls))
+        for row, url in zip(piece.tolist(), index.urls(piece), strict=True)
+        if url in listed
+    ]
+    return np.array(moved, dtype=np.intp)
+
+
+def _rows_of(index: CacheIndex, listing: ServerListing) -> Rows:
+    """The row of each entry; `_NO_FILE` where its folder has no such file."""
+    folder_of = index.layout.manifest_folder_of
+    numbers = {folder: number for number, folder in enumerate(index.layout.manifest_folders)}
+    folders = np.fromiter(
+        (numbers[folder_of(url)] for url in listing.urls), dtype=np.uint8, count=len(listing)
+    )
+    rows = np.full(len(listing), _NO_FILE, dtype=np.intp)
+    for number, (_, first, last) in enumerate(index.folder_rows):
+        here = np.flatnonzero(folders == number)
+        found = DigestTable(index.digests[first:last]).find(listing.digests[here])
+        rows[here] = np.where(found >= 0, found + first, _NO_FILE)
+    return rows
+
+
+def _strangers(listing: ServerListing, entries: Rows) -> tuple[tuple[str, str], ...]:
+    names = file_names(listing.digests[entries].tobytes())
+    urls = (listing.urls[entry] for entry in entries.tolist())
+    return tuple((url, DIGEST_PREFIX + name) for url, name in zip(urls, names, strict=True))
+
+
+def _pieces(rows: Rows) -> list[Rows]:
+    return [rows[first : first + _PIECE] for first in range(0, len(rows), _PIECE)]

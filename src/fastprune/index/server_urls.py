@@ -1,0 +1,58 @@
+"""KnownUrls: by which URLs a running server knows the manifests of a cache.
+
+Stage: index. A value, which `fastprune.index.known_urls` finds. Pure: no I/O.
+
+A cache holds one file for each digest and folder, with the URL of the last writer. So a server can
+know tags that no file shows: its list names them, with the digest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownUrls:
+    """The k entries of a server's list whose manifests are cached, and those that have no file.
+
+    The file of an entry is that in the folder where the server keeps this URL. Entries come in the
+    order of their rows, and those of a row in the order of the list.
+
+    Attributes:
+        rows: int32 (k,): the manifest of each entry, ascending; several entries can share one.
+        urls: The k URLs by which the server knows them.
+        unseen: bool (k,): a tag that only the server knows: the URL has no digest, and the file
+            shows another one.
+        own: bool (k,): the URL is the one that the file shows.
+        strangers: The URL and the digest, `sha256:` and 64 hex digits, of each entry that has no
+            file, in the order of the list. A manifest that can't be read has no row, so its
+            entries are among them.
+    """
+
+    rows: NDArray[np.int32]
+    urls: list[str]
+    unseen: NDArray[np.bool_]
+    own: NDArray[np.bool_]
+    strangers: tuple[tuple[str, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.urls)
+
+    def loaded(self, manifests: int) -> NDArray[np.bool_]:
+        """Which manifests the server knows by any URL, bool (n,).
+
+        Args:
+            manifests: n.
+        """
+        loaded = np.zeros(manifests, dtype=bool)
+        loaded[self.rows] = True
+        return loaded
+
+    def urls_of(self, rows: NDArray[np.integer]) -> list[list[str]]:
+        """The URLs by which the server knows each of some manifests; none if it does not."""
+        firsts = np.searchsorted(self.rows, rows, side="left").tolist()
+        lasts = np.searchsorted(self.rows, rows, side="right").tolist()
+        return [self.urls[first:last] for first, last in zip(firsts, lasts, strict=True)]
