@@ -114,7 +114,7 @@ class AuditLog:
     def _line(self, entry: JournalEntry) -> dict[str, Any]:
         line: dict[str, Any] = {
             "event": "file",
-            "action": self._action,
+            "action": entry.action or self._action,
             "kind": entry.kind,
             "name": entry.path,
             "url": entry.url,

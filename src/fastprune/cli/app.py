@@ -46,7 +46,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
     help="Lists and prunes the image cache of ociregistry: fast, and without ever removing a "
-    "blob that a kept image still needs. Stop the server before you prune.",
+    "blob that a kept image still needs. Stop the server before you prune, or name it with "
+    "--server.",
     epilog="fastprune prune --not-pulled-for 30d --dry-run\nfastprune COMMAND --help",
 )
 

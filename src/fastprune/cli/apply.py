@@ -9,6 +9,7 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import KEEP
 from fastprune.cli.options import GlobalOptions, argument, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PruneOptions
+from fastprune.cli.server_options import ServerOptions, grace_of, listing_of, server_of
 from fastprune.cli.state_folder import StateOptions
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ class SavedPlanOptions:
 
     file: str = argument("FILE", "What plan wrote; - for stdin.")
     grace: str | None = option(
-        "--grace DUR", KEEP, "Spare blobs younger than this. Default: as the plan was made."
+        "--grace DUR",
+        KEEP,
+        "Spare blobs younger than this. Default: as the plan was made; with --server at least 1h.",
     )
 
 
@@ -34,6 +37,7 @@ class SavedPlanOptions:
     DeleteLimitOptions,
     PruneOptions,
     SavedPlanOptions,
+    ServerOptions,
     StateOptions,
     examples=(
         "fastprune apply prune.plan --dry-run",
@@ -45,6 +49,7 @@ def apply_plan(
     limits: DeleteLimitOptions,
     pruning: PruneOptions,
     wanted: SavedPlanOptions,
+    running: ServerOptions,
     state: StateOptions,
 ) -> int:
     """Carry out a saved plan, as far as it is still safe.
@@ -61,21 +66,23 @@ def apply_plan(
 
     def work(session: Session, pruning: PruneOptions, note: Note) -> int:
         check_form(pruning.form)
-        spared = seconds_of(wanted.grace, "--grace")
+        server, spared = server_of(running), seconds_of(wanted.grace, "--grace")
+        grace_of(spared, server)
         delete_limits = delete_limits_of(limits)
         if is_stdin(wanted.file):
             session.inputs.take_stdin("the plan")
         session.check_cache()
         saved = _load(wanted.file)
-        plan_options = PlanOptions(
-            scan=session.scan_options,
-            grace=saved.header.grace if spared is None else spared,
-        )
+        grace = grace_of(spared, server, otherwise=saved.header.grace)
 
         def plan(reader: CacheReader, deadline: float | None) -> TimedPlan:
-            return reader.replan(saved, dataclasses.replace(plan_options, deadline=deadline))
+            listing = listing_of(session, server)
+            scan = dataclasses.replace(session.scan_options, listing=listing)
+            return reader.replan(saved, PlanOptions(scan, grace=grace, deadline=deadline))
 
-        return carry_out(session, "apply", pruning, delete_limits, plan, note=note)
+        return carry_out(
+            session, "apply", pruning, delete_limits, plan, note=note, server=server, grace=grace
+        )
 
     return run_with_metrics("apply", options, state, pruning, work)
 

@@ -116,7 +116,11 @@ class PlanningOptions:
         SAFETY,
         "Treat manifests with broken content as absent, instead of refusing.",
     )
-    grace: str | None = option("--grace DUR", KEEP, "Spare blobs younger than this. Default: 0.")
+    grace: str | None = option(
+        "--grace DUR",
+        KEEP,
+        "Spare blobs younger than this. Default: 0; with --server 1d, and at least 1h.",
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +163,11 @@ class PruneOptions:
     )
     audit_log: str | None = audit_log_option()
     metrics_file: str | None = metrics_option()
-    force: bool = flag("--force", SAFETY, "Prune although a server seems to run on this cache.")
+    force: bool = flag(
+        "--force",
+        SAFETY,
+        "Prune although a server seems to run on this cache, or another one than --server names.",
+    )
     max_duration: str | None = option(
         "--max-duration DUR",
         PACE,
@@ -169,7 +177,9 @@ class PruneOptions:
         "--max-deletes-per-second N", PACE, "Delete no faster than this."
     )
     concurrency: str | None = option(
-        "--concurrency N|auto", PACE, "Threads that delete. Default: auto, 32."
+        "--concurrency N|auto",
+        PACE,
+        "Threads that delete. Default: auto, 32. A server is asked for one thing at a time.",
     )
     lock_wait: str | None = lock_wait_option()
     no_lock: bool = no_lock_option()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
 from fastprune.cli.cache_lock import exclusion_of, held
-from fastprune.cli.cache_warnings import warn_of_servers
+from fastprune.cli.cache_warnings import warn_of_own_pruning, warn_of_servers
 from fastprune.cli.html_page import checked_html, write_plan_page
 from fastprune.cli.messages import facts, log, notice, say_error
 from fastprune.cli.metrics_file import Note, failures_in_metrics, with_metrics
@@ -18,6 +19,7 @@ from fastprune.cli.option_values import check_form, seconds_of
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.plan_options import PruneOptions
 from fastprune.cli.server_config import prune_settings
+from fastprune.cli.server_options import name_of
 from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.signals import run_until_signal
 from fastprune.cli.state_folder import StateOptions
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from fastprune.deletion.cache_reader import CacheReader
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.report.prune_report import PruneReport
+    from fastprune.server.client import ServerClient
 
 _MOST_NAMED = 20
 
@@ -85,6 +88,8 @@ def carry_out(
     *,
     note: Note,
     zone: str | None = None,
+    server: ServerClient | None = None,
+    grace: float = 0,
 ) -> int:
     """Gets a plan, carries it out, prints the report, and gives the exit code.
 
@@ -96,11 +101,19 @@ def carry_out(
         work_out: Gets the plan, once the cache is locked; for a dry run, without a lock.
         note: Records metrics as they become known.
         zone: What --zone says, for the ages of the page that --html writes.
+        server: The server that runs on the cache, which is asked to remove what goes; None if
+            none does.
+        grace: With a server: seconds for which blobs are spared that nothing refers to.
 
     Raises:
         FastpruneError: It can't be done; nothing was deleted.
     """
     check_form(pruning.form)
+    if server is not None and pruning.trash:
+        raise UsageError(
+            "--trash: can't be combined with --server, as a server deletes what it is asked to "
+            "remove; leave out --trash"
+        )
     if pruning.html is not None and not pruning.dry_run:
         raise UsageError("--html shows what would go: give --dry-run as well")
     page = checked_html(pruning.html, session.image_path)
@@ -111,7 +124,9 @@ def carry_out(
         note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
         return timed
 
-    outcome = _carry_out(session, pruning, delete_limits, noted)
+    if server is not None:
+        warn_of_own_pruning(session.image_path, session.config)
+    outcome = _carry_out(session, pruning, delete_limits, noted, server, grace)
     if outcome is None:
         notice("nothing was removed")
         return 1
@@ -119,7 +134,8 @@ def carry_out(
     note(report_values(report))
     _say_problems(report)
     if report.dry_run:
-        report = dataclasses.replace(report, servers=warn_of_servers(session.image_path))
+        found = warn_of_servers(session.image_path, name_of(server))
+        report = dataclasses.replace(report, servers=found)
     if page is not None:
         write_plan_page(page, report.plan, command, zone, progress=session.progress())
     print_report(report, command, form=pruning.form, summary=pruning.summary, paint=session.paint)
@@ -129,7 +145,12 @@ def carry_out(
 
 
 def _carry_out(
-    session: Session, pruning: PruneOptions, delete_limits: DeleteLimits, work_out: WorkOut
+    session: Session,
+    pruning: PruneOptions,
+    delete_limits: DeleteLimits,
+    work_out: WorkOut,
+    server: ServerClient | None,
+    grace: float,
 ) -> tuple[PruneReport, int] | None:
     """Gives the report and the exit code; None if the user answered no."""
     concurrency = session.concurrency(pruning.concurrency)
@@ -138,7 +159,12 @@ def _carry_out(
         raise UsageError(f"--max-deletes-per-second {pace}: must be a finite number above 0")
     longest = seconds_of(pruning.max_duration, "--max-duration")
     deadline = None if longest is None else time.monotonic() + longest
-    exclusion = exclusion_of(pruning.lock_wait, no_lock=pruning.no_lock, force=pruning.force)
+    exclusion = exclusion_of(
+        pruning.lock_wait,
+        no_lock=pruning.no_lock,
+        force=pruning.force,
+        named=name_of(server),
+    )
     if pruning.dry_run:
         timed = work_out(session.reader(), deadline)
         report = _rehearsed(timed, pruning, delete_limits)
@@ -160,9 +186,11 @@ def _carry_out(
         limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace)
         options = ApplyOptions(pruning.trash, delete_limits=delete_limits, journal=audit)
 
-        def apply(stopped: Callable[[], str]) -> Awaitable[PruneReport]:
+        async def apply(stopped: Callable[[], str]) -> PruneReport:
             ending = limits.or_when(stopped).until(deadline, time.monotonic)
-            return cache.apply(timed.plan, dataclasses.replace(options, limits=ending))
+            how = dataclasses.replace(options, limits=ending, server=server, grace=grace)
+            async with server or nullcontext():
+                return await cache.apply(timed.plan, how)
 
         report, signal_code = run_until_signal(apply)
     return report, signal_code or report.exit_code or (audit.exit_code if audit else 0)

@@ -13,6 +13,7 @@ from fastprune.cli.plan_options import (
     PruneOptions,
     SelectionOptions,
 )
+from fastprune.cli.server_options import ServerOptions, listing_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UsageError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     PlanningOptions,
     DeleteLimitOptions,
     PruneOptions,
+    ServerOptions,
     StateOptions,
     examples=(
         "fastprune prune --not-pulled-for 30d --dry-run",
@@ -41,6 +43,7 @@ def prune_manifests(
     planning: PlanningOptions,
     limits: DeleteLimitOptions,
     pruning: PruneOptions,
+    running: ServerOptions,
     state: StateOptions,
 ) -> int:
     """Remove selected manifests, and blobs that nothing else needs.
@@ -54,7 +57,8 @@ def prune_manifests(
     from fastprune.cli.request import request_of
 
     def work(session: Session, pruning: PruneOptions, note: Note) -> int:
-        request = request_of(session, selection, planning, limits)
+        server = server_of(running)
+        request = request_of(session, selection, planning, limits, server=server)
         check_form(pruning.form)
         if pruning.trash and request.min_free_space:
             # The space would be missing the next time as well: so every run would move more.
@@ -64,10 +68,21 @@ def prune_manifests(
             )
 
         def plan(reader: CacheReader, deadline: float | None) -> TimedPlan:
-            how = dataclasses.replace(request.options, deadline=deadline)
+            listing = listing_of(session, server)
+            scan = dataclasses.replace(request.options.scan, listing=listing)
+            how = dataclasses.replace(request.options, scan=scan, deadline=deadline)
             return reader.plan(request.policy, how)
 
-        allowed, zone = request.delete_limits, request.zone
-        return carry_out(session, "prune", pruning, allowed, plan, note=note, zone=zone)
+        return carry_out(
+            session,
+            "prune",
+            pruning,
+            request.delete_limits,
+            plan,
+            note=note,
+            zone=request.zone,
+            server=server,
+            grace=request.options.grace,
+        )
 
     return run_with_metrics("prune", options, state, pruning, work)

@@ -66,6 +66,10 @@ class Crew:
         share = max(_LEAST_BATCH, files // (2 * self._limits.concurrency))
         return max(1, min(most, pace, share))
 
+    def at_once(self, most: int) -> int:
+        """How many files may go at once, if there is no limit but the pace and `most`."""
+        return max(1, min(most, int(self._limits.per_second or most)))
+
     def stop(self, reason: str) -> None:
         """Ends the work between two batches."""
         self.stopped = self.stopped or reason
@@ -144,7 +148,7 @@ class Crew:
         async def take_turns() -> None:
             with self.stopping_without_memory():
                 for piece in pieces:
-                    await self._wait_for_slot(len(piece.batch.names))
+                    await self.wait_for_slot(len(piece.batch.names))
                     if self.must_stop():
                         return
                     result = await self._threads.run(work, piece.batch)
@@ -157,8 +161,12 @@ class Crew:
             for _ in range(self._limits.concurrency):
                 tasks.start_soon(take_turns)
 
-    async def _wait_for_slot(self, files: int) -> None:
-        """Keeps the pace: waits until all files that were begun have had their share of time."""
+    async def wait_for_slot(self, files: int) -> None:
+        """Keeps the pace: waits until all files that were begun have had their share of time.
+
+        Args:
+            files: How many are begun next.
+        """
         if self._limits.per_second is None:
             return
         slot = max(anyio.current_time(), self._next_slot)

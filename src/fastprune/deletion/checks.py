@@ -57,7 +57,7 @@ def still_says(layout: Layout, record: ManifestRecord, folder: int, name: str) -
     Its content is compared, not its times: the clock of a file server may differ from ours.
     When a running server is asked for the image, it writes a new `pulled`, so the content differs.
     """
-    content = _content(folder, name)
+    content = content_of(folder, name)
     try:
         return content is not None and kept_part(layout.parse(content)) == record
     except ManifestError:
@@ -70,8 +70,16 @@ def still_has(mark: FileMark, folder: int, name: str) -> bool:
     return now == mark and now != ABSENT_MARK
 
 
-def _content(folder: int, name: str) -> bytes | None:
-    """What is in a file; None if it is no regular file."""
+def content_of(folder: int, name: str) -> bytes | None:
+    """What is in a file; None if it is no regular file.
+
+    Args:
+        folder: The open folder that it is in.
+        name: Its name.
+
+    Raises:
+        OSError: It can't be read.
+    """
     try:
         descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
     except OSError as error:

@@ -30,8 +30,8 @@ from fastprune.whole_files import sync, sync_if_offered
 
 _TRASH_MODE = 0o755
 _CHECKING = threading.Lock()
-# The errors where hard links can't be made at all, by this user, or to this file.
-_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""The errors where hard links can't be made at all, by this user, or to this file."""
 
 
 class Outcome(IntEnum):
@@ -64,12 +64,18 @@ class BatchResult(NamedTuple):
     Attributes:
         outcomes: Values of `Outcome`.
         freed: Bytes of each file that was removed, else 0.
-        errors: The errno of each failed file, by position.
+        errors: The errno of each failed file, by position; 0 if no call of the system failed.
+        said: Of those, why they failed.
     """
 
     outcomes: bytearray
     freed: list[int]
     errors: dict[int, int]
+    said: dict[int, str] | None = None
+
+    def message(self, position: int) -> str:
+        """Why a file failed, in words."""
+        return (self.said or {}).get(position) or os.strerror(self.errors[position])
 
 
 class Deleter(Protocol):
@@ -116,6 +122,15 @@ class Unlinker:
     def settle(self, folder: int) -> None:
         """See `Deleter.settle`."""
         sync(folder)
+
+
+def look_at(folder: int, batch: Batch) -> BatchResult:
+    """Asks the checks of a batch, and leaves its files alone.
+
+    Returns:
+        As if they had gone: what is still as it was has `Outcome.REMOVED`.
+    """
+    return _one_by_one(folder, batch, lambda name: True)
 
 
 def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> BatchResult:
@@ -364,16 +379,43 @@ class Restorer(Unlinker):
         return _one_by_one(trash, batch, restore)
 
 
+def set_aside(folder: int, trash: int, batch: Batch) -> BatchResult:
+    """Gives files of the cache a second name in the trash, so that they outlive the first.
+
+    Args:
+        folder: The open folder of the cache.
+        trash: The open folder of the run.
+        batch: The files.
+
+    Returns:
+        What has a second name now has `Outcome.REMOVED`, although it is still in the cache. What
+        is no regular file has `Outcome.CHANGED`.
+    """
+
+    def link(name: str) -> bool:
+        status = _status(name, folder)
+        return stat.S_ISREG(status.st_mode) and _link(name, folder, trash, status)
+
+    return _one_by_one(folder, batch, link)
+
+
+def _link(name: str, source: int, target: int, status: os.stat_result) -> bool:
+    """Makes a second name for a file in another folder; False if that has another file."""
+    try:
+        os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except FileExistsError:
+        there = _status(name, target)
+        # It may be the same file: an earlier run ended before it removed the other name.
+        return (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
+    return True
+
+
 def _link_back(name: str, trash: int, folder: int, status: os.stat_result) -> bool:
     """Makes a name in the cache for a file of the trash; False if it has another file."""
     try:
-        os.link(name, name, src_dir_fd=trash, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        there = _status(name, folder)
-        # It may be the same file: an earlier restore ended before it removed the other name.
-        return (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
+        return _link(name, trash, folder, status)
     except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
+        if error.errno not in NO_HARD_LINKS:
             raise
         # Without hard links it must be looked for first. The lock keeps every other fastprune
         # away. If a server writes the file in between, it is the same blob or manifest.

@@ -25,7 +25,7 @@ from fastprune.guard.exclusive import Exclusion, Hold, hold
 from fastprune.pipeline import TimedPlan
 from fastprune.policy.delete_limits import DeleteLimits
 from fastprune.progress import NoProgress
-from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, make_run_id
+from fastprune.trash.run_ids import RUN_ID_RANDOM_BYTES, live_run_id, make_run_id
 
 if TYPE_CHECKING:
     from fastprune.deletion.deleter import Deleter
@@ -36,11 +36,15 @@ if TYPE_CHECKING:
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.report.prune_report import PruneReport
     from fastprune.report.run_report import RunReport
+    from fastprune.server.asked import Server
     from fastprune.trash.model import RunContents
     from fastprune.trash.report import TrashReport
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_plan import RepairPlan
     from fastprune.verification.repair_report import RepairReport
+
+LEAST_GRACE = 3600.0
+"""With a running server, younger blobs are never moved: seconds."""
 
 Report = TypeVar("Report", "PruneReport", "RepairReport")
 AnyReport = TypeVar("AnyReport", bound="RunReport")
@@ -89,6 +93,9 @@ class ApplyOptions:
         limits: Pace and end.
         journal: Is told what became of every file: one of your own, or what `open_audit_log`
             gives.
+        server: The server that serves this cache: it is asked to remove what the plan says. The
+            plan must be of a scan with its list. None if no server runs.
+        grace: With a server: blobs that were written in the last so many seconds are not moved.
     """
 
     trash: bool = False
@@ -96,6 +103,8 @@ class ApplyOptions:
     delete_limits: DeleteLimits = field(default_factory=DeleteLimits)
     limits: Limits = field(default_factory=Limits)
     journal: Journal | None = None
+    server: Server | None = None
+    grace: float = LEAST_GRACE
 
 
 class HeldCache:
@@ -132,13 +141,39 @@ class HeldCache:
     async def apply(self, plan: PrunePlan, options: ApplyOptions) -> PruneReport:
         """See `LockedCache.apply`."""
         options.delete_limits.enforce(plan)
+        if options.server is not None and options.trash:
+            raise UsageError("trash=True can't be combined with a server: it deletes by itself")
+        if options.server is not None and plan.index.known is None:
+            raise UsageError("the plan must be of a scan with the list of the server")
         self._use(plan, "plan", "plan or replan")
-        from fastprune.deletion.pruning import carry_out
+        if options.server is not None:
+            report = await self._ask(plan, options, options.server)
+        else:
+            from fastprune.deletion.pruning import carry_out
 
-        carry = partial(carry_out, plan)
-        report = await self._carry_out(plan, plan.index, carry, options, trash=options.trash)
+            carry = partial(carry_out, plan)
+            report = await self._carry_out(plan, plan.index, carry, options, trash=options.trash)
         seconds = self._seconds[id(plan)] | report.seconds
         return replace(report, trash=options.trash, seconds=seconds)
+
+    async def _ask(self, plan: PrunePlan, options: ApplyOptions, server: Server) -> PruneReport:
+        """Carries out a plan by asking a running server, once that is known to be the right one."""
+        from fastprune.deletion.asking import carry_out
+        from fastprune.guard.agreement import make_sure
+
+        await make_sure(server, plan.index, going=plan.removed)
+        run = live_run_id(options.run or _new_run_id())
+        context = self._context(options.limits, options.journal)
+
+        async def carry(mover: Deleter) -> PruneReport:
+            return await carry_out(plan, mover, run, server, context, grace=options.grace)
+
+        async def work() -> PruneReport:
+            report = await _with_trash(plan.index, run, carry)
+            moved = report.asked is not None and report.asked.moved
+            return replace(report, trash_run=run if moved else "")
+
+        return self._with_guards(await _with_journal(options, plan, run, "delete", work))
 
     async def repair(self, findings: Findings, options: ApplyOptions) -> RepairReport:
         """See `LockedCache.repair`."""
@@ -162,7 +197,7 @@ class HeldCache:
         """Deletes or moves what is planned, and tells a journal of runs how it began and ended."""
         from fastprune.deletion.deleter import Unlinker
 
-        run = options.run or make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
+        run = options.run or _new_run_id()
         context = self._context(options.limits, options.journal)
 
         async def work() -> Report:
@@ -228,6 +263,10 @@ class HeldCache:
     def _check_held(self) -> None:
         if not self._is_held:
             raise UsageError(f"{self._root} is not locked any more; nothing was changed")
+
+
+def _new_run_id() -> str:
+    return make_run_id(datetime.now(UTC), os.urandom(RUN_ID_RANDOM_BYTES))
 
 
 @contextmanager

@@ -6,7 +6,6 @@ No I/O. `fastprune.audit.audit_log` is a journal.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -28,6 +27,7 @@ class JournalEntry(NamedTuple):
             it was left alone) or failed.
         error: What the system said to a failure; else None.
         rule: The rule of the policy by which a manifest was to go, if it has rules.
+        action: What was to be done to it, delete or trash, if it differs from that of the run.
     """
 
     kind: str
@@ -38,6 +38,7 @@ class JournalEntry(NamedTuple):
     outcome: str
     error: str | None
     rule: str | None = None
+    action: str | None = None
 
 
 class Journal(Protocol):
@@ -81,7 +82,13 @@ def blob_facts(plan: PrunePlan, blobs: Rows) -> Iterator[Fact]:
 
 
 def file_entries(
-    kind: str, folder: str, facts: Iterable[Fact], batch: Batch, result: BatchResult
+    kind: str,
+    folder: str,
+    facts: Iterable[Fact],
+    batch: Batch,
+    result: BatchResult,
+    *,
+    action: str | None = None,
 ) -> list[JournalEntry]:
     """The entries of a batch of files.
 
@@ -91,13 +98,14 @@ def file_entries(
         facts: What is known of each.
         batch: Their names.
         result: What became of them.
+        action: See `JournalEntry.action`.
     """
     entries = []
     rows = zip(batch.names, facts, result.freed, result.outcomes, strict=True)
     for position, (name, (url, reason, rule), freed, outcome) in enumerate(rows):
-        number = result.errors.get(position)
-        error = None if number is None else os.strerror(number)
+        error = result.message(position) if position in result.errors else None
         path = f"{folder}/{name}"
         became = Outcome(outcome).name.lower()
-        entries.append(JournalEntry(kind, path, url, reason, freed, became, error, rule))
+        entry = JournalEntry(kind, path, url, reason, freed, became, error, rule, action)
+        entries.append(entry)
     return entries

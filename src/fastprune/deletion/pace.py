@@ -1,6 +1,6 @@
-"""Limits: how fast files are deleted, and until when.
+"""Limits: how fast files are deleted, and until when; and how large requests to a server are.
 
-Stage: apply. A value; pure, no I/O.
+Stage: apply. Values; pure, no I/O.
 """
 
 from __future__ import annotations
@@ -36,3 +36,33 @@ class Limits:
             return self
 
         return self.or_when(lambda: "--max-duration" if clock() >= deadline else "")
+
+
+FIRST_REQUEST = 20
+"""How many image URLs the first request to a server names."""
+MOST_IN_REQUEST = 500
+"""How many image URLs a request names at most."""
+REQUEST_SECONDS = 0.3
+"""How long a request should take: while the server works on it, its clients wait."""
+
+
+class RequestSizes:
+    """How many image URLs the next request to a server may name, by how long the others took.
+
+    The server compares every manifest with every URL of a request. So the time grows with their
+    number. The number at most doubles from one request to the next.
+
+    Attributes:
+        urls: At most so many.
+    """
+
+    def __init__(self) -> None:
+        """No request was sent yet."""
+        self.urls = FIRST_REQUEST
+
+    def took(self, urls: int, seconds: float) -> None:
+        """Notes how long a request with so many URLs took."""
+        most = min(2 * self.urls, MOST_IN_REQUEST)
+        if seconds > 0:
+            most = min(most, int(urls * REQUEST_SECONDS / seconds))
+        self.urls = max(1, most)

@@ -47,9 +47,10 @@ class Files:
         facts: Gives what the journal is told of those at some positions.
         outcomes: uint8 (n,): values of `Outcome`, or `UNTRIED`.
         freed: int64 (n,): bytes of each file that was removed, else 0.
+        action: What is done to them, if it is not what the run does: see `JournalEntry`.
     """
 
-    __slots__ = ("_batch", "facts", "folder", "freed", "kind", "outcomes")
+    __slots__ = ("_batch", "action", "facts", "folder", "freed", "kind", "outcomes")
 
     def __init__(
         self,
@@ -58,9 +59,12 @@ class Files:
         count: int,
         batch: Callable[[slice], Batch],
         facts: Callable[[slice], Iterable[Fact]] = lambda _: (),
+        *,
+        action: str | None = None,
     ) -> None:
         """Nothing was tried yet. `batch` makes the batch of some positions when it is needed."""
         self.kind, self.folder, self.facts, self._batch = kind, folder, facts, batch
+        self.action = action
         self.outcomes = np.full(count, UNTRIED, dtype=np.uint8)
         self.freed = np.zeros(count, dtype=np.int64)
 
@@ -201,6 +205,17 @@ class Phases:
             await self._tell(self._journal.settle())
         return await self.crew.settle(name, settle, folder)
 
+    async def note(self, files: Files, result: BatchResult) -> None:
+        """Notes what became of files that something else has worked on.
+
+        Args:
+            files: The files.
+            result: What became of each.
+        """
+        self._begun.append(files)
+        for piece in files.pieces(max(1, len(files))):
+            await self._record(files, piece, result)
+
     def leave_alone(self, files: Files) -> None:
         """Notes that files are not what they were. Nothing is done to them."""
         self._begun.append(files)
@@ -214,7 +229,7 @@ class Phases:
         files.freed[piece.positions] = result.freed
         for position, number in result.errors.items():
             path = f"{files.folder}/{names[position]}"
-            self.failures.append(Failure(path, number, os.strerror(number)))
+            self.failures.append(Failure(path, number, result.message(position)))
         if Outcome.CHANGED in result.outcomes:
             self._changed += [
                 f"{files.folder}/{name}"
@@ -224,7 +239,9 @@ class Phases:
         self._progress.advance(len(names), sum(result.freed))
         if self._journal is not None:
             facts = files.facts(piece.positions)
-            entries = file_entries(files.kind, files.folder, facts, piece.batch, result)
+            entries = file_entries(
+                files.kind, files.folder, facts, piece.batch, result, action=files.action
+            )
             await self._tell(self._journal.note(entries))
 
     async def _tell(self, told: Awaitable[None]) -> None:

@@ -124,7 +124,7 @@ async def empty(
     with under_way(context.progress, "deleting", files, "files"):
         for contents in runs:
             with phases.crew.stopping(f"{contents.run} can't be opened"):
-                await _delete(phases, root, contents)
+                await delete_for_good(phases, root, contents)
             if phases.crew.must_stop():
                 break
             await in_thread(remove_run, root, contents.run, contents.layout)
@@ -133,7 +133,17 @@ async def empty(
     return _report("empty", root, runs, phases, started)
 
 
-async def _delete(phases: Phases, root: str, contents: RunContents) -> None:
+async def delete_for_good(phases: Phases, root: str, contents: RunContents) -> None:
+    """Deletes the files of a run, those that need others first; its folders stay.
+
+    Args:
+        phases: Carries it out.
+        root: Path of the cache.
+        contents: What the run holds, or what of it is to go.
+
+    Raises:
+        OSError: A folder can't be opened; nothing was deleted.
+    """
     unlinker = Unlinker()
     with opened_run(root, contents.run, contents.layout) as trash:
         # In the opposite order: see the head of this module.

@@ -18,6 +18,37 @@ from fastprune.report.estimates import RunEstimate
 from fastprune.report.run_report import RunReport
 
 
+@dataclass(frozen=True, slots=True)
+class AskedServer:
+    """What was done beside a running server, besides what was removed.
+
+    Attributes:
+        requests: How many requests to remove something were sent.
+        put_back: How many files were put back, because something needs them.
+        moved: How many of the removed files were moved to the live run, as the server could not
+            remove them. The next run with the server deletes them.
+        bytes_moved: Bytes of these, which are not free yet.
+        emptied: How many files of earlier live runs were deleted.
+        bytes_emptied: Bytes that came free by that.
+        counted: Blobs that nothing on disk needs and that stay, as the server still counts
+            references to them. After its restart they can go.
+        shared: Paths of images that stay in this run: one of their blobs is needed by a manifest
+            that has come since the scan.
+        disturbed: Paths of manifests that were pulled during a request and whose blobs were away
+            for a moment: the client may have got an error.
+    """
+
+    requests: int = 0
+    put_back: int = 0
+    moved: int = 0
+    bytes_moved: int = 0
+    emptied: int = 0
+    bytes_emptied: int = 0
+    counted: int = 0
+    shared: tuple[str, ...] = ()
+    disturbed: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PruneReport(RunReport):
     """What a prune removed, or in a dry run would remove.
@@ -43,6 +74,7 @@ class PruneReport(RunReport):
         exceeded: Of a dry run: the delete limits that the plan goes beyond, so that it
             would be refused.
         estimate: Of a dry run: how long the real run will take; None if nobody asked.
+        asked: What a running server was asked, and what went with it; None without one.
     """
 
     plan: PrunePlan
@@ -60,6 +92,7 @@ class PruneReport(RunReport):
     trash_run: str = ""
     exceeded: tuple[Exceeded, ...] = ()
     estimate: RunEstimate | None = None
+    asked: AskedServer | None = None
 
     @property
     def manifests(self) -> Rows:
@@ -88,7 +121,8 @@ class PruneReport(RunReport):
         if self.servers and not self.dry_run and not self.removed_any:
             return ServerRunningError.exit_code
         partial = self.failures or self.changed or self.left or self.stopped or self.plan.left_out
-        return 3 if partial else 0
+        shared = self.asked is not None and self.asked.shared
+        return 3 if partial or shared else 0
 
 
 def planned_report(plan: PrunePlan, *, trash: bool = False) -> PruneReport:

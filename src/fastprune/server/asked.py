@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fastprune.server.listing import ServerListing
 
 
@@ -40,6 +43,19 @@ class Server(Protocol):
         Raises:
             ServerError: There is no answer, or it is not as it should be. The server may have
                 removed any of them all the same.
+        """
+
+    async def counted_blobs(self) -> NDArray[np.uint8]:
+        """Asks which blobs the manifests in the server's memory refer to.
+
+        Some of these manifests are in no listing: a manifest that was pulled by tag can be asked
+        for by its digest as well, and that goes on if another one takes over the tag.
+
+        Returns:
+            uint8, (k, 32): the digests of all blobs that it counts a reference to.
+
+        Raises:
+            ServerError: There is no answer, or it is not as it should be.
         """
 
     async def touch(self, url: str) -> None:

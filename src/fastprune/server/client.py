@@ -12,22 +12,25 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import quote
 
 import anyio
 import httpx
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprune.errors import ServerError, UsageError
 from fastprune.model import DIGEST_BYTES, split_url
 from fastprune.server import answers
 from fastprune.server.address import ServerAddress
 from fastprune.server.expressions import encoded, expressions, in_requests
-from fastprune.server.listing import ServerListing, parse_listing, shown
+from fastprune.server.listing import ServerListing, parse_blob_list, parse_listing, shown
+
+T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 300.0
 """Seconds that an answer may take: a prune is answered when it is done."""
@@ -105,11 +108,12 @@ class ServerClient:
         """See `Server.listing`; many URLs are asked for in several requests."""
         target = "/cmd/manifest/list?count=-1"
         if urls is None:
-            return await self._listed(target)
+            return await self._parsed(target, parse_listing)
         found: list[str] = []
         digests = [np.empty((0, DIGEST_BYTES), np.uint8)]
         for some in in_requests(urls):
-            listing = await self._listed(f"{target}&pattern={encoded(expressions(some))}")
+            asked = f"{target}&pattern={encoded(expressions(some))}"
+            listing = await self._parsed(asked, parse_listing)
             for url in set(listing.urls).difference(some):
                 raise ServerError(
                     f"{self._shown('GET', target)}: the answer names {shown(url)}, which was not "
@@ -120,10 +124,14 @@ class ServerClient:
             digests.append(listing.digests)
         return ServerListing(found, np.concatenate(digests))
 
-    async def _listed(self, target: str) -> ServerListing:
+    async def counted_blobs(self) -> NDArray[np.uint8]:
+        """See `Server.counted_blobs`."""
+        return await self._parsed("/cmd/blob/list?count=-1", parse_blob_list)
+
+    async def _parsed(self, target: str, parse: Callable[[bytes], T]) -> T:
         body = await self._ask("GET", target)
         try:
-            return parse_listing(body)
+            return parse(body)
         except ServerError as error:
             raise ServerError(f"{self._shown('GET', target)}: {error}", hint=error.hint) from None
 

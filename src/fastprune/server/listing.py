@@ -1,6 +1,6 @@
-"""The server's list of manifests, parsed.
+"""The server's lists of manifests and of blobs, parsed.
 
-Stage: parse. Input: the body of an answer. Output: a `ServerListing`. Pure, no I/O.
+Stage: parse. Input: the body of an answer. Output: a `ServerListing`, or digests. Pure, no I/O.
 
 A line is `url digest  created pulled`; the times can be empty. Within a URL the server cuts a
 digest to its first 10 digits; the digest beside it is whole. A list without manifests is one
@@ -21,6 +21,8 @@ from fastprune.model import DIGEST_BYTES
 from fastprune.text.escaping import printable
 
 _HEADER = "URL DIGEST CREATED PULLED"
+_BLOB_HEADER = "URL REFCNT"
+_BLOB_LINE = re.compile(r"([0-9a-f]{64}) (-?\d{1,18})", re.ASCII)
 _NONE = b"no manifests found\n"
 _LINE = re.compile(r"(\S|\S.*\S) ([0-9a-f]{64})  (\S*) (\S*)", re.ASCII)
 _CUT = re.compile(r"(.+@sha256:)([0-9a-f]{10}|[0-9a-f]{64})", re.DOTALL)
@@ -78,6 +80,39 @@ def parse_listing(text: bytes) -> ServerListing:
         raise _odd(f"it names an image URL twice: {shown(url)}")
     raw = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8)
     return ServerListing(urls, raw.reshape(-1, DIGEST_BYTES))
+
+
+def parse_blob_list(text: bytes) -> NDArray[np.uint8]:
+    """Parses the answer to a request for the list of blobs.
+
+    A line is `digest count`. A count that is not above 0 means that the server gives the blob to
+    nobody.
+
+    Args:
+        text: The whole body.
+
+    Returns:
+        uint8, (k, 32): the digests of the blobs with a count above 0.
+
+    Raises:
+        ServerError: It is not as specified: the message says where and how.
+    """
+    if text == _NONE:
+        return np.empty((0, DIGEST_BYTES), np.uint8)
+    header, *lines = text.decode(errors="replace").split("\n")
+    if header != _BLOB_HEADER:
+        raise _odd(f"it begins with {shown(header) or 'an empty line'}, not with {_BLOB_HEADER!r}")
+    if not lines or lines.pop():
+        raise _odd("it is cut off: the end of its last line is missing")
+    digests = []
+    for number, line in enumerate(lines, 2):
+        match = _BLOB_LINE.fullmatch(line)
+        if not match:
+            raise _odd(f"line {number} is no digest and count: {shown(line)}")
+        if int(match[2]) > 0:
+            digests.append(match[1])
+    raw = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8)
+    return raw.reshape(-1, DIGEST_BYTES)
 
 
 def shown(text: str) -> str:

@@ -4,7 +4,8 @@ Stage: all. Input: a time and some random digits. Output: text. Pure, no I/O.
 
 A run id is the time in UTC and six hex digits, as in `20261123T140501Z-3fa9c1`: run ids
 sort by time, two prunes of the same second differ, and no metadata is needed to say when
-a run was.
+a run was. The id of a live run, a prune with `--server`, ends with `-live`: the next prune with
+`--server` empties live runs, and never another one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from fastprune.errors import UsageError
 RUN_ID_RANDOM_BYTES = 3
 """How many bytes of a run id are random."""
 
-_RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}", re.ASCII)
+_LIVE = "-live"
+_RUN_ID = re.compile(rf"(\d{{8}}T\d{{6}}Z)-[0-9a-f]{{6}}({_LIVE})?", re.ASCII)
 _TIME = "%Y%m%dT%H%M%SZ"
 
 
@@ -30,6 +32,16 @@ def make_run_id(now: datetime, random: bytes) -> str:
         random: `RUN_ID_RANDOM_BYTES` random bytes.
     """
     return f"{now.astimezone(UTC).strftime(_TIME)}-{random.hex()}"
+
+
+def live_run_id(run: str) -> str:
+    """The id of a run as that of a live run."""
+    return run if run.endswith(_LIVE) else run + _LIVE
+
+
+def is_live(run: str) -> bool:
+    """Whether a run id is that of a live run."""
+    return run_time(run) is not None and run.endswith(_LIVE)
 
 
 def run_time(text: str) -> datetime | None:
@@ -54,6 +66,8 @@ def find_run(runs: Iterable[str], prefix: str) -> str:
         UsageError: No run begins so, or several do; the message names them.
     """
     known = sorted(runs)
+    if prefix in known:
+        return prefix
     found = [run for run in known if run.startswith(prefix)] if prefix else []
     if len(found) == 1:
         return found[0]

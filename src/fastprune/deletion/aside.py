@@ -1,0 +1,149 @@
+"""Files that are set aside in a live run of the trash, and put back if something needs them.
+
+Stage: apply. Input: names of files. Output: what became of them. Blocking; I/O: opens the folders
+of a cache and of a run; what changes, changes by `fastprune.deletion.deleter`.
+
+A blob is set aside by a second name (a hard link) before the server is asked for something that
+may remove the first one. What the server can't remove is set aside by moving it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from fastprune.deletion.checks import Check
+from fastprune.deletion.deleter import (
+    NO_HARD_LINKS,
+    Batch,
+    BatchResult,
+    Outcome,
+    Restorer,
+    Unlinker,
+    look_at,
+    set_aside,
+)
+from fastprune.errors import TrashError
+from fastprune.index.cache_index import CacheIndex
+from fastprune.reading.trash_folders import opened_cache, opened_run
+from fastprune.whole_files import sync_if_offered
+
+
+class Aside:
+    """The open folders of a cache, and those of a run in its trash.
+
+    Attributes:
+        cache: Descriptors of the folders of the cache, by name.
+        trash: The same of the run.
+    """
+
+    def __init__(self, cache: dict[str, int], trash: dict[str, int], blob_folder: str) -> None:
+        """Sets nothing aside yet."""
+        self.cache, self.trash = cache, trash
+        self._blobs = blob_folder
+
+    def check_links(self, names: Sequence[str]) -> None:
+        """Makes sure that blobs can have a second name, with the first one that is there.
+
+        Raises:
+            TrashError: They can't; nothing was changed.
+        """
+        for name in names:
+            result = self.keep([name])
+            if result.outcomes[0] == Outcome.REMOVED:
+                self.discard([name])
+                return
+            if result.outcomes[0] == Outcome.FAILED:
+                raise TrashError(
+                    "blobs can't be set aside before the server is asked, as the file system "
+                    f"makes no hard link to {self._blobs}/{name}: {result.message(0)}; nothing "
+                    "was deleted. Run fastprune as the owner of the files, or stop the server and "
+                    "prune without --server"
+                    if result.errors[0] in NO_HARD_LINKS
+                    else f"{self._blobs}/{name} can't be set aside: {result.message(0)}; nothing "
+                    "was deleted"
+                )
+
+    def keep(self, names: list[str]) -> BatchResult:
+        """Sets blobs aside by a second name, durably.
+
+        Returns:
+            As `set_aside` does: what has a second name now has `Outcome.REMOVED`.
+        """
+        if self._blobs not in self.cache:
+            # Nothing is there.
+            return BatchResult(bytearray([Outcome.GONE]) * len(names), [0] * len(names), {})
+        batch = Batch(names, [0] * len(names))
+        result = set_aside(self.cache[self._blobs], self.trash[self._blobs], batch)
+        sync_if_offered(self.trash[self._blobs])
+        return result
+
+    def missing(self, names: Sequence[str], folder: str | None = None) -> list[bool]:
+        """Which names a folder of the cache has no file of; by default that of the blobs."""
+        opened = self.cache.get(folder or self._blobs)
+        return [opened is None or not _is_there(name, opened) for name in names]
+
+    def put_back(self, names: list[str], folder: str | None = None) -> list[str]:
+        """Puts files back durably, never over what is there; they stay in the trash as well.
+
+        Args:
+            names: Their names.
+            folder: Their folder; by default that of the blobs.
+
+        Returns:
+            What could not be put back: the path of each, and why.
+        """
+        if not names:
+            return []
+        folder = folder or self._blobs
+        if folder not in self.cache:
+            return [f"{folder}/{name}: the cache has no folder {folder}/" for name in names]
+        batch = Batch(names, [0] * len(names))
+        result = Restorer().put_back(self.trash[folder], self.cache[folder], batch)
+        sync_if_offered(self.cache[folder])
+        failed = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.FAILED]
+        # One that is not in the trash may be in the cache: it was put back before.
+        lost = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.GONE]
+        failed += [at for at in lost if not _is_there(names[at], self.cache[folder])]
+        return [f"{folder}/{names[at]}: {_why(result, at)}" for at in failed]
+
+    def discard(self, names: list[str], folder: str | None = None) -> None:
+        """Removes files from the run; what can't be removed is left for the next run."""
+        if not names:
+            return
+        batch = Batch(names, [0] * len(names))
+        Unlinker().remove(self.trash[folder or self._blobs], batch)
+
+    def still(self, names: list[str], folder: str, checks: Sequence[Check]) -> BatchResult:
+        """Asks checks about files that were moved to the run; see `look_at`."""
+        return look_at(self.trash[folder], Batch(names, [0] * len(names), checks))
+
+
+def _why(result: BatchResult, at: int) -> str:
+    return result.message(at) if at in result.errors else "it is not in the trash any more"
+
+
+def _is_there(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def opened_aside(index: CacheIndex, run: str) -> Iterator[Aside]:
+    """Opens the folders of a cache and of a run.
+
+    Args:
+        index: The cache.
+        run: The id of a run in its trash.
+
+    Raises:
+        OSError: One can't be opened.
+        TrashError: Something on the way is no folder.
+    """
+    root, layout = index.root, index.layout
+    with opened_cache(root, layout) as cache, opened_run(root, run, layout) as trash:
+        yield Aside(cache, trash, layout.blob_folder)

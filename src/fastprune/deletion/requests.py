@@ -1,0 +1,343 @@
+"""One request to the server: what is looked at before it, and what has become of its files.
+
+Stage: apply. Input: rows of manifests that the server knew. Output: those that it can't reach.
+I/O: asks the server; looks at files, and sets blobs aside by a second name, on threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anyio
+import numpy as np
+
+from fastprune.deletion.deleter import BatchResult, Outcome, look_at
+from fastprune.deletion.live_run import LiveRun, all_of, part_of
+from fastprune.deletion.pace import MOST_IN_REQUEST
+from fastprune.errors import ServerError
+from fastprune.executors.threads import in_thread
+from fastprune.index.arrays import positions_in
+from fastprune.index.cache_index import Rows
+from fastprune.index.refcounts import Mask, references_of
+from fastprune.reading.reader import reason_of
+from fastprune.server.expressions import in_requests
+
+_NOT_REMOVED = "the server did not remove it"
+_STILL_SERVED = (
+    "the server still lists it, but its file is gone: run 'fastprune verify --repair' with the "
+    "--server of this run"
+)
+_NO_FILE = "it needs a blob that is no regular file, which the server would remove"
+_MOST_FILES = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Manifests of a folder that one request is about.
+
+    Attributes:
+        kind: list or image.
+        folder: The folder.
+        rows: The manifests, ascending.
+        urls: By which the server is asked for each.
+        kept: The ids of their blobs that have a second name, ascending.
+        safe: Whether the second names may go in the end.
+    """
+
+    kind: str
+    folder: str
+    rows: Rows
+    urls: list[list[str]]
+    kept: Rows
+    safe: bool = True
+
+    def only(self, which: Mask) -> None:
+        """Leaves out some manifests: bool, one for each row; True stays."""
+        self.urls = [urls for urls, stays in zip(self.urls, which.tolist(), strict=True) if stays]
+        self.rows = self.rows[which]
+
+    @property
+    def all_urls(self) -> list[str]:
+        """All URLs of the request."""
+        return [url for urls in self.urls for url in urls]
+
+
+def first_part(run: LiveRun, rows: Rows) -> int:
+    """How many of some manifests the next request is about: at least one."""
+    urls = np.cumsum([len(urls) for urls in run.known.urls_of(rows[: run.sizes.urls])])
+    files = np.cumsum(1 + run.plan.index.blob_counts[rows[: len(urls)]].astype(np.int64))
+    most = run.phases.crew.at_once(_MOST_FILES)
+    return max(1, int(((urls <= run.sizes.urls) & (files <= most)).sum()))
+
+
+async def ask_for(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:
+    """Asks the server to remove some manifests, and finds out what it did.
+
+    Args:
+        run: The run.
+        kind: list or image.
+        folder: The folder that they are in.
+        rows: Those that still go, ascending. The server knew each when it was scanned.
+
+    Returns:
+        Those that the server can't reach, because it does not know them any more.
+
+    Raises:
+        ServerError: There was no answer, or not as it should be. What was done is accounted.
+    """
+    crew = run.phases.crew
+    urls = run.known.urls_of(rows)
+    began = run.clock()
+    listed = await _listed(run, [url for of_row in urls for url in of_row])
+    seconds = run.clock() - began
+    names = _names(run, rows)
+    urls = [
+        [url for url in of_row if listed.get(url) == name]
+        for of_row, name in zip(urls, names, strict=True)
+    ]
+    batch = _Batch(kind, folder, rows, urls, rows[:0])
+    reached = np.array([bool(of_row) for of_row in urls], dtype=np.bool_)
+    away = rows[~reached]
+    batch.only(reached)
+    if not len(batch.rows):
+        return away
+    await crew.wait_for_slot(len(batch.rows) + _last_references(run, batch.rows))
+    if crew.must_stop():
+        return away
+    with crew.stopping(f"what is in {folder}/ can't be looked at"):
+        await _prepare(run, batch)
+    if crew.must_stop() or not len(batch.rows):
+        await in_thread(run.aside.discard, run.names(batch.kept))
+        return away
+    out_of_reach = [away]
+    # From here on, what the server may do must be accounted for.
+    with anyio.CancelScope(shield=True):
+        out_of_reach.append(await _request(run, batch, seconds))
+    return np.concatenate(out_of_reach)
+
+
+async def _request(run: LiveRun, batch: _Batch, seconds: float) -> Rows:
+    """Sends a request and accounts for it; the rows that the server can't reach.
+
+    Args:
+        run: The run.
+        batch: What it is about.
+        seconds: How long the server took to list the same.
+    """
+    began, error = run.clock(), None
+    try:
+        for part in in_requests(batch.all_urls, MOST_IN_REQUEST):
+            run.requests += 1
+            await run.server.prune(part)
+    except ServerError as failure:
+        error = failure
+    run.sizes.took(len(batch.all_urls), max(seconds, run.clock() - began))
+    return await _account(run, batch, error)
+
+
+async def _listed(run: LiveRun, urls: list[str]) -> dict[str, str]:
+    """The digests, in hex, that the server lists for some URLs."""
+    if not urls:
+        return {}
+    listing = await run.server.listing(urls)
+    digests = (digest.tobytes().hex() for digest in listing.digests)
+    return dict(zip(listing.urls, digests, strict=True))
+
+
+def _names(run: LiveRun, rows: Rows) -> list[str]:
+    return [digest.tobytes().hex() for digest in run.plan.index.digests[rows]]
+
+
+def _last_references(run: LiveRun, rows: Rows) -> int:
+    """How many blobs of the plan are needed by nothing but some manifests."""
+    found, counts = np.unique(references_of(run.plan.index, rows), return_counts=True)
+    blobs = found.astype(np.intp)
+    return int((run.goes(blobs) & (run.look.counts(blobs) == counts)).sum())
+
+
+def _rows_with(run: LiveRun, rows: Rows, wanted: Mask) -> Mask:
+    """Which of some manifests refer to a blob that is wanted: bool (m,) gives bool, a row each."""
+    index = run.plan.index
+    counts = index.blob_counts[rows]
+    hits = wanted[index.blob_ids[positions_in(index.blob_starts[rows], counts)]]
+    owners = np.repeat(np.arange(len(rows)), counts)
+    return np.bincount(owners[hits], minlength=len(rows)) > 0
+
+
+async def _prepare(run: LiveRun, batch: _Batch) -> None:
+    """Sets blobs aside, and leaves out what is not as it was: nothing went yet."""
+    odd = await in_thread(_keep, run, batch)
+    if run.phases.crew.must_stop():
+        return
+    # As late as possible: what is pulled after this is what the window of a request is about.
+    result, shared = await in_thread(_look, run, batch)
+    run.stop_if_unknown()
+    if run.phases.crew.must_stop():
+        return
+    index = run.plan.index
+    unchanged = np.frombuffer(bytes(result.outcomes), dtype=np.uint8) == Outcome.REMOVED
+    left = np.flatnonzero(~unchanged)
+    await run.note_manifests(
+        batch.kind, batch.folder, batch.rows[left], part_of(result, left.tolist())
+    )
+    outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
+    run.look.went(batch.rows[outcomes == Outcome.GONE])
+    held = np.flatnonzero(unchanged & _rows_with(run, batch.rows, odd))
+    failed = all_of(len(held), Outcome.FAILED, said=_NO_FILE)
+    await run.note_manifests(batch.kind, batch.folder, batch.rows[held], failed)
+    unchanged[held] = False
+    run.shared += [index.path(row) for row in batch.rows[unchanged & shared].tolist()]
+    run.plan = run.plan.without(batch.rows[unchanged & shared])
+    # Without these, others may have to stay as well.
+    batch.only(unchanged & ~shared & run.plan.removed[batch.rows])
+
+
+def _keep(run: LiveRun, batch: _Batch) -> Mask:
+    """Gives the blobs of a batch a second name; bool (m,): those that are no regular files."""
+    index = run.plan.index
+    odd = np.zeros(len(index.blob_digests), dtype=np.bool_)
+    blobs = np.unique(references_of(index, batch.rows)).astype(np.intp)
+    if not len(blobs):
+        return odd
+    result = run.aside.keep(run.names(blobs))
+    outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
+    batch.kept = blobs[outcomes == Outcome.REMOVED]
+    odd[blobs[(outcomes == Outcome.CHANGED) & run.goes(blobs)]] = True
+    for at in np.flatnonzero(outcomes == Outcome.FAILED)[:1].tolist():
+        run.phases.crew.stop(
+            f"{index.layout.blob_folder}/{index.blob_name(int(blobs[at]))} can't be set aside: "
+            f"{result.message(at)}"
+        )
+    return odd
+
+
+def _look(run: LiveRun, batch: _Batch) -> tuple[BatchResult, Mask]:
+    """Looks at the files of a batch, and for new manifests; which share a blob with one."""
+    files = run.files_of(batch.kind, batch.folder, batch.rows)
+    (piece,) = files.pieces(len(files))
+    result = look_at(run.aside.cache[batch.folder], piece.batch)
+    run.look.again_if_changed()
+    wanted = np.zeros(len(run.plan.index.blob_digests), dtype=np.bool_)
+    wanted[run.plan.blobs] = run.look.wanted(run.plan.blobs)
+    return result, _rows_with(run, batch.rows, wanted)
+
+
+async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Rows:
+    """Puts back what is needed, and finds out what the server did.
+
+    Args:
+        run: The run.
+        batch: What was asked for.
+        error: What came instead of an answer. Then the server may still be at work, so second
+            names stay.
+
+    Returns:
+        Manifests that the server does not know any more, and whose files are there.
+
+    Raises:
+        ServerError: That error, or one of the list.
+    """
+    went = await in_thread(_rescue, run, batch)
+    listed: dict[str, str] | None = None
+    if error is None:
+        try:
+            listed = await _listed(run, batch.all_urls)
+        except ServerError as failure:
+            error = failure
+    batch.safe &= error is None
+    outcomes, away = await in_thread(_judge, run, batch, went, listed)
+    for outcome, said in (
+        (Outcome.REMOVED, ""),
+        (Outcome.CHANGED, ""),
+        (Outcome.FAILED, _NOT_REMOVED),
+        (_SERVED, _STILL_SERVED),
+    ):
+        rows = batch.rows[outcomes == outcome]
+        sizes = run.plan.index.file_sizes[rows].tolist() if outcome == Outcome.REMOVED else ()
+        became = Outcome.FAILED if outcome == _SERVED else Outcome(outcome)
+        result = all_of(len(rows), became, freed=sizes, said=said)
+        await run.note_manifests(batch.kind, batch.folder, rows, result)
+    gone = await in_thread(_put_back_what_stays, run, batch)
+    await run.note_blobs(gone)
+    for folder in (batch.folder, run.plan.index.layout.blob_folder):
+        batch.safe &= await run.settle(folder)
+    if batch.safe:
+        await in_thread(run.aside.discard, run.names(batch.kept))
+    run.stop_if_unknown()
+    if error is not None:
+        raise error
+    return away
+
+
+_SERVED = 254
+"""Like an `Outcome`: the file is gone, and the server lists it all the same."""
+_OPEN = 255
+"""Like an `Outcome`: not known, or not done."""
+
+
+def _rescue(run: LiveRun, batch: _Batch) -> Mask:
+    """Puts back at once what a manifest needs; which files of the batch are gone."""
+    gone = np.array(run.aside.missing(_names(run, batch.rows), batch.folder), dtype=np.bool_)
+    run.look.went(batch.rows[gone])
+    unsure = False
+    try:
+        run.look.again()
+    except OSError as error:
+        unsure = True
+        run.phases.crew.stop(f"the manifests can't be listed once more: {reason_of(error)}")
+    missing = batch.kept[run.aside.missing(run.names(batch.kept))]
+    if not (unsure or run.look.unknown):
+        missing = missing[run.look.needed(missing)]
+    batch.safe &= run.back(run.names(missing)) and not unsure
+    run.disturbed.update(run.look.that_need(missing))
+    return gone
+
+
+def _judge(
+    run: LiveRun, batch: _Batch, went: Mask, listed: dict[str, str] | None
+) -> tuple[Rows, Rows]:
+    """What became of each manifest of a batch.
+
+    Args:
+        run: The run.
+        batch: The batch.
+        went: Whose files were gone right after the request.
+        listed: The digests that the server lists for their URLs since; None if it did not say.
+
+    Returns:
+        What became of each, as values of `Outcome`; and the rows that the server can't reach.
+    """
+    names = _names(run, batch.rows)
+    files = run.files_of(batch.kind, batch.folder, batch.rows)
+    (piece,) = files.pieces(len(files))
+    found = look_at(run.aside.cache[batch.folder], piece.batch)
+    outcomes = np.full(len(batch.rows), _OPEN, dtype=np.intp)
+    away, late = [], []
+    for at, (name, urls) in enumerate(zip(names, batch.urls, strict=True)):
+        is_gone = found.outcomes[at] == Outcome.GONE
+        is_listed = listed is not None and any(listed.get(url) == name for url in urls)
+        if is_gone:
+            outcomes[at] = _SERVED if is_listed else Outcome.REMOVED
+            if not went[at]:
+                late.append(at)
+        elif went[at] or found.outcomes[at] == Outcome.CHANGED:
+            # It was pulled again.
+            outcomes[at] = Outcome.CHANGED
+        elif is_listed:
+            outcomes[at] = Outcome.FAILED
+        elif listed is not None:
+            away.append(at)
+    run.look.went(batch.rows[late])
+    return outcomes, batch.rows[away]
+
+
+def _put_back_what_stays(run: LiveRun, batch: _Batch) -> Rows:
+    """Puts back the blobs that are not to go after all; the ids of those that are gone."""
+    missing = batch.kept[run.aside.missing(run.names(batch.kept))]
+    gone = run.goes(missing)
+    if not run.look.unknown:
+        gone &= ~run.look.needed(missing)
+    else:
+        gone[:] = False
+    batch.safe &= run.back(run.names(missing[~gone]))
+    return missing[gone]
