@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.policy.file_loading import PolicyFile
     from fastprune.report.prune_report import PruneReport
+    from fastprune.server.asked import Server
     from fastprune.trash.model import TrashContents
     from fastprune.tuning.figures import TuneReport
     from fastprune.verification.findings import Findings
@@ -181,7 +182,11 @@ async def plan_prune(
 
 
 async def verify(
-    root: Path, options: VerifyOptions | None = None, *, reading: Reading | None = None
+    root: Path,
+    options: VerifyOptions | None = None,
+    *,
+    reading: Reading | None = None,
+    server: Server | None = None,
 ) -> Findings:
     """Looks for damage in a cache. Changes nothing, not even access times.
 
@@ -189,12 +194,22 @@ async def verify(
         root: Path of the cache.
         options: What to check; by default everything but the content of blobs.
         reading: Where to read; who is told how many manifests and blobs were read.
+        server: The server that runs on the cache: what it has in memory although it is damaged
+            is found as well. It is only asked for its list.
 
     Raises:
         NoCacheError: There is no cache at this path.
         WorkerError: A worker died.
+        ServerError: The server gives no answer, or one that is not as it should be.
+        WrongServerError: It serves another cache, as far as its list tells.
     """
-    return await in_thread(thread_reader(root, reading).verify, options or VerifyOptions())
+    reader, options = thread_reader(root, reading), options or VerifyOptions()
+    if server is None:
+        return await in_thread(reader.verify, options)
+    from fastprune.deletion.healing import with_list, with_served
+
+    findings = await in_thread(reader.verify, await with_list(server, options))
+    return await with_served(server, findings)
 
 
 async def list_trash(

@@ -258,7 +258,7 @@ def _say_problems(report: PruneReport) -> None:
     for row in report.plan.protected.tolist():
         index = report.plan.index
         keeper = index.url(int(report.plan.kept_by[row]))
-        what = "it belongs to %s" if index.attached[row] else "%s refers to it"
+        what = "it belongs to %s" if index.belongs(row) else "%s refers to it"
         log.info("%s stays: " + what, index.url(row), keeper)
     for path in report.appeared[:_MOST_NAMED]:
         log.error(

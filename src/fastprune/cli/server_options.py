@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from fastprune.cli.headings import RUNNING_SERVER
 from fastprune.cli.option_values import seconds_of
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from fastprune.guard.named_server import NamedServer
     from fastprune.server.client import ServerClient
     from fastprune.server.listing import ServerListing
+
+T = TypeVar("T")
 
 SERVER_VARIABLE = "FASTPRUNE_SERVER"
 
@@ -105,14 +108,28 @@ def listing_of(session: Session, server: ServerClient | None) -> ServerListing |
     if server is None:
         return None
     session.check_cache()
-    import anyio
 
     async def fetch() -> ServerListing:
-        async with server:
-            await server.check()
-            return await server.listing()
+        await server.check()
+        return await server.listing()
 
-    return anyio.run(fetch)
+    return ask(server, fetch)
+
+
+def ask(server: ServerClient, work: Callable[[], Awaitable[T]]) -> T:
+    """Asks the server something. Blocking.
+
+    Args:
+        server: The server, which is connected to meanwhile.
+        work: What asks.
+    """
+    import anyio
+
+    async def connected() -> T:
+        async with server:
+            return await work()
+
+    return anyio.run(connected)
 
 
 def grace_of(given: float | None, server: ServerClient | None, *, otherwise: float = 0) -> float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
@@ -21,6 +24,7 @@ from fastprune.cli.options import (
     option,
     yes_option,
 )
+from fastprune.cli.server_options import ServerOptions, ask, listing_of, name_of, server_of
 from fastprune.cli.signals import run_until_signal
 from fastprune.errors import UsageError
 from fastprune.text.quantities import format_bytes, format_count, parse_percentage
@@ -28,6 +32,7 @@ from fastprune.text.quantities import format_bytes, format_count, parse_percenta
 if TYPE_CHECKING:
     from fastprune.cli.metrics_file import Note
     from fastprune.cli.session import Session
+    from fastprune.server.client import ServerClient
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_plan import RepairPlan
     from fastprune.verification.repair_report import RepairReport
@@ -60,7 +65,8 @@ class RepairOptions:
         "--repair",
         CHECKS,
         "Move damaged manifests and bad blobs to the trash of the cache, so that the "
-        "server pulls them anew; fastprune trash restore puts them back.",
+        "server pulls them anew; fastprune trash restore puts them back. With --server: let the "
+        "server forget what is damaged, while it runs.",
     )
     dry_run: bool = flag("--dry-run -n", SAFETY, "With --repair: show exactly what would be moved.")
     yes: bool = yes_option()
@@ -87,9 +93,11 @@ class ReportOptions:
     CheckOptions,
     RepairOptions,
     ReportOptions,
+    ServerOptions,
     examples=(
         "fastprune verify --content --sample 10%",
         "fastprune verify --repair --dry-run",
+        "fastprune verify --server http://127.0.0.1:8080",
     ),
 )
 def check_cache(
@@ -97,13 +105,15 @@ def check_cache(
     checks: CheckOptions,
     repairing: RepairOptions,
     reporting: ReportOptions,
+    running: ServerOptions,
 ) -> int:
     """Check the cache for damaged manifests and blobs, and orphans.
 
     Damage is manifests that can't be read or that are not what their names stand for, and
     blobs that are missing, cut off or altered: the exit code is 3 then. Orphans, dangling
     images and foreign files are notes. Reads only, unless --repair is given: then what is
-    damaged goes to the trash, and the exit code is 0 if nothing damaged is left.
+    damaged goes to the trash, and the exit code is 0 if nothing damaged is left. With --server,
+    damage is also what the server answers for although its file or a blob is gone.
     """
     from fastprune.cli.metrics_file import failures_in_metrics, with_metrics
     from fastprune.cli.session import open_session
@@ -117,7 +127,7 @@ def check_cache(
         session = dataclasses.replace(session, jobs=available_jobs(most=sys.maxsize))
 
     def work(note: Note) -> int:
-        return _verify(session, checks, repairing, reporting, note)
+        return _verify(session, checks, repairing, reporting, server_of(running), note)
 
     return with_metrics(metrics_file, "verify", session.image_path, work, dry_run=dry_run)
 
@@ -132,6 +142,7 @@ def _verify(
     checks: CheckOptions,
     repairing: RepairOptions,
     reporting: ReportOptions,
+    server: ServerClient | None,
     note: Note,
 ) -> int:
     from fastprune.cli.cache_warnings import warn_of_servers
@@ -142,16 +153,34 @@ def _verify(
     _check_repair_options(repairing)
     verify_options = _verify_options(session, checks)
     if repairing.repair:
-        findings, report, code = _repair(session, repairing, verify_options)
+        findings, report, code = _repair(session, repairing, verify_options, server)
     else:
-        findings, report, code = session.reader().verify(verify_options), None, 0
+        findings, report, code = _checked(session, verify_options, server), None, 0
     note(findings_values(findings))
     if report is None or report.dry_run:
-        warn_of_servers(session.image_path)
+        warn_of_servers(session.image_path, name_of(server))
     if report is not None:
         _say_problems(report)
     _print(findings, report, reporting)
     return code or _exit_code(findings, report, strict=reporting.strict)
+
+
+def _checked(session: Session, options: VerifyOptions, server: ServerClient | None) -> Findings:
+    """Verifies, and asks the server what of the damage it has in memory."""
+    findings = session.reader().verify(_with_list(session, options, server))
+    if server is None:
+        return findings
+    from fastprune.deletion.healing import with_served
+
+    return ask(server, partial(with_served, server, findings))
+
+
+def _with_list(
+    session: Session, options: VerifyOptions, server: ServerClient | None
+) -> VerifyOptions:
+    """The options with what the server lists now."""
+    scan = dataclasses.replace(options.scan, listing=listing_of(session, server))
+    return dataclasses.replace(options, scan=scan)
 
 
 def _exit_code(findings: Findings, report: RepairReport | None, *, strict: bool) -> int:
@@ -203,6 +232,12 @@ def _say_problems(report: RepairReport) -> None:
 
     for path in report.changed[:_MOST_NAMED]:
         log.warning("%s changed since it was found and was left alone", path)
+    for path in report.plan.beside[:_MOST_NAMED]:
+        log.warning(
+            "%s is damaged and was left alone, as the server may use it; 'fastprune verify "
+            "--repair' moves it while no server runs",
+            path,
+        )
     for path in report.plan.left[:_MOST_NAMED]:
         log.warning("%s could not be checked and was left alone", path)
     for failure in report.failures[:_MOST_NAMED]:
@@ -231,7 +266,10 @@ def _print(findings: Findings, report: RepairReport | None, reporting: ReportOpt
 
 
 def _repair(
-    session: Session, repairing: RepairOptions, options: VerifyOptions
+    session: Session,
+    repairing: RepairOptions,
+    options: VerifyOptions,
+    server: ServerClient | None,
 ) -> tuple[Findings, RepairReport | None, int]:
     """Verifies and repairs.
 
@@ -249,35 +287,49 @@ def _repair(
     from fastprune.deletion.held_cache import ApplyOptions
     from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
 
-    exclusion = exclusion_of(repairing.lock_wait, no_lock=repairing.no_lock, force=repairing.force)
+    exclusion = exclusion_of(
+        repairing.lock_wait,
+        no_lock=repairing.no_lock,
+        force=repairing.force,
+        named=name_of(server),
+    )
     if repairing.dry_run:
-        findings = session.reader().verify(options)
-        from fastprune.verification.repair_plan import plan_repair
+        findings = _checked(session, options, server)
         from fastprune.verification.repair_report import planned_report
 
         if repairing.audit_log:
             log.warning("a dry run moves nothing, so nothing is written to the audit log")
-        return findings, planned_report(plan_repair(findings)), 0
+        return findings, planned_report(_planned(findings)), 0
     with (
         held(session, exclusion) as cache,
         opened_audit(repairing.audit_log, session.image_path) as audit,
     ):
-        findings = cache.reader.verify(options)
-        from fastprune.verification.repair_plan import plan_repair
-
-        plan = plan_repair(findings)
+        findings = cache.reader.verify(_with_list(session, options, server))
+        if server is not None:
+            findings = ask(server, partial(cache.with_served, findings, server))
+        plan = _planned(findings)
         if not plan.is_empty and not repairing.yes and not _confirmed_repair(plan):
             notice("nothing was moved")
             return findings, None, 1
         limits = Limits(session.concurrency(None) or DEFAULT_CONCURRENCY)
 
-        def repair(stopped: Callable[[], str]) -> Awaitable[RepairReport]:
-            how = ApplyOptions(limits=limits.or_when(stopped), journal=audit)
-            return cache.repair(findings, how)
+        async def repair(stopped: Callable[[], str]) -> RepairReport:
+            how = ApplyOptions(limits=limits.or_when(stopped), journal=audit, server=server)
+            async with server or contextlib.nullcontext():
+                return await cache.repair(findings, how)
 
         report, signal_code = run_until_signal(repair)
     warn_of_undurable(session.image_path, report.not_durable)
     return findings, report, signal_code or (audit.exit_code if audit else 0)
+
+
+def _planned(findings: Findings) -> RepairPlan:
+    """What a repair does: beside a server if one was asked."""
+    from fastprune.verification.repair_plan import plan_repair, plan_repair_beside
+
+    if findings.served is None:
+        return plan_repair(findings)
+    return plan_repair_beside(findings, time.time())
 
 
 def _confirmed_repair(plan: RepairPlan) -> bool:
@@ -285,7 +337,10 @@ def _confirmed_repair(plan: RepairPlan) -> bool:
 
     blobs = plan.count("blob")
     manifests = plan.files - blobs
+    heal = ""
+    if plan.healing:
+        heal = f"Let the server forget {format_count(len(plan.healing), 'image URL')}? "
     return confirmed(
-        f"Move {format_count(manifests, 'manifest')} and {format_count(blobs, 'blob')} "
+        f"{heal}Move {format_count(manifests, 'manifest')} and {format_count(blobs, 'blob')} "
         f"({format_bytes(plan.size)}) to the trash of {plan.findings.index.root}?"
     )

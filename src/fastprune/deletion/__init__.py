@@ -9,6 +9,8 @@ It takes a plan, a repair or a run of the trash, and gives a report of what went
   true of a file when it goes.
 - `pruning`, `repairing`, `trashing`: which files come in which order. `phases`: what these share:
   it works on the files of a folder, tells the journal, and keeps what came of it.
+- `proving`: whether a server serves the cache, before it is asked to remove anything.
+- `healing`: what a running server has in memory although it is damaged on disk.
 - `batches`: pieces of work on threads. `pace`: how many threads, how fast, until when.
 - `journal`: who is told of each file that goes.
 """

@@ -11,6 +11,7 @@ while the cache was not locked may be out of date.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -146,6 +147,7 @@ class HeldCache:
         if options.server is not None and plan.index.known is None:
             raise UsageError("the plan must be of a scan with the list of the server")
         self._use(plan, "plan", "plan or replan")
+        self._check_server(options)
         if options.server is not None:
             report = await self._ask(plan, options, options.server)
         else:
@@ -159,9 +161,9 @@ class HeldCache:
     async def _ask(self, plan: PrunePlan, options: ApplyOptions, server: Server) -> PruneReport:
         """Carries out a plan by asking a running server, once that is known to be the right one."""
         from fastprune.deletion.asking import carry_out
-        from fastprune.guard.agreement import make_sure
+        from fastprune.deletion.proving import proved
 
-        await make_sure(server, plan.index, going=plan.removed)
+        plan = await proved(plan, server)
         run = live_run_id(options.run or _new_run_id())
         context = self._context(options.limits, options.journal)
 
@@ -178,12 +180,56 @@ class HeldCache:
     async def repair(self, findings: Findings, options: ApplyOptions) -> RepairReport:
         """See `LockedCache.repair`."""
         self._use(findings, "findings", "verify")
+        self._check_server(options)
         from fastprune.deletion.repairing import carry_out
-        from fastprune.verification.repair_plan import plan_repair
+        from fastprune.verification.repair_plan import plan_repair, plan_repair_beside
 
-        plan = plan_repair(findings)
-        carry = partial(carry_out, plan)
+        if options.server is None:
+            carry = partial(carry_out, plan := plan_repair(findings))
+        elif findings.served is None:
+            raise UsageError("the findings must come from with_served, as there is a server")
+        else:
+            plan = plan_repair_beside(findings, time.time())
+            touched = ""
+            if not plan.is_empty:
+                from fastprune.guard.agreement import make_sure
+
+                proof = await make_sure(options.server, findings.index, healing=True)
+                touched = proof.path if proof else ""
+            carry = partial(carry_out, plan, server=options.server, touched=touched)
         return await self._carry_out(plan, findings.index, carry, options, trash=True)
+
+    async def with_served(self, findings: Findings, server: Server) -> Findings:
+        """Adds what a running server has in memory to findings of this cache.
+
+        Args:
+            findings: What `verify` of this cache gave, after a scan with the server's list.
+            server: The server.
+
+        Returns:
+            Findings that can be carried out with this server instead of the others.
+
+        Raises:
+            WrongServerError: It serves another cache, as far as its list tells.
+            ServerError: It gives no answer, or one that is not as it should be.
+        """
+        from fastprune.deletion.healing import with_served
+
+        self._use(findings, "findings", "verify")
+        asked = await with_served(server, findings)
+        self._remember(asked)
+        return asked
+
+    def _check_server(self, options: ApplyOptions) -> None:
+        """Makes sure that a server that may run on the cache is asked.
+
+        Raises:
+            UsageError: It is not.
+        """
+        if self._held.exclusion.named is not None and options.server is None:
+            raise UsageError(
+                f"{self._root} is held with a server on it, so that server must be asked"
+            )
 
     async def _carry_out(
         self,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fastprune.plan.prune_plan import PrunePlan
     from fastprune.plan.saved_plan import SavedPlan
     from fastprune.report.prune_report import PruneReport
+    from fastprune.server.asked import Server
     from fastprune.trash.report import TrashReport
     from fastprune.verification.findings import Findings
     from fastprune.verification.repair_report import RepairReport
@@ -110,9 +111,17 @@ class LockedCache:
         planning = planning or PlanOptions(self._scan, grace=saved.header.grace)
         return (await in_thread(self._held.reader.replan, saved, planning)).plan
 
-    async def verify(self, options: VerifyOptions | None = None) -> Findings:
+    async def verify(
+        self, options: VerifyOptions | None = None, *, server: Server | None = None
+    ) -> Findings:
         """Looks for damage; see `verify`."""
-        return await in_thread(self._held.reader.verify, options or VerifyOptions(self._scan))
+        options = options or VerifyOptions(self._scan)
+        if server is None:
+            return await in_thread(self._held.reader.verify, options)
+        from fastprune.deletion.healing import with_list
+
+        findings = await in_thread(self._held.reader.verify, await with_list(server, options))
+        return await self._held.with_served(findings, server)
 
     async def apply(self, plan: PrunePlan, options: ApplyOptions | None = None) -> PruneReport:
         """Carries out a plan that this cache made, once.

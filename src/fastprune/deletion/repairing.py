@@ -15,16 +15,23 @@ from functools import partial
 
 from fastprune.deletion.checks import still_has
 from fastprune.deletion.deleter import Batch, Deleter, Outcome
+from fastprune.deletion.healing import Healing
 from fastprune.deletion.journal import Fact
 from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
 from fastprune.index.cache_index import CacheIndex
 from fastprune.reading.marks import FileMark
+from fastprune.server.asked import Server
 from fastprune.verification.repair_plan import RepairGroup, RepairPlan, plan_repair
 from fastprune.verification.repair_report import RepairReport
 
 
 async def carry_out(
-    plan: RepairPlan, mover: Deleter, context: RunContext | None = None
+    plan: RepairPlan,
+    mover: Deleter,
+    context: RunContext | None = None,
+    *,
+    server: Server | None = None,
+    touched: str = "",
 ) -> RepairReport:
     """Carries out a repair, once.
 
@@ -32,13 +39,17 @@ async def carry_out(
         plan: What to move. The caller holds the lock on the cache.
         mover: Moves it.
         context: The pace, and who is told.
+        server: The server that runs on the cache: it is asked first to forget what the plan
+            heals.
+        touched: See `Healing`.
 
     Returns:
         What was moved, and what was not and why. A folder that can't be opened or made
         durable ends the repair, before anything that relies on it.
     """
     started = time.monotonic()
-    phases = Phases(context or RunContext(), batch_size=mover.batch_size)
+    context = context or RunContext()
+    phases = Phases(context, batch_size=mover.batch_size)
     index, narrowed = plan.findings.index, plan
     begun: list[tuple[RepairGroup, Files]] = []
 
@@ -49,7 +60,11 @@ async def carry_out(
             await phases.remove(files, index.root, mover)
         return files
 
+    healing = None
     with phases.under_way("moving", plan.files):
+        if server is not None:
+            healing = Healing(server, plan.findings, phases.crew, context.journal, touched)
+            await healing.heal(plan.healing)
         for group in plan.blobs:
             files = await move(group)
             stay = ~files.are(Outcome.REMOVED, Outcome.GONE)
@@ -67,6 +82,9 @@ async def carry_out(
         staying=plan.files - total,
         left=total - phases.tried if phases.crew.stopped else 0,
         seconds=time.monotonic() - started,
+        healed=tuple(healing.healed) if healing else (),
+        unhealed=tuple(healing.unhealed) if healing else (),
+        unasked=healing.left if healing else 0,
         **phases.account,
     )
 

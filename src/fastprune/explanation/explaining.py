@@ -28,6 +28,7 @@ from fastprune.model import Reference
 from fastprune.plan.prune_plan import PrunePlan
 from fastprune.policy.policy import Policy
 from fastprune.selection.rules.ages import newest_pulls
+from fastprune.selection.rules.names import names_of
 from fastprune.selection.rules.tags import find_tags
 from fastprune.selection.selecting import Keep, ranked
 from fastprune.text.quantities import format_count, format_ordinal
@@ -182,7 +183,9 @@ def _tags(index: CacheIndex, row: int) -> Rows:
     """Rows of manifests whose tags belong to a manifest; a list may refer to them as well."""
     parts = index.part_rows[index.part_parents == row]
     children = index.child_rows[index.child_parents == row]
-    tags: Rows = np.setdiff1d(parts[index.attached[parts]], children).astype(np.intp)
+    tags: Rows = np.setdiff1d(
+        [part for part in parts.tolist() if index.belongs(part)], children
+    ).astype(np.intp)
     return tags
 
 
@@ -251,7 +254,7 @@ def _verdict(plan: PrunePlan, row: int) -> Verdict:
 
 def _neither_removed_nor_kept(plan: PrunePlan, row: int, *, meets: bool) -> Verdict:
     images = _staying_images(plan, row)
-    if images and (not plan.allow_broken if meets else plan.index.attached[row]):
+    if images and (not plan.allow_broken if meets else plan.index.belongs(row)):
         return _needed(plan, row, images[0])
     if meets:
         return Verdict(goes=False, reason=ENOUGH)
@@ -268,7 +271,7 @@ def _staying_images(plan: PrunePlan, row: int) -> list[int]:
 
 
 def _needed(plan: PrunePlan, row: int, because_of: int) -> Verdict:
-    reason = BELONGS if plan.index.attached[row] else NEEDED
+    reason = BELONGS if plan.index.belongs(row) else NEEDED
     return Verdict(goes=False, reason=reason, because_of=because_of)
 
 
@@ -280,7 +283,7 @@ def _policy_of(plan: PrunePlan, name: str | None) -> Policy:
 def _keep_details(plan: PrunePlan, row: int, keep: Keep, policy: Policy) -> str:
     index = plan.index
     if keep is Keep.LAST_TAGS:
-        rank = ranked(index, policy, find_tags(index, newest_pulls(index))).rank(row)
+        rank = ranked(names_of(index), policy, find_tags(index, newest_pulls(index))).rank(row)
         if rank is None:
             return "its tag belongs to an image that is not cached"
         repository = Reference.parse(index.url(row)).repository

@@ -11,31 +11,16 @@ passes here, and the server's list and its answer to a HEAD request decide
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from fastprune.guard.listening import addresses_here, listeners
 from fastprune.guard.process_table import PROC, parent_of
 from fastprune.guard.server_findings import ServerFinding
+from fastprune.server.address import ServerAddress
 
-
-@dataclass(frozen=True, slots=True)
-class NamedServer:
-    """The server of `--server`.
-
-    Attributes:
-        scheme: http or https.
-        host: Its name or address, without brackets.
-        port: Its port.
-    """
-
-    scheme: str
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+NamedServer = ServerAddress
+"""The server of `--server`: where it listens."""
 
 
 class _Fit(Enum):

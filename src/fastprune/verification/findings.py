@@ -24,6 +24,7 @@ from fastprune.index.digests import Digests, DigestTable, as_digests
 from fastprune.index.refcounts import Mask, count_references, drop_references, needing, unreferenced
 from fastprune.reading.marks import MARK_FIELDS, FileMark, OddFile, Verdict
 from fastprune.selection.rules.defects import dangling
+from fastprune.verification.served import ServedManifest, ServedReason
 
 _NONE = np.empty(0, dtype=np.intp)
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -159,6 +160,8 @@ class Findings:
         marks: int64 (k, `MARK_FIELDS`): the marks of their files.
         content: How much was read.
         seconds: How long each step took: scan, verify.
+        served: What of this, or without any file, a running server has in memory; None if none
+            was asked.
     """
 
     index: CacheIndex
@@ -180,6 +183,7 @@ class Findings:
     marks: NDArray[np.int64]
     content: ContentCheck
     seconds: dict[str, float]
+    served: tuple[ServedManifest, ...] | None = None
 
     @property
     def foreign(self) -> tuple[str, ...]:
@@ -188,8 +192,15 @@ class Findings:
 
     @property
     def damaged_manifests(self) -> int:
-        """How many manifests are damaged, or need a damaged blob."""
-        return len(self.unreadable) + len(self.damaged_rows)
+        """How many manifests are damaged, need a damaged blob, or have lost their file."""
+        return len(self.unreadable) + len(self.damaged_rows) + len(self.lost)
+
+    @property
+    def lost(self) -> frozenset[str]:
+        """Paths that are gone although a running server has their manifests in memory."""
+        return frozenset(
+            one.path for one in self.served or () if one.reason is ServedReason.NO_FILE
+        )
 
     @property
     def damaged_rows(self) -> Rows:

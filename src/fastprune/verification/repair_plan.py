@@ -15,8 +15,8 @@ a short blob could be left that no manifest refers to, and nobody could tell tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -28,6 +28,10 @@ from fastprune.index.digests import Digests, as_digests
 from fastprune.index.refcounts import needing
 from fastprune.reading.marks import MARK_FIELDS, FileMark
 from fastprune.verification.findings import Findings
+from fastprune.verification.served import ServedManifest, in_memory
+
+SECONDS_OF_A_PULL = 3600
+"""A manifest that has not changed for so long does not belong to a pull that is under way."""
 
 _NONE = np.empty(0, dtype=np.intp)
 
@@ -88,12 +92,16 @@ class RepairPlan:
         manifests: The manifests that go after them; no group is empty.
         left: Paths of files that stay although they seem damaged or could not be checked: we
             may not read them, so they may be sound.
+        beside: Paths of damaged files that stay as a server runs on the cache.
+        healing: What the server is asked to forget before anything moves.
     """
 
     findings: Findings
     blobs: tuple[RepairGroup, ...]
     manifests: tuple[RepairGroup, ...]
     left: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+    healing: tuple[ServedManifest, ...] = ()
 
     @property
     def groups(self) -> tuple[RepairGroup, ...]:
@@ -112,8 +120,8 @@ class RepairPlan:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing goes."""
-        return not self.groups
+        """Whether nothing goes, and the server is asked for nothing."""
+        return not self.groups and not self.healing
 
     def count(self, kind: str) -> int:
         """How many files of a kind go."""
@@ -137,6 +145,62 @@ def plan_repair(findings: Findings, *, staying: Rows = _NONE) -> RepairPlan:
         manifests=tuple(group for group in manifests if len(group.digests)),
         left=_left(findings),
     )
+
+
+def plan_repair_beside(findings: Findings, now: float) -> RepairPlan:
+    """Works out what a repair does while a server runs on the cache.
+
+    What the server has in memory is healed by the server. Moved are only manifests that it does
+    not know and that have not changed for an hour: a younger one may belong to a pull under way,
+    which writes the manifest before its blobs. Bad blobs stay: the server may serve them, or be
+    writing them. One that only healed images needed goes with these.
+
+    Args:
+        findings: What is damaged, with `served`.
+        now: Seconds since 1970.
+    """
+    plan = plan_repair(findings)
+    youngest = int((now - SECONDS_OF_A_PULL) * 1e9)
+    healed = {one.path for one in findings.served or ()}
+    names = findings.index.blob_names(findings.bad_blobs)
+    beside = [f"{findings.index.layout.blob_folder}/{name}" for name in names]
+    groups = []
+    for group in plan.manifests:
+        old = group.marks[:, FileMark._fields.index("mtime")] < youngest
+        free = np.array(_free(findings, group), dtype=bool)
+        paths = [f"{group.folder}/{one.tobytes().hex()}" for one in group.digests]
+        goes = old & free & (group.reasons != RepairReason.BAD_BLOB)
+        goes &= np.array([path not in healed for path in paths], dtype=bool)
+        beside += [
+            path
+            for path, it_goes in zip(paths, goes.tolist(), strict=True)
+            if not it_goes and path not in healed
+        ]
+        if goes.any():
+            rows = group.rows[goes] if len(group.rows) else group.rows
+            groups.append(
+                group._replace(
+                    digests=group.digests[goes],
+                    marks=group.marks[goes],
+                    reasons=group.reasons[goes],
+                    rows=rows,
+                )
+            )
+    return replace(
+        plan,
+        blobs=(),
+        manifests=tuple(groups),
+        beside=tuple(sorted(beside)),
+        healing=findings.served or (),
+    )
+
+
+def _free(findings: Findings, group: RepairGroup) -> Sequence[bool]:
+    """Which manifests of a group the server does not have in memory, as far as its list tells."""
+    if len(group.rows):
+        return [not known for known in in_memory(findings.index, group.rows)]
+    # One that can't be read is known only if it is listed, and then it is healed.
+    return [True] * len(group.digests)
 
 
 def _blobs(findings: Findings, bad: Rows) -> RepairGroup:

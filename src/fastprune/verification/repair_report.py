@@ -18,6 +18,7 @@ from fastprune.report.run_report import RunReport
 from fastprune.text.escaping import printable
 from fastprune.text.quantities import format_bytes, format_count, format_seconds
 from fastprune.verification.repair_plan import RepairGroup, RepairPlan
+from fastprune.verification.served import ServedManifest
 
 MANIFEST_KINDS = ("image", "list", "unreadable")
 
@@ -34,6 +35,9 @@ class RepairReport(RunReport):
         staying: Manifests that stay, as a bad blob that they need could not be moved.
         seconds: How long it took.
         trash_run: The run that the files are in; empty if nothing was moved.
+        healed: What a running server has forgotten, so that the next pull brings it anew.
+        unhealed: What it has not forgotten, and why.
+        unasked: How many manifests it was not asked to forget, because the run was stopped.
     """
 
     plan: RepairPlan
@@ -43,6 +47,9 @@ class RepairReport(RunReport):
     staying: int = 0
     seconds: float = 0
     trash_run: str = ""
+    healed: tuple[ServedManifest, ...] = ()
+    unhealed: tuple[tuple[ServedManifest, str], ...] = ()
+    unasked: int = 0
 
     def count(self, *kinds: str) -> int:
         """How many files of some kinds were moved."""
@@ -63,16 +70,17 @@ class RepairReport(RunReport):
         """0 if the cache is sound now, else 3; 11 if a server was found before anything moved."""
         if self.dry_run:
             return self.plan.findings.exit_code
-        if self.servers and not self.removed_any:
+        if self.servers and not self.removed_any and not self.healed:
             return ServerRunningError.exit_code
         rest = self.changed or self.failures or self.staying or self.left or self.stopped
-        return 3 if rest or self.plan.left else 0
+        beside = self.unhealed or self.unasked or self.plan.beside
+        return 3 if rest or beside or self.plan.left else 0
 
 
 def planned_report(plan: RepairPlan) -> RepairReport:
     """What a repair that moves everything it plans to would report: a dry run."""
     moved = [(group, np.ones(len(group.digests), dtype=bool)) for group in plan.groups]
-    return RepairReport(plan=plan, dry_run=True, moved=tuple(moved))
+    return RepairReport(plan=plan, dry_run=True, moved=tuple(moved), healed=plan.healing)
 
 
 def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
@@ -82,6 +90,10 @@ def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
         report: What was done.
         summary: Leave out the line of each file.
     """
+    healing = report.plan.healing or report.plan.findings.served is not None
+    if healing and not summary:
+        yield f"Heal{' (dry run)' if report.dry_run else ''}:"
+        yield from (f"{printable(one.url)}: {one.reason.text}" for one in report.healed)
     if not summary:
         yield f"Move to the trash{' (dry run)' if report.dry_run else ''}:"
         for item in _items(report):
@@ -89,6 +101,11 @@ def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
             yield f"{item['path']}{url}: {item['reason']}"
     manifests = format_count(report.count(*MANIFEST_KINDS), "manifest")
     blobs = format_count(report.count("blob"), "blob")
+    if healing:
+        forgot = "Would be forgotten" if report.dry_run else "Forgotten"
+        yield f"{forgot} by the server: {format_count(len(report.healed), 'image URL')}"
+        for one, why in report.unhealed:
+            yield f"Not healed: {printable(one.url)}: {printable(why)}"
     done = "Would be moved to the trash" if report.dry_run else "Moved to the trash"
     yield f"{done}: {manifests}, {blobs} ({format_bytes(report.size)})"
     if report.trash_run:
@@ -101,6 +118,8 @@ def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
         "Changed since they were found, left alone": (len(report.changed), "file"),
         "Left alone with a bad blob that they need": (report.staying, "manifest"),
         "Could not be checked, left alone": (len(report.plan.left), "file"),
+        "Left alone while the server runs": (len(report.plan.beside), "file"),
+        "Not healed, as the run was stopped": (report.unasked, "image URL"),
         "Failed": (len(report.failures), "file"),
     }
     yield from (f"{what}: {format_count(*of)}" for what, of in rest.items() if of[0])
@@ -138,6 +157,17 @@ def as_document(report: RepairReport, *, summary: bool) -> dict[str, Any]:
         "unchecked": list(report.plan.left),
         "seconds": round(report.seconds, 6),
     }
+    if report.plan.findings.served is not None:
+        document["totals"] |= {
+            "healed": len(report.healed),
+            "unhealed": len(report.unhealed),
+            "unasked": report.unasked,
+            "beside": len(report.plan.beside),
+        }
+        document["unhealed"] = [one.document | {"error": why} for one, why in report.unhealed]
+        document["beside"] = list(report.plan.beside)
+        if not summary:
+            document["healed"] = [one.document for one in report.healed]
     if not summary:
         document["moved"] = list(_items(report))
     return document

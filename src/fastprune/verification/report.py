@@ -52,6 +52,9 @@ def _sections(findings: Findings) -> dict[str, Iterator[str]]:
             yield f"{index.blob_name(blob)}: {said(blob)}{users.text(blob)}"
 
     return {
+        "Manifests in the server's memory that are gone or damaged on disk": (
+            f"{printable(one.url)} {one.digest}: {one.reason.said}" for one in findings.served or ()
+        ),
         "Unreadable manifests": (
             f"{one.path}: {printable(one.reason)}" for one in findings.unreadable
         ),
@@ -103,11 +106,17 @@ def _totals(findings: Findings) -> Iterator[str]:
     else:
         damaged = format_count(findings.damaged_manifests, "manifest")
         yield f"Damage: {damaged}, {format_count(findings.damaged_blobs, 'blob')}"
+    if findings.served:
+        yield f"Of these in the server's memory: {_urls(findings)}"
     if findings.unreadable:
         yield "Dangling images: unknown, as an unreadable manifest may be a list"
     if findings.notes:
         yield f"Notes: {', '.join(_notes(findings))}"
     yield f"Time: {format_seconds(sum(findings.seconds.values()))}"
+
+
+def _urls(findings: Findings) -> str:
+    return format_count(len(findings.served or ()), "image URL")
 
 
 def _content(content: ContentCheck) -> str:
@@ -172,7 +181,8 @@ def as_document(findings: Findings, *, summary: bool) -> dict[str, Any]:
 
 def _found(findings: Findings) -> dict[str, Sized | None]:
     """What was found, by its name in the document; None where it can't be known."""
-    return {
+    served = {} if findings.served is None else {"served": findings.served}
+    return served | {
         "unreadable": findings.unreadable,
         "mismatched": findings.mismatched,
         "broken": findings.broken,
@@ -192,7 +202,8 @@ def _items(findings: Findings) -> dict[str, Iterator[Any] | None]:
     index = findings.index
     dangling = (_manifest(index, row) for row in findings.dangling.tolist())
     reasons = _reasons(findings)
-    return {
+    served = (one.document for one in findings.served or ())
+    return ({} if findings.served is None else {"served": served}) | {
         "unreadable": iter(
             fault_items(
                 ((one.path, one.reason) for one in findings.unreadable),
@@ -303,7 +314,10 @@ def findings_values(findings: Findings) -> dict[str, float | Mapping[str, float]
     return {
         **index_values(findings.index),
         "cache_corrupt_manifests": unreadable,
-        "cache_damaged_manifests": unreadable + len(findings.mismatched) + len(findings.broken),
+        "cache_damaged_manifests": unreadable
+        + len(findings.mismatched)
+        + len(findings.broken)
+        + len(findings.lost),
         "cache_damaged_blobs": sum(map(len, damaged)),
         "cache_orphan_blobs": len(findings.orphans),
         "cache_dangling_images": len(findings.dangling),

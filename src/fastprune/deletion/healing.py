@@ -1,0 +1,216 @@
+"""Heals what a running server has in memory although it is damaged on disk: the server forgets it.
+
+Stage: apply. Input: `Findings` or a `RepairPlan`, and a `Server`. Output: findings with what the
+server has in memory; what was healed. I/O: asks the server, and looks at files.
+
+The server is asked to prune exactly the image URLs that it lists with the digest that is damaged,
+right before each request. It forgets them, and removes what of them is there. The next pull
+brings the image anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from fastprune.deletion.batches import Crew
+from fastprune.deletion.journal import Journal, JournalEntry
+from fastprune.errors import JournalError, ServerError
+from fastprune.executors.threads import in_thread
+from fastprune.guard.agreement import check_loaded, listed_entries, lost_entries
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.refcounts import references_of
+from fastprune.server.asked import Server
+from fastprune.server.expressions import in_requests
+from fastprune.verification.findings import Findings
+from fastprune.verification.served import ServedManifest, ServedReason, find_served
+from fastprune.verification.verifier import VerifyOptions
+
+# While the server works on a request, its clients wait.
+_MOST_IN_REQUEST = 50
+_BLOB_REASON = "last-reference-removed"
+
+
+async def with_list(server: Server, options: VerifyOptions) -> VerifyOptions:
+    """The options with what the server says that it knows, for a scan right after this.
+
+    Raises:
+        ServerError: The server gives no answer, or one that is not as it should be.
+    """
+    return replace(options, scan=replace(options.scan, listing=await server.listing()))
+
+
+async def with_served(server: Server, findings: Findings) -> Findings:
+    """Adds what the server has in memory to findings.
+
+    Args:
+        server: The server that runs on the cache.
+        findings: What is damaged, of a scan with the server's list.
+
+    Raises:
+        WrongServerError: It serves another cache, as far as its list tells.
+        ServerError: The server gives no answer, or one that is not as it should be.
+    """
+    lost = await lost_entries(server, findings.index)
+    check_loaded(findings.index)
+    return replace(findings, served=find_served(findings, lost))
+
+
+@dataclass(slots=True)
+class Healing:
+    """A repair of what the server has in memory.
+
+    Attributes:
+        server: What is asked.
+        findings: What is damaged, with `served`.
+        crew: Knows when to stop.
+        journal: Is told what the server removed.
+        touched: A path that was written only to see whether the server writes here.
+        healed: What the server has forgotten.
+        unhealed: What it has not, and why.
+        left: How many it was not asked for, because the run was stopped.
+    """
+
+    server: Server
+    findings: Findings
+    crew: Crew
+    journal: Journal | None = None
+    touched: str = ""
+    healed: list[ServedManifest] = field(default_factory=list)
+    unhealed: list[tuple[ServedManifest, str]] = field(default_factory=list)
+    left: int = 0
+    _row_of: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        index = self.findings.index
+        self._row_of = {index.path(row): row for row in self.findings.damaged_rows.tolist()}
+
+    async def heal(self, served: Sequence[ServedManifest]) -> None:
+        """Asks the server to forget manifests, once. An answer that is odd ends the run."""
+        by_url = {one.url: one for one in served}
+        done = 0
+        for urls in in_requests(list(by_url), _MOST_IN_REQUEST):
+            if not await self.crew.may_begin():
+                break
+            try:
+                await self._heal([by_url[url] for url in urls])
+            except (ServerError, JournalError) as error:
+                self.crew.stop(str(error))
+            done += len(urls)
+        self.left = len(by_url) - done
+
+    async def _heal(self, some: Sequence[ServedManifest]) -> None:
+        """One request.
+
+        Raises:
+            ServerError: There was no answer, or an odd one; what has become of each is noted.
+            JournalError: The journal can't be written.
+        """
+        import anyio
+
+        listed = await listed_entries(self.server, [one.url for one in some])
+        # Someone else has healed what is not listed any more.
+        self.healed += [one for one in some if one.entry not in listed]
+        some = [one for one in some if one.entry in listed]
+        back = await in_thread(lambda: {one.url for one in some if self._is_back(one)})
+        self._fail([one for one in some if one.url in back], "it is whole again; verify again")
+        some = [one for one in some if one.url not in back]
+        if not some:
+            return
+        before = await in_thread(self._there, some)
+        # What the server may have removed has to be accounted for.
+        with anyio.CancelScope(shield=True):
+            error: ServerError | None = None
+            try:
+                await self.server.prune([one.url for one in some])
+            except ServerError as failure:
+                error = failure
+            await self._account(some, before, error)
+
+    async def _account(
+        self, some: Sequence[ServedManifest], before: dict[str, int], error: ServerError | None
+    ) -> None:
+        """Finds out what became of each: by the list and the files, not by the answer."""
+        try:
+            listed = await listed_entries(self.server, [one.url for one in some])
+        except ServerError as failure:
+            error = error or failure
+            self._fail(some, str(error))
+            listed = None
+        after = await in_thread(self._there, some)
+        if listed is not None:
+            still = [one for one in some if one.entry in listed]
+            self._fail(still, "the server lists it still, or again")
+            forgotten = [one for one in some if one.entry not in listed]
+            stuck = [one for one in forgotten if one.path in after]
+            self._fail(stuck, "the server has forgotten it, but its file is still there")
+            self.healed += [one for one in forgotten if one.path not in after]
+        if self.journal is not None:
+            entries = list(self._entries(some, before, after))
+            if entries:
+                await self.journal.note(entries)
+                await self.journal.settle()
+        if error is not None:
+            raise error
+
+    def _fail(self, some: Sequence[ServedManifest], why: str) -> None:
+        self.unhealed += [(one, why) for one in some]
+
+    def _is_back(self, one: ServedManifest) -> bool:
+        """Whether what was missing has come since it was found."""
+        index = self.findings.index
+        root = index.root
+        if one.reason is ServedReason.NO_FILE:
+            return one.path != self.touched and os.path.lexists(os.path.join(root, one.path))
+        if one.reason is not ServedReason.MISSING_BLOB:
+            return False
+        missing = np.intersect1d(_blobs_of(index, self._rows([one])), self.findings.missing)
+        folder = os.path.join(root, index.layout.blob_folder)
+        return all(
+            os.path.lexists(os.path.join(folder, name)) for name in index.blob_names(missing)
+        )
+
+    def _rows(self, some: Sequence[ServedManifest]) -> list[int]:
+        """The rows of those that have one."""
+        return [self._row_of[one.path] for one in some if one.path in self._row_of]
+
+    def _there(self, some: Sequence[ServedManifest]) -> dict[str, int]:
+        """Which of the files of some manifests are there, blobs too: path -> bytes."""
+        index = self.findings.index
+        names = index.blob_names(_blobs_of(index, self._rows(some)))
+        paths = [one.path for one in some]
+        paths += [f"{index.layout.blob_folder}/{name}" for name in names]
+        sizes = {}
+        for path in paths:
+            try:
+                sizes[path] = os.lstat(os.path.join(index.root, path)).st_size
+            except FileNotFoundError:
+                continue
+        return sizes
+
+    def _entries(
+        self, some: Sequence[ServedManifest], before: dict[str, int], after: dict[str, int]
+    ) -> Iterator[JournalEntry]:
+        """What the journal is told: of each manifest, and of each blob that has gone."""
+        kinds = {
+            self.findings.index.path(row): "list" if self.findings.index.is_list[row] else "image"
+            for row in self._rows(some)
+        }
+        failed = {one.url: why for one, why in self.unhealed}
+        of_manifests: set[str] = set()
+        for one in some:
+            size = before.get(one.path, 0) if one.path not in of_manifests | after.keys() else 0
+            of_manifests.add(one.path)
+            error = failed.get(one.url)
+            became = "failed" if error else "removed"
+            kind = kinds.get(one.path, "unreadable")
+            yield JournalEntry(kind, one.path, one.url, one.reason.text, size, became, error)
+        for path in sorted(before.keys() - after.keys() - of_manifests):
+            yield JournalEntry("blob", path, None, _BLOB_REASON, before[path], "removed", None)
+
+
+def _blobs_of(index: CacheIndex, rows: Sequence[int]) -> Rows:
+    return np.unique(references_of(index, np.array(rows, dtype=np.intp))).astype(np.intp)
