@@ -109,9 +109,12 @@ def test_the_server_of_another_cache_is_refused(cache: Path, tmp_path: Path) -> 
     other = unpack("loaded", tmp_path)
     before = files(cache), files(other)
     with StandIn(Settings(other)) as server:
-        words = ("prune", "--pattern", PATTERN, "--yes", "--server", server.url)
-        result = run_inside(*words, cache=cache)
-    assert result.code == 11, result.err
+        words = ("--pattern", PATTERN, "--server", server.url)
+        for command in (("prune", "--yes"), ("prune", "--dry-run"), ("plan", "-o", "-")):
+            result = run_inside(*command, *words, cache=cache)
+            assert result.code == 11, result.err
+            assert "it serves another cache" in result.err
+            assert result.out == ""
     assert not prunes(server)
     assert (files(cache), files(other)) == before
 

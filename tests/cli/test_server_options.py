@@ -12,7 +12,8 @@ from tests.cli.inside import run_inside
 from tests.cli.program import finish, started, wait_until
 from tests.conformance.test_light_imports import imported_by
 from tests.support.cachebuilder import CacheBuilder, snapshot
-from tests.support.canned_server import Request, answer, canned_server
+from tests.support.canned_server import Request, canned_server
+from tests.support.stand_in import Settings, StandIn
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "list": ("list",),
@@ -147,9 +148,6 @@ def test_beside_a_server_young_blobs_are_spared_for_an_hour_at_least(
     assert "a client is pulling" in result.err
 
 
-EMPTY = (answer("null\n"), answer('"true"\n'), answer("no manifests found\n"))
-
-
 def grace_of_plan(path: Path) -> float:
     grace: float = json.loads(path.read_text().splitlines()[0])["grace"]
     return grace
@@ -168,7 +166,7 @@ def test_the_grace_beside_a_server_is_a_day_unless_it_is_given(
         policy.write_text(f'[policy]\n{file}\n[rules.old]\npattern = ["nginx"]\n')
         words = ("--policy", policy)
     out = tmp_path / "live.plan"
-    with canned_server(*EMPTY) as server:
+    with StandIn(Settings(cache)) as server:
         result = run_inside(
             "plan", *words, *options, "-o", out, "--server", server.url, cache=cache
         )
@@ -181,14 +179,10 @@ def test_only_the_list_is_asked_for_unless_something_is_to_go(
     command: str, cache: Path, tmp_path: Path
 ) -> None:
     before = snapshot(cache)
-    with canned_server(*EMPTY) as server:
+    with StandIn(Settings(cache)) as server:
         result = run_inside(*COMMANDS[command], "--server", server.url, cache=cache)
     assert result.code == 0, result.err
-    assert [(one.method, one.target) for one in server.requests] == [
-        ("GET", "/"),
-        ("GET", "/v2/"),
-        ("GET", "/cmd/manifest/list?count=-1"),
-    ]
+    assert server.requests == ["GET /", "GET /v2/", "GET /cmd/manifest/list?count=-1"]
     assert snapshot(cache) == before
 
 
@@ -198,9 +192,9 @@ def test_that_the_server_prunes_by_itself_is_said_once(
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("pruneConfig:\n  enabled: true\n  type: created\n  duration: 90d\n")
-    with canned_server(*EMPTY) as server:
-        words = (*COMMANDS[command], "--config-file", config, "--server", server.url)
-        result = run_inside(*words, cache=cache)
+    with StandIn(Settings(cache)) as server:
+        words = ("--config-file", config, "--server", server.url)
+        result = run_inside(*COMMANDS[command], *words, cache=cache)
     assert result.err.count("the server prunes by itself as well") == 1
 
 
