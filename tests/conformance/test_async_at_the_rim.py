@@ -50,6 +50,8 @@ MAY_BE_ASYNC = {
     "executors/threads.py",
     *("server/asked.py", "server/client.py"),
     *("deletion/trashing.py", "tuning/deleting.py", "deletion/repairing.py"),
+    # They ask the server that runs on the cache.
+    *("guard/agreement.py", "deletion/proving.py", "deletion/healing.py"),
 }
 EVENT_LOOPS = {"anyio", "asyncio", "uvloop"}
 
