@@ -118,6 +118,8 @@ class Healing:
                 await self._heal([by_url[url] for url in urls])
             except (ServerError, JournalError) as error:
                 self.crew.stop(str(error))
+            except OSError as error:
+                self.crew.stop(f"the cache can't be looked at: {error.strerror}")
             done += len(urls)
         self.left = len(by_url) - done
 
