@@ -6,6 +6,7 @@ It is the stand-in's memory and its pulls on a real cache, behind the protocol `
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from .stand_in.references import of_url
 from .stand_in.storage import Storage
 from .stand_in.upstream import Upstream
 
-NOW = "2026-11-29T00:00:00"
+BEGAN = datetime(2026, 11, 29)
 
 
 class AskedServer:
@@ -44,22 +45,28 @@ class AskedServer:
         self.asked: list[list[str]] = []
         self.before: Callable[[str], None] = lambda what: None
         self.after: Callable[[str], None] = lambda what: None
+        self._seconds = 0
         self._root, self._always_latest = root, always_latest
         self.restart()
 
     def restart(self) -> None:
         """Loads the cache anew."""
         storage = Storage(self._root, self.hooks)
-        self.memory = Memory(storage, self.hooks, lambda: NOW, 0)
+        self.memory = Memory(storage, self.hooks, self._tick, 0)
         self.memory.load()
         self._puller = Puller(
             self.memory,
             storage,
             self.hooks,
-            lambda: NOW,
+            self._tick,
             upstream=self.upstream,
             always_latest=self._always_latest,
         )
+
+    def _tick(self) -> str:
+        """The time of now: a second later each time, so that a pull never writes the same."""
+        self._seconds += 1
+        return f"{BEGAN + timedelta(seconds=self._seconds):%Y-%m-%dT%H:%M:%S}"
 
     def pull(self, url: str) -> None:
         """A client asks for a manifest by this URL."""

@@ -6,13 +6,15 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import anyio
 
 from fastprune import JournalEntry, Limits, Policy, PruneReport
 from fastprune.deletion.asking import carry_out
-from fastprune.deletion.deleter import moving_to_trash
+from fastprune.deletion.checks import Check
+from fastprune.deletion.deleter import Batch, BatchResult, Deleter, moving_to_trash
 from fastprune.deletion.phases import RunContext
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.plan.prune_plan import PrunePlan, make_plan
@@ -45,16 +47,51 @@ class Notes:
         return [entry.path for entry in self.entries if entry.outcome == "removed"]
 
 
+class Watched:
+    """Moves files, and lets something happen before and after it; see `Deleter`."""
+
+    def __init__(
+        self,
+        mover: Deleter,
+        *,
+        before: Callable[[list[str]], None] = lambda names: None,
+        checked: Callable[[str], None] = lambda name: None,
+        after: Callable[[list[str]], None] = lambda names: None,
+    ) -> None:
+        """Calls these before a batch is moved, after the check of a file, and after the batch."""
+        self.batch_size = mover.batch_size
+        self._mover, self._before, self._checked, self._after = mover, before, checked, after
+
+    def remove(self, folder: int, batch: Batch) -> BatchResult:
+        """See `Deleter.remove`."""
+        self._before(batch.names)
+        if batch.checks is not None:
+            batch = batch._replace(checks=[partial(self._check, one) for one in batch.checks])
+        result = self._mover.remove(folder, batch)
+        self._after(batch.names)
+        return result
+
+    def _check(self, check: Check, folder: int, name: str) -> bool:
+        is_same = check(folder, name)
+        self._checked(name)
+        return is_same
+
+    def settle(self, folder: int) -> None:
+        """See `Deleter.settle`."""
+        self._mover.settle(folder)
+
+
 def run_id(number: int) -> str:
     """The id of a live run: one that began so many days after the first."""
     return f"{BEGAN + timedelta(days=number):%Y%m%dT%H%M%SZ}-{number:06x}-live"
 
 
 def age(root: Path, seconds: float = 2 * HOUR) -> None:
-    """Makes all blobs of a cache this old."""
+    """Makes all files of a cache this old."""
     then = time.time() - seconds
-    for path in (root / "blobs").iterdir():
-        os.utime(path, (then, then), follow_symlinks=False)
+    for folder in FOLDERS:
+        for path in (root / folder).iterdir():
+            os.utime(path, (then, then), follow_symlinks=False)
 
 
 def plan_of(
@@ -79,8 +116,12 @@ def ask(
     journal: Notes | None = None,
     clock: Callable[[], float] = lambda: 0.0,
     grace: float = HOUR,
+    wrapped: Callable[[Deleter], Deleter] = lambda mover: mover,
 ) -> PruneReport:
-    """Carries a plan out beside a server; the run begins so many days after the first."""
+    """Carries a plan out beside a server; the run begins so many days after the first.
+
+    What moves files is wrapped by `wrapped`.
+    """
     reports: list[PruneReport] = []
     root = plan.index.root
 
@@ -89,7 +130,7 @@ def ask(
             context = RunContext(limits or Limits(concurrency=2), journal=journal)
             report = await carry_out(
                 plan,
-                mover,
+                wrapped(mover),
                 run_id(run),
                 server,
                 context,

@@ -5,10 +5,21 @@ It uses `rules_oracle`, which says what each rule selects and keeps by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
-from .oracle import Cache, Manifest, Outcome, finder, removal
-from .rules_oracle import Rules, able_to_go, enough, images_oldest_first, kept, meeting, owned
+from .oracle import Cache, Manifest, Outcome, finder, names, other_tags, removal
+from .rules_oracle import (
+    OTHER_TAG,
+    Criteria,
+    Rules,
+    able_to_go,
+    criteria,
+    enough,
+    images_oldest_first,
+    keeper,
+    owned,
+)
 
 SIZE_TARGET = "size-target"
 
@@ -17,12 +28,25 @@ def kept_by_several(
     cache: Cache, whole: Rules, rules: Mapping[str, Rules]
 ) -> dict[str, tuple[str, str]]:
     """What stays even if it is selected: by path, the keep and the name of its rule, if any."""
-    found = {path: (keep, "") for path, keep in kept(cache, whole).items()}
-    for name, rule in rules.items():
-        reach = _with_parts(cache, _matching(cache, rule))
-        for path, keep in kept(cache, rule).items():
-            if cache.manifests[path] in reach:
-                found.setdefault(path, (keep, name))
+    found: dict[str, tuple[str, str]] = {}
+    for name, rule, reach in _reaches(cache, whole, rules, lambda one: (one.url,)):
+        keeps = keeper(cache, rule)
+        for one in reach:
+            if keep := keeps(one, one.url):
+                found.setdefault(one.path, (keep, name))
+    # After all rules that keep something by what its file shows come those by its other tags.
+    for name, rule, reach in _reaches(cache, whole, rules, lambda one: names(cache, one)):
+        keeps = keeper(cache, rule)
+        for one in reach:
+            # What a rule reaches by any name, it keeps by any name.
+            tags = names(cache, one) if name else other_tags(cache, one)
+            if any(keeps(one, url) for url in tags):
+                found.setdefault(one.path, (OTHER_TAG, name))
+    if whole.max_bytes is None and whole.free_bytes is None:
+        met = _met_by_some_rule(cache, rules)
+        for one in cache.manifests.values():
+            if met(one, one.url) and not all(met(one, url) for url in names(cache, one)):
+                found.setdefault(one.path, (OTHER_TAG, ""))
     return found
 
 
@@ -31,14 +55,28 @@ def chosen_by_several(
 ) -> dict[str, str]:
     """What is selected in the end: by path, the name of the rule."""
     staying = {cache.manifests[path] for path in kept_by_several(cache, whole, rules)}
-    found: dict[str, str] = {}
+    met = _met_by_some_rule(cache, rules)
+    going = {
+        one
+        for one in set(cache.manifests.values()) - staying
+        if all(met(one, url) for url in names(cache, one))
+    }
+    chosen_names: dict[tuple[str, str], str] = {}
     for name, rule in rules.items():
-        candidates = meeting(cache, rule) - staying
+        meets = criteria(cache, rule)
+        candidates = {one for one in going if any(meets(one, url) for url in names(cache, one))}
         if rule.count is not None:
             candidates = able_to_go(cache, candidates, staying, allow_broken=allow_broken)
             candidates = set(images_oldest_first(cache, candidates)[: rule.count])
         for one in candidates:
-            found.setdefault(one.path, name)
+            for url in names(cache, one):
+                if meets(one, url):
+                    chosen_names.setdefault((one.path, url), name)
+    found = {
+        one.path: chosen_names[one.path, one.url]
+        for one in going
+        if all((one.path, url) in chosen_names for url in names(cache, one))
+    }
     if whole.max_bytes is None and whole.free_bytes is None:
         return found
     selected = {cache.manifests[path] for path in found}
@@ -60,9 +98,35 @@ def expected_by_several(
     return removal(cache, selected, staying, allow_broken=allow_broken)
 
 
-def _matching(cache: Cache, rule: Rules) -> set[Manifest]:
-    matches = finder(list(rule.patterns))
-    return {one for one in cache.manifests.values() if not rule.patterns or matches(one)}
+def _reaches(
+    cache: Cache,
+    whole: Rules,
+    rules: Mapping[str, Rules],
+    known_by: Callable[[Manifest], tuple[str, ...]],
+) -> Iterator[tuple[str, Rules, set[Manifest]]]:
+    """The whole policy and each rule, with the manifests that it may keep."""
+    yield "", whole, set(cache.manifests.values())
+    for name, rule in rules.items():
+        matches = finder(list(rule.patterns))
+        yield (
+            name,
+            rule,
+            _with_parts(
+                cache,
+                {
+                    one
+                    for one in cache.manifests.values()
+                    for url in known_by(one)
+                    if not rule.patterns or matches(replace(one, url=url))
+                },
+            ),
+        )
+
+
+def _met_by_some_rule(cache: Cache, rules: Mapping[str, Rules]) -> Criteria:
+    """Whether a manifest meets the criteria of any rule by one of its names."""
+    every = [criteria(cache, rule) for rule in rules.values()]
+    return lambda one, url: any(meets(one, url) for meets in every)
 
 
 def _with_parts(cache: Cache, some: set[Manifest]) -> set[Manifest]:

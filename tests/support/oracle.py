@@ -83,6 +83,7 @@ class Cache:
         foreign: Paths of everything else directly in the three folders.
         linked: Paths of manifests and blobs that have other names, which may be anywhere.
         unknown: Those of `corrupt` that may be sound: too large, or of `foreign`.
+        server: By the path of a manifest, the URLs by which a running server knows it.
     """
 
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
@@ -91,6 +92,7 @@ class Cache:
     foreign: frozenset[str] = frozenset()
     linked: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset()
+    server: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def there(self) -> frozenset[str]:
@@ -250,39 +252,58 @@ def named_digest(url: str) -> str | None:
     return found[2] if found and repository and "@" not in repository else None
 
 
-def belongs_to(cache: Cache, one: Manifest, image: Manifest) -> bool:
-    """Whether a tag names an image of its own repository, as that of a signature does.
+def other_tags(cache: Cache, one: Manifest) -> tuple[str, ...]:
+    """The tags that only a running server knows: no digest URLs, and not what the file shows."""
+    known = cache.server.get(one.path, ())
+    return tuple(url for url in known if url != one.url and not is_digest_url(url))
+
+
+def names(cache: Cache, one: Manifest) -> tuple[str, ...]:
+    """What a manifest goes by: the URL that its file shows, and tags that only a server knows."""
+    return (one.url, *other_tags(cache, one))
+
+
+def tag_belongs_to(cache: Cache, url: str, one: Manifest, image: Manifest) -> bool:
+    """Whether a tag of a manifest names an image of its own repository, as that of a signature.
 
     Other files of that digest are the same image, whatever repository they were pulled from.
     """
-    named = named_digest(one.url)
+    named = named_digest(url)
     if named is None or named != image.digest or one == image:
         return False
-    repository, _, tag = one.url.rpartition(":")
+    repository, _, tag = url.rpartition(":")
     if not tag.startswith("sha256-"):
         return False
     return any(
         copy.digest == named
         and copy != one
-        and _repository(copy.url) == _repository(f"{repository}:x")
+        and _repository(known) == _repository(f"{repository}:x")
         for copy in cache.manifests.values()
+        for known in (copy.url, *cache.server.get(copy.path, ()))
     )
 
 
-def belongs(cache: Cache, one: Manifest) -> bool:
-    """Whether its tag names any image of the cache."""
-    return any(belongs_to(cache, one, image) for image in cache.manifests.values())
+def belongs_to(cache: Cache, one: Manifest, image: Manifest) -> bool:
+    """Whether any tag of a manifest belongs to an image."""
+    return any(tag_belongs_to(cache, url, one, image) for url in names(cache, one))
+
+
+def tag_belongs(cache: Cache, url: str, one: Manifest) -> bool:
+    """Whether a tag of a manifest belongs to any image of the cache."""
+    return any(tag_belongs_to(cache, url, one, image) for image in cache.manifests.values())
 
 
 def is_part(cache: Cache, part: Manifest, whole: Manifest) -> bool:
-    """Whether a list refers to it, or its tag belongs to that manifest."""
+    """Whether a list refers to it, or a tag of it belongs to that manifest."""
     return part.digest in whole.children or belongs_to(cache, part, whole)
 
 
 def is_owned(cache: Cache, part: Manifest, whole: Manifest) -> bool:
-    """Whether it goes with the whole: a part that carries no tag of its own."""
-    of_its_own = not is_digest_url(part.url) and part.url != whole.url and not belongs(cache, part)
-    return is_part(cache, part, whole) and not of_its_own
+    """Whether it goes with the whole: a part that is known by no tag of its own."""
+    return is_part(cache, part, whole) and all(
+        is_digest_url(url) or url in names(cache, whole) or tag_belongs(cache, url, part)
+        for url in names(cache, part)
+    )
 
 
 def _repository(url: str) -> str:

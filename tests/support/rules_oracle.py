@@ -6,14 +6,13 @@ like times. An empty text stands for an unknown time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from .oracle import (
     Cache,
     Manifest,
     Outcome,
-    belongs,
     finder,
     is_digest,
     is_digest_url,
@@ -21,8 +20,18 @@ from .oracle import (
     is_part,
     is_real_time,
     named_digest,
+    names,
+    other_tags,
     removal,
+    tag_belongs,
 )
+
+OTHER_TAG = "server-only-tag"
+
+Keeper = Callable[[Manifest, str], str]
+"""Gives the rule that keeps a manifest by one of its names; empty if none does."""
+Criteria = Callable[[Manifest, str], bool]
+"""Whether a manifest meets every criterion by one of its names."""
 
 _DOCKER, _OFFICIAL = "docker.io/", "docker.io/library/"
 
@@ -82,51 +91,61 @@ def owned(cache: Cache, parent: Manifest) -> set[Manifest]:
 
 
 def kept(cache: Cache, rules: Rules) -> dict[str, str]:
-    """What stays even if it is selected: by path, the strongest rule that keeps it."""
-    pulls = newest_pulls(cache)
-    newest = _newest_tags(cache, rules)
-    excluded = finder(list(rules.exclude))
+    """What stays even if it is selected: by path, the strongest rule that keeps it.
+
+    What goes must go by all its names.
+    """
+    keeps, meets = keeper(cache, rules), criteria(cache, rules)
     found: dict[str, str] = {}
-    for path, manifest in cache.manifests.items():
-        times = [text for text in (pulls[path], _time(manifest.created)) if text]
-        if excluded(manifest):
-            found[path] = "excluded"
-        elif any(_means(reference, manifest) for reference in rules.references):
-            found[path] = "keep-from"
-        elif _version(manifest.url) in newest or (
-            rules.keep_last is not None
-            and named_digest(manifest.url)
-            and not belongs(cache, manifest)
+    for path, one in cache.manifests.items():
+        others = other_tags(cache, one)
+        if shown := keeps(one, one.url):
+            found[path] = shown
+        elif any(keeps(one, url) for url in others) or (
+            meets(one, one.url) and not all(meets(one, url) for url in others)
         ):
-            found[path] = "keep-last"
-        elif (
-            rules.keep_since is not None
-            and max(times, default="later than any") >= rules.keep_since
-        ):
-            found[path] = "keep-within"
+            found[path] = OTHER_TAG
     return found
 
 
+def keeper(cache: Cache, rules: Rules) -> Keeper:
+    """Which rule keeps a manifest by one of its names."""
+    pulls = newest_pulls(cache)
+    newest = _newest_tags(cache, rules)
+    excluded = finder(list(rules.exclude))
+
+    def keeps(one: Manifest, url: str) -> str:
+        times = [text for text in (pulls[one.path], _time(one.created)) if text]
+        called = replace(one, url=url)
+        if excluded(called):
+            return "excluded"
+        if any(_means(reference, called) for reference in rules.references):
+            return "keep-from"
+        if _version(url) in newest or (
+            rules.keep_last is not None and named_digest(url) and not tag_belongs(cache, url, one)
+        ):
+            return "keep-last"
+        if (
+            rules.keep_since is not None
+            and max(times, default="later than any") >= rules.keep_since
+        ):
+            return "keep-within"
+        return ""
+
+    return keeps
+
+
 def meeting(cache: Cache, rules: Rules) -> set[Manifest]:
-    """The manifests that meet every criterion, all of them if there is none."""
+    """The manifests that meet every criterion by what their files show; all if there is none."""
+    meets = criteria(cache, rules)
+    return {one for one in cache.manifests.values() if meets(one, one.url)}
+
+
+def criteria(cache: Cache, rules: Rules) -> Criteria:
+    """Whether a manifest meets every criterion by one of its names."""
     pulls, matches = newest_pulls(cache), finder(list(rules.patterns))
     referred = {digest for one in cache.manifests.values() for digest in one.children}
     lacking = _broken(cache)
-    meets = set(cache.manifests.values())
-    if rules.patterns:
-        meets = {one for one in meets if matches(one)}
-    if rules.created_before is not None:
-        meets = {one for one in meets if "" < _time(one.created) < rules.created_before}
-    if rules.pulled_before is not None:
-        meets = {one for one in meets if "" < pulls[one.path] < rules.pulled_before}
-    if rules.dangling:
-        meets = {
-            one
-            for one in meets
-            if is_digest_url(one.url) and not one.is_list and one.digest not in referred
-        }
-    if rules.broken:
-        meets &= lacking
     only_tags = Rules(
         exclude=rules.exclude,
         keep_last=rules.keep_last,
@@ -134,8 +153,21 @@ def meeting(cache: Cache, rules: Rules) -> set[Manifest]:
         references=rules.references,
         count=rules.count,
     )
-    if rules.keep_last is not None and rules == only_tags:
-        meets = {one for one in meets if _version(one.url) is not None}
+
+    def meets(one: Manifest, url: str) -> bool:
+        before, pulled_before = rules.created_before, rules.pulled_before
+        is_dangling = is_digest_url(url) and not one.is_list and one.digest not in referred
+        return all(
+            (
+                not rules.patterns or matches(replace(one, url=url)),
+                before is None or "" < _time(one.created) < before,
+                pulled_before is None or "" < pulls[one.path] < pulled_before,
+                not rules.dangling or is_dangling,
+                not rules.broken or one in lacking,
+                rules.keep_last is None or rules != only_tags or _version(url) is not None,
+            )
+        )
+
     return meets
 
 
@@ -245,14 +277,17 @@ def _newest_tags(cache: Cache, rules: Rules) -> set[tuple[str, str] | None]:
     """The newest tags of each repository, of those that the patterns match."""
     pulls, matches = newest_pulls(cache), finder(list(rules.patterns))
     meant = {
-        _version(one.url) for one in cache.manifests.values() if not rules.patterns or matches(one)
+        _version(url)
+        for one in cache.manifests.values()
+        for url in names(cache, one)
+        if not rules.patterns or matches(replace(one, url=url))
     }
     ages: dict[tuple[str, str], tuple[str, str]] = {}
     for path, manifest in cache.manifests.items():
-        tag = _version(manifest.url)
-        if tag is not None:
-            created, pulled = ages.get(tag, ("", ""))
-            ages[tag] = (max(created, _time(manifest.created)), max(pulled, pulls[path]))
+        for tag in map(_version, names(cache, manifest)):
+            if tag is not None:
+                created, pulled = ages.get(tag, ("", ""))
+                ages[tag] = (max(created, _time(manifest.created)), max(pulled, pulls[path]))
     newest: set[tuple[str, str] | None] = set()
     for repository in {repository for repository, _ in ages}:
         tags = [tag for tag in ages if tag[0] == repository and tag in meant]

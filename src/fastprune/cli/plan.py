@@ -11,7 +11,13 @@ from fastprune.cli.app import command
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import STDOUT, GlobalOptions, html_option, metrics_option, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PlanningOptions, SelectionOptions
-from fastprune.cli.server_options import ServerOptions, listing_of, name_of, server_of
+from fastprune.cli.server_options import (
+    ServerOptions,
+    check_agreement,
+    listing_of,
+    name_of,
+    server_of,
+)
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import DeleteLimitError, Exceeded, UsageError
 
@@ -90,6 +96,7 @@ def plan_prune(
         scan = dataclasses.replace(request.options.scan, listing=listing_of(session, server))
         how = dataclasses.replace(request.options, scan=scan)
         timed = session.reader().plan(request.policy, how)
+        check_agreement(timed.plan.index, server)
         note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
         warn_about(timed.plan.index)
         servers = warn_of_servers(root, name_of(server))

@@ -19,7 +19,7 @@ from fastprune.cli.option_values import check_form, seconds_of
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.plan_options import PruneOptions
 from fastprune.cli.server_config import prune_settings
-from fastprune.cli.server_options import name_of
+from fastprune.cli.server_options import check_agreement, name_of
 from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.signals import run_until_signal
 from fastprune.cli.state_folder import StateOptions
@@ -167,6 +167,7 @@ def _carry_out(
     )
     if pruning.dry_run:
         timed = work_out(session.reader(), deadline)
+        check_agreement(timed.plan.index, server)
         report = _rehearsed(timed, pruning, delete_limits)
         report = with_estimate(report, session, pace=pace, most_seconds=longest)
         return report, report.exit_code
@@ -258,7 +259,7 @@ def _say_problems(report: PruneReport) -> None:
     for row in report.plan.protected.tolist():
         index = report.plan.index
         keeper = index.url(int(report.plan.kept_by[row]))
-        what = "it belongs to %s" if index.attached[row] else "%s refers to it"
+        what = "it belongs to %s" if index.belongs(row) else "%s refers to it"
         log.info("%s stays: " + what, index.url(row), keeper)
     for path in report.appeared[:_MOST_NAMED]:
         log.error(

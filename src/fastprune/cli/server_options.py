@@ -18,6 +18,7 @@ from fastprune.errors import UsageError
 if TYPE_CHECKING:
     from fastprune.cli.session import Session
     from fastprune.guard.named_server import NamedServer
+    from fastprune.index.cache_index import CacheIndex
     from fastprune.server.client import ServerClient
     from fastprune.server.listing import ServerListing
 
@@ -86,12 +87,7 @@ def server_of(options: ServerOptions) -> ServerClient | None:
 
 def name_of(server: ServerClient | None) -> NamedServer | None:
     """The server as guards know it, which may run on the cache; None for none."""
-    if server is None:
-        return None
-    from fastprune.guard.named_server import NamedServer
-
-    address = server.address
-    return NamedServer(address.scheme, address.host, address.port)
+    return None if server is None else server.address
 
 
 def listing_of(session: Session, server: ServerClient | None) -> ServerListing | None:
@@ -114,6 +110,25 @@ def listing_of(session: Session, server: ServerClient | None) -> ServerListing |
         return await server.listing()
 
     return ask(server, fetch)
+
+
+def check_agreement(index: CacheIndex, server: ServerClient | None) -> None:
+    """Makes sure that a server may serve a cache of which nothing is removed now.
+
+    Before something is removed, the deletion makes sure that it does.
+
+    Args:
+        index: The cache, scanned with what the server lists.
+        server: The server; None for none.
+
+    Raises:
+        WrongServerError: Its list and the files differ.
+        ServerError: The server gives no answer, or one that is not as it should be.
+    """
+    if server is not None:
+        from fastprune.guard.agreement import agree
+
+        ask(server, lambda: agree(server, index))
 
 
 def ask(server: ServerClient, work: Callable[[], Awaitable[T]]) -> T:

@@ -51,9 +51,10 @@ from fastprune.deletion.requests import ask_for, first_part
 from fastprune.deletion.unreached import move_blobs, move_manifests
 from fastprune.errors import ServerError
 from fastprune.executors.threads import in_thread
+from fastprune.guard.drift import young_manifests
 from fastprune.index.cache_index import Rows
 from fastprune.index.refcounts import list_levels, references_of
-from fastprune.plan.prune_plan import PrunePlan
+from fastprune.plan.prune_plan import PrunePlan, freed
 from fastprune.report.prune_report import AskedServer, PruneReport
 from fastprune.server.asked import Server
 
@@ -146,7 +147,7 @@ class _Asking:
         live = self._live
         if not await live.phases.crew.may_begin():
             return
-        await in_thread(live.look.again)
+        await in_thread(self._look)
         live.stop_if_unknown()
         await in_thread(live.aside.check_links, self._blobs_to_keep())
         if live.phases.crew.must_stop():
@@ -157,6 +158,21 @@ class _Asking:
         live.phases.failures += phases.failures
         if self._tidied.failed:
             live.phases.crew.stop(f"files that can't be put back: {self._tidied.failed[0]}")
+
+    def _look(self) -> None:
+        """Looks at the cache, and for pulls that the scan has seen under way. Blocking.
+
+        The server did not know these manifests when they were scanned, and they are young.
+        """
+        live = self._live
+        index = live.plan.index
+        stay = ~(live.known.loaded(len(index)) | live.plan.removed | index.is_list)
+        pulled = young_manifests(index, np.flatnonzero(stay), live.grace)
+        live.look.is_new(pulled)
+        with_them = live.plan.removed.copy()
+        with_them[pulled] = True
+        live.held_by_pulls = freed(index, with_them) if len(pulled) else pulled
+        live.look.again()
 
     def _blobs_to_keep(self) -> list[str]:
         """The names of blobs that will have to be set aside; some of them, if there are many."""

@@ -161,7 +161,12 @@ class HeldCache:
     async def _ask(self, plan: PrunePlan, options: ApplyOptions, server: Server) -> PruneReport:
         """Carries out a plan by asking a running server, once that is known to be the right one."""
         from fastprune.deletion.asking import carry_out
+        from fastprune.deletion.deleter import Unlinker
+        from fastprune.deletion.leftovers import live_runs
         from fastprune.deletion.proving import proved
+        from fastprune.deletion.pruning import carry_out as nothing
+        from fastprune.executors.threads import in_thread
+        from fastprune.report.prune_report import AskedServer
 
         plan = await proved(plan, server)
         run = live_run_id(options.run or _new_run_id())
@@ -171,6 +176,9 @@ class HeldCache:
             return await carry_out(plan, mover, run, server, context, grace=options.grace)
 
         async def work() -> PruneReport:
+            if plan.is_empty and not await in_thread(live_runs, self._root, plan.index.layout):
+                # Where nothing goes, the trash gets no run.
+                return replace(await nothing(plan, Unlinker(), context), asked=AskedServer())
             report = await _with_trash(plan.index, run, carry)
             moved = report.asked is not None and report.asked.moved
             return replace(report, trash_run=run if moved else "")

@@ -30,6 +30,7 @@ from fastprune.errors import ManifestError
 from fastprune.executors.threads import in_thread
 from fastprune.index.cache_index import CacheIndex
 from fastprune.index.digests import as_digests
+from fastprune.layouts.layout import Layout
 from fastprune.model import ManifestKind, file_names
 from fastprune.reading.folders import list_folder
 from fastprune.reading.shards import pack_digests
@@ -84,8 +85,8 @@ async def tidy(
         OSError: A folder can't be opened or listed.
         TrashError: Something on the way to a run is no folder.
     """
-    found = await in_thread(list_trash, index.root, index.layout)
-    runs = [run for run in found.runs if is_live(run) and run != own_run]
+    found = await in_thread(live_runs, index.root, index.layout)
+    runs = [run for run in found if run != own_run]
     if not runs:
         return Tidied()
     counted = {digest.tobytes() for digest in await server.counted_blobs()}
@@ -95,7 +96,7 @@ async def tidy(
             aside = await in_thread(opened.enter_context, opened_aside(index, run))
             held = await in_thread(_names_in, index, run)
             manifests = await in_thread(_read, index, aside, held)
-            listed = await _listed(server, manifests)
+            listed = await _listed(index, server, manifests)
             back, not_back = await in_thread(_put_back, index, aside, held, listed, look, counted)
             put_back += back
             failed += not_back
@@ -104,6 +105,19 @@ async def tidy(
                 await delete_for_good(phases, index.root, left)
         await in_thread(remove_run, index.root, run, index.layout)
     return Tidied(put_back, phases.count(Outcome.REMOVED), phases.freed, tuple(failed))
+
+
+def live_runs(root: str, layout: Layout) -> list[str]:
+    """The ids of the live runs in the trash of a cache, oldest first. Blocking.
+
+    Args:
+        root: Path of the cache.
+        layout: What kind of cache it is.
+
+    Raises:
+        TrashError: The trash can't be listed.
+    """
+    return [run for run in list_trash(root, layout).runs if is_live(run)]
 
 
 def _names_in(index: CacheIndex, run: str) -> dict[str, list[str]]:
@@ -133,8 +147,14 @@ def _read(index: CacheIndex, aside: Aside, held: Mapping[str, list[str]]) -> dic
     return read
 
 
-async def _listed(server: Server, manifests: Mapping[str, _Manifest]) -> dict[str, _Manifest]:
-    """Those of some manifests that the server lists: it has pulled them since."""
+async def _listed(
+    index: CacheIndex, server: Server, manifests: Mapping[str, _Manifest]
+) -> dict[str, _Manifest]:
+    """Those of some manifests that the server lists as such files: it has pulled them since."""
+    folder_of = index.layout.manifest_folder_of
+    manifests = {
+        path: one for path, one in manifests.items() if folder_of(one.url) == path.partition("/")[0]
+    }
     urls = sorted({one.url for one in manifests.values()})
     if not urls:
         return {}

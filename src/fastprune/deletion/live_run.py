@@ -49,6 +49,7 @@ class LiveRun:
             needs one of their blobs.
         disturbed: Paths of manifests that have come since the scan and whose blobs were away for
             a moment.
+        held_by_pulls: Ids of blobs that would go but for pulls that the scan has seen under way.
         counted: How many blobs were left because the server counts references to them.
     """
 
@@ -66,6 +67,7 @@ class LiveRun:
     put_back: int = 0
     shared: list[str] = field(default_factory=list)
     disturbed: set[str] = field(default_factory=set)
+    held_by_pulls: Rows = field(default_factory=lambda: np.empty(0, dtype=np.intp))
     counted: int = 0
 
     @property

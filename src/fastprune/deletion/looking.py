@@ -22,7 +22,7 @@ from fastprune.errors import CutOffError, ManifestError
 from fastprune.guard.drift import manifests_changed_at, new_manifests
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import Digests, DigestTable, as_digests
-from fastprune.index.refcounts import Mask, count_references, drop_references
+from fastprune.index.refcounts import Mask, count_references, drop_references, references_of
 from fastprune.model import DIGEST_BYTES, ManifestKind
 from fastprune.reading.folders import opened_folder
 from fastprune.reading.shards import pack_digests
@@ -67,6 +67,13 @@ class Look:
         """Notes that the files of some manifests are gone, each once."""
         self._gone[rows] = True
         self._counts = drop_references(self._index, self._counts, rows)
+
+    def is_new(self, rows: Rows) -> None:
+        """Treats some images as new, although the scan has seen them: they are being pulled."""
+        for row in rows.tolist():
+            blobs = references_of(self._index, np.array([row]))
+            self.newcomers[self._index.path(row)] = self._index.blob_digests[blobs].tobytes()
+            self._wanted[blobs] = True
 
     def counts(self, blobs: Rows) -> Rows:
         """How many references the manifests of the index that are there have to some blobs."""

@@ -27,7 +27,7 @@ _STILL_SERVED = (
     "the server still lists it, but its file is gone: run 'fastprune verify --repair' with the "
     "--server of this run"
 )
-_NO_FILE = "it needs a blob that is no regular file, which the server would remove"
+_NO_FILE = "it needs a blob that is no regular file, and the server might remove that"
 _MOST_FILES = 10_000
 
 
@@ -202,7 +202,7 @@ def _keep(run: LiveRun, batch: _Batch) -> Mask:
     result = run.aside.keep(run.names(blobs))
     outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
     batch.kept = blobs[outcomes == Outcome.REMOVED]
-    odd[blobs[(outcomes == Outcome.CHANGED) & run.goes(blobs)]] = True
+    odd[blobs[outcomes == Outcome.CHANGED]] = True
     for at in np.flatnonzero(outcomes == Outcome.FAILED)[:1].tolist():
         run.phases.crew.stop(
             f"{index.layout.blob_folder}/{index.blob_name(int(blobs[at]))} can't be set aside: "
@@ -218,7 +218,8 @@ def _look(run: LiveRun, batch: _Batch) -> tuple[BatchResult, Mask]:
     result = look_at(run.aside.cache[batch.folder], piece.batch)
     run.look.again_if_changed()
     wanted = np.zeros(len(run.plan.index.blob_digests), dtype=np.bool_)
-    wanted[run.plan.blobs] = run.look.wanted(run.plan.blobs)
+    for blobs in (run.plan.blobs, run.held_by_pulls):
+        wanted[blobs] = run.look.wanted(blobs)
     return result, _rows_with(run, batch.rows, wanted)
 
 

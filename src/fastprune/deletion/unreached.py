@@ -62,7 +62,7 @@ async def _move_some(run: LiveRun, kind: str, folder: str, rows: Rows) -> None:
     moved = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.REMOVED]
     error: ServerError | None = None
     try:
-        back |= await _known_by_now(run, rows, moved)
+        back |= await _known_by_now(run, folder, rows, moved)
     except ServerError as failure:
         # Whether a pull was under way is not known.
         error, back = failure, set(moved)
@@ -89,16 +89,20 @@ def _changed_meanwhile(run: LiveRun, folder: str, batch: Batch, result: BatchRes
     return {at for at, outcome in pairs if outcome != Outcome.REMOVED}
 
 
-async def _known_by_now(run: LiveRun, rows: Rows, positions: list[int]) -> set[int]:
-    """Which of some manifests the server lists by now, by a URL that it may know them by."""
+async def _known_by_now(run: LiveRun, folder: str, rows: Rows, positions: list[int]) -> set[int]:
+    """Which of some manifests of a folder the server lists by now, as files of this folder."""
     if not positions:
         return set()
     index, some = run.plan.index, rows[positions]
+    folder_of = index.layout.manifest_folder_of
     urls = [
-        {shown, *known}
+        {url for url in (shown, *known) if folder_of(url) == folder}
         for shown, known in zip(index.urls(some), run.known.urls_of(some), strict=True)
     ]
-    listing = await run.server.listing(sorted(set().union(*urls)))
+    wanted = sorted(set().union(*urls))
+    if not wanted:
+        return set()
+    listing = await run.server.listing(wanted)
     listed = dict(zip(listing.urls, file_names(listing.digests.tobytes()), strict=True))
     names = file_names(index.digests[some].tobytes())
     return {

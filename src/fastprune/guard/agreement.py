@@ -79,11 +79,30 @@ async def make_sure(
         WrongServerError: It does not, as far as can be known; the message says what differs.
         ServerError: The server gives no answer, or one that is not as it should be.
     """
+    lost = await agree(server, index, healing=healing)
+    return await _prove(server, index, lost, going)
+
+
+async def agree(server: Server, index: CacheIndex, *, healing: bool = False) -> tuple[Entry, ...]:
+    """Makes sure that the server's list and the files of a cache agree. Changes nothing.
+
+    Args:
+        server: The server.
+        index: The cache, scanned with the server's list: it has `known`.
+        healing: Whether entries of the list may lack their files.
+
+    Returns:
+        The entries that lack their files.
+
+    Raises:
+        WrongServerError: They don't; the message says what differs.
+        ServerError: The server gives no answer, or one that is not as it should be.
+    """
     lost = await lost_entries(server, index)
     if lost and not healing:
         raise _lost_files(index, lost)
     check_loaded(index)
-    return await _prove(server, index, lost, going)
+    return lost
 
 
 async def lost_entries(server: Server, index: CacheIndex) -> tuple[Entry, ...]:

@@ -53,6 +53,29 @@ def young_blobs(
     return blobs[young]
 
 
+def young_manifests(index: CacheIndex, rows: Rows, seconds: float) -> Rows:
+    """Which of some manifests were written in the last so many seconds.
+
+    Args:
+        index: The cache.
+        rows: The manifests.
+        seconds: How young is too young.
+
+    Raises:
+        OSError: The system does not say.
+    """
+    youngest = time.time() - seconds
+    young = np.zeros(len(rows), dtype=np.bool_)
+    for position, row in enumerate(rows.tolist()):
+        try:
+            young[position] = (
+                os.lstat(os.path.join(index.root, index.path(row))).st_mtime > youngest
+            )
+        except FileNotFoundError:
+            continue
+    return rows[young]
+
+
 def replaced_blobs(index: CacheIndex, blobs: Rows) -> Mask:
     """Which of some blobs are no regular files any more.
 

@@ -11,7 +11,7 @@ It takes the shards that `reading` gives, and gives a `CacheIndex`.
   of an index that is. `recalled`: a remembered scan beside the names that are there now.
   `remembered_rows`: those of its rows that still hold.
 - `server_urls`: the `KnownUrls`: by which URLs a running server knows the manifests, and which of
-  these are tags that only the server knows. `known_urls`: finds them.
+  these are tags that only the server knows (`OtherTags`). `known_urls`: finds them.
 - `attached`: tags that belong to an image, such as signatures.
 - `refcounts`: the kernels: what lists take along, what they protect, which blobs are needed.
 """

@@ -12,8 +12,10 @@ Such a tag is no version: it is a part of the image, as a child is a part of its
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,7 @@ def names_a_digest(tag: str) -> bool:
 
 
 def with_attached(index: CacheIndex) -> CacheIndex:
-    """Finds the tags that belong to cached images.
+    """Finds the tags that belong to cached images, also among those that only a server knows.
 
     A tag belongs to the image whose digest it names if that is cached in the same repository.
     It may be cached under another repository as well, in the other folder: that is the same
@@ -45,24 +47,33 @@ def with_attached(index: CacheIndex) -> CacheIndex:
     Args:
         index: The cache, scanned with edges.
     """
-    rows, repositories, digests = _named(index)
+    named = _named(index)
+    rows, repositories, digests = named.rows, named.repositories, bytes(named.digests)
     copies: dict[int, list[int]] = {}
     belonging: set[int] = set()
     for first, last in pairwise(index.folder_starts):
         found = DigestTable(index.digests[first:last]).find(as_digests(digests))
         at = np.flatnonzero(found >= 0)
         there = (found[at] + first).astype(np.intp)
-        for place, row, url in zip(at.tolist(), there.tolist(), index.urls(there), strict=True):
+        for place, row, urls in zip(
+            at.tolist(), there.tolist(), _all_urls(index, there), strict=True
+        ):
             if row != rows[place]:
                 copies.setdefault(place, []).append(row)
-                if familiar_repository(_repository(url)) == repositories[place]:
+                if repositories[place] in map(familiar_repository, map(_repository, urls)):
                     belonging.add(place)
     subjects = [row for place in belonging for row in copies[place]]
     tags = [rows[place] for place in belonging for _ in copies[place]]
     if not tags:
         return index
-    attached = np.zeros(len(index), dtype=bool)
-    attached[tags] = True
+    attached, known = np.zeros(len(index), dtype=bool), index.known
+    attached[[rows[place] for place in belonging if place < named.shown]] = True
+    if known is not None:
+        others = np.zeros(len(known.others), dtype=bool)
+        others[
+            [named.others[place - named.shown] for place in belonging if place >= named.shown]
+        ] = True
+        known = replace(known, others=replace(known.others, attached=others))
     # A list may also refer to a manifest with such a tag: one edge is enough.
     pairs = np.unique(
         np.concatenate(
@@ -78,27 +89,71 @@ def with_attached(index: CacheIndex) -> CacheIndex:
         part_parents=parents.astype(np.int32),
         part_rows=parts.astype(np.int32),
         attached=attached,
+        known=known,
     )
 
 
-def _named(index: CacheIndex) -> tuple[list[int], list[str], bytes]:
-    """The manifests with such a tag: rows, repositories, and the raw digests that are named."""
+class _Named(NamedTuple):
+    """The tags of the form that belongs to an image.
+
+    Attributes:
+        rows: The manifest that carries each.
+        repositories: Its repository.
+        digests: The digest that it names, 32 raw bytes each.
+        shown: How many of them files show. They come first.
+        others: For each that only a server knows, its position among the `OtherTags`.
+    """
+
+    rows: list[int]
+    repositories: list[str]
+    digests: bytearray
+    shown: int
+    others: list[int]
+
+
+def _named(index: CacheIndex) -> _Named:
+    """The manifests with such a tag."""
     places = np.array(
         [one.start() for one in _NAMING.finditer(index.url_pool.data)], dtype=np.int64
     )
     rows: list[int] = []
     repositories: list[str] = []
-    digests = bytearray()
+    digests, others = bytearray(), []
     carriers = _carriers(index, places)
     for row, url in zip(carriers.tolist(), index.urls(carriers), strict=True):
-        repository, _, tag = url.rpartition(":")
-        if repository and "@" not in repository and names_a_digest(tag):
-            hex_digits = tag.partition("-")[2].partition(".")[0]
-            if len(hex_digits) == _HEX_CHARS:
-                rows.append(row)
-                repositories.append(familiar_repository(repository))
-                digests += bytes.fromhex(hex_digits)
-    return rows, repositories, bytes(digests)
+        if subject := _subject(url):
+            rows.append(row)
+            repositories.append(subject[0])
+            digests += subject[1]
+    shown = len(rows)
+    if index.others is not None:
+        for at, url in enumerate(index.others.urls):
+            if subject := _subject(url):
+                rows.append(int(index.others.rows[at]))
+                repositories.append(subject[0])
+                digests += subject[1]
+                others.append(at)
+    return _Named(rows, repositories, digests, shown, others)
+
+
+def _subject(url: str) -> tuple[str, bytes] | None:
+    """The repository and the raw digest that a tag names; None for a tag of another form."""
+    repository, _, tag = url.rpartition(":")
+    if not repository or "@" in repository or not names_a_digest(tag):
+        return None
+    algorithm, _, rest = tag.partition("-")
+    digits = rest.partition(".")[0]
+    if algorithm != "sha256" or len(digits) != _HEX_CHARS:
+        return None
+    return familiar_repository(repository), bytes.fromhex(digits)
+
+
+def _all_urls(index: CacheIndex, rows: Rows) -> Iterator[list[str]]:
+    """The URLs of each of some manifests: that of the file, and those that a server knows."""
+    shown = index.urls(rows)
+    known = [[]] * len(rows) if index.known is None else index.known.urls_of(rows)
+    for url, more in zip(shown, known, strict=True):
+        yield [url, *more]
 
 
 def _carriers(index: CacheIndex, places: NDArray[np.int64]) -> Rows:

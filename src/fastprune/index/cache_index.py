@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fastprune.errors import fault_items
 from fastprune.index.digests import Digests
-from fastprune.index.server_urls import KnownUrls
+from fastprune.index.server_urls import KnownUrls, OtherTags
 from fastprune.index.times import BAD_TIME, Times, format_times
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_PREFIX, file_names
@@ -180,6 +180,18 @@ class CacheIndex:
             for at, name in zip(piece.tolist(), names, strict=True):
                 urls[at] += _BEFORE_DIGEST + name
         return urls
+
+    @property
+    def others(self) -> OtherTags | None:
+        """The tags that only a running server knows; None if there are none, or none was asked."""
+        return self.known.others if self.known and len(self.known.others) else None
+
+    def belongs(self, row: int) -> bool:
+        """Whether any tag of a manifest, as of a signature, belongs to an image that is cached."""
+        if self.attached[row]:
+            return True
+        others = self.others
+        return others is not None and bool(others.attached[others.of(row)].any())
 
     def folder(self, row: int) -> str:
         """The folder that a row's file is in."""

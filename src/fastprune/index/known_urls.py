@@ -5,19 +5,35 @@ Stage: index. Input: a `CacheIndex` and a `ServerListing`. Output: `KnownUrls`. 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from fastprune.index.attached import with_attached
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable
-from fastprune.index.server_urls import KnownUrls
+from fastprune.index.server_urls import KnownUrls, OtherTags
 from fastprune.model import DIGEST_PREFIX, file_names
 from fastprune.reading.shards import is_digest_url
 from fastprune.server.listing import ServerListing
 
-__all__ = ("KnownUrls", "find_known_urls", "moved_tags")
+__all__ = ("KnownUrls", "find_known_urls", "moved_tags", "with_known_urls")
 
 _PIECE = 1 << 16
 _NO_FILE = -1
+
+
+def with_known_urls(index: CacheIndex, listing: ServerListing) -> CacheIndex:
+    """The index that tells by which URLs a server knows the manifests.
+
+    Tags that belong to an image are looked for among these URLs as well.
+
+    Args:
+        index: The cache, with or without edges.
+        listing: The server's list of manifests.
+    """
+    index = replace(index, known=find_known_urls(index, listing))
+    return with_attached(index) if index.has_edges else index
 
 
 def find_known_urls(index: CacheIndex, listing: ServerListing) -> KnownUrls:
@@ -38,13 +54,19 @@ def find_known_urls(index: CacheIndex, listing: ServerListing) -> KnownUrls:
         first = int(piece[0])
         shown = index.urls(rows_in_order[piece])
         own[piece] = [url == urls[at] for at, url in enumerate(shown, first)]
-    digest_urls = np.fromiter(map(is_digest_url, urls), dtype=bool, count=len(urls))
+    unseen = ~own & ~np.fromiter(map(is_digest_url, urls), dtype=bool, count=len(urls))
+    tags = np.flatnonzero(unseen)
     return KnownUrls(
         rows=rows_in_order.astype(np.int32),
         urls=urls,
-        unseen=~own & ~digest_urls,
+        unseen=unseen,
         own=own,
         strangers=_strangers(listing, np.flatnonzero(rows == _NO_FILE)),
+        others=OtherTags(
+            rows_in_order[tags],
+            [urls[tag] for tag in tags.tolist()],
+            np.zeros(len(tags), dtype=bool),
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastprune.index.arrays import positions_in, starts_of, sums_of
 from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.server_urls import OtherTags
 
 Mask = NDArray[np.bool_]
 RefCounts = NDArray[np.uint32]
@@ -91,8 +92,8 @@ def owned_children(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
     """The parts that go when the manifest that owns them goes.
 
     A list owns a child if the child's URL is a digest URL or equals the list's own. A child
-    with another tag was pulled for itself. A manifest also owns those whose tags belong to it,
-    such as its signature.
+    with another tag was pulled for itself, be it a tag that only a server knows. A manifest also
+    owns those whose tags belong to it, such as its signature.
 
     Args:
         index: The cache.
@@ -126,7 +127,35 @@ def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
         piece = tagged[first : first + _PIECE]
         both = zip(index.urls(children[piece]), index.urls(heads[piece]), strict=True)
         owned[piece] = [url == url_of_list for url, url_of_list in both]
+    if index.others is not None:
+        owned = _owned_by_all_tags(index, index.others, heads, children, owned)
     return heads[owned], children[owned]
+
+
+def _owned_by_all_tags(
+    index: CacheIndex, others: OtherTags, heads: Rows, children: Rows, owned: Mask
+) -> Mask:
+    """Which parts are owned whatever tag they are known by: see `owned_children`.
+
+    Args:
+        index: The cache.
+        others: The tags that only a server knows.
+        heads: Rows of manifests, each with ...
+        children: ... the row of a part.
+        owned: bool: whether it is owned by the URLs that the files show.
+    """
+    named, owned = others.named(len(index)), owned.copy()
+    # The URL of the child may be one by which only the server knows the list.
+    for edge in np.flatnonzero(~owned & named[heads]).tolist():
+        owned[edge] = index.url(children[edge]) in others.urls[others.of(heads[edge])]
+    for edge in np.flatnonzero(owned & named[children]).tolist():
+        of_list = {index.url(heads[edge]), *others.urls[others.of(heads[edge])]}
+        tags = others.of(children[edge])
+        owned[edge] = all(
+            attached or url in of_list
+            for url, attached in zip(others.urls[tags], others.attached[tags], strict=True)
+        )
+    return owned
 
 
 def lost_edges(index: CacheIndex, removed: Mask) -> tuple[Rows, Rows]:

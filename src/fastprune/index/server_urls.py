@@ -15,6 +15,40 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OtherTags:
+    """The u tags that only the server knows.
+
+    Attributes:
+        rows: (u,): the manifest that each names, ascending.
+        urls: The u URLs.
+        attached: bool (u,): whether it is the tag of a signature or the like, and belongs to an
+            image that is cached (see `fastprune.index.attached`).
+    """
+
+    rows: NDArray[np.intp]
+    urls: list[str]
+    attached: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.urls)
+
+    def named(self, manifests: int) -> NDArray[np.bool_]:
+        """Which manifests have such a tag, bool (n,).
+
+        Args:
+            manifests: n.
+        """
+        named = np.zeros(manifests, dtype=bool)
+        named[self.rows] = True
+        return named
+
+    def of(self, row: int) -> slice:
+        """Which of the tags are those of a manifest."""
+        first, last = np.searchsorted(self.rows, (row, row + 1)).tolist()
+        return slice(first, last)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class KnownUrls:
     """The k entries of a server's list whose manifests are cached, and those that have no file.
 
@@ -30,6 +64,7 @@ class KnownUrls:
         strangers: The URL and the digest, `sha256:` and 64 hex digits, of each entry that has no
             file, in the order of the list. A manifest that can't be read has no row, so its
             entries are among them.
+        others: The unseen ones.
     """
 
     rows: NDArray[np.int32]
@@ -37,6 +72,7 @@ class KnownUrls:
     unseen: NDArray[np.bool_]
     own: NDArray[np.bool_]
     strangers: tuple[tuple[str, str], ...]
+    others: OtherTags
 
     def __len__(self) -> int:
         return len(self.urls)

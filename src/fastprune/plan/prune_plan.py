@@ -61,7 +61,8 @@ class LeftOut(NamedTuple):
         path: Relative to the cache.
         url: Of a manifest; of a blob it is empty.
         reason: Why it stays, in words.
-        needed_by: The URL of the manifest that is the cause; empty if it is itself.
+        needed_by: The URL of the manifest that is the cause, or a tag of the manifest that only
+            the server knows; empty if it is itself.
     """
 
     path: str
@@ -179,7 +180,7 @@ class PrunePlan:
         """Why a manifest goes."""
         if self.taken_by[row] == NOBODY:
             return Reason.SELECTED
-        return Reason.ATTACHED if self.index.attached[row] else Reason.CHILD
+        return Reason.ATTACHED if self.index.belongs(row) else Reason.CHILD
 
     def rule_of(self, row: int) -> str | None:
         """The name of the rule by which a manifest goes; None if the policy has no rules."""

@@ -4,7 +4,8 @@ Stage: plan. Input: a `SavedPlan` and a fresh `CacheIndex`. Output: `PrunePlan`.
 
 Never more than the saved plan names. A manifest goes if it is where it was and says what it
 said; a list and the images that it takes along go together or not at all. A blob goes if
-nothing that stays refers to it.
+nothing that stays refers to it. If a running server was asked, a manifest that it knows by a tag
+which the policy does not select stays as well.
 """
 
 from __future__ import annotations
@@ -30,13 +31,15 @@ from fastprune.index.refcounts import (
 )
 from fastprune.plan.manifest_states import pull_digest, said_digest, states
 from fastprune.plan.prune_plan import LeftOut, PrunePlan, freed
-from fastprune.plan.saved_plan import ManifestNames, SavedPlan
+from fastprune.plan.saved_plan import NO_FOLDER, ManifestNames, SavedPlan
+from fastprune.plan.unseen_tags import held_by_unseen_tags
 from fastprune.policy.policy import NO_NAME
 
 CHANGED = "changed since the plan was made"
 PULLED = "pulled since the plan was made"
 PART_CHANGED = "an image of it changed or was pulled"
 NEEDED = "still needed"
+UNSEEN = "the server knows it by a tag that the plan does not select"
 
 _Number = TypeVar("_Number", np.int16, np.int32)
 
@@ -69,6 +72,16 @@ def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
     removed = named & ~changed & ~pulled
     held_by = _hold_together(index, removed, changed | pulled)
     removed &= held_by == NOBODY
+    owners = _find(index, saved.owners)
+    going = np.isin(rows, np.flatnonzero(removed))
+    unseen = held_by_unseen_tags(
+        index,
+        saved.header.policy,
+        rows[going],
+        owners[going],
+        taken=saved.owners.folders[going] != NO_FOLDER,
+    )
+    removed[list(unseen)] = False
     if saved.header.allow_broken:
         removed, kept_by = _protect_unbroken(saved, index, rows, removed)
     else:
@@ -81,6 +94,7 @@ def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
         *_left_manifests(index, np.flatnonzero(changed), CHANGED),
         *_left_manifests(index, np.flatnonzero(pulled), PULLED),
         *_left_manifests(index, np.flatnonzero(held_by != NOBODY), PART_CHANGED, held_by),
+        *(LeftOut(index.path(row), index.url(row), UNSEEN, url) for row, url in unseen.items()),
         *_left_manifests(index, np.flatnonzero(kept_by != NOBODY), NEEDED, kept_by),
         *_left_blobs(index, blobs[~go], removed),
     )
@@ -89,7 +103,7 @@ def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
         policy=saved.header.policy,
         allow_broken=saved.header.allow_broken,
         removed=removed,
-        taken_by=_by_row(index, rows, _find(index, saved.owners).astype(np.int32), NOBODY),
+        taken_by=_by_row(index, rows, owners.astype(np.int32), NOBODY),
         kept_by=kept_by,
         blobs=blobs[go],
         blob_bytes=index.known_sizes(blobs[go]),

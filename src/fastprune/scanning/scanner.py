@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -237,9 +237,9 @@ class _Run:
         listing = self._options.listing
         if listing is None:
             return index
-        from fastprune.index.known_urls import find_known_urls
+        from fastprune.index.known_urls import with_known_urls
 
-        return replace(index, known=find_known_urls(index, listing))
+        return with_known_urls(index, listing)
 
     @property
     def _recalled(self) -> Recalled | None:

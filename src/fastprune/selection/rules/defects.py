@@ -9,16 +9,26 @@ import numpy as np
 
 from fastprune.index.cache_index import CacheIndex
 from fastprune.index.refcounts import Mask, needing
+from fastprune.selection.rules.names import Names, names_of
 
 
 def dangling(index: CacheIndex) -> Mask:
-    """Which images are untagged and in no list, bool (n,).
+    """Which images are untagged and in no list, bool (n,); also a server knows no tag of them."""
+    names = names_of(index)
+    return names.all(dangling_by(names))
+
+
+def dangling_by(names: Names) -> Mask:
+    """Which names are those of untagged images in no list, bool (n + u,).
 
     A tag that moves, such as `latest`, leaves such an image behind; or it was pulled by its
     digest: nothing in a cache tells the two apart. An untagged list was always pulled.
     """
-    alone: Mask = index.digest_urls & ~index.is_list
-    alone[index.child_rows] = False
+    index = names.index
+    alone = np.zeros(len(names), dtype=bool)
+    shown = names.shown(alone)
+    shown[:] = index.digest_urls & ~index.is_list
+    shown[index.child_rows] = False
     return alone
 
 

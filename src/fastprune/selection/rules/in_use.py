@@ -1,6 +1,6 @@
 """The rule that keeps the images in use, which a list of references names.
 
-Stage: select. Input: a `CacheIndex` and references. Output: a mask. Pure, no I/O.
+Stage: select. Input: `Names` and references. Output: a mask. Pure, no I/O.
 """
 
 from __future__ import annotations
@@ -9,36 +9,43 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastprune.index.cache_index import CacheIndex
+from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable, as_digests
 from fastprune.index.refcounts import Mask
 from fastprune.model import DIGEST_PREFIX
+from fastprune.selection.rules.names import Names
 from fastprune.text.references import DEFAULT_REGISTRY, DEFAULT_TAG, LONG_DEFAULT_REGISTRY, OFFICIAL
 
-_PIECE = 1 << 16
 
-
-def in_use(index: CacheIndex, references: tuple[str, ...]) -> Mask:
-    """Which manifests any of the references means, by name or by digest, bool (n,).
+def in_use(names: Names, references: tuple[str, ...]) -> Mask:
+    """Which names any of the references means, by name or by digest, bool (n + u,).
 
     A digest means the files of that name, in any folder and repository, and the images with
     that config: some container runtimes call the digest of the config the image's id.
 
     Args:
-        index: The cache; with edges if any reference holds a digest.
+        names: Those of the cache; it has edges if any reference holds a digest.
         references: As `parse_references` gives them.
     """
-    meant = np.zeros(len(index), dtype=bool)
+    meant = np.zeros(len(names), dtype=bool)
     digests = {text.rpartition("@")[2] for text in references if _has_digest(text)}
     if digests:
-        meant |= _with_digest(index, digests)
-    names = frozenset(name for text in references if not _has_digest(text) for name in _forms(text))
-    lengths = np.array(sorted({len(name) for name in names}), dtype=np.uint32)
-    rows = np.flatnonzero(~index.digest_urls & np.isin(index.url_lengths, lengths))
-    for first in range(0, len(rows), _PIECE):
-        piece = rows[first : first + _PIECE]
-        meant[piece] |= [url in names for url in index.urls(piece)]
+        meant |= names.spread(_with_digest(names.index, digests))
+    wanted = frozenset(
+        form for text in references if not _has_digest(text) for form in _forms(text)
+    )
+    for piece, urls in names.pieces(_with_lengths(names, {len(form) for form in wanted})):
+        meant[piece] |= [url in wanted for url in urls]
     return meant
+
+
+def _with_lengths(names: Names, lengths: set[int]) -> Rows:
+    """The tags whose URLs have one of these lengths, so that few URLs are put together."""
+    tags, shown = names.tags, len(names.index)
+    few = np.array(sorted(lengths), dtype=np.uint32)
+    own = tags[tags < shown]
+    own = own[np.isin(names.index.url_lengths[own], few)]
+    return np.concatenate([own, tags[tags >= shown]])
 
 
 def _with_digest(index: CacheIndex, digests: set[str]) -> Mask:

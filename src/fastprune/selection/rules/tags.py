@@ -2,9 +2,10 @@
 
 Stage: select. Input: a `CacheIndex`. Output: `Tags`. Pure, no I/O.
 
-A tag is a URL. Manifests with the same URL count once: a list and its child, or the manifests
-that a tag named before and after it moved. Tags that belong to an image, such as those of
-signatures, are no versions: they are left out (`fastprune.index.attached`).
+A tag is a URL, one that a file shows or one that only a server knows. Manifests with the same URL
+count once: a list and its child, or the manifests that a tag named before and after it moved. Tags
+that belong to an image, such as those of signatures, are no versions: they are left out
+(`fastprune.index.attached`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from fastprune.index.attached import names_a_digest
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import Mask
 from fastprune.index.times import BAD_TIME, NO_TIME, Times
+from fastprune.selection.rules.names import Names, names_of
 
-_PIECE = 1 << 16
 _LATEST = "latest"
 _NO_TAG = -1
 _NO_RANK = 2**62
@@ -31,66 +32,74 @@ Columns = tuple[NDArray[np.int64], Times, Times]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tags:
-    """The tags of a cache: t tags, and the r manifests that carry them.
+    """The tags of a cache: t tags, and the r names that carry them; see `Names`.
 
     Attributes:
-        rows: (r,): the manifests, ascending.
-        of_rows: (r,): the tag of each, as a position in `ranks`.
+        names: All n + u names.
+        carriers: (r,): the names that carry a tag, ascending.
+        of_carriers: (r,): the tag of each, as a position in `ranks`.
         ranks: int64 (t,): 0 for the newest tag of its repository, 1 for the next, and so on.
         columns: The values that rank them.
-        examples: (t,): a row that carries each.
+        examples: (t,): a name that carries each.
     """
 
-    rows: Rows
-    of_rows: Rows
+    names: Names
+    carriers: Rows
+    of_carriers: Rows
     ranks: NDArray[np.int64]
     columns: Columns
     examples: Rows
 
-    def among(self, index: CacheIndex, matches: Mask) -> Tags:
-        """The tags, ranked only among those that some manifests carry.
+    def among(self, matches: Mask) -> Tags:
+        """The tags, ranked only among those that some names carry.
 
         Args:
-            index: The cache.
-            matches: bool (n,): these manifests.
+            matches: bool (n + u,): these names.
         """
         meant = np.zeros(len(self.ranks), dtype=bool)
-        meant[self.of_rows[matches[self.rows]]] = True
+        meant[self.of_carriers[matches[self.carriers]]] = True
         some = np.flatnonzero(meant)
         repositories, created, pulled = self.columns
         columns = (repositories[some], created[some], pulled[some])
         ranks = np.full(len(self.ranks), _NO_RANK, dtype=np.int64)
-        ranks[some] = _ranks(index, columns, self.examples[some])
+        ranks[some] = _ranks(self.names, columns, self.examples[some])
         return replace(self, ranks=ranks)
 
-    def tagged(self, manifests: int, *, newest: int | None = None) -> Mask:
-        """Which manifests have a tag, bool (n,).
+    def tagged(self, *, newest: int | None = None) -> Mask:
+        """Which names are tags, bool (n + u,).
 
         Args:
-            manifests: n.
             newest: Only so many of the newest tags of each repository.
         """
-        rows = self.rows if newest is None else self.rows[self.ranks[self.of_rows] < newest]
-        mask = np.zeros(manifests, dtype=bool)
-        mask[rows] = True
+        carriers = self.carriers
+        if newest is not None:
+            carriers = carriers[self.ranks[self.of_carriers] < newest]
+        mask = np.zeros(len(self.names), dtype=bool)
+        mask[carriers] = True
         return mask
 
-    def rank(self, row: int) -> int | None:
-        """The rank of a manifest's tag; None if it has no tag, or one that is not ranked."""
-        at = int(np.searchsorted(self.rows, row))
-        if at == len(self.rows) or self.rows[at] != row:
+    def rank(self, name: int) -> int | None:
+        """The rank of a tag by its name, which is the row for one that a file shows.
+
+        Returns:
+            None if it is no tag, or one that is not ranked.
+        """
+        at = int(np.searchsorted(self.carriers, name))
+        if at == len(self.carriers) or self.carriers[at] != name:
             return None
-        rank = int(self.ranks[self.of_rows[at]])
+        rank = int(self.ranks[self.of_carriers[at]])
         return None if rank == _NO_RANK else rank
 
 
-def of_no_cached_image(index: CacheIndex) -> Mask:
-    """Which manifests carry a tag that belongs to an image that is not cached, bool (n,)."""
-    alone = np.zeros(len(index), dtype=bool)
-    rows = np.flatnonzero(~index.digest_urls & ~index.attached)
-    for first in range(0, len(rows), _PIECE):
-        piece = rows[first : first + _PIECE]
-        alone[piece] = [names_a_digest(url.rpartition(":")[2]) for url in index.urls(piece)]
+def of_no_cached_image(names: Names) -> Mask:
+    """Which names are tags that belong to an image that is not cached, bool (n + u,)."""
+    alone = np.zeros(len(names), dtype=bool)
+    attached = names.index.attached
+    if names.others is not None:
+        attached = np.concatenate([attached, names.others.attached])
+    tags = names.tags
+    for piece, urls in names.pieces(tags[~attached[tags]]):
+        alone[piece] = [names_a_digest(url.rpartition(":")[2]) for url in urls]
     return alone
 
 
@@ -104,49 +113,54 @@ def find_tags(index: CacheIndex, pulls: Times) -> Tags:
         index: The cache.
         pulls: int64 (n,): see `newest_pulls`.
     """
-    rows = np.flatnonzero(~index.digest_urls)
-    repositories, names = _split(index, rows)
+    names = names_of(index)
+    carriers = names.tags
+    repositories, tags = _split(names, carriers)
     tagged = repositories != _NO_TAG
-    rows, repositories, names = rows[tagged], repositories[tagged], names[tagged]
-    order = np.lexsort((names, repositories))
+    carriers, repositories, tags = carriers[tagged], repositories[tagged], tags[tagged]
+    order = np.lexsort((tags, repositories))
     first = np.ones(len(order), dtype=bool)
-    first[1:] = (np.diff(repositories[order]) != 0) | (np.diff(names[order]) != 0)
-    of_rows = np.empty(len(order), dtype=np.intp)
-    of_rows[order] = np.cumsum(first) - 1
-    examples = rows[order[first]]
+    first[1:] = (np.diff(repositories[order]) != 0) | (np.diff(tags[order]) != 0)
+    of_carriers = np.empty(len(order), dtype=np.intp)
+    of_carriers[order] = np.cumsum(first) - 1
+    examples = carriers[order[first]]
     created, pulled = np.full((2, len(examples)), NO_TIME, dtype=np.int64)
+    rows = names.rows(carriers)
     known = np.where(index.created[rows] > BAD_TIME, index.created[rows], NO_TIME)
-    np.maximum.at(created, of_rows, known)
-    np.maximum.at(pulled, of_rows, pulls[rows])
+    np.maximum.at(created, of_carriers, known)
+    np.maximum.at(pulled, of_carriers, pulls[rows])
     columns = (repositories[order[first]], created, pulled)
-    return Tags(rows, of_rows, _ranks(index, columns, examples), columns, examples)
+    ranks = _ranks(names, columns, examples)
+    return Tags(names, carriers, of_carriers, ranks, columns, examples)
 
 
-def _split(index: CacheIndex, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each row a number for its repository (`_NO_TAG` if it has no tag), and its tag's hash.
+def _split(names: Names, carriers: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A number for the repository of each name (`_NO_TAG` if it is no tag), and its tag's hash.
 
     Repositories are told apart exactly. Two tags of one repository with the same hash would
     count as one: that can only keep more.
     """
-    repositories, names = np.empty((2, len(rows)), dtype=np.int64)
+    repositories, tags = np.empty((2, len(carriers)), dtype=np.int64)
     numbers: dict[str, int] = {}
-    for first in range(0, len(rows), _PIECE):
-        piece = slice(first, first + _PIECE)
-        split = _names(index, rows[piece])
+    first = 0
+    for some, urls in names.pieces(carriers):
+        piece = slice(first, first + len(some))
+        first += len(some)
+        split = _repositories_and_tags(urls)
         repositories[piece] = [numbers.setdefault(name, len(numbers)) for name, _, _ in split]
-        names[piece] = [hash(tag) for _, _, tag in split]
+        tags[piece] = [hash(tag) for _, _, tag in split]
     # All URLs without a tag share one number.
     repositories[repositories == numbers.get(_NO_REPOSITORY, _NO_TAG)] = _NO_TAG
-    return repositories, names
+    return repositories, tags
 
 
-def _names(index: CacheIndex, rows: Rows) -> list[tuple[str, str, str]]:
-    """Repository, a colon and tag of each row.
+def _repositories_and_tags(urls: list[str]) -> list[tuple[str, str, str]]:
+    """Repository, a colon and tag of each URL.
 
     A URL with a digest, even a malformed one, gets no tag and no repository here. The same
     holds for a tag that belongs to an image.
     """
-    split = [url.rpartition(":") for url in index.urls(rows)]
+    split = [url.rpartition(":") for url in urls]
     for at, (repository, colon, tag) in enumerate(split):
         if "@" in repository or "@" in tag or names_a_digest(tag):
             split[at] = (_NO_REPOSITORY, "", "")
@@ -157,7 +171,7 @@ def _names(index: CacheIndex, rows: Rows) -> list[tuple[str, str, str]]:
     return split
 
 
-def _ranks(index: CacheIndex, columns: Columns, examples: Rows) -> NDArray[np.int64]:
+def _ranks(names: Names, columns: Columns, examples: Rows) -> NDArray[np.int64]:
     """How many tags of the same repository are newer, int64 (t,); see `Tags`."""
     repositories = columns[0]
     order = np.lexsort(columns[::-1])
@@ -168,7 +182,7 @@ def _ranks(index: CacheIndex, columns: Columns, examples: Rows) -> NDArray[np.in
     edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]])))
     for first, last in edges.reshape(-1, 2).tolist():
         run = order[first : last + 1]
-        tags = (tag for _, _, tag in _names(index, examples[run]))
+        tags = (tag for _, _, tag in _repositories_and_tags(names.urls(examples[run])))
         by_name = dict(zip(run.tolist(), tags, strict=True))
         order[first : last + 1] = sorted(by_name, key=by_name.__getitem__)
     # Now they ascend within each repository: the last is the newest.

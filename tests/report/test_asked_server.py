@@ -1,0 +1,78 @@
+"""How a report shows what a running server was asked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from tests.support.cachebuilder import CacheBuilder
+from tests.support.scanning import scanned
+from tests.support.schemas import errors
+
+from fastprune import Policy
+from fastprune.plan.prune_plan import make_plan
+from fastprune.report.prune_rendering import as_document, text_lines
+from fastprune.report.prune_report import AskedServer, PruneReport, planned_report
+
+
+def report_with(root: Path, asked: AskedServer) -> PruneReport:
+    CacheBuilder(root)
+    plan = make_plan(scanned(root), Policy(orphans_only=True))
+    return replace(planned_report(plan), dry_run=False, asked=asked, seconds=SECONDS)
+
+
+SECONDS = {"scan": 0.5, "plan": 0.25, "apply": 1.0}
+ALL = AskedServer(
+    requests=3,
+    put_back=1,
+    moved=2,
+    bytes_moved=1500,
+    emptied=4,
+    bytes_emptied=2_000_000,
+    counted=5,
+    shared=("img/a",),
+    disturbed=("img/b", "img/c"),
+)
+
+
+def test_the_text_says_all_that_there_is_to_say(tmp_path: Path) -> None:
+    lines = list(text_lines(report_with(tmp_path, ALL), summary=True))
+    moved = "2 files, 1500 (1.5 kB); the next run with --server deletes it"
+    counted = "5; they can go after its next start"
+    pulled = "2; if a client gets errors for img/b or others, start the server again"
+    assert lines[3:10] == [
+        "Requests to the server: 3",
+        f"Moved to the trash, as the server can't remove it: {moved}",
+        "Deleted of earlier runs with --server: 4 files, 2000000 (2.0 MB)",
+        "Put back, as it is needed: 1 file",
+        f"Blobs left, as the server still counts references to them: {counted}",
+        "Left, as a new image needs one of their blobs: 1",
+        f"Pulled while one of their blobs was away: {pulled}",
+    ]
+
+
+def test_the_text_is_short_if_there_is_nothing_to_say(tmp_path: Path) -> None:
+    lines = list(text_lines(report_with(tmp_path, AskedServer()), summary=True))
+    assert [line for line in lines if "server" in line] == ["Requests to the server: 0"]
+
+
+def test_the_document_has_all_of_it_and_fits_its_schema(tmp_path: Path) -> None:
+    document = as_document(report_with(tmp_path, ALL), summary=False)
+    assert document["asked"] == {
+        "requests": 3,
+        "put_back": 1,
+        "moved": 2,
+        "bytes_moved": 1500,
+        "emptied": 4,
+        "bytes_emptied": 2_000_000,
+        "counted_blobs": 5,
+        "shared": ["img/a"],
+        "disturbed": ["img/b", "img/c"],
+    }
+    assert errors("report", json.loads(json.dumps(document))) == []
+
+
+def test_what_stays_for_a_new_image_makes_the_run_partial(tmp_path: Path) -> None:
+    assert report_with(tmp_path, replace(AskedServer(), shared=("img/a",))).exit_code == 3
+    assert report_with(tmp_path, replace(ALL, shared=())).exit_code == 0
