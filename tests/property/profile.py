@@ -10,7 +10,8 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
-_TIMES = int(os.environ.get("FASTPRUNE_EXAMPLES", "1"))
+TIMES = int(os.environ.get("FASTPRUNE_EXAMPLES", "1"))
+"""How many times as many examples are asked for."""
 
 
 def examples(count: int) -> settings:
@@ -20,9 +21,9 @@ def examples(count: int) -> settings:
     a test sets up what all its examples share.
     """
     return settings(
-        max_examples=count * _TIMES,
+        max_examples=count * TIMES,
         deadline=None,
-        derandomize=_TIMES == 1,
+        derandomize=TIMES == 1,
         # All phases except `explain`, which runs a failing example hundreds of times more.
         phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

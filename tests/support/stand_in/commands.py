@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from .criteria import BadCriteriaError, any_of, older_than
 from .holders import Holder
 from .hooks import Hooks, Point
-from .listings import blob_list, manifest_list
+from .listings import NOTHING, blob_list, manifest_list
 from .memory import Matches, Memory
-from .messages import Answer, Request, json, text
+from .messages import Answer, Request, json, stream, text
 
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
@@ -60,11 +60,11 @@ class Commands:
             return error.answer
 
     def _manifests(self, request: Request) -> Answer:
-        return text(manifest_list(self._listed(request, digest=None)))
+        return _listing(manifest_list(self._listed(request, digest=None)))
 
     def _images(self, request: Request) -> Answer:
         found = self._listed(request, digest=request.value("digest"))
-        return text(manifest_list(found, with_blobs=True))
+        return _listing(manifest_list(found, with_blobs=True))
 
     def _listed(self, request: Request, digest: str | None) -> list[Holder]:
         count = _count(request)
@@ -86,7 +86,7 @@ class Commands:
         found = [one for one in self._memory.counted_blobs().items() if substr in one[0]]
         if count < len(found):
             self._random.shuffle(found)
-        return text(blob_list(dict(found[: max(count, 0)])))
+        return _listing(blob_list(dict(found[: max(count, 0)])))
 
     def _prune(self, request: Request) -> Answer:
         kind = request.value("type")
@@ -107,7 +107,7 @@ class Commands:
         if dry in _FALSE:
             self._memory.prune(found)
         # The log at the default level: nothing, whatever happened.
-        return Answer(200, b"", {"Content-Type": "text/plain"})
+        return stream("")
 
     @staticmethod
     def _criteria(kind: str, request: Request) -> Matches:
@@ -122,6 +122,10 @@ class Commands:
     def _stopped(self, request: Request) -> Answer:
         self._stop()
         return Answer(200)
+
+
+def _listing(body: str) -> Answer:
+    return text(body) if body == NOTHING else stream(body)
 
 
 def _everything(holder: Holder) -> bool:

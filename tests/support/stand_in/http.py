@@ -20,6 +20,7 @@ MOST_HEADER_BYTES = (1 << 20) + (4 << 10)
 """Bytes of a request line and headers that Go reads at most: its limit, and what it adds."""
 
 _MOST_SECONDS = 60
+_LARGEST_BUFFERED = 2 << 10  # Go knows the size of what it has not begun to send
 _CUT_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: a close sends a reset
 
 
@@ -203,10 +204,16 @@ class _Reader:
 
 def _encoded(answer: Answer, method: str, connection: str) -> bytes:
     phrase = HTTPStatus(answer.status).phrase
-    headers = {**answer.headers, "Content-Length": str(len(answer.body)), "Connection": connection}
+    body = answer.body
+    headers = {**answer.headers, "Connection": connection}
+    if answer.streamed and len(body) > _LARGEST_BUFFERED:
+        headers["Transfer-Encoding"] = "chunked"
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        headers["Content-Length"] = str(len(body))
     lines = [f"HTTP/1.1 {answer.status} {phrase}", *(f"{k}: {v}" for k, v in headers.items())]
     head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
-    return head if method == "HEAD" else head + answer.body
+    return head if method == "HEAD" else head + body
 
 
 def after_its_answer(connection: socket.socket) -> None:

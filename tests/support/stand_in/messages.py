@@ -40,11 +40,18 @@ class Answer:
         status: 200 and the like.
         body: What follows the headers; for HEAD it is left out.
         headers: Those that `body` does not make clear.
+        streamed: Whether the server does not know the size before it has written the body.
     """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    streamed: bool = False
+
+
+def stream(body: str) -> Answer:
+    """An answer in plain text that is written piece by piece."""
+    return Answer(200, body.encode(), {"Content-Type": "text/plain"}, streamed=True)
 
 
 def text(body: str, status: int = 200) -> Answer:

@@ -90,17 +90,18 @@ class Puller:
                 self._under_way.pop(reference.url).set()
 
     def _fetched(self, reference: Reference) -> Holder:
-        content = self._upstream.find(reference.url) if self._upstream else None
-        if self._upstream is None or content is None:
+        found = self._upstream.find(reference.url) if self._upstream else None
+        if self._upstream is None or found is None:
             raise PullError(f"the upstream has no {reference.url}")
-        holder = new_holder(content.media_type, content.document, reference.url, self._clock())
+        holder = new_holder(found.media_type, found.document, reference.url, self._clock())
         self._storage.write_manifest(holder)
         self._hooks.at(Point.PULLED_MANIFEST, reference.url)
         for blob in holder.blobs:
             if not self._is_there(blob.digest, blob.size):
-                if blob.digest not in self._upstream.blobs:
+                content = self._upstream.fetch(blob.digest)
+                if content is None:
                     raise PullError(f"the upstream has no blob {blob.digest}")
-                self._storage.write_blob(blob.digest, self._upstream.blobs[blob.digest])
+                self._storage.write_blob(blob.digest, content)
             self._hooks.at(Point.PULLED_BLOB, blob.digest)
         return holder
 

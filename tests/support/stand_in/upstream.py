@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,9 +30,11 @@ class Upstream:
         manifests: By digest.
         blobs: By digest.
         tags: The digest that a tag URL leads to.
+        before_blob: Is called with the digest of each blob that is fetched, before it is sent.
     """
 
     def __init__(self) -> None:
+        self.before_blob: Callable[[str], None] = lambda digest: None
         self.manifests: dict[str, Content] = {}
         self.blobs: dict[str, bytes] = {}
         self.tags: dict[str, str] = {}
@@ -82,6 +84,11 @@ class Upstream:
         with self._lock:
             _, at, digest = url.partition("@sha256:")
             return self.manifests.get(digest if at else self.tags.get(url, ""))
+
+    def fetch(self, digest: str) -> bytes | None:
+        """The content of a blob."""
+        self.before_blob(digest)
+        return self.blobs.get(digest)
 
     def save(self, folder: Path) -> Path:
         """Writes it to a folder and returns the folder."""

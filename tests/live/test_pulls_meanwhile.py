@@ -1,0 +1,164 @@
+"""A pull meets a live prune at a given point: what clients get, and what is left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.live.auditing import broken_images, damaged_files, listed_by
+from tests.live.driving import report_live
+from tests.support.cachebuilder import digest_of, files
+from tests.support.stand_in import Client, Point, Pulled, Settings, StandIn, Upstream
+
+X, Y, Z = (f"registry.example/{name}:1" for name in "xyz")
+SHARED = b"shared"
+
+
+class Meeting:
+    """A server whose upstream has X and Y, which share a layer, and Z, which stays; X is cached."""
+
+    def __init__(self, server: StandIn, upstream: Upstream) -> None:
+        self.server, self.upstream = server, upstream
+        self.root = server.settings.root
+        self.x = upstream.image(X, layers=[SHARED], config=b"x")
+        self.y = upstream.image(Y, layers=[SHARED, b"y's"], config=b"y")
+        upstream.image(Z, layers=[b"y's"], config=b"z")
+        for url in (X, Z):
+            assert self.pull(url).is_whole
+
+    def pull(self, url: str) -> Pulled:
+        """Pulls an image by a client of its own."""
+        with Client(self.server.url) as client:
+            return client.pull(url)
+
+    def pull_halted(self, point: Point, url: str) -> tuple[Callable[[], Pulled]]:
+        """Begins to pull an image and halts it at a point.
+
+        Returns:
+            What lets it go on, and gives what came of it.
+        """
+        there, go = threading.Event(), threading.Event()
+        results: list[Pulled] = []
+
+        def halt() -> None:
+            there.set()
+            assert go.wait(60)
+
+        self.server.hooks.once(point, halt)
+        thread = threading.Thread(target=lambda: results.append(self.pull(url)))
+        thread.start()
+        assert there.wait(60)
+
+        def finish() -> Pulled:
+            go.set()
+            thread.join(60)
+            return results[0]
+
+        return (finish,)
+
+    def whole(self) -> None:
+        """All that is listed can be pulled whole, now and after a restart."""
+        assert broken_images(self.server.url) == []
+        assert damaged_files(self.root) == []
+        self.server.restart()
+        assert broken_images(self.server.url) == []
+
+
+@pytest.fixture
+def meeting(tmp_path: Path) -> Iterator[Meeting]:
+    upstream = Upstream()
+    with StandIn(Settings(tmp_path / "cache", upstream)) as server:
+        yield Meeting(server, upstream)
+
+
+PULLING = (Point.PULLED_MANIFEST, Point.PULLED_BLOB, Point.HALF_A_BLOB, Point.BEFORE_ADDING)
+
+
+@pytest.mark.parametrize("point", PULLING)
+def test_a_pull_that_began_before(meeting: Meeting, point: Point) -> None:
+    """What shares a blob with an image that is being pulled stays for this time."""
+    (finish,) = meeting.pull_halted(point, Y)
+    report = report_live(meeting.root, meeting.server.url, "/x:")
+    assert len(report.images) == 0
+    assert finish().is_whole
+    assert meeting.pull(X).is_whole
+    meeting.whole()
+    report = report_live(meeting.root, meeting.server.url, "/x:")
+    assert len(report.images) == 1
+    meeting.whole()
+
+
+@pytest.mark.parametrize("point", PULLING)
+def test_a_pull_that_begins_after_the_last_look(meeting: Meeting, point: Point) -> None:
+    """It is under way while the server removes what it needs: the blob is back before it ends."""
+    finish: list[Callable[[], Pulled]] = []
+
+    def begin() -> None:
+        finish.extend(meeting.pull_halted(point, Y))
+
+    meeting.server.hooks.once(Point.MATCHED, begin)
+    report = report_live(meeting.root, meeting.server.url, "/x:")
+    assert finish[0]().is_whole
+    assert len(report.images) == 1
+    assert report.asked is not None
+    assert report.asked.put_back <= 1
+    meeting.whole()
+
+
+def test_a_pull_that_begins_and_ends_in_the_window(meeting: Meeting) -> None:
+    """It has seen the blob, and ends while that is away: its client gets 500; the report says so.
+
+    The server has counted its blobs wrongly then, so it can be pulled whole after a restart.
+    """
+    finish: list[Callable[[], Pulled]] = []
+    results: list[Pulled] = []
+
+    def begin() -> None:
+        finish.extend(meeting.pull_halted(Point.BEFORE_ADDING, Y))
+
+    meeting.server.hooks.once(Point.MATCHED, begin)
+    meeting.server.hooks.once(
+        Point.BEFORE_ANSWER, lambda: results.append(finish[0]()), "/cmd/prune"
+    )
+    report = report_live(meeting.root, meeting.server.url, "/x:")
+    assert [one.status for one in results] == [500]
+    assert report.asked is not None
+    assert report.asked.disturbed == (f"img/{meeting.y}",)
+    assert f"blobs/{digest_of(SHARED)}" in files(meeting.root)
+    assert damaged_files(meeting.root) == []
+    assert meeting.pull(Z).is_whole
+    meeting.server.restart()
+    assert meeting.pull(Y).is_whole
+    meeting.whole()
+
+
+def test_an_image_whose_blobs_were_counted_wrongly(meeting: Meeting) -> None:
+    """A later prune of it must not take a blob from an image that stays."""
+    test_a_pull_that_begins_and_ends_in_the_window_without_restart(meeting)
+    report_live(meeting.root, meeting.server.url, "/y:")
+    assert meeting.pull(Z).is_whole, "the server does not give a blob of an image that stays"
+    meeting.whole()
+
+
+def test_a_pull_that_begins_and_ends_in_the_window_without_restart(meeting: Meeting) -> None:
+    finish: list[Callable[[], Pulled]] = []
+
+    def begin() -> None:
+        finish.extend(meeting.pull_halted(Point.BEFORE_ADDING, Y))
+
+    meeting.server.hooks.once(Point.MATCHED, begin)
+    meeting.server.hooks.once(Point.BEFORE_ANSWER, lambda: finish[0](), "/cmd/prune")
+    report_live(meeting.root, meeting.server.url, "/x:")
+
+
+def test_what_is_pulled_again_between_two_looks(meeting: Meeting) -> None:
+    """A manifest that a client asked for since the scan stays."""
+    meeting.server.hooks.once(Point.BEFORE_MATCHING, lambda: meeting.pull(X), "/cmd/manifest/list")
+    with Client(meeting.server.url) as client:
+        before = {one.url for one in listed_by(client)}
+        report = report_live(meeting.root, meeting.server.url, "/x:")
+        assert {one.url for one in listed_by(client)} <= before
+    assert len(report.images) <= 1
+    meeting.whole()

@@ -1,0 +1,86 @@
+"""Clients pull at random while policies run: whatever the server lists can be pulled whole."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.live.auditing import broken_images, damaged_files, listed_by, without_files
+from tests.live.driving import prune_live
+from tests.live.servers import KINDS, Scene, scene_of
+from tests.live.world import World, clients_at_work, pull_all
+from tests.property.profile import TIMES
+
+_CLIENTS = 4
+_PRUNES = 3
+
+
+def policy(draw: random.Random, world: World) -> list[str]:
+    """Criteria of a prune."""
+    repository = draw.choice(world.urls).rpartition(":")[0]
+    tag = draw.choice(world.urls).rpartition(":")[2]
+    return draw.choice(
+        [
+            ["--pattern", f"^{repository}[:@]"],
+            ["--pattern", f":{tag}$"],
+            ["--pattern", f":{tag}$,^{repository}@"],
+            ["--pattern", "."],
+            ["--pattern", ".", "--exclude", f"^{repository}:"],
+            ["--dangling"],
+            ["--pattern", ".", "--keep-last", "1"],
+            ["--pattern", ".", "--count", "3"],
+            ["--pattern", ".", "--not-pulled-for", "1s"],
+        ]
+    )
+
+
+def check(scene: Scene) -> None:
+    """Everything that the server lists can be pulled whole, now and after a restart."""
+    assert broken_images(scene.server.url) == []
+    assert damaged_files(scene.root) == []
+    before = {(one.url, one.digest) for one in listed_by(scene.client)}
+    scene.server.restart()
+    assert broken_images(scene.server.url) == []
+    # A restart forgets tags that no file shows, and invents none.
+    after = {(one.url, one.digest) for one in listed_by(scene.client)}
+    assert after <= before
+    assert {digest for _, digest in before} == {digest for _, digest in after}
+
+
+@pytest.mark.parametrize("seed", range(12 * TIMES))
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_after_the_other(tmp_path: Path, kind: str, seed: int) -> None:
+    """Clients pull, then a policy runs, and so on: nothing that is kept is ever broken."""
+    draw = random.Random(seed)
+    with scene_of(kind, tmp_path) as scene:
+        world = World(scene.upstream, scene.host, seed)
+        for _ in range(_PRUNES):
+            pulled = pull_all(scene.server.url, draw.choices(world.urls, k=8))
+            assert [one for one in pulled if not one.is_whole] == []
+            result = prune_live(scene.root, scene.server.url, *policy(draw, world))
+            assert result.code == 0, result.err
+            assert without_files(scene.client, scene.root) == []
+            assert broken_images(scene.server.url) == []
+            assert damaged_files(scene.root) == []
+            world.move_tags(3)
+        check(scene)
+
+
+@pytest.mark.parametrize("seed", range(12 * TIMES))
+@pytest.mark.parametrize("kind", KINDS)
+def test_at_the_same_time(tmp_path: Path, kind: str, seed: int) -> None:
+    """Clients pull while policies run. What they get is whole, or gone: no server error."""
+    draw = random.Random(seed)
+    with scene_of(kind, tmp_path) as scene:
+        world = World(scene.upstream, scene.host, seed)
+        pull_all(scene.server.url, draw.choices(world.urls, k=12))
+        url = scene.server.url
+        with clients_at_work(url, world.urls, seed=seed, clients=_CLIENTS) as results:
+            for _ in range(_PRUNES):
+                result = prune_live(scene.root, url, *policy(draw, world))
+                assert result.code in (0, 3), result.err
+        wrong = Counter(one.status for one in results if one.status not in (200, 404))
+        assert not wrong, [one for one in results if one.status in wrong][:3]
+        check(scene)
