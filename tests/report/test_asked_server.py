@@ -48,7 +48,7 @@ def test_the_text_says_all_that_there_is_to_say(tmp_path: Path) -> None:
         "Put back, as it is needed: 1 file",
         f"Blobs left, as the server still counts references to them: {counted}",
         "Left, as a new image needs one of their blobs: 1",
-        f"Pulled while one of their blobs was away: {pulled}",
+        f"Pulled while they or one of their blobs went: {pulled}",
     ]
 
 
