@@ -14,20 +14,27 @@ from tests.support.listings import listing_of
 from tests.support.scanning import scanned
 from tests.support.schemas import errors
 
-from fastprune import Policy, UsageError, make_plan
+from fastprune import Policy, ScanOptions, UsageError, make_plan
 from fastprune.deletion.cache_reader import explain_image
+from fastprune.executors.inline import InlineExecutor
 from fastprune.explanation.explaining import Explanation
 from fastprune.explanation.lookup import find_manifest
 from fastprune.explanation.report import as_document as explained
 from fastprune.explanation.report import text_lines as explanation_lines
 from fastprune.index.cache_index import CacheIndex
+from fastprune.model import parse_time
 from fastprune.pipeline import PlanOptions
 from fastprune.report.listing import Format, SortKey, render, sorted_rows
 from fastprune.report.prune_rendering import as_document, text_lines
 from fastprune.report.prune_report import planned_report
 from fastprune.selection.selecting import selected_names
+from fastprune.usage.report import UsageSort, json_lines, sorted_groups, usage_rows
+from fastprune.usage.rows import By
+from fastprune.usage.surveying import survey_cache
+from fastprune.usage.table import table_lines
 
 PULLED = "2024-02-01T00:00:00"
+CUTOFFS = {30: parse_time("2024-06-01T00:00:00") or 0}
 
 
 @pytest.fixture
@@ -180,3 +187,21 @@ def test_what_the_server_knows_takes_no_room(index: CacheIndex, builder: CacheBu
     without = make_plan(scanned(builder.root), Policy(patterns=(".",)))
     assert plan.bytes_freed == without.bytes_freed
     assert np.array_equal(plan.blob_bytes, without.blob_bytes)
+
+
+def test_usage_counts_the_tags_of_the_server_and_no_byte_twice(builder: CacheBuilder) -> None:
+    image = builder.image("r.io/a:1", layers=[builder.blob(1_500_000)])
+    listing = listing_of([("r.io/a:1", image), ("r.io/a:stable", image)])
+    said = []
+    for options in (ScanOptions(), ScanOptions(listing=listing)):
+        survey = survey_cache(str(builder.root), Policy(), lambda _: InlineExecutor(), options)
+        usage, ages = survey.usage(By.image), survey.ages()
+        rows = list(usage_rows(usage, sorted_groups(usage, UsageSort.name, reverse=False), None))
+        document = json.loads("".join(json_lines(usage, iter(rows), ages, CUTOFFS)))
+        assert errors("du", document) == []
+        text = list(table_lines(usage, rows, ages, CUTOFFS, width=100))
+        said.append((document, text))
+    (without, plain), (document, text) = said
+    counts = {"entries": 2, "only_tags": 1, "not_loaded": 0, "without_file": 0}
+    assert document == without | {"server": counts}
+    assert text == [plain[0], "The server knows 1 tag that no file shows", *plain[1:]]
