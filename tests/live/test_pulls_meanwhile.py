@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.live.auditing import broken_images, damaged_files, listed_by
+from tests.live.auditing import broken_images, damaged_files, listed_by, without_files
 from tests.live.driving import report_live
 from tests.support.cachebuilder import digest_of, files
 from tests.support.stand_in import Client, Point, Pulled, Settings, StandIn, Upstream
@@ -154,6 +154,25 @@ def test_an_image_whose_blobs_were_counted_wrongly(meeting: Meeting) -> None:
     prune_with_a_pull_inside(meeting, Point.BEFORE_ADDING, ends=True)
     report_live(meeting.root, meeting.server.url, "/y:")
     assert meeting.pull(Z).is_whole, "the server does not give a blob of an image that stays"
+    meeting.whole()
+
+
+def test_one_of_two_tags_is_pulled_again_between_them(meeting: Meeting) -> None:
+    """The server removes by digest: the file of the new pull goes with the second tag.
+
+    It is in memory then, without a file. That is set right at once, not left to a repair.
+    """
+    other = X.replace(":1", ":2")
+    meeting.upstream.tag(other, meeting.x)
+    assert meeting.pull(other).is_whole
+    meeting.server.hooks.once(Point.BEFORE_MANIFEST, lambda: meeting.pull(X), other)
+    report = report_live(meeting.root, meeting.server.url, "/x:")
+    with Client(meeting.server.url) as client:
+        assert without_files(client, meeting.root) == []
+    assert meeting.pull(X).is_whole
+    meeting.whole()
+    assert report.failures == ()
+    assert len(report_live(meeting.root, meeting.server.url, "/x:").images) == 1
     meeting.whole()
 
 
