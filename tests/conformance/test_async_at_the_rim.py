@@ -48,7 +48,10 @@ MAY_BE_ASYNC = {
         "audit/audit_file.py",
     ),
     "executors/threads.py",
+    *("server/asked.py", "server/client.py"),
     *("deletion/trashing.py", "tuning/deleting.py", "deletion/repairing.py"),
+    # They ask the server that runs on the cache.
+    *("guard/agreement.py", "deletion/proving.py", "deletion/healing.py"),
 }
 EVENT_LOOPS = {"anyio", "asyncio", "uvloop"}
 

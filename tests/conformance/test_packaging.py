@@ -13,25 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from tests.support.command_lines import parse
+from tests.support.packaging import KUBERNETES, ROOT, UNITS, one, pod_of, settings
 
 from fastprune.cli.state_folder import ROOTS_FOLDER, STATE_VARIABLE
-
-ROOT = Path(__file__).resolve().parents[2]
-UNITS = ROOT / "packaging" / "systemd"
-KUBERNETES = ROOT / "packaging" / "kubernetes"
-
-
-def settings(unit: Path) -> list[tuple[str, str, str]]:
-    """Section, name and value of every line of a unit (systemd.syntax(7))."""
-    section, found = "", []
-    for line in unit.read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            section = line.strip("[]")
-        elif line and not line.startswith(("#", ";")):
-            name, equals, value = line.partition("=")
-            assert equals, line
-            found.append((section, name, value))
-    return found
 
 
 def test_the_unit_runs_a_prune_that_ends_in_time() -> None:
@@ -76,32 +60,6 @@ def test_the_timer_starts_the_unit_of_its_own_name() -> None:
     assert ("Install", "WantedBy", "timers.target") in timer
     assert any(name == "OnCalendar" for _, name, _ in timer)
     assert not any(name == "Persistent" for _, name, _ in timer)
-
-
-def documents() -> list[dict[str, Any]]:
-    """All manifests of Kubernetes."""
-    return [
-        document
-        for path in sorted(KUBERNETES.glob("*.yaml"))
-        for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
-    ]
-
-
-def one(kind: str, name: str) -> dict[str, Any]:
-    """The manifest of a kind and a name."""
-    (found,) = [
-        document
-        for document in documents()
-        if document["kind"] == kind and document["metadata"]["name"] == name
-    ]
-    return found
-
-
-def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
-    spec: dict[str, Any] = manifest["spec"]
-    template = spec["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else spec
-    pod: dict[str, Any] = template["template"]["spec"]
-    return pod
 
 
 PODS = [("CronJob", "fastprune"), ("CronJob", "fastprune-window"), ("Job", "fastprune-dry-run")]

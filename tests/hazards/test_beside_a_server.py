@@ -203,6 +203,25 @@ def test_a_pull_that_ends_while_its_blob_is_away_is_named_and_whole_after_a_rest
     scene.check_whole(B, NEW)
 
 
+def test_a_pull_by_another_tag_while_the_image_goes_is_named(scene: Scene) -> None:
+    """The server removes the file by its digest, and knows it by that tag afterwards."""
+    scene.server.upstream.tag("r.example/x:9", scene.a)
+    pulls: list[PausedPull] = []
+
+    def begin() -> None:
+        pulls.append(PausedPull(scene.server, "r.example/x:9", Point.BEFORE_ADDING))
+
+    scene.server.before = at_first("prune", begin)
+    scene.server.after = at_first("prune", lambda: [pull.finish() for pull in pulls])
+    report = scene.prune()
+    assert isinstance(pulls[0].error, PullError)
+    assert len(report.images) == 1
+    assert report.asked is not None
+    assert report.asked.disturbed == (f"img/{scene.a}",)
+    scene.server.restart()
+    scene.check_whole(A, B, "r.example/x:9")
+
+
 def test_a_pull_that_begins_after_the_blob_went_fetches_it(scene: Scene) -> None:
     scene.offer(NEW)
     scene.server.after = at_first("prune", lambda: scene.server.pull(NEW))

@@ -83,3 +83,21 @@ def test_the_same_files_go_as_without_a_server(sketch: CacheSketch, request: Req
         ask(plan_of(root, server, Policy(orphans_only=True)), server, run=3)
         assert set_aside(root) == set()
         assert files(root) == request.expected(load(root)).left
+
+
+@examples(30)
+@given(
+    sketch=caches(contrary=False, foreign=True).map(without_cycles).map(as_served),
+    request=requests(),
+)
+def test_what_is_no_file_of_the_cache_stays(sketch: CacheSketch, request: Request) -> None:
+    """The server would remove a link that has the name of a blob; so its image stays."""
+    with on_disk(sketch) as root:
+        age(root)
+        server, before = AskedServer(root), load(root)
+        plan = plan_of(root, server, policy_of(request), allow_broken=request.allow_broken)
+        ask(plan, server)
+        after = load(root)
+        assert after.foreign == before.foreign
+        assert kept_images_lost_blobs(before, after) == []
+        assert request.expected(before).left <= files(root)

@@ -286,10 +286,10 @@ def test_a_saved_plan_leaves_out_what_a_new_plan_keeps_for_tags_of_the_server(
     assert unseen <= other
     if policy.keep_last is None:
         fresh = make_plan(index, policy, allow_broken=allow_broken)
-        assert not (again.removed & ~fresh.removed).any()
-        kept = index.path
+        # A child may go without its list if another file of that digest stays to serve it.
+        assert not (again.removed & ~fresh.removed & (index.twins < 0)).any()
         assert unseen >= {
-            kept(row)
+            index.path(row)
             for row in (plan.removed & (plan.taken_by < 0)).nonzero()[0].tolist()
             if fresh.selection is not None and fresh.selection.kept_by[row] == Keep.OTHER_TAG
         }

@@ -48,7 +48,7 @@ def test_the_text_says_all_that_there_is_to_say(tmp_path: Path) -> None:
         "Put back, as it is needed: 1 file",
         f"Blobs left, as the server still counts references to them: {counted}",
         "Left, as a new image needs one of their blobs: 1",
-        f"Pulled while one of their blobs was away: {pulled}",
+        f"Pulled while they or one of their blobs went: {pulled}",
     ]
 
 
@@ -59,7 +59,7 @@ def test_the_text_is_short_if_there_is_nothing_to_say(tmp_path: Path) -> None:
 
 def test_the_document_has_all_of_it_and_fits_its_schema(tmp_path: Path) -> None:
     document = as_document(report_with(tmp_path, ALL), summary=False)
-    assert document["server"] == {
+    assert document["asked"] == {
         "requests": 3,
         "put_back": 1,
         "moved": 2,

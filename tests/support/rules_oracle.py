@@ -26,7 +26,7 @@ from .oracle import (
     tag_belongs,
 )
 
-OTHER_TAG = "tag that only the server knows"
+OTHER_TAG = "server-only-tag"
 
 Keeper = Callable[[Manifest, str], str]
 """Gives the rule that keeps a manifest by one of its names; empty if none does."""

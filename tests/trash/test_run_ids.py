@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from fastprune import UsageError, make_run_id
-from fastprune.trash.run_ids import find_run, run_time
+from fastprune.trash.run_ids import find_run, is_live, live_run_id, run_time
 
 NOON = datetime(2026, 11, 23, 12, 0, 1, tzinfo=UTC)
 RUNS = ("20261123T120001Z-00ff01", "20261123T120001Z-00ff02", "20261201T000000Z-aaaaaa")
@@ -64,3 +64,18 @@ def test_a_beginning_of_several_runs_names_just_those() -> None:
     assert RUNS[0] in str(refusal.value)
     assert RUNS[1] in str(refusal.value)
     assert RUNS[2] not in str(refusal.value)
+
+
+def test_the_id_of_a_live_run_tells_itself_from_others() -> None:
+    live = live_run_id(RUNS[0])
+    assert live == f"{RUNS[0]}-live"
+    assert live_run_id(live) == live
+    assert run_time(live) == NOON
+    assert is_live(live)
+    assert not any(is_live(one) for one in (*RUNS, "x-live", f"{RUNS[0]}-live-live"))
+
+
+def test_a_whole_id_names_its_run_although_another_begins_so() -> None:
+    live = live_run_id(RUNS[0])
+    assert find_run((live, *RUNS), RUNS[0]) == RUNS[0]
+    assert find_run((live, *RUNS), live) == live

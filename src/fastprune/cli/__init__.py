@@ -8,6 +8,7 @@ holds its options and what it does. Around them:
 - `options`: the global options, and those that several commands have. `plan_options`: the options
   of selecting, planning and pruning. `option_values`: parses and checks their values.
 - `session`: the global options, resolved; writes to stdout. `server_config`: the server's file.
+  `server_options`: the running server that `--server` names, and what it lists.
   `tuned_defaults`: the file of `tune --save`. `state_folder`: where scans are remembered.
   `user_folders`: where both lie. `request`: the policy and plan options of them all.
 - `plan_run`: what `prune` and `apply` share. `signals`: runs what deletes, until a signal comes.

@@ -102,14 +102,14 @@ def list_manifests(
     )
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.report.listing import Format, SortKey, render, sorted_rows
-    from fastprune.selection.selecting import select
+    from fastprune.selection.selecting import selected_names
 
     warn_about(index)
     warn_of_servers(session.image_path, name_of(server))
     terminal = sys.stdout.isatty()
     chosen = Format(wanted.form) if wanted.form else (Format.table if terminal else Format.text)
     tabular = chosen in (Format.table, Format.csv)
-    rows = select(index, meant).selected.nonzero()[0]
+    rows = selected_names(index, meant)
     rows = sorted_rows(index, rows, SortKey(sort.lstrip("-")), reverse=sort.startswith("-"))
     short = chosen is Format.table if wanted.short_digest is None else wanted.short_digest
     write(

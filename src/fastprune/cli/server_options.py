@@ -87,12 +87,7 @@ def server_of(options: ServerOptions) -> ServerClient | None:
 
 def name_of(server: ServerClient | None) -> NamedServer | None:
     """The server as guards know it, which may run on the cache; None for none."""
-    if server is None:
-        return None
-    from fastprune.guard.named_server import NamedServer
-
-    address = server.address
-    return NamedServer(address.scheme, address.host, address.port)
+    return None if server is None else server.address
 
 
 def listing_of(session: Session, server: ServerClient | None) -> ServerListing | None:

@@ -97,7 +97,6 @@ class ReportOptions:
     examples=(
         "fastprune verify --content --sample 10%",
         "fastprune verify --repair --dry-run",
-        "fastprune verify --server http://127.0.0.1:8080",
     ),
 )
 def check_cache(

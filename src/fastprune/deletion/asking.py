@@ -54,6 +54,7 @@ from fastprune.executors.threads import in_thread
 from fastprune.guard.drift import young_manifests
 from fastprune.index.cache_index import Rows
 from fastprune.index.refcounts import list_levels, references_of
+from fastprune.model import file_names
 from fastprune.plan.prune_plan import PrunePlan, freed
 from fastprune.report.prune_report import AskedServer, PruneReport
 from fastprune.server.asked import Server
@@ -119,6 +120,7 @@ class _Asking:
                         await self._manifests("list", level[live.plan.removed[level]])
                     await self._manifests("image", live.plan.images)
                     await move_blobs(live, live.account.removed("blob")[0])
+                    await self._look_for_ghosts()
             except ServerError as failure:
                 error = failure
                 crew.stop(str(failure))
@@ -173,6 +175,35 @@ class _Asking:
         with_them[pulled] = True
         live.held_by_pulls = freed(index, with_them) if len(pulled) else pulled
         live.look.again()
+
+    async def _look_for_ghosts(self) -> None:
+        """Finds what the server lists although its file went by a request of this run.
+
+        A pull by another tag may have written the same file, before the server removed it for
+        the tag that it was asked for. It adds the manifest to its memory only after that.
+        """
+        live, index = self._live, self._live.plan.index
+        went = np.concatenate([live.account.removed(kind)[0] for kind in ("list", "image")])
+        if not live.requests or not len(went):
+            return
+        listing = await live.server.listing()
+        paths = {index.path(row) for row in went.tolist()}
+        names = file_names(listing.digests.tobytes())
+        folder_of = index.layout.manifest_folder_of
+        listed = (f"{folder_of(url)}/{name}" for url, name in zip(listing.urls, names, strict=True))
+        ghosts = sorted(paths.intersection(listed))
+        missing = await in_thread(self._missing, ghosts)
+        live.disturbed.update(missing)
+
+    def _missing(self, paths: list[str]) -> list[str]:
+        """Which of some files are not in the cache."""
+        aside = self._live.aside
+        parts = [path.partition("/") for path in paths]
+        return [
+            path
+            for path, (folder, _, name) in zip(paths, parts, strict=True)
+            if aside.missing([name], folder)[0]
+        ]
 
     def _blobs_to_keep(self) -> list[str]:
         """The names of blobs that will have to be set aside; some of them, if there are many."""

@@ -25,12 +25,15 @@ from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import references_of
 from fastprune.server.asked import Server
 from fastprune.server.expressions import in_requests
+from fastprune.verification.comparing import find_served
 from fastprune.verification.findings import Findings
-from fastprune.verification.served import ServedManifest, ServedReason, find_served
+from fastprune.verification.served import ServedManifest, ServedReason
 from fastprune.verification.verifier import VerifyOptions
 
 # While the server works on a request, its clients wait.
 _MOST_IN_REQUEST = 50
+# The server deletes; a repair by itself moves to the trash.
+_ACTION = "delete"
 _BLOB_REASON = "last-reference-removed"
 
 
@@ -207,9 +210,14 @@ class Healing:
             error = failed.get(one.url)
             became = "failed" if error else "removed"
             kind = kinds.get(one.path, "unreadable")
-            yield JournalEntry(kind, one.path, one.url, one.reason.text, size, became, error)
+            yield JournalEntry(
+                kind, one.path, one.url, one.reason.text, size, became, error, action=_ACTION
+            )
         for path in sorted(before.keys() - after.keys() - of_manifests):
-            yield JournalEntry("blob", path, None, _BLOB_REASON, before[path], "removed", None)
+            size = before[path]
+            yield JournalEntry(
+                "blob", path, None, _BLOB_REASON, size, "removed", None, action=_ACTION
+            )
 
 
 def _blobs_of(index: CacheIndex, rows: Sequence[int]) -> Rows:

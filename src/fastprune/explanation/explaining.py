@@ -30,7 +30,7 @@ from fastprune.policy.policy import Policy
 from fastprune.selection.rules.ages import newest_pulls
 from fastprune.selection.rules.names import names_of
 from fastprune.selection.rules.tags import find_tags
-from fastprune.selection.selecting import Keep, ranked
+from fastprune.selection.selecting import Keep, keeping_tags, ranked
 from fastprune.text.quantities import format_count, format_ordinal
 
 NOT_SELECTED = "criteria-not-met"
@@ -74,6 +74,21 @@ class Sharing(NamedTuple):
     size: int
 
 
+class KnownAs(NamedTuple):
+    """A URL by which a running server knows the manifest.
+
+    Attributes:
+        url: The URL.
+        server_only: Whether it is a tag that only the server knows.
+        keeps: Whether the prune does not select that tag, so that the manifest stays; None if it
+            is not about a prune.
+    """
+
+    url: str
+    server_only: bool
+    keeps: bool | None
+
+
 class Blobs(NamedTuple):
     """Some of the blobs of an image.
 
@@ -106,6 +121,7 @@ class Explanation:
         frees: Bytes that come free if the unit goes, those of its manifests included.
         linked: Bytes of those files of it that free nothing, as they have other names.
         verdict: What a prune would do; None if nothing says what to prune.
+        known_as: By which URLs a running server knows it; None if none was asked.
     """
 
     index: CacheIndex
@@ -123,6 +139,7 @@ class Explanation:
     frees: int
     linked: int
     verdict: Verdict | None
+    known_as: tuple[KnownAs, ...] | None
 
 
 def explain(
@@ -166,6 +183,20 @@ def explain(
         frees=frees,
         linked=goes - frees,
         verdict=None if plan is None else _verdict(plan, row),
+        known_as=_known_as(index, row, plan),
+    )
+
+
+def _known_as(index: CacheIndex, row: int, plan: PrunePlan | None) -> tuple[KnownAs, ...] | None:
+    known = index.known
+    if known is None:
+        return None
+    tags = known.others.urls[known.others.of(row)]
+    keep = None if plan is None else keeping_tags(index, plan.policy, row)
+    [urls] = known.urls_of(np.array([row]))
+    return tuple(
+        KnownAs(url, url in tags, None if keep is None else url in tags and url in keep)
+        for url in urls
     )
 
 
@@ -290,4 +321,6 @@ def _keep_details(plan: PrunePlan, row: int, keep: Keep, policy: Policy) -> str:
         place = "newest" if not rank else f"{format_ordinal(rank + 1)} newest"
         matching = " that match" if policy.patterns else ""
         return f"its tag is the {place} of {repository}{matching}, and {policy.keep_last} are kept"
+    if keep is Keep.OTHER_TAG:
+        return ", ".join(keeping_tags(index, plan.policy, row))
     return f"pulled or created since {policy.keep_since}, or never" if keep is Keep.RECENT else ""

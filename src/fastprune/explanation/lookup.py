@@ -15,6 +15,7 @@ from fastprune.errors import FastpruneError, UsageError
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import edges_of
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX, Reference
+from fastprune.selection.rules.names import names_of
 from fastprune.text.escaping import printable
 
 _LEAST_DIGITS = 4
@@ -58,7 +59,7 @@ def find_manifests(index: CacheIndex, reference: str) -> Rows:
     it is or as Docker completes it (`nginx` is `docker.io/library/nginx:latest`); the
     beginning of a digest, four digits at least; the end of a URL from a slash on, with
     `:latest` if need be, or with an end of its digest left out; the beginning or end of a
-    URL.
+    URL. A tag that only a server knows means the same as a URL that a file shows.
 
     Args:
         index: The cache, scanned with edges.
@@ -75,7 +76,9 @@ def find_manifests(index: CacheIndex, reference: str) -> Rows:
 
 
 def _attempts(index: CacheIndex, reference: str) -> Iterator[Rows]:
-    urls = list(enumerate(index.urls(np.arange(len(index)))))
+    names = names_of(index)
+    every = np.arange(len(names))
+    urls = list(zip(names.rows(every).tolist(), names.urls(every), strict=True))
     yield _with_path(index, reference)
     for registry, tail in product(_DEFAULT_REGISTRIES, ("", _LATEST)):
         whole = registry + reference + tail
@@ -91,7 +94,7 @@ def _attempts(index: CacheIndex, reference: str) -> Iterator[Rows]:
 
 
 def _rows(rows: Iterable[int]) -> Rows:
-    return np.fromiter(rows, dtype=np.intp)
+    return np.unique(np.fromiter(rows, dtype=np.intp))
 
 
 def _with_path(index: CacheIndex, reference: str) -> Rows:
@@ -121,7 +124,8 @@ def _outermost(index: CacheIndex, rows: Rows) -> Rows:
 
 def _near_matches(index: CacheIndex, reference: str) -> list[str]:
     """URLs that somebody may have meant by a reference that means none."""
-    urls = sorted(set(index.urls(np.arange(len(index)))))
+    names = names_of(index)
+    urls = sorted(set(names.urls(np.arange(len(names)))))
     name = Reference.parse(reference).repository.rpartition("/")[2]
     by_digest = [url for url in urls if "@" in url]
     tagged = [url for url in urls if "@" not in url]

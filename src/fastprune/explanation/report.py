@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastprune.explanation.explaining import Blobs, Explanation, Verdict
+from fastprune.explanation.explaining import Blobs, Explanation, KnownAs, Verdict
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import NOBODY
 from fastprune.index.times import BAD_TIME, format_times
@@ -40,6 +40,7 @@ _VERDICTS = {
     "keep-from": "it would stay: --keep-from names it",
     "keep-last": "it would stay: --keep-last keeps it",
     "keep-within": "it would stay: --keep-within keeps it",
+    "server-only-tag": "it would stay: the server knows it by a tag that does not go",
     "older-ones-are-enough": "it would stay: it meets every criterion, but images that were "
     "pulled longer ago are enough",
     "criteria-not-met": "it would stay: it does not meet every criterion",
@@ -75,6 +76,9 @@ def text_lines(
     yield f"Pulled: {_time(pulled, int(index.pulled[row]), now)}"
     last = format_times(np.array([explanation.last_pull]))[0]
     yield f"Pulled, with its lists and children: {_time(last, explanation.last_pull, now)}"
+    if explanation.known_as is not None:
+        yield f"URLs by which the server knows it: {_number(len(explanation.known_as))}"
+        yield from named(list(map(_known_as, explanation.known_as)))
     yield f"Lists that refer to it: {_number(len(explanation.lists))}"
     yield from named(_urls(index, explanation.lists))
     if index.is_list[row]:
@@ -110,6 +114,11 @@ def text_lines(
         yield f"This prune: {paint(style, _verdict(explanation.verdict))}"
         if explanation.verdict.because_of != NOBODY:
             yield from named(_urls(index, np.array([explanation.verdict.because_of])))
+
+
+def _known_as(known: KnownAs) -> str:
+    mark = "(keeps it) " if known.keeps else "(server only) " if known.server_only else ""
+    return mark + printable(known.url)
 
 
 def _number(count: int) -> str:
@@ -158,7 +167,11 @@ def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
     """
     index, row = explanation.index, explanation.row
     rows = np.array([row])
-    verdict = explanation.verdict
+    verdict, known = explanation.verdict, explanation.known_as
+    server: dict[str, Any] = {}
+    if known is not None:
+        first = [one._asdict() for one in known[:most]]
+        server = {"known_as": {"count": len(known), "first": first}}
     return {
         "version": JSON_VERSION,
         "command": "explain",
@@ -173,6 +186,7 @@ def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
             "last_pull": format_times(np.array([explanation.last_pull]))[0] or None,
             "bytes": int(index.file_sizes[row]),
         },
+        **server,
         "lists": _counted(index, explanation.lists, most),
         "tags": _counted(index, explanation.tags, most),
         "children": {

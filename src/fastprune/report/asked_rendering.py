@@ -49,8 +49,8 @@ def asked_lines(report: PruneReport, paint: Paint) -> Iterator[str]:
     if asked.disturbed:
         yield paint(
             Style.WARNING,
-            f"Pulled while one of their blobs was away: {len(asked.disturbed)}; if a client gets "
-            f"errors for {asked.disturbed[0]} or others, start the server again",
+            f"Pulled while they or one of their blobs went: {len(asked.disturbed)}; if a client "
+            f"gets errors for {asked.disturbed[0]} or others, start the server again",
         )
 
 

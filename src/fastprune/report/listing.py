@@ -5,6 +5,10 @@ Stage: report. Input: a `CacheIndex` and rows. Output: lines. Pure, no I/O.
 `text` is what `ociregistry list` prints, column for column: repository, tag or digest without
 `sha256:`, list or image, created, pulled, size; one blank between. An empty column is `-` here,
 where ociregistry prints nothing: so each line has six words.
+
+A tag that only a running server knows has a line of its own, with what the file says otherwise. So
+what is listed is a name of a manifest (`fastprune.selection.rules.names`). Without a server, that
+is its row.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import numpy as np
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import image_bytes
 from fastprune.model import DIGEST_PREFIX, split_url
+from fastprune.selection.rules.names import names_of
 from fastprune.text.cells import cells, fitted, left, right
 from fastprune.text.escaping import column, csv_lines, json_lines, printable, to_json
 from fastprune.text.quantities import bytes_cell
@@ -43,6 +48,7 @@ _NONE = -1
 _DROPPED = (_CREATED, _KIND, _PULLED)
 _LEAST_REPOSITORY = 16
 _GAP = "  "
+_MARK = " (server only)"
 
 
 class Format(StrEnum):
@@ -66,23 +72,25 @@ class SortKey(StrEnum):
 
 
 def sorted_rows(index: CacheIndex, rows: Rows, key: SortKey, *, reverse: bool) -> Rows:
-    """Orders rows; ties go by URL, then path.
+    """Orders rows, or names; ties go by URL, then path.
 
     Args:
         index: The cache.
-        rows: Which manifests.
+        rows: Which manifests, or names of them, ascending.
         key: What to order by.
         reverse: Largest or latest first.
     """
-    urls = index.urls(rows)
+    names = names_of(index)
+    urls = names.urls(rows)
     # Rows are in the order of their paths, and sorting is stable.
     by_url = rows[sorted(range(len(rows)), key=urls.__getitem__)]
     if key is SortKey.url:
         return by_url[::-1] if reverse else by_url
     if key is SortKey.size:
-        values = image_bytes(index, by_url)
+        values = image_bytes(index, names.rows(by_url))
     else:
-        values = (index.created if key is SortKey.created else index.pulled)[by_url]
+        times = index.created if key is SortKey.created else index.pulled
+        values = times[names.rows(by_url)]
     return by_url[np.argsort(-values if reverse else values, kind="stable")]
 
 
@@ -100,7 +108,7 @@ def render(
 
     Args:
         index: The cache.
-        rows: Which manifests, in order.
+        rows: Which manifests, or names of them, in order.
         form: How.
         header: Begin with the names of the columns (table, text, csv).
         short_digest: Cut digests down to 12 digits (table, csv), or 10 (text).
@@ -108,7 +116,7 @@ def render(
         paint: Gives text its looks (table).
     """
     if form is Format.url:
-        yield from map(printable, index.urls(rows))
+        yield from map(printable, names_of(index).urls(rows))
     elif form is Format.text:
         if header:
             yield " ".join(TEXT_HEADER)
@@ -118,8 +126,9 @@ def render(
             index, rows, header=header, short=short_digest, width=width, paint=paint
         )
     elif form is Format.csv:
-        names = [[name.lower().replace("|", "_or_") for name in HEADER]] if header else []
-        yield from csv_lines(chain(names, _csv_rows(index, rows, short=short_digest)))
+        columns = [*HEADER] if index.known is None else [*HEADER, "SERVER_ONLY"]
+        heads = [[name.lower().replace("|", "_or_") for name in columns]] if header else []
+        yield from csv_lines(chain(heads, _csv_rows(index, rows, short=short_digest)))
     elif form is Format.jsonl:
         for item in _items(index, rows):
             yield to_json(item).decode()
@@ -141,10 +150,12 @@ def _cells(index: CacheIndex, rows: Rows) -> Iterator[_Cells]:
 
 
 def _cells_of_block(index: CacheIndex, block: Rows) -> Iterator[_Cells]:
-    kinds = np.where(index.kinds[block] & 1, "image", "list").tolist()
-    created, pulled = index.created_texts(block), index.pulled_texts(block)
-    sizes = image_bytes(index, block).tolist()
-    repositories, tags = zip(*map(_split, index.urls(block)), strict=True)
+    names = names_of(index)
+    rows = names.rows(block)
+    kinds = np.where(index.kinds[rows] & 1, "image", "list").tolist()
+    created, pulled = index.created_texts(rows), index.pulled_texts(rows)
+    sizes = image_bytes(index, rows).tolist()
+    repositories, tags = zip(*map(_split, names.urls(block)), strict=True)
     return zip(repositories, tags, kinds, created, pulled, sizes, strict=True)
 
 
@@ -187,9 +198,18 @@ def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
 
 
 def _csv_rows(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[tuple[str, ...]]:
-    for repository, tag, kind, created, pulled, size in _cells(index, rows):
+    marks = _server_only(index, rows)
+    for cells_of_row, only in zip(_cells(index, rows), marks, strict=True):
+        repository, tag, kind, created, pulled, size = cells_of_row
         shown = _shorten(tag) if short else tag
-        yield repository, shown, kind, created, pulled, "" if kind == "list" else str(size)
+        bytes_shown = "" if kind == "list" else str(size)
+        mark = () if only is None else (str(only).lower(),)
+        yield repository, shown, kind, created, pulled, bytes_shown, *mark
+
+
+def _server_only(index: CacheIndex, rows: Rows) -> list[bool] | list[None]:
+    """Whether each name is a tag that only the server knows; None if no server was asked."""
+    return [None] * len(rows) if index.known is None else (rows >= len(index)).tolist()
 
 
 def _table_lines(
@@ -198,9 +218,10 @@ def _table_lines(
     """Columns as wide as their content; those that do not fit are cut or left out."""
     lines = [HEADER] if header else []
     chars = None if width >= _WIDE else _DATE_CHARS
-    for repository, tag, kind, *times, size in _cells(index, rows):
+    marks = _server_only(index, rows)
+    for (repository, tag, kind, *times, size), only in zip(_cells(index, rows), marks, strict=True):
         created, pulled = (printable(time[:chars]) or "-" for time in times)
-        shown = printable(_shorten(tag) if short else tag) or "-"
+        shown = (printable(_shorten(tag) if short else tag) or "-") + _MARK * bool(only)
         bytes_shown = "-" if kind == "list" else bytes_cell(size)
         lines.append((printable(repository), shown, kind, created, pulled, bytes_shown))
     if not lines:
@@ -241,12 +262,17 @@ def _aligned(text: str, column: int, width: int) -> str:
 
 
 def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:
-    for row, (repository, tag, kind, created, pulled, size) in zip(
-        rows.tolist(), _cells(index, rows), strict=True
+    names = names_of(index)
+    for name, row, only, (repository, tag, kind, created, pulled, size) in zip(
+        rows.tolist(),
+        names.rows(rows).tolist(),
+        _server_only(index, rows),
+        _cells(index, rows),
+        strict=True,
     ):
         by_digest = tag.startswith(DIGEST_PREFIX)
-        yield {
-            "url": index.url(row),
+        item = {
+            "url": names.url(name),
             "repository": repository,
             "tag": None if by_digest else tag or None,
             "digest": DIGEST_PREFIX + index.digests[row].tobytes().hex(),
@@ -257,3 +283,4 @@ def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:
             "bytes": None if kind == "list" else size,
             "path": index.path(row),
         }
+        yield item if only is None else item | {"server_only": only}

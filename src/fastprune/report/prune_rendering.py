@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from fastprune.errors import Exceeded
+from fastprune.index.cache_index import CacheIndex
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan.prune_plan import LeftOut, PrunePlan
 from fastprune.report.asked_rendering import asked_document, asked_lines
@@ -20,6 +21,9 @@ from fastprune.text.quantities import format_bytes, format_seconds
 from fastprune.text.style import Paint, Style, plain
 
 JSON_VERSION = 1
+
+# What no option of that name keeps.
+_IN_WORDS = {Keep.OTHER_TAG.text: "tag that only the server knows"}
 
 _BY_URL = itemgetter("url", "path")
 
@@ -67,6 +71,7 @@ def _totals(report: PruneReport, paint: Paint) -> Iterator[str]:
     if by_rule := removed_by_rule(report):
         yield f"By rule: {_counted(by_rule)}"
     yield from _kept_totals(report)
+    yield from _server_totals(report.plan.index)
     if report.plan.left_out:
         yield paint(Style.WARNING, f"Left out of the saved plan: {len(report.plan.left_out)}")
     if gone := report.already_gone + report.plan.gone:
@@ -101,11 +106,21 @@ def _size_totals(report: PruneReport, done: str) -> Iterator[str]:
 def _kept_totals(report: PruneReport) -> Iterator[str]:
     yield f"Kept by protection: {len(report.plan.protected)}"
     if rules := _kept_by_rule(report.plan):
-        yield f"Kept by rules: {sum(rules.values())} ({_counted(rules)})"
+        named = {_IN_WORDS.get(rule, rule): count for rule, count in rules.items()}
+        yield f"Kept by rules: {sum(rules.values())} ({_counted(named)})"
     if len(report.plan.spared_blobs):
         yield f"Blobs spared as too young: {len(report.plan.spared_blobs)}"
     if short := report.shortfall:
         yield f"Size target: missed by {short} ({format_bytes(short)})"
+
+
+def _server_totals(index: CacheIndex) -> Iterator[str]:
+    if (known := server_document(index)) is not None:
+        yield (
+            f"Server: {known['entries']} entries, {known['only_tags']} of them tags that no file "
+            f"shows, {known['without_file']} without a file; manifests that it does not know: "
+            f"{known['not_loaded']}"
+        )
 
 
 def _counted(rules: dict[str, int]) -> str:
@@ -178,8 +193,10 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "exceeded": exceeded_items(report.exceeded),
         "corrupt": index.fault_items,
     }
+    if (known := server_document(index)) is not None:
+        document["server"] = known
     if report.asked is not None:
-        document["server"] = asked_document(report.asked)
+        document["asked"] = asked_document(report.asked)
     if report.plan.left_out is not None:
         document["left_out"] = [left._asdict() for left in report.plan.left_out]
     if not summary:
@@ -188,6 +205,19 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         document["protected"] = _protected_items(report)
         document["kept"] = _kept_items(report.plan)
     return document
+
+
+def server_document(index: CacheIndex) -> dict[str, int] | None:
+    """What a running server knows of the cache, for a JSON document; None if none was asked."""
+    known = index.known
+    if known is None:
+        return None
+    return {
+        "entries": len(known) + len(known.strangers),
+        "only_tags": len(known.others),
+        "not_loaded": int((~known.loaded(len(index))).sum()),
+        "without_file": len(known.strangers),
+    }
 
 
 def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:

@@ -34,8 +34,8 @@ class AskedServer:
             references to them. After its restart they can go.
         shared: Paths of images that stay in this run: one of their blobs is needed by a manifest
             that has come since the scan.
-        disturbed: Paths of manifests that were pulled during a request and whose blobs were away
-            for a moment: the client may have got an error.
+        disturbed: Paths of manifests that were pulled during a request, while their blobs were
+            away or their files went: clients may get errors until the server is started again.
     """
 
     requests: int = 0

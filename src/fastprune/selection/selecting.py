@@ -59,7 +59,7 @@ _KEEP_TEXTS = {
     Keep.IN_USE: "keep-from",
     Keep.LAST_TAGS: "keep-last",
     Keep.RECENT: "keep-within",
-    Keep.OTHER_TAG: "tag that only the server knows",
+    Keep.OTHER_TAG: "server-only-tag",
 }
 
 
@@ -161,6 +161,8 @@ class Evaluation:
         kept_for: int16 (n,): see `Selection`; it also says for which rule `kept_by_others` holds.
         kept_by_others: bool (n,): a rule keeps the manifest by another tag of it, which only a
             server knows.
+        kept_names: bool (n + u,): the names that the policy as a whole keeps, and all names of
+            what its rules keep.
     """
 
     names: Names
@@ -169,6 +171,7 @@ class Evaluation:
     kept_by: NDArray[np.uint8]
     kept_for: NDArray[np.int16]
     kept_by_others: Mask
+    kept_names: Mask
 
 
 def evaluate(index: CacheIndex, policy: Policy) -> Evaluation:
@@ -184,7 +187,8 @@ def evaluate(index: CacheIndex, policy: Policy) -> Evaluation:
     last = [one.keep_last for one in (policy, *rules)]
     tags = None if last.count(None) == len(last) else find_tags(index, pulls)
     keeps = keeping(names, policy, pulls, tags)
-    kept_by, kept_by_others = names.shown(keeps).copy(), names.any_other(keeps != Keep.NO_RULE)
+    kept_names = keeps != Keep.NO_RULE
+    kept_by, kept_by_others = names.shown(keeps).copy(), names.any_other(kept_names)
     kept_for = np.full(len(index), NO_NAME, dtype=np.int16)
     for_others = kept_for.copy()
     for number, rule in enumerate(rules):
@@ -203,8 +207,47 @@ def evaluate(index: CacheIndex, policy: Policy) -> Evaluation:
         kept_by_others[new], for_others[new] = True, number
     only_others = kept_by_others & (kept_by == Keep.NO_RULE)
     kept_for[only_others] = for_others[only_others]
+    if rules:
+        kept_names = kept_names | names.spread(kept_by_others | (kept_by != Keep.NO_RULE))
     met = [meeting(names, one, pulls, tags) for one in rules or [policy]]
-    return Evaluation(names, pulls, met, kept_by, kept_for, kept_by_others)
+    return Evaluation(names, pulls, met, kept_by, kept_for, kept_by_others, kept_names)
+
+
+def selected_names(index: CacheIndex, policy: Policy) -> Rows:
+    """The names that a policy selects, each for itself: for a listing; see `Names`.
+
+    A count or a size target chooses manifests: then these are all names of those.
+
+    Args:
+        index: The cache; with edges if `policy.needs_edges`.
+        policy: What to select; see `select`.
+
+    Returns:
+        Ascending; without a server, the rows that `select` gives.
+    """
+    names = names_of(index)
+    counts = [policy.count, *(rule.policy.count for rule in policy.rules)]
+    if names.others is None or policy.has_size_target or counts != [None] * len(counts):
+        return np.flatnonzero(names.spread(select(index, policy).selected))
+    evaluation = evaluate(index, policy)
+    met: Mask = np.logical_or.reduce(evaluation.met)
+    return np.flatnonzero(met & ~evaluation.kept_names)
+
+
+def keeping_tags(index: CacheIndex, policy: Policy, row: int) -> list[str]:
+    """The tags of a manifest that only a server knows and that a policy does not select.
+
+    Args:
+        index: The cache; with edges if `policy.needs_edges`.
+        policy: The policy; its count and its size target are not asked.
+        row: The manifest.
+    """
+    if index.others is None or policy.orphans_only:
+        return []
+    evaluation, tags = evaluate(index, policy), index.others.of(row)
+    met: Mask = np.logical_or.reduce(evaluation.met)
+    stay = (~met | evaluation.kept_names)[len(index) :][tags].tolist()
+    return [url for url, stays in zip(index.others.urls[tags], stay, strict=True) if stays]
 
 
 def keeping(names: Names, policy: Policy, pulls: Times, tags: Tags | None) -> NDArray[np.uint8]:

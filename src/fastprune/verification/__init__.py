@@ -3,6 +3,6 @@
 It takes a cache, and gives findings and a repair plan.
 
 - `verifier`: scans, reads blobs, looks twice at odd files. `findings`: what is damaged.
-- `served`: what of it a running server has in memory.
+- `served`, `comparing`: what of it a running server has in memory.
 - `repair_plan`: what goes to the trash, and why. `report`, `repair_report`: show it.
 """

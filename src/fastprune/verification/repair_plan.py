@@ -27,8 +27,9 @@ from fastprune.index.cache_index import Rows
 from fastprune.index.digests import Digests, as_digests
 from fastprune.index.refcounts import needing
 from fastprune.reading.marks import MARK_FIELDS, FileMark
+from fastprune.verification.comparing import in_memory
 from fastprune.verification.findings import Findings
-from fastprune.verification.served import ServedManifest, in_memory
+from fastprune.verification.served import ServedManifest
 
 SECONDS_OF_A_PULL = 3600
 """A manifest that has not changed for so long does not belong to a pull that is under way."""

@@ -68,6 +68,12 @@ class Names:
             for name, other in zip(names.tolist(), unseen.tolist(), strict=True)
         ]
 
+    def url(self, name: int) -> str:
+        """The URL of one name."""
+        if self.others is None or name < len(self.index):
+            return self.index.url(name)
+        return self.others.urls[name - len(self.index)]
+
     def pieces(self, names: Rows) -> Iterator[tuple[Rows, list[str]]]:
         """Some names in pieces that fit into memory, each with its URLs."""
         for first in range(0, len(names), _PIECE):
