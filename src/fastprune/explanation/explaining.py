@@ -27,10 +27,10 @@ from fastprune.index.refcounts import (
 from fastprune.model import Reference
 from fastprune.plan.prune_plan import PrunePlan
 from fastprune.policy.policy import Policy
+from fastprune.selection.evaluating import Keep, keeping_tags, ranked
 from fastprune.selection.rules.ages import newest_pulls
 from fastprune.selection.rules.names import names_of
 from fastprune.selection.rules.tags import find_tags
-from fastprune.selection.selecting import Keep, keeping_tags, ranked
 from fastprune.text.quantities import format_count, format_ordinal
 
 NOT_SELECTED = "criteria-not-met"

@@ -15,8 +15,8 @@ from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import Mask, owned_edges
 from fastprune.index.server_urls import OtherTags
 from fastprune.policy.policy import Policy
+from fastprune.selection.evaluating import evaluate
 from fastprune.selection.rules.names import Names
-from fastprune.selection.selecting import evaluate
 
 
 def held_by_unseen_tags(

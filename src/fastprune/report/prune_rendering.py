@@ -15,7 +15,7 @@ from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan.prune_plan import LeftOut, PrunePlan
 from fastprune.report.asked_rendering import asked_document, asked_lines
 from fastprune.report.prune_report import PruneReport
-from fastprune.selection.selecting import Keep
+from fastprune.selection.evaluating import Keep
 from fastprune.text.escaping import printable
 from fastprune.text.quantities import format_bytes, format_seconds
 from fastprune.text.style import Paint, Style, plain
