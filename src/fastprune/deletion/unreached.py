@@ -127,7 +127,7 @@ async def move_blobs(run: LiveRun, went: Rows) -> None:
     blobs = np.setdiff1d(run.plan.blobs, went)
     if not len(blobs) or not await crew.may_begin():
         return
-    counted = run.look.ids_of(np.ascontiguousarray(await run.server.counted_blobs()))
+    counted = run.look.ids_of((await run.server.counted_blobs()).digests)
     held = np.isin(blobs, counted)
     run.counted = int(held.sum())
     blobs = blobs[~held]
