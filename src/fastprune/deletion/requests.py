@@ -266,7 +266,8 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
     gone = await in_thread(_put_back_what_stays, run, batch)
     await run.note_blobs(gone)
     for folder in (batch.folder, run.plan.index.layout.blob_folder):
-        batch.safe &= await run.settle(folder)
+        durable = await run.settle(folder)
+        batch.safe &= durable
     if batch.safe:
         await in_thread(run.aside.discard, run.names(batch.kept))
     run.stop_if_unknown()

@@ -62,7 +62,8 @@ async def _move_some(run: LiveRun, kind: str, folder: str, rows: Rows) -> None:
     moved = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.REMOVED]
     error: ServerError | None = None
     try:
-        back |= await _known_by_now(run, folder, rows, moved)
+        known = await _known_by_now(run, folder, rows, moved)
+        back = back | known
     except ServerError as failure:
         # Whether a pull was under way is not known.
         error, back = failure, set(moved)
