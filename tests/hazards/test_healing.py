@@ -281,6 +281,33 @@ def test_what_is_whole_again_is_left_alone(server: StandIn, upstream: Upstream) 
     assert found(server).is_clean
 
 
+@pytest.mark.parametrize("begins", ["before the scan", "after it"])
+def test_a_pull_under_way_keeps_the_blobs_that_it_shares(
+    begins: str, server: StandIn, upstream: Upstream
+) -> None:
+    """The server would remove them, as it counts finished pulls only."""
+    config = f"config of {BROKEN}".encode()
+    damaged = upstream.image(f"{R}/damaged:1", layers=[b"gone", b"kept"], config=config)
+    assert pulled(server, f"{R}/damaged:1")
+    (server.settings.root / "blobs" / digest_of(b"gone")).unlink()
+
+    def begin(findings: Findings | None = None) -> None:
+        """Writes the manifest of a pull, as the server does before it writes the blobs."""
+        builder = CacheBuilder(server.settings.root)
+        builder.image(f"{R}/new:1", layers=[digest_of(b"kept"), digest_of(b"more")])
+
+    if begins == "before the scan":
+        begin()
+        report = repaired(server)
+    else:
+        report = repaired(server, begin)
+    ((one, why),) = report.unhealed
+    assert one.url == f"{R}/damaged:1"
+    assert "pulled just now" in why
+    assert (server.settings.root / "blobs" / digest_of(b"kept")).exists()
+    assert (server.settings.root / "img" / damaged).exists()
+
+
 @pytest.mark.parametrize("kind", [Kind.CUT, Kind.FAILED, Kind.FAILED_AFTER, Kind.RESTART])
 def test_an_answer_that_is_odd_ends_the_repair_and_the_list_says_what_was_done(
     kind: Kind, server: StandIn, upstream: Upstream

@@ -101,7 +101,7 @@ def run_and_kill(server: StandIn, arm: Callable[[Callable[[], None]], None]) -> 
 _POINTS = (Point.BEFORE_MATCHING, Point.MATCHED, Point.BETWEEN, Point.BEFORE_ANSWER)
 
 
-@pytest.mark.parametrize("seed", range(6 * TIMES))
+@pytest.mark.parametrize("seed", range(3 * TIMES))
 def test_fastprune_is_killed(server: StandIn, expected: set[str], seed: int) -> None:
     draw = random.Random(seed)
     point, number = draw.choice(_POINTS), draw.randrange(4)
@@ -121,7 +121,7 @@ def test_fastprune_is_killed(server: StandIn, expected: set[str], seed: int) -> 
     nothing_is_lost(server, expected)
 
 
-@pytest.mark.parametrize("seed", range(6 * TIMES))
+@pytest.mark.parametrize("seed", range(3 * TIMES))
 def test_the_server_is_killed(server: StandIn, expected: set[str], seed: int) -> None:
     draw = random.Random(seed)
     point, number = draw.choice(_POINTS), draw.randrange(3)
@@ -147,9 +147,22 @@ _PAGE = Answer(200, b"<html>log in</html>", {"Content-Type": "text/html"})
 _FAULTS = (*((kind, None) for kind in Kind if kind is not Kind.OTHER), (Kind.OTHER, _PAGE))
 
 
-@pytest.mark.parametrize("skip", [0, 1, 2])
-@pytest.mark.parametrize(("kind", "answer"), _FAULTS)
-@pytest.mark.parametrize("path", ["/cmd/prune", "/cmd/manifest/list"])
+_PLACES = [
+    (path, skip)
+    for path, number in (("/cmd/prune", 3), ("/cmd/manifest/list", 8))
+    for skip in range(number)
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "path", "skip"),
+    [
+        (*fault, *place)
+        for number, fault in enumerate(_FAULTS)
+        # Each fault at two of the places; at all of them if more is asked for.
+        for place in (_PLACES[number % 3], _PLACES[3 + number % 8], *_PLACES)[: 2 + TIMES - 1]
+    ],
+)
 def test_answers_that_are_not_as_they_should_be(
     server: StandIn, expected: set[str], path: str, kind: Kind, answer: Answer | None, skip: int
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.cli.program import run
 from tests.live.auditing import broken_images, damaged_files, orphans
 from tests.live.servers import KINDS, STAND_IN
+from tests.live.test_as_offline import make_old
 from tests.live.world import clients_at_work
 from tests.support.cachebuilder import CacheBuilder, files
 from tests.support.stand_in import server_process
@@ -22,10 +23,11 @@ from tests.support.stand_in.real import RealServer
 
 _MANIFESTS = int(os.environ.get("FASTPRUNE_TEST_MANIFESTS", "2000"))
 _CLIENTS = 20
+_PAUSE = 0.02
 
 
 def fill(root: Path) -> dict[bool, list[str]]:
-    """Writes images, half of which are to go; each shares a layer with some of both halves.
+    """Writes old images, half of which are to go; each shares a layer with some of both halves.
 
     Returns:
         The URLs of those that go, and of those that stay.
@@ -38,26 +40,27 @@ def fill(root: Path) -> dict[bool, list[str]]:
         url = f"registry.example/{'old' if goes else 'new'}/r{number % 40}:{number}"
         builder.image(url, layers=[shared[number // 2 % 50]])
         urls[goes].append(url)
+    make_old(root)
     return urls
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_thousands_go_while_clients_pull(tmp_path: Path, kind: str) -> None:
+    """All but what the clients have pulled meanwhile goes, and each image with all of it."""
     root = tmp_path / "cache"
     urls = fill(root)
     before = files(root)
+    wanted = urls[False] + urls[True][::20]
     with ExitStack() as stack:
         if kind == STAND_IN:
             server_url = stack.enter_context(server_process(root, "--air-gapped")).url
         else:
             server_url = stack.enter_context(RealServer(root, air_gapped=True)).url
-        everything = urls[True] + urls[False]
-        with clients_at_work(server_url, everything, seed=1, clients=_CLIENTS) as results:
+        with clients_at_work(server_url, wanted, seed=1, clients=_CLIENTS, pause=_PAUSE) as results:
             options = ["--server", server_url, "--yes", "--format", "json"]
             result = run("prune", *options, "--pattern", "/old/", cache=root)
         assert result.code in (0, 3), result.err
         document = json.loads(result.out)
-        left = {path for path in files(root) if path.startswith("img/")}
         gone = set(urls[True])
         wrong = [one for one in results if not one.is_whole and one.url not in gone]
         assert wrong == [], "an image that stays"
@@ -65,7 +68,8 @@ def test_thousands_go_while_clients_pull(tmp_path: Path, kind: str) -> None:
         assert set(Counter(one.status for one in results)) <= {200, 404, 500}
         assert broken_images(server_url) == []
     assert damaged_files(root) == []
-    assert len(before) - len(files(root)) >= 2 * len(document["manifests"])
-    # What was pulled meanwhile stays; the next run finds it idle.
-    assert len(left) == _MANIFESTS - len(document["manifests"])
+    removed = len(document["manifests"])
+    assert len(urls[True]) * 0.95 <= removed <= len(urls[True])
+    # Each has a config of its own; the layers are needed by others.
+    assert len(before) - len(files(root)) == 2 * removed
     assert orphans(root) == set()

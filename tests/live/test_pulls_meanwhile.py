@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.live.auditing import broken_images, damaged_files, listed_by
+from tests.live.auditing import broken_images, damaged_files, listed_by, without_files
 from tests.live.driving import report_live
 from tests.support.cachebuilder import digest_of, files
 from tests.support.stand_in import Client, Point, Pulled, Settings, StandIn, Upstream
@@ -22,6 +22,7 @@ class Meeting:
     def __init__(self, server: StandIn, upstream: Upstream) -> None:
         self.server, self.upstream = server, upstream
         self.root = server.settings.root
+        self.halted: list[threading.Event] = []
         self.x = upstream.image(X, layers=[SHARED], config=b"x")
         self.y = upstream.image(Y, layers=[SHARED, b"y's"], config=b"y")
         upstream.image(Z, layers=[b"y's"], config=b"z")
@@ -33,13 +34,14 @@ class Meeting:
         with Client(self.server.url) as client:
             return client.pull(url)
 
-    def pull_halted(self, point: Point, url: str) -> tuple[Callable[[], Pulled]]:
+    def pull_halted(self, point: Point, url: str) -> Callable[[], Pulled]:
         """Begins to pull an image and halts it at a point.
 
         Returns:
             What lets it go on, and gives what came of it.
         """
         there, go = threading.Event(), threading.Event()
+        self.halted.append(go)
         results: list[Pulled] = []
 
         def halt() -> None:
@@ -56,7 +58,7 @@ class Meeting:
             thread.join(60)
             return results[0]
 
-        return (finish,)
+        return finish
 
     def whole(self) -> None:
         """All that is listed can be pulled whole, now and after a restart."""
@@ -70,7 +72,12 @@ class Meeting:
 def meeting(tmp_path: Path) -> Iterator[Meeting]:
     upstream = Upstream()
     with StandIn(Settings(tmp_path / "cache", upstream)) as server:
-        yield Meeting(server, upstream)
+        one = Meeting(server, upstream)
+        try:
+            yield one
+        finally:
+            for go in one.halted:
+                go.set()
 
 
 PULLING = (Point.PULLED_MANIFEST, Point.PULLED_BLOB, Point.HALF_A_BLOB, Point.BEFORE_ADDING)
@@ -79,7 +86,7 @@ PULLING = (Point.PULLED_MANIFEST, Point.PULLED_BLOB, Point.HALF_A_BLOB, Point.BE
 @pytest.mark.parametrize("point", PULLING)
 def test_a_pull_that_began_before(meeting: Meeting, point: Point) -> None:
     """What shares a blob with an image that is being pulled stays for this time."""
-    (finish,) = meeting.pull_halted(point, Y)
+    finish = meeting.pull_halted(point, Y)
     report = report_live(meeting.root, meeting.server.url, "/x:")
     assert len(report.images) == 0
     assert finish().is_whole
@@ -90,20 +97,42 @@ def test_a_pull_that_began_before(meeting: Meeting, point: Point) -> None:
     meeting.whole()
 
 
+def prune_with_a_pull_inside(meeting: Meeting, point: Point, *, ends: bool) -> list[Pulled]:
+    """Prunes X while Y is pulled, from after the last look of fastprune on.
+
+    Args:
+        meeting: The server.
+        point: How far the pull is when the server begins to remove files.
+        ends: Whether it ends before the server has answered; else it ends when all is done.
+
+    Returns:
+        What came of the pull; and what the report says was disturbed is as it should be.
+    """
+    finish: list[Callable[[], Pulled]] = []
+    results: list[Pulled] = []
+    hooks = meeting.server.hooks
+    hooks.once(Point.MATCHED, lambda: finish.append(meeting.pull_halted(point, Y)))
+    if ends:
+        hooks.once(Point.BEFORE_ANSWER, lambda: results.append(finish[0]()), "/cmd/prune")
+    report = report_live(meeting.root, meeting.server.url, "/x:")
+    if not ends:
+        results.append(finish[0]())
+    assert len(report.images) == 1
+    assert report.asked is not None
+    if results[0].is_whole:
+        assert report.asked.put_back <= 1
+    else:
+        assert report.asked.disturbed == (f"img/{meeting.y}",)
+    assert f"blobs/{digest_of(SHARED)}" in files(meeting.root)
+    assert damaged_files(meeting.root) == []
+    return results
+
+
 @pytest.mark.parametrize("point", PULLING)
 def test_a_pull_that_begins_after_the_last_look(meeting: Meeting, point: Point) -> None:
     """It is under way while the server removes what it needs: the blob is back before it ends."""
-    finish: list[Callable[[], Pulled]] = []
-
-    def begin() -> None:
-        finish.extend(meeting.pull_halted(point, Y))
-
-    meeting.server.hooks.once(Point.MATCHED, begin)
-    report = report_live(meeting.root, meeting.server.url, "/x:")
-    assert finish[0]().is_whole
-    assert len(report.images) == 1
-    assert report.asked is not None
-    assert report.asked.put_back <= 1
+    (pulled,) = prune_with_a_pull_inside(meeting, point, ends=False)
+    assert pulled.is_whole
     meeting.whole()
 
 
@@ -112,22 +141,8 @@ def test_a_pull_that_begins_and_ends_in_the_window(meeting: Meeting) -> None:
 
     The server has counted its blobs wrongly then, so it can be pulled whole after a restart.
     """
-    finish: list[Callable[[], Pulled]] = []
-    results: list[Pulled] = []
-
-    def begin() -> None:
-        finish.extend(meeting.pull_halted(Point.BEFORE_ADDING, Y))
-
-    meeting.server.hooks.once(Point.MATCHED, begin)
-    meeting.server.hooks.once(
-        Point.BEFORE_ANSWER, lambda: results.append(finish[0]()), "/cmd/prune"
-    )
-    report = report_live(meeting.root, meeting.server.url, "/x:")
-    assert [one.status for one in results] == [500]
-    assert report.asked is not None
-    assert report.asked.disturbed == (f"img/{meeting.y}",)
-    assert f"blobs/{digest_of(SHARED)}" in files(meeting.root)
-    assert damaged_files(meeting.root) == []
+    (pulled,) = prune_with_a_pull_inside(meeting, Point.BEFORE_ADDING, ends=True)
+    assert [step.status for step in pulled.steps] == [500]
     assert meeting.pull(Z).is_whole
     meeting.server.restart()
     assert meeting.pull(Y).is_whole
@@ -136,21 +151,29 @@ def test_a_pull_that_begins_and_ends_in_the_window(meeting: Meeting) -> None:
 
 def test_an_image_whose_blobs_were_counted_wrongly(meeting: Meeting) -> None:
     """A later prune of it must not take a blob from an image that stays."""
-    test_a_pull_that_begins_and_ends_in_the_window_without_restart(meeting)
+    prune_with_a_pull_inside(meeting, Point.BEFORE_ADDING, ends=True)
     report_live(meeting.root, meeting.server.url, "/y:")
     assert meeting.pull(Z).is_whole, "the server does not give a blob of an image that stays"
     meeting.whole()
 
 
-def test_a_pull_that_begins_and_ends_in_the_window_without_restart(meeting: Meeting) -> None:
-    finish: list[Callable[[], Pulled]] = []
+def test_one_of_two_tags_is_pulled_again_between_them(meeting: Meeting) -> None:
+    """The server removes by digest: the file of the new pull goes with the second tag.
 
-    def begin() -> None:
-        finish.extend(meeting.pull_halted(Point.BEFORE_ADDING, Y))
-
-    meeting.server.hooks.once(Point.MATCHED, begin)
-    meeting.server.hooks.once(Point.BEFORE_ANSWER, lambda: finish[0](), "/cmd/prune")
-    report_live(meeting.root, meeting.server.url, "/x:")
+    It is in memory then, without a file. That is set right at once, not left to a repair.
+    """
+    other = X.replace(":1", ":2")
+    meeting.upstream.tag(other, meeting.x)
+    assert meeting.pull(other).is_whole
+    meeting.server.hooks.once(Point.BEFORE_MANIFEST, lambda: meeting.pull(X), other)
+    report = report_live(meeting.root, meeting.server.url, "/x:")
+    with Client(meeting.server.url) as client:
+        assert without_files(client, meeting.root) == []
+    assert meeting.pull(X).is_whole
+    meeting.whole()
+    assert report.failures == ()
+    assert len(report_live(meeting.root, meeting.server.url, "/x:").images) == 1
+    meeting.whole()
 
 
 def test_what_is_pulled_again_between_two_looks(meeting: Meeting) -> None:

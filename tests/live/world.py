@@ -74,7 +74,7 @@ def pull_all(server_url: str, urls: Sequence[str]) -> list[Pulled]:
 
 @contextmanager
 def clients_at_work(
-    server_url: str, urls: Sequence[str], *, seed: int, clients: int, pulls: int | None = None
+    server_url: str, urls: Sequence[str], *, seed: int, clients: int, pause: float = 0
 ) -> Iterator[list[Pulled]]:
     """Clients pull at random, each in a thread of its own, while the context lasts.
 
@@ -83,7 +83,7 @@ def clients_at_work(
         urls: What they choose from.
         seed: Of what they choose.
         clients: How many there are.
-        pulls: How many images each of them pulls at most.
+        pause: Seconds between two pulls of a client.
 
     Yields:
         What came of each pull, complete at the end.
@@ -93,11 +93,9 @@ def clients_at_work(
 
     def work(number: int) -> None:
         draw = random.Random(f"{seed} {number}")
-        left = -1 if pulls is None else pulls
         with Client(server_url) as client:
-            while left and not done.is_set():
+            while not done.wait(pause):
                 results.append(client.pull(draw.choice(urls)))
-                left -= 1
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
     for thread in threads:

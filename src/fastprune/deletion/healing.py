@@ -6,27 +6,35 @@ server has in memory; what was healed. I/O: asks the server, and looks at files.
 The server is asked to prune exactly the image URLs that it lists with the digest that is damaged,
 right before each request. It forgets them, and removes what of them is there. The next pull
 brings the image anew.
+
+With an image the server removes the blobs that no image in its memory needs, those of a pull under
+way too. So an image waits if a manifest that has come meanwhile, or that seems to be pulled just
+now, needs one of its blobs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fastprune.deletion.batches import Crew
 from fastprune.deletion.journal import Journal, JournalEntry
+from fastprune.deletion.looking import Look
 from fastprune.errors import JournalError, ServerError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.agreement import check_loaded, listed_entries, lost_entries
 from fastprune.index.cache_index import CacheIndex, Rows
-from fastprune.index.refcounts import references_of
+from fastprune.index.refcounts import Mask, references_of
+from fastprune.reading.marks import FileMark
 from fastprune.server.asked import Server
 from fastprune.server.expressions import in_requests
 from fastprune.verification.comparing import find_served
 from fastprune.verification.findings import Findings
+from fastprune.verification.repair_plan import SECONDS_OF_A_PULL
 from fastprune.verification.served import ServedManifest, ServedReason
 from fastprune.verification.verifier import VerifyOptions
 
@@ -34,6 +42,7 @@ from fastprune.verification.verifier import VerifyOptions
 _MOST_IN_REQUEST = 50
 # The server deletes; a repair by itself moves to the trash.
 _ACTION = "delete"
+_IS_PULLED = "an image that is pulled just now needs one of its blobs; repair again later"
 _BLOB_REASON = "last-reference-removed"
 
 
@@ -75,6 +84,7 @@ class Healing:
         healed: What the server has forgotten.
         unhealed: What it has not, and why.
         left: How many it was not asked for, because the run was stopped.
+        now: Seconds since 1970.
     """
 
     server: Server
@@ -85,11 +95,17 @@ class Healing:
     healed: list[ServedManifest] = field(default_factory=list)
     unhealed: list[tuple[ServedManifest, str]] = field(default_factory=list)
     left: int = 0
+    now: Callable[[], float] = time.time
     _row_of: dict[str, int] = field(init=False)
+    _look: Look = field(init=False)
+    _pulled: Mask = field(init=False)
 
     def __post_init__(self) -> None:
-        index = self.findings.index
-        self._row_of = {index.path(row): row for row in self.findings.damaged_rows.tolist()}
+        findings, index = self.findings, self.findings.index
+        self._row_of = {index.path(row): row for row in findings.damaged_rows.tolist()}
+        self._look = Look(index)
+        self._pulled = np.zeros(len(index.blob_digests), dtype=np.bool_)
+        self._pulled[_blobs_of(index, self._pulls())] = True
 
     async def heal(self, served: Sequence[ServedManifest]) -> None:
         """Asks the server to forget manifests, once. An answer that is odd ends the run."""
@@ -102,6 +118,8 @@ class Healing:
                 await self._heal([by_url[url] for url in urls])
             except (ServerError, JournalError) as error:
                 self.crew.stop(str(error))
+            except OSError as error:
+                self.crew.stop(f"the cache can't be looked at: {error.strerror}")
             done += len(urls)
         self.left = len(by_url) - done
 
@@ -121,6 +139,10 @@ class Healing:
         back = await in_thread(lambda: {one.url for one in some if self._is_back(one)})
         self._fail([one for one in some if one.url in back], "it is whole again; verify again")
         some = [one for one in some if one.url not in back]
+        # As late as possible: a pull may begin at any time.
+        shared = await in_thread(self._shared, some)
+        self._fail([one for one in some if one.url in shared], _IS_PULLED)
+        some = [one for one in some if one.url not in shared]
         if not some:
             return
         before = await in_thread(self._there, some)
@@ -175,6 +197,30 @@ class Healing:
         return all(
             os.path.lexists(os.path.join(folder, name)) for name in index.blob_names(missing)
         )
+
+    def _pulls(self) -> list[int]:
+        """The rows that may belong to pulls that were under way when the cache was scanned."""
+        findings, known = self.findings, self.findings.index.known
+        if known is None:
+            return []
+        loaded = known.loaded(len(findings.index))
+        written = findings.marks[:, FileMark._fields.index("mtime")]
+        young = findings.marked_rows[written >= (self.now() - SECONDS_OF_A_PULL) * 1e9]
+        return [row for row in np.intersect1d(young, findings.broken).tolist() if not loaded[row]]
+
+    def _shared(self, some: Sequence[ServedManifest]) -> set[str]:
+        """The URLs of those that share a blob with an image that is pulled now.
+
+        Those without a file are not among them: nobody knows their blobs.
+        """
+        self._look.again()
+        shared = set()
+        for one in some:
+            blobs = _blobs_of(self.findings.index, self._rows([one]))
+            wanted = self._pulled[blobs] | self._look.wanted(blobs)
+            if wanted.any() or (self._look.unknown and len(blobs)):
+                shared.add(one.url)
+        return shared
 
     def _rows(self, some: Sequence[ServedManifest]) -> list[int]:
         """The rows of those that have one."""
