@@ -66,7 +66,7 @@ def check_same(root: Path, kind: str, *policies: tuple[str, ...]) -> None:
             counted = files(root) - files(offline)
             assert files(offline) <= files(root), policy
             assert {f"blobs/{digest}" for digest in blob_counts(client)} >= counted
-            assert result.document["server"]["counted_blobs"] == len(counted)
+            assert result.document["asked"]["counted_blobs"] == len(counted)
             if counted:
                 server.restart()
                 assert prune_live(root, server.url, "--orphans-only").code == 0

@@ -104,7 +104,7 @@ def test_at_the_same_time(tmp_path: Path, kind: str, seed: int) -> None:
                     make_blobs_old(scene.root)
                     result = prune_live(scene.root, url, *policy(draw, world))
                     assert result.code in (0, 3), result.err
-                    disturbed |= {one[-64:] for one in result.document["server"]["disturbed"]}
+                    disturbed |= {one[-64:] for one in result.document["asked"]["disturbed"]}
         failed = [one for one in results if one.status not in (200, 404)]
         assert [one for one in failed if digest_of_last(scene, one) not in disturbed] == []
         if disturbed:

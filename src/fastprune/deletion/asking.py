@@ -45,7 +45,7 @@ from fastprune.deletion.aside import opened_aside
 from fastprune.deletion.deleter import Deleter, Unlinker
 from fastprune.deletion.leftovers import Tidied, tidy
 from fastprune.deletion.live_run import LiveRun
-from fastprune.deletion.looking import Look
+from fastprune.deletion.looking import Look, miscounted
 from fastprune.deletion.phases import Phases, RunContext
 from fastprune.deletion.requests import ask_for, first_part
 from fastprune.deletion.unreached import move_blobs, move_manifests
@@ -152,6 +152,7 @@ class _Asking:
         await in_thread(self._look)
         live.stop_if_unknown()
         await in_thread(live.aside.check_links, self._blobs_to_keep())
+        live.miscounted = miscounted(live.look, live.known, await live.server.counted_blobs())
         if live.phases.crew.must_stop():
             return
         index, context = live.plan.index, RunContext(self._context.limits)

@@ -28,6 +28,10 @@ _STILL_SERVED = (
     "--server of this run"
 )
 _NO_FILE = "it needs a blob that is no regular file, and the server might remove that"
+_MISCOUNTED = (
+    "the server counts too few references to one of its blobs, so it might keep that from another "
+    "image: start the server again"
+)
 _MOST_FILES = 10_000
 
 
@@ -182,10 +186,11 @@ async def _prepare(run: LiveRun, batch: _Batch) -> None:
     )
     outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
     run.look.went(batch.rows[outcomes == Outcome.GONE])
-    held = np.flatnonzero(unchanged & _rows_with(run, batch.rows, odd))
-    failed = all_of(len(held), Outcome.FAILED, said=_NO_FILE)
-    await run.note_manifests(batch.kind, batch.folder, batch.rows[held], failed)
-    unchanged[held] = False
+    for wrong, why in ((odd, _NO_FILE), (run.miscounted, _MISCOUNTED)):
+        held = np.flatnonzero(unchanged & _rows_with(run, batch.rows, wrong))
+        failed = all_of(len(held), Outcome.FAILED, said=why)
+        await run.note_manifests(batch.kind, batch.folder, batch.rows[held], failed)
+        unchanged[held] = False
     run.shared += [index.path(row) for row in batch.rows[unchanged & shared].tolist()]
     run.plan = run.plan.without(batch.rows[unchanged & shared])
     # Without these, others may have to stay as well.
@@ -261,7 +266,8 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
     gone = await in_thread(_put_back_what_stays, run, batch)
     await run.note_blobs(gone)
     for folder in (batch.folder, run.plan.index.layout.blob_folder):
-        batch.safe &= await run.settle(folder)
+        durable = await run.settle(folder)
+        batch.safe &= durable
     if batch.safe:
         await in_thread(run.aside.discard, run.names(batch.kept))
     run.stop_if_unknown()
