@@ -191,10 +191,14 @@ class _Asking:
         paths = {index.path(row) for row in went.tolist()}
         names = file_names(listing.digests.tobytes())
         folder_of = index.layout.manifest_folder_of
-        listed = (f"{folder_of(url)}/{name}" for url, name in zip(listing.urls, names, strict=True))
-        ghosts = sorted(paths.intersection(listed))
-        missing = await in_thread(self._missing, ghosts)
+        listed = {
+            f"{folder_of(url)}/{name}": url for url, name in zip(listing.urls, names, strict=True)
+        }
+        missing = await in_thread(self._missing, sorted(paths.intersection(listed)))
         live.disturbed.update(missing)
+        for path in missing:
+            # The server writes the file: what it lists has a file, as the next run expects it.
+            await live.server.touch(listed[path])
 
     def _missing(self, paths: list[str]) -> list[str]:
         """Which of some files are not in the cache."""

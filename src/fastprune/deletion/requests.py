@@ -252,6 +252,11 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
             error = failure
     batch.safe &= error is None
     outcomes, away = await in_thread(_judge, run, batch, went, listed)
+    try:
+        await _have_written(run, batch, outcomes, listed or {})
+    except ServerError as failure:
+        error = error or failure
+        batch.safe = False
     for outcome, said in (
         (Outcome.REMOVED, ""),
         (Outcome.CHANGED, ""),
@@ -274,6 +279,36 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
     if error is not None:
         raise error
     return away
+
+
+async def _have_written(
+    run: LiveRun, batch: _Batch, outcomes: Rows, listed: dict[str, str]
+) -> None:
+    """Lets the server write the files again of what it lists although its file is gone.
+
+    Such an image was pulled in the moment in which the server removed it by another of its tags.
+    When it is asked for, the server writes its file; then it is an image that was pulled again.
+
+    Args:
+        run: The run.
+        batch: The batch.
+        outcomes: What became of each; changed where a file is there again.
+        listed: The digests that the server lists for their URLs.
+
+    Raises:
+        ServerError: It does not answer as it should.
+    """
+    index = run.plan.index
+    for at in np.flatnonzero(outcomes == _SERVED).tolist():
+        row = batch.rows[at : at + 1]
+        (name,) = _names(run, row)
+        await run.server.touch(next(url for url in batch.urls[at] if listed.get(url) == name))
+        if (await in_thread(run.aside.missing, [name], batch.folder))[0]:
+            continue
+        outcomes[at] = Outcome.CHANGED
+        blobs = run.names(np.unique(references_of(index, row)).astype(np.intp))
+        if any(await in_thread(run.aside.missing, blobs)):
+            run.disturbed.add(index.path(int(row[0])))
 
 
 _SERVED = 254
