@@ -16,7 +16,7 @@ from .stand_in.hooks import Hooks
 from .stand_in.listings import blob_list, manifest_list
 from .stand_in.memory import Memory
 from .stand_in.pulling import Puller
-from .stand_in.references import of_url
+from .stand_in.references import of_request, of_url
 from .stand_in.storage import Storage
 from .stand_in.upstream import Upstream
 
@@ -66,8 +66,10 @@ class AskedServer:
         return f"{BEGAN + timedelta(seconds=self._seconds):%Y-%m-%dT%H:%M:%S}"
 
     def pull(self, url: str) -> None:
-        """A client asks for a manifest by this URL."""
-        self._puller.get(of_url(url))
+        """A client asks for a manifest by this URL: with the host as a parameter of the request."""
+        host, _, rest = url.partition("/")
+        repository, _, reference = rest.partition("@" if "@" in rest else ":")
+        self._puller.get(of_request(repository.split("/"), reference, namespace=host))
 
     def whole(self, url: str) -> bool:
         """Whether a client gets the manifest and, of an image, all blobs. Pulls if it must."""

@@ -47,7 +47,7 @@ from fastprune.deletion.leftovers import Tidied, tidy
 from fastprune.deletion.live_run import LiveRun
 from fastprune.deletion.looking import Look, miscounted
 from fastprune.deletion.phases import Phases, RunContext
-from fastprune.deletion.requests import ask_for, first_part
+from fastprune.deletion.requests import ask_for, first_part, leave_what_is_half_removed
 from fastprune.deletion.unreached import move_blobs, move_manifests
 from fastprune.errors import ServerError
 from fastprune.executors.threads import in_thread
@@ -224,6 +224,7 @@ class _Asking:
         loaded = live.known.loaded(len(live.plan.index))
         for folder, *ends in live.plan.index.folder_rows:
             here = rows[slice(*np.searchsorted(rows, ends))]
+            here = await leave_what_is_half_removed(live, kind, folder, here)
             asked, away = here[loaded[here]], here[~loaded[here]]
             while len(asked) and not crew.must_stop():
                 asked = asked[live.plan.removed[asked]]

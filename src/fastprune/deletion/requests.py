@@ -21,6 +21,7 @@ from fastprune.index.cache_index import Rows
 from fastprune.index.refcounts import Mask, references_of
 from fastprune.reading.reader import reason_of
 from fastprune.server.expressions import in_requests
+from fastprune.server.unlisted import never_listed, never_to_prune
 
 _NOT_REMOVED = "the server did not remove it"
 _STILL_SERVED = (
@@ -28,6 +29,10 @@ _STILL_SERVED = (
     "--server of this run"
 )
 _NO_FILE = "it needs a blob that is no regular file, and the server might remove that"
+_HALF = (
+    "a running server does not remove such a URL whole (a capital letter, or a host without a "
+    "dot): prune it while the server is stopped"
+)
 _MISCOUNTED = (
     "the server counts too few references to one of its blobs, so it might keep that from another "
     "image: start the server again"
@@ -72,6 +77,29 @@ def first_part(run: LiveRun, rows: Rows) -> int:
     files = np.cumsum(1 + run.plan.index.blob_counts[rows[: len(urls)]].astype(np.int64))
     most = run.phases.crew.at_once(_MOST_FILES)
     return max(1, int(((urls <= run.sizes.urls) & (files <= most)).sum()))
+
+
+async def leave_what_is_half_removed(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:
+    """Leaves out manifests whose image URLs a server can't remove safely.
+
+    Args:
+        run: The run.
+        kind: list or image.
+        folder: The folder that they are in.
+        rows: The manifests, ascending.
+
+    Returns:
+        The others.
+    """
+    index, known = run.plan.index, run.known
+    pairs = zip(index.urls(rows), known.urls_of(rows), strict=True)
+    half = np.array(
+        [any(map(never_to_prune, urls)) or (not urls and never_listed(url)) for url, urls in pairs],
+        dtype=np.bool_,
+    )
+    failed = all_of(int(half.sum()), Outcome.FAILED, said=_HALF)
+    await run.note_manifests(kind, folder, rows[half], failed)
+    return rows[~half & run.plan.removed[rows]]
 
 
 async def ask_for(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:

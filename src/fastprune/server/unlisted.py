@@ -1,10 +1,14 @@
-"""Image URLs that a server can know and never lists.
+"""Image URLs that a server can know without listing them, and those that it can't remove safely.
 
 Stage: all that concerns a running server. Input: image URLs. Output: yes or no. Pure, no I/O.
 
 When it starts, a server keeps each manifest by its image URL in lower case, and lists only those
 whose own URL is the same. So a manifest whose URL has a capital letter, such as the tag `1.0-RC1`,
 is served from memory, but no list shows it and no prune by its URL reaches it.
+
+Measured with ociregistry 1.17.0: asked to prune a URL with a capital letter, it removes the files
+and goes on serving the manifest. Asked to prune a URL whose host has no dot, such as
+`localhost:5000/x:1`, it keeps the manifest and removes its blobs.
 """
 
 from __future__ import annotations
@@ -17,3 +21,13 @@ def never_listed(url: str) -> bool:
         url: As the manifest's file shows it.
     """
     return url != url.lower()
+
+
+def never_to_prune(url: str) -> bool:
+    """Whether a server must not be asked to prune this image URL, as it would do half of it.
+
+    Args:
+        url: As the server lists it.
+    """
+    host, slash, _ = url.partition("/")
+    return never_listed(url) or not slash or "." not in host
