@@ -308,6 +308,38 @@ def test_a_pull_under_way_keeps_the_blobs_that_it_shares(
     assert (server.settings.root / "img" / damaged).exists()
 
 
+def test_an_image_whose_pull_failed_waits_for_the_next_start(
+    server: StandIn, upstream: Upstream
+) -> None:
+    """The server has not counted all its blobs. A prune would count down those of others."""
+    failed = f"{R}/failed:1"
+    upstream.image(failed, layers=[b"shared", b"its own"])
+    lost = server.settings.root / "blobs" / digest_of(b"shared")
+    aside = lost.rename(server.settings.root.parent / "aside")
+    server.hooks.once(Point.PULLED_BLOB, lambda: lost.unlink(), digest_of(b"shared"))
+    assert not pulled(server, failed)
+    report = repaired(server)
+    named = {one.url: why for one, why in report.unhealed}
+    assert "counts too few references" in named[failed]
+    assert path_of(server, failed, upstream).exists()
+    aside.rename(lost)
+    assert pulled(server, WHOLE)
+
+
+def test_a_url_that_the_server_removes_half_of_is_not_asked_for(
+    server: StandIn, upstream: Upstream
+) -> None:
+    odd = f"{R}/Odd:1"
+    upstream.image(odd, layers=[b"odd"])
+    assert pulled(server, odd)
+    (server.settings.root / "blobs" / digest_of(b"odd")).unlink()
+    report = repaired(server)
+    ((one, why),) = report.unhealed
+    assert one.url == odd
+    assert "a capital letter" in why
+    assert path_of(server, odd, upstream).exists()
+
+
 @pytest.mark.parametrize("kind", [Kind.CUT, Kind.FAILED, Kind.FAILED_AFTER, Kind.RESTART])
 def test_an_answer_that_is_odd_ends_the_repair_and_the_list_says_what_was_done(
     kind: Kind, server: StandIn, upstream: Upstream

@@ -23,7 +23,7 @@ import numpy as np
 
 from fastprune.deletion.batches import Crew
 from fastprune.deletion.journal import Journal, JournalEntry
-from fastprune.deletion.looking import Look
+from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED, Look, miscounted
 from fastprune.errors import JournalError, ServerError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.agreement import check_loaded, listed_entries, lost_entries
@@ -32,6 +32,7 @@ from fastprune.index.refcounts import Mask, references_of
 from fastprune.reading.marks import FileMark
 from fastprune.server.asked import Server
 from fastprune.server.expressions import in_requests
+from fastprune.server.unlisted import never_to_prune
 from fastprune.verification.comparing import find_served
 from fastprune.verification.findings import Findings
 from fastprune.verification.repair_plan import SECONDS_OF_A_PULL
@@ -99,6 +100,7 @@ class Healing:
     _row_of: dict[str, int] = field(init=False)
     _look: Look = field(init=False)
     _pulled: Mask = field(init=False)
+    _miscounted: Mask = field(init=False)
 
     def __post_init__(self) -> None:
         findings, index = self.findings, self.findings.index
@@ -106,6 +108,7 @@ class Healing:
         self._look = Look(index)
         self._pulled = np.zeros(len(index.blob_digests), dtype=np.bool_)
         self._pulled[_blobs_of(index, self._pulls())] = True
+        self._miscounted = np.zeros(len(index.blob_digests), dtype=np.bool_)
 
     async def heal(self, served: Sequence[ServedManifest]) -> None:
         """Asks the server to forget manifests, once. An answer that is odd ends the run."""
@@ -133,12 +136,21 @@ class Healing:
         import anyio
 
         listed = await listed_entries(self.server, [one.url for one in some])
+        known = self.findings.index.known
+        if known is not None:
+            found = await self.server.counted_blobs()
+            self._miscounted = miscounted(self._look, known, found)
         # Someone else has healed what is not listed any more.
         self.healed += [one for one in some if one.entry not in listed]
         some = [one for one in some if one.entry in listed]
         back = await in_thread(lambda: {one.url for one in some if self._is_back(one)})
         self._fail([one for one in some if one.url in back], "it is whole again; verify again")
         some = [one for one in some if one.url not in back]
+        self._fail([one for one in some if never_to_prune(one.url)], HALF_REMOVED)
+        some = [one for one in some if not never_to_prune(one.url)]
+        wrong = {one.url for one in some if self._is_miscounted(one)}
+        self._fail([one for one in some if one.url in wrong], MISCOUNTED)
+        some = [one for one in some if one.url not in wrong]
         # As late as possible: a pull may begin at any time.
         shared = await in_thread(self._shared, some)
         self._fail([one for one in some if one.url in shared], _IS_PULLED)
@@ -197,6 +209,10 @@ class Healing:
         return all(
             os.path.lexists(os.path.join(folder, name)) for name in index.blob_names(missing)
         )
+
+    def _is_miscounted(self, one: ServedManifest) -> bool:
+        """Whether the server counts too few references to a blob, as a failed pull leaves it."""
+        return bool(self._miscounted[_blobs_of(self.findings.index, self._rows([one]))].any())
 
     def _pulls(self) -> list[int]:
         """The rows that may belong to pulls that were under way when the cache was scanned."""

@@ -29,6 +29,16 @@ from fastprune.reading.folders import opened_folder
 from fastprune.reading.shards import pack_digests
 from fastprune.server.listing import BlobCounts
 
+HALF_REMOVED = (
+    "a running server does not remove such a URL whole (a capital letter, or a host without a "
+    "dot): prune it while the server is stopped"
+)
+"""Why a server is not asked to remove an image URL; see `fastprune.server.unlisted`."""
+MISCOUNTED = (
+    "the server counts too few references to one of its blobs, so it might keep that from another "
+    "image: start the server again"
+)
+"""Why a server is not asked to remove an image; see `miscounted`."""
 _TRIES = 50
 _SECONDS_BETWEEN = 0.02
 

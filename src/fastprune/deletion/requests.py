@@ -13,6 +13,7 @@ import numpy as np
 
 from fastprune.deletion.deleter import BatchResult, Outcome, look_at
 from fastprune.deletion.live_run import LiveRun, all_of, part_of
+from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED
 from fastprune.deletion.pace import MOST_IN_REQUEST
 from fastprune.errors import ServerError
 from fastprune.executors.threads import in_thread
@@ -29,14 +30,6 @@ _STILL_SERVED = (
     "--server of this run"
 )
 _NO_FILE = "it needs a blob that is no regular file, and the server might remove that"
-_HALF = (
-    "a running server does not remove such a URL whole (a capital letter, or a host without a "
-    "dot): prune it while the server is stopped"
-)
-_MISCOUNTED = (
-    "the server counts too few references to one of its blobs, so it might keep that from another "
-    "image: start the server again"
-)
 _MOST_FILES = 10_000
 
 
@@ -97,7 +90,7 @@ async def leave_what_is_half_removed(run: LiveRun, kind: str, folder: str, rows:
         [any(map(never_to_prune, urls)) or (not urls and never_listed(url)) for url, urls in pairs],
         dtype=np.bool_,
     )
-    failed = all_of(int(half.sum()), Outcome.FAILED, said=_HALF)
+    failed = all_of(int(half.sum()), Outcome.FAILED, said=HALF_REMOVED)
     await run.note_manifests(kind, folder, rows[half], failed)
     return rows[~half & run.plan.removed[rows]]
 
@@ -214,7 +207,7 @@ async def _prepare(run: LiveRun, batch: _Batch) -> None:
     )
     outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
     run.look.went(batch.rows[outcomes == Outcome.GONE])
-    for wrong, why in ((odd, _NO_FILE), (run.miscounted, _MISCOUNTED)):
+    for wrong, why in ((odd, _NO_FILE), (run.miscounted, MISCOUNTED)):
         held = np.flatnonzero(unchanged & _rows_with(run, batch.rows, wrong))
         failed = all_of(len(held), Outcome.FAILED, said=why)
         await run.note_manifests(batch.kind, batch.folder, batch.rows[held], failed)
