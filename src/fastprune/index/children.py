@@ -45,6 +45,7 @@ class Children:
         self._tables, self._starts = tables, starts
         self._later: list[Callable[[], tuple[NDArray[np.integer], NDArray[np.uint64]]]] = []
         self._pairs = Pool(np.int64, expected)
+        self._ready: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
         # Room costs nothing until it is filled.
         strangers = expected * _STRANGERS_A_ROW if keeps_strangers else 0
         self._strangers = (Pool(np.int32, strangers), Pool(np.uint64, strangers))
@@ -64,6 +65,10 @@ class Children:
         """Takes rows of lists, each with the row of a child."""
         self._pairs.append(paired(parents, children))
 
+    def adopt(self, parents: NDArray[np.int32], children: NDArray[np.int32]) -> None:
+        """Takes all pairs at once: what `pairs` gave for the same manifests."""
+        self._ready = parents, children
+
     def add_strangers(self, parents: NDArray[np.integer], strangers: NDArray[np.uint64]) -> None:
         """Takes rows of lists, each with the head of a child that has no row."""
         self._strangers[0].append(parents.astype(np.int32))
@@ -71,6 +76,8 @@ class Children:
 
     def pairs(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Rows of lists, and of a child of each; sorted, each pair once."""
+        if self._ready is not None:
+            return self._ready
         pairs = self._pairs.array()
         pairs.sort()
         # A list may name a child twice, for two platforms; once is enough here.

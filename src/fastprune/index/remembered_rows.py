@@ -30,7 +30,8 @@ class RememberedRows:
             scan: The remembered scan.
             kept: The rows, ascending.
         """
-        self._scan, self._kept, self._all = scan, kept, len(kept) == len(scan)
+        self._scan, self._kept = scan, kept
+        self._all = self.are_all = len(kept) == len(scan)
         self._is_list = scan.column("kinds") & 1 == 0
 
     def column(self, name: str) -> NDArray[Any]:
