@@ -113,9 +113,12 @@ class Outcome:
 
     def _blob_sizes(self) -> Iterator[NDArray[np.int64]]:
         """Without those of orphans: these are of their files, which are asked for again."""
-        is_named = np.zeros(len(self.index.blob_digests), dtype=np.bool_)
+        sizes = self.index.blob_sizes
+        is_named = np.zeros(len(sizes), dtype=np.bool_)
         is_named[self.index.blob_ids] = True
-        yield np.where(is_named, self.index.blob_sizes, UNKNOWN_SIZE)
+        for first in range(0, len(sizes), _ROWS_IN_PIECE):
+            some = slice(first, first + _ROWS_IN_PIECE)
+            yield np.where(is_named[some], sizes[some], UNKNOWN_SIZE)
 
 
 def _alone(column: NDArray[Any]) -> Iterator[NDArray[Any]]:
