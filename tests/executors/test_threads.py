@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import anyio
 import pytest
 
-from fastprune.executors.threads import OneThread, Threads, check_cancelled, in_thread
+from fastprune.executors.threads import OneThread, Threads, check_cancelled, in_thread, made_ahead
 
 
 @pytest.fixture
@@ -80,3 +80,32 @@ def test_an_error_of_the_work_is_raised_and_it_is_not_done_twice(error: Exceptio
     with pytest.raises(type(error)):
         anyio.run(in_thread, fail)
     assert calls == [1]
+
+
+def test_pieces_that_are_made_ahead_are_the_same() -> None:
+    assert list(made_ahead([])) == []
+    assert list(made_ahead(iter(range(100)))) == list(range(100))
+
+
+def test_pieces_are_made_on_one_other_thread_that_ends() -> None:
+    before = threading.active_count()
+    makers = set(made_ahead(threading.get_ident() for _ in range(5)))
+    assert len(makers) == 1
+    assert makers != {threading.get_ident()}
+    assert threading.active_count() == before
+
+
+def test_what_fails_while_pieces_are_made_reaches_who_uses_them() -> None:
+    def pieces() -> Iterator[int]:
+        yield 1
+        raise OSError("no more")
+
+    before = threading.active_count()
+    with pytest.raises(OSError, match="no more"):
+        list(made_ahead(pieces()))
+    assert threading.active_count() == before
+
+
+def test_without_threads_pieces_are_made_here(start_at_most: Callable[[int], list[str]]) -> None:
+    start_at_most(0)
+    assert set(made_ahead(threading.get_ident() for _ in range(3))) == {threading.get_ident()}

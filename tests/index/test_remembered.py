@@ -51,7 +51,7 @@ def columns_of(lengths: dict[str, int], seed: int) -> Columns:
 
 def written(header: ScanHeader, columns: Columns) -> bytes:
     """The file that holds these columns."""
-    return b"".join(encoded(header, {name: partial(columns.__getitem__, name) for name in columns}))
+    return b"".join(encoded(header, {name: partial(list, [columns[name]]) for name in columns}))
 
 
 def check(header: ScanHeader, columns: Columns) -> bytes:
@@ -109,6 +109,15 @@ def test_many_rows_in_pieces_of_the_real_size() -> None:
     lengths["created"] = remembered.PIECE_BYTES // 8
     content = check(HEADER, columns_of(lengths, 1))
     assert len(decoded(memoryview(content)).pieces) == len(COLUMNS) + 1
+
+
+def test_a_column_that_is_made_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "PIECE_BYTES", 64)
+    columns = columns_of(dict.fromkeys(COLUMNS, 100), 1)
+    parts = {
+        name: partial(np.split, column, [1, 1, 8, 30, 31, 90]) for name, column in columns.items()
+    }
+    assert b"".join(encoded(HEADER, parts)) == written(HEADER, columns)
 
 
 def test_nothing_at_all_is_a_file() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.property.decoding import decoded
 from tests.support.cachebuilder import CacheBuilder, Corruption, Descriptor, snapshot
 from tests.support.clock import wait_for_the_clock
 from tests.support.remembered import Remembering, warnings_of
@@ -35,6 +36,19 @@ def test_the_second_scan_reads_nothing_and_writes_nothing(cache: Remembering) ->
     assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
     # It was used, so it is kept.
     assert after.st_mtime > before.st_mtime
+
+
+def test_what_was_taken_from_the_file_stays_when_the_file_goes(cache: Remembering) -> None:
+    cache.read_by_scan()
+    index, read = cache.scan()
+    assert read == 0
+    before = decoded(index)
+    cache.read_by_scan(rescan=True)
+    cache.file.unlink()
+    assert decoded(index) == before
+    # Nobody can change by mistake what decides about deletions.
+    assert not index.digests.flags.writeable
+    assert not index.blob_ids.flags.writeable
 
 
 def test_what_can_never_be_remembered_is_no_reason_to_write(

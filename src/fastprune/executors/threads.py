@@ -8,7 +8,7 @@ thread. The work is then done more slowly, by the threads that there are or by t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -103,3 +103,22 @@ class OneThread(Executor):
         except Exception as error:
             future.set_exception(error)
         return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as there
+        """See `concurrent.futures.Executor.shutdown`."""
+        if self._pool is not None:
+            self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def made_ahead(pieces: Iterable[T]) -> Iterator[T]:
+    """The same pieces; while one is used, a thread makes the next.
+
+    Args:
+        pieces: None of them is None.
+    """
+    left = iter(pieces)
+    with OneThread() as thread:
+        following = thread.submit(next, left, None)
+        while (piece := following.result()) is not None:
+            following = thread.submit(next, left, None)
+            yield piece

@@ -95,6 +95,10 @@ class Pool(Generic[Scalar]):
         self._buffer[self._length : end] = piece
         self._length = end
 
+    def adopt(self, whole: NDArray[Scalar]) -> None:
+        """Takes an array instead of all that was collected; it may be read only."""
+        self._buffer, self._length = whole, len(whole)
+
     def array(self) -> NDArray[Scalar]:
         """What was collected, as a view."""
         return self._buffer[: self._length]

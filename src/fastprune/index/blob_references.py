@@ -63,6 +63,7 @@ class BlobReferences:
         self._missing_sizes: list[NDArray[np.int64]] = []
         self._sizes = np.empty(0, dtype=np.int64)
         self._odd_sized = np.empty(0, dtype=np.bool_)
+        self._adopted: tuple[Digests, NDArray[np.int64]] | None = None
 
     @property
     def table(self) -> DigestTable:
@@ -81,7 +82,7 @@ class BlobReferences:
         sizes = self._unresolved[1].array()
         for first in range(0, len(sizes), _PIECE):
             piece = slice(first, first + _PIECE)
-            self.take(blobs.find(digests[piece]), sizes[piece], digests[piece])
+            self._take(blobs.find(digests[piece]), sizes[piece], digests[piece])
         self._unresolved = (Pool(np.uint8, 0), Pool(np.int64, 0))
 
     def starts(self, counts: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -96,34 +97,65 @@ class BlobReferences:
             self._unresolved[0].append(digests.reshape(-1))
             self._unresolved[1].append(sizes)
         else:
-            self.take(self._table.find(digests), sizes, digests)
+            self._take(self._table.find(digests), sizes, digests)
 
-    def take(
-        self,
-        ids: NDArray[np.integer],
-        sizes: NDArray[np.int64],
-        digests: Digests,
-        places: NDArray[np.integer] | None = None,
-    ) -> None:
-        """Takes references by their ids, when the folder of blobs is known.
-
-        Args:
-            ids: The id of each, -1 if it is missing.
-            sizes: What descriptors say.
-            digests: Which digests they are ...
-            places: ... and where each is among these; None for one after the other.
-        """
+    def _take(self, ids: NDArray[np.int64], sizes: NDArray[np.int64], digests: Digests) -> None:
+        """Takes references by their ids, -1 for one that is missing."""
         missing = np.flatnonzero(ids < 0)
         if len(missing):
             self._missing_at.append(missing + len(self._ids))
-            at = missing if places is None else places[missing]
-            self._missing += digests[at].tobytes()
+            self._missing += digests[missing].tobytes()
             self._missing_sizes.append(sizes[missing])
             present = ids >= 0
             _raise_to(self._sizes, ids[present], sizes[present], self._odd_sized)
         else:
             _raise_to(self._sizes, ids, sizes, self._odd_sized)
         self._ids.append(ids.astype(np.uint32))
+
+    def take_remembered(
+        self,
+        pieces: Iterable[NDArray[np.uint32]],
+        new_ids: NDArray[np.integer],
+        sizes: NDArray[np.int64],
+        digests: Digests,
+    ) -> None:
+        """Takes references to the blobs of a remembered scan, when the folder of blobs is known.
+
+        All that refer to a blob there give it the same size. So each blob is looked at once,
+        however many references there are.
+
+        Args:
+            pieces: The references, one piece after the other: positions in the other arguments.
+            new_ids: The id of each remembered blob, -1 if it is missing.
+            sizes: What the descriptors of each say.
+            digests: Which digest each is.
+        """
+        is_named = np.zeros(len(new_ids), dtype=np.bool_)
+        has_missing = bool((new_ids < 0).any())
+        for remembered in pieces:
+            is_named[remembered] = True
+            ids = new_ids.take(remembered)
+            if has_missing and len(missing := np.flatnonzero(ids < 0)):
+                self._missing_at.append(missing + len(self._ids))
+                at = remembered[missing]
+                self._missing += digests[at].tobytes()
+                self._missing_sizes.append(sizes[at])
+            self._ids.append(ids.astype(np.uint32))
+        named = np.flatnonzero(is_named & (new_ids >= 0))
+        _raise_to(self._sizes, new_ids[named], sizes[named], self._odd_sized)
+
+    def adopt(self, ids: NDArray[np.uint32], sizes: NDArray[np.int64], digests: Digests) -> None:
+        """Takes all references at once, of the same manifests and blobs as in a finished index.
+
+        Args:
+            ids: As in `ReferredBlobs`; it may be read only.
+            sizes: The same, but for blobs without a descriptor.
+            digests: The same.
+        """
+        present = len(self.table)
+        self._ids.adopt(ids)
+        self._sizes = sizes[:present].copy()
+        self._adopted = digests, sizes[present:]
 
     def unsized(self) -> bytes:
         """The names of the present blobs whose size no descriptor gives, raw."""
@@ -145,19 +177,29 @@ class BlobReferences:
         present, ids = self.table, self._ids.array()
         digests, sizes, odd_sized = present.digests, self._sizes, self._odd_sized
         foreign_ids = np.empty(0, dtype=np.intp)
-        if self._missing_at:
+        if self._adopted is not None:
+            digests, missing_sizes = self._adopted
+            foreign_ids = _positions(foreign, DigestTable(digests[len(present) :])) + len(present)
+            sizes = np.concatenate([sizes, missing_sizes])
+            odd_sized = np.zeros(len(digests), dtype=np.bool_)
+        elif self._missing_at:
             missing = DigestTable.from_unsorted(as_digests(self._missing))
             missing_ids = missing.find(as_digests(self._missing))
             missing_sizes = np.full(len(missing), UNKNOWN_SIZE, dtype=np.int64)
             odd = np.zeros(len(missing), dtype=np.bool_)
             _raise_to(missing_sizes, missing_ids, np.concatenate(self._missing_sizes), odd)
             ids[np.concatenate(self._missing_at)] = len(present) + missing_ids
-            found = missing.find(foreign)
-            foreign_ids = np.sort(found[found >= 0]).astype(np.intp) + len(present)
+            foreign_ids = _positions(foreign, missing) + len(present)
             digests = np.concatenate([digests, missing.digests])
             sizes = np.concatenate([sizes, missing_sizes])
             odd_sized = np.concatenate([odd_sized, odd])
         return ReferredBlobs(ids, digests, len(present), sizes, odd_sized, foreign_ids)
+
+
+def _positions(some: Digests, table: DigestTable) -> NDArray[np.intp]:
+    """Where those of some digests are that a table has, ascending."""
+    found = table.find(some)
+    return np.sort(found[found >= 0]).astype(np.intp)
 
 
 def _raise_to(

@@ -53,12 +53,13 @@ class IndexBuilder:
         self,
         root: str,
         scanned_at: float,
-        names: Sequence[bytes],
+        names: Sequence[bytes | memoryview],
         pattern_sets: tuple[tuple[str, ...], ...],
         *,
         layout: Layout,
         edges: bool,
         remember: bool = False,
+        ordered: Digests | None = None,
     ) -> None:
         """Makes room for all manifests.
 
@@ -70,6 +71,8 @@ class IndexBuilder:
             layout: What kind of cache it is.
             edges: Whether references between manifests and blobs are kept.
             remember: Whether the index is to be remembered; the shards have edges and identities.
+            ordered: The names, folder after folder, if they are sorted and each is there once;
+                None sorts them.
         """
         self._root, self._layout, self._scanned_at = root, layout, scanned_at
         self._pattern_sets, self._edges = pattern_sets, edges or remember
@@ -79,11 +82,13 @@ class IndexBuilder:
         self._has_twice = False
         starts = list(accumulate((len(raw) // DIGEST_BYTES for raw in names), initial=0))
         self._starts = starts
-        self._digests = np.empty((starts[-1], DIGEST_BYTES), dtype=np.uint8)
+        none = (starts[-1], DIGEST_BYTES)
+        self._digests = np.empty(none, dtype=np.uint8) if ordered is None else ordered
         for raw, (first, last) in zip(names, pairwise(starts), strict=True):
             listed = as_digests(raw)
             order = sort_order(listed)
-            np.take(listed, order, axis=0, out=self._digests[first:last])
+            if ordered is None:
+                np.take(listed, order, axis=0, out=self._digests[first:last])
             named = np.arange(first, last, dtype=np.int32)
             # A folder that changes while it is listed may give a name twice, and some union
             # file systems always do. Only the first row gets the manifest; the second stays
@@ -194,41 +199,69 @@ class IndexBuilder:
         Args:
             recalled: What is remembered, and where its rows are now.
         """
-        scan, blobs = recalled.scan, self._blobs
-        # The workers have what they compare. What is copied below is not needed again.
-        scan.forget(*COLUMNS)
+        scan = recalled.scan
         rows = recalled.rows_in(self._positions)
         kept = np.flatnonzero(rows >= 0)
         kept = kept[~self._read[rows[kept]]]
         known = RememberedRows(scan, kept)
+        # Then the columns are taken as they are mapped: to copy them would take memory and time.
+        whole = recalled.has_same_names and known.are_all
+        if not whole:
+            # The workers have what they compare. What is copied below is not needed again.
+            scan.forget(*COLUMNS)
         at, columns = rows[kept], self._columns
+
+        def put(name: str, values: NDArray[Any]) -> None:
+            if whole:
+                columns[name] = values.astype(columns[name].dtype, copy=False)
+            else:
+                columns[name][at] = values
+
         for name in ("kinds", "created", "pulled", "identities", "url_lengths"):
-            columns[name][at] = known.column(name)
+            put(name, known.column(name))
         forms = known.column("url_forms")
-        columns["digest_urls"][at] = forms != UrlForm.TAG
-        columns["own_digest_urls"][at] = forms == UrlForm.OWN_DIGEST
-        columns["file_sizes"][at] = known.file_sizes()
-        columns["url_starts"][at] = len(self._url_pool) + starts_of(known.column("url_lengths"))
-        for piece in known.urls():
-            self._url_pool.append(piece)
-        scan.forget("identities", "created", "pulled", "url_pool")
+        put("digest_urls", forms != UrlForm.TAG)
+        put("own_digest_urls", forms == UrlForm.OWN_DIGEST)
+        put("file_sizes", known.file_sizes())
+        put("url_starts", len(self._url_pool) + starts_of(known.column("url_lengths")))
+        if whole:
+            self._url_pool.adopt(scan.column("url_pool"))
+        else:
+            for piece in known.urls():
+                self._url_pool.append(piece)
+            scan.forget("identities", "created", "pulled", "url_pool")
         self._odd_times |= {int(rows[row]): odd for row, odd in known.odd_times()}
         counts = known.blob_counts()
-        columns["blob_starts"][at] = blobs.starts(counts)
-        columns["blob_counts"][at] = counts
-        new_ids = recalled.blob_ids(blobs.table)
-        sizes, digests = scan.column("blob_sizes"), scan.column("blob_digests")
-        for some, ids in known.references():
-            blobs.take(new_ids[ids], sizes[ids], digests, ids)
-            if self._keeps_declared:
+        put("blob_starts", self._blobs.starts(counts))
+        put("blob_counts", counts)
+        if self._keeps_declared:
+            sizes = scan.column("blob_sizes")
+            for some, ids in known.references():
                 columns["declared"][at[some]] = sums_of(sizes[ids], counts[some])
+        self._add_remembered_edges(recalled, known, rows)
+
+    def _add_remembered_edges(
+        self, recalled: Recalled, known: RememberedRows, rows: NDArray[np.int64]
+    ) -> None:
+        scan = recalled.scan
+        sizes, digests = scan.column("blob_sizes"), scan.column("blob_digests")
+        whole = recalled.has_same_names and known.are_all
+        if whole and recalled.is_same[-1]:
+            self._blobs.adopt(scan.column("blob_ids"), sizes, digests)
+        else:
+            new_ids = recalled.blob_ids(self._blobs.table)
+            pieces = (ids for _, ids in known.references())
+            self._blobs.take_remembered(pieces, new_ids, sizes, digests)
         parents, children = known.children()
-        if recalled.has_same_names:
+        if whole:
+            self._children.adopt(parents, children)
+        elif recalled.has_same_names:
             self._children.add_rows(rows[parents], rows[children])
         else:
             # A child may have gone, or have come to the other folder.
             self._children.add(rows[parents], scan.column("digests")[children])
-        scan.forget("blob_ids", "blob_digests", "blob_sizes", "digests")
+        if not whole:
+            scan.forget("blob_ids", "blob_digests", "blob_sizes", "digests")
         self._children.add_strangers_later(lambda: known.strangers(rows))
 
     def _first_reads(self, shard: ShardIndex, rows: NDArray[np.int32]) -> NDArray[np.intp]:

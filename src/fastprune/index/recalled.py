@@ -60,14 +60,15 @@ class Recalled:
         """Whether the manifests have the same names as before, and each had a row."""
         return self._rows is None
 
+    def digests(self) -> NDArray[np.uint8] | None:
+        """The digests of all rows, uint8 (n, 32), if they are those of the names there are now."""
+        return self.scan.column("digests") if self.has_same_names else None
+
     def blobs(self) -> DigestTable:
         """The names of the files in the folder of blobs, which has the same names as before."""
         from fastprune.index.digests import DigestTable
 
-        # A copy, as the index outlives the mapped file.
-        digests = self.scan.column("blob_digests")[: self.folders[-1].files].copy()
-        self.scan.forget("blob_digests")
-        return DigestTable(digests)
+        return DigestTable(self.scan.column("blob_digests")[: self.folders[-1].files])
 
     def blob_ids(self, table: DigestTable) -> NDArray[np.integer]:
         """The position of each remembered blob in a table of those with a file, -1 without one."""
@@ -79,14 +80,14 @@ class Recalled:
         ids[self.folders[-1].files :] = -1
         return ids
 
-    def names(self, folder: int) -> bytes:
+    def names(self, folder: int) -> bytes | memoryview:
         """The names that a manifest folder had, 32 raw bytes each: those with a row come first."""
         first, count = self._first[folder], self._folders[folder].files
         unread = "".join(self._folders[folder].unread)
         listed = self.scan.raw("digests")[first * DIGEST_BYTES : (first + count) * DIGEST_BYTES]
-        return bytes(listed) + bytes.fromhex(unread)
+        return bytes(listed) + bytes.fromhex(unread) if unread else listed
 
-    def compare(self, listings: list[bytes]) -> None:
+    def compare(self, listings: list[bytes | memoryview]) -> None:
         """Finds the remembered rows of the names that are there now.
 
         Args:

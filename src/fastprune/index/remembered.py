@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -170,28 +170,26 @@ class RememberedScan:
 
 
 def encoded(
-    header: ScanHeader, columns: Mapping[str, Callable[[], NDArray[Any]]]
+    header: ScanHeader, columns: Mapping[str, Callable[[], Iterable[NDArray[Any]]]]
 ) -> Iterator[bytes]:
     """The bytes of a file, piece by piece.
 
     Args:
         header: What is remembered beside the columns.
-        columns: For each name of `COLUMNS`, what makes the array; called when it is written.
+        columns: For each name of `COLUMNS`, what makes the arrays that it has end to end; called
+            when it is written.
     """
     import orjson
 
     yield _MAGIC
     at, places = len(_MAGIC), {}
     for name, (kind, _) in COLUMNS.items():
-        content = columns[name]().astype(kind, copy=False).reshape(-1).view("u1").data
-        checksums = []
-        size = len(content)
-        for first in range(0, size, PIECE_BYTES):
-            piece = bytes(content[first : first + PIECE_BYTES])
-            piece += bytes(-len(piece) % _ALIGNMENT)
-            checksums.append(zlib.crc32(piece))
-            yield piece
-        del content
+        checksums, size = [], 0
+        for piece in _pieces(columns[name](), kind):
+            size += len(piece)
+            filled = piece + bytes(-len(piece) % _ALIGNMENT)
+            checksums.append(zlib.crc32(filled))
+            yield filled
         places[name] = (at, size, checksums)
         at += size + -size % _ALIGNMENT
     # orjson writes a plain tuple as an array, and no named one.
@@ -199,6 +197,20 @@ def encoded(
     footer = orjson.dumps({"columns": places, **fields})
     yield footer
     yield _END.pack(len(footer), zlib.crc32(footer), _END_MAGIC)
+
+
+def _pieces(arrays: Iterable[NDArray[Any]], kind: str) -> Iterator[bytes]:
+    """The bytes of arrays, end to end, in pieces that have a checksum each."""
+    held = bytearray()
+    for array in arrays:
+        content = array.astype(kind, copy=False).reshape(-1).view("u1").data
+        for first in range(0, len(content), PIECE_BYTES):
+            held += content[first : first + PIECE_BYTES]
+            if len(held) >= PIECE_BYTES:
+                yield bytes(held[:PIECE_BYTES])
+                del held[:PIECE_BYTES]
+    if held:
+        yield bytes(held)
 
 
 def decoded(

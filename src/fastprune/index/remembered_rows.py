@@ -16,6 +16,9 @@ from fastprune.index.remembered import RememberedScan
 
 # The positions of so many rows stay in the processor's cache.
 _ROWS_IN_PIECE = 1 << 13
+_DENSE = 2
+"""If at least one row in so many is kept, the others are left out; else those are picked."""
+
 _UINT32_BYTES = 4
 _NO_HEADS = np.empty(0, dtype=np.uint64)
 
@@ -30,7 +33,8 @@ class RememberedRows:
             scan: The remembered scan.
             kept: The rows, ascending.
         """
-        self._scan, self._kept, self._all = scan, kept, len(kept) == len(scan)
+        self._scan, self._kept = scan, kept
+        self._all = self.are_all = len(kept) == len(scan)
         self._is_list = scan.column("kinds") & 1 == 0
 
     def column(self, name: str) -> NDArray[Any]:
@@ -92,11 +96,17 @@ class RememberedRows:
         for first in range(0, len(self._kept), _ROWS_IN_PIECE):
             some = slice(first, min(first + _ROWS_IN_PIECE, len(self._kept)))
             rows = self._kept[some]
-            if self._all:
-                end = int(starts[rows[-1]]) + int(lengths[rows[-1]])
-                yield some, column[int(starts[rows[0]]) : end]
-            else:
+            begin, end = int(rows[0]), int(rows[-1]) + 1
+            if len(rows) * _DENSE < end - begin:
                 yield some, column.take(positions_in(starts[rows], lengths[rows]))
+                continue
+            piece = column[int(starts[begin]) : int(starts[end - 1]) + int(lengths[end - 1])]
+            if len(rows) < end - begin:
+                # To leave out a few takes a fraction of the time that picking the others takes.
+                is_kept = np.zeros(end - begin, dtype=np.bool_)
+                is_kept[rows - begin] = True
+                piece = piece.compress(np.repeat(is_kept, lengths[begin:end]))
+            yield some, piece
 
 
 def heads(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ from fastprune.reading.shards import UrlForm
 from fastprune.text.escaping import in_utf8
 
 _MOST_NAMES = 1_000
+_AS_IN_THE_INDEX = (
+    *("digests", "identities", "kinds", "url_lengths", "created", "pulled"),
+    *("blob_digests", "child_parents", "child_rows"),
+)
 # The positions of so many rows stay in the processor's cache.
 _ROWS_IN_PIECE = 1 << 13
 
@@ -71,63 +76,62 @@ class Outcome:
             else:
                 yield RememberedFolder("", files)
 
-    def columns(self) -> dict[str, Callable[[], NDArray[Any]]]:
-        """What makes each column, as `fastprune.index.remembered` has them.
+    def columns(self) -> dict[str, Callable[[], Iterable[NDArray[Any]]]]:
+        """What makes each column, in pieces, as `fastprune.index.remembered` has them.
 
         One is made after the other, as all of them together would double the memory of a scan.
         """
         index = self.index
-        return {
-            "digests": lambda: index.digests,
-            "identities": lambda: index.identities,
-            "kinds": lambda: index.kinds,
+        columns: dict[str, Callable[[], Iterable[NDArray[Any]]]] = {
+            name: partial(_alone, getattr(index, name)) for name in _AS_IN_THE_INDEX
+        }
+        urls = index.url_pool, index.url_starts, index.url_lengths
+        blobs = index.blob_ids, index.blob_starts, index.blob_counts
+        return columns | {
             "url_forms": self._url_forms,
-            "url_lengths": lambda: index.url_lengths,
-            "url_pool": lambda: _in_row_order(index.url_pool, index.url_starts, index.url_lengths),
-            "created": lambda: index.created,
-            "pulled": lambda: index.pulled,
+            "url_pool": partial(_in_row_order, *urls),
             "counts": self._counts,
-            "blob_ids": lambda: _in_row_order(index.blob_ids, index.blob_starts, index.blob_counts),
-            "blob_digests": lambda: index.blob_digests,
+            "blob_ids": partial(_in_row_order, *blobs),
             "blob_sizes": self._blob_sizes,
-            "child_parents": lambda: index.child_parents,
-            "child_rows": lambda: index.child_rows,
             "strangers": self._strangers_in_order,
         }
 
-    def _url_forms(self) -> NDArray[np.uint8]:
+    def _url_forms(self) -> Iterator[NDArray[np.uint8]]:
         forms = self.index.digest_urls.astype(np.uint8) * np.uint8(UrlForm.DIGEST)
         forms[self.index.own_digest_urls] = UrlForm.OWN_DIGEST
-        return forms
+        yield forms
 
-    def _counts(self) -> NDArray[np.uint32]:
+    def _counts(self) -> Iterator[NDArray[np.uint32]]:
         parents, _ = self.strangers()
         named = np.bincount(parents, minlength=len(self.index)).astype(np.uint32)
-        return np.where(self.index.is_list, named, self.index.blob_counts)
+        yield np.where(self.index.is_list, named, self.index.blob_counts)
 
-    def _strangers_in_order(self) -> NDArray[np.uint64]:
+    def _strangers_in_order(self) -> Iterator[NDArray[np.uint64]]:
         parents, strangers = self.strangers()
-        return strangers[np.argsort(parents, kind="stable")]
+        # The order of those of one list does not matter. A stable sort takes much longer.
+        yield strangers[np.argsort(parents)]
 
-    def _blob_sizes(self) -> NDArray[np.int64]:
+    def _blob_sizes(self) -> Iterator[NDArray[np.int64]]:
         """Without those of orphans: these are of their files, which are asked for again."""
-        is_named = np.zeros(len(self.index.blob_digests), dtype=np.bool_)
+        sizes = self.index.blob_sizes
+        is_named = np.zeros(len(sizes), dtype=np.bool_)
         is_named[self.index.blob_ids] = True
-        return np.where(is_named, self.index.blob_sizes, UNKNOWN_SIZE)
+        for first in range(0, len(sizes), _ROWS_IN_PIECE):
+            some = slice(first, first + _ROWS_IN_PIECE)
+            yield np.where(is_named[some], sizes[some], UNKNOWN_SIZE)
+
+
+def _alone(column: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    yield column
 
 
 def _in_row_order(
     pool: NDArray[Any], starts: NDArray[np.integer], lengths: NDArray[np.integer]
-) -> NDArray[Any]:
+) -> Iterator[NDArray[Any]]:
     """The pieces of a pool that rows point to, row after row."""
-    ordered = np.empty(int(lengths.sum(dtype=np.int64)), dtype=pool.dtype)
-    at = 0
     for first in range(0, len(starts), _ROWS_IN_PIECE):
         some = slice(first, first + _ROWS_IN_PIECE)
-        piece = pool.take(positions_in(starts[some].astype(np.int64), lengths[some]))
-        ordered[at : at + len(piece)] = piece
-        at += len(piece)
-    return ordered
+        yield pool.take(positions_in(starts[some].astype(np.int64), lengths[some]))
 
 
 def without_odd_sized(index: CacheIndex, odd: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -139,6 +139,27 @@ def _run_task(work: str | ReadTask) -> Iterable[ListingPart | ShardIndex]:
     return _list_if_there(work) if isinstance(work, str) else read_chunk(work)
 
 
+def _handed_out(
+    listings: list[bytes | memoryview], folder: int, size: int
+) -> Iterator[tuple[int, bytes]]:
+    """Chunks of the names in a listing, each with the position of its first one."""
+    names, listings[folder] = listings[folder], b""
+    if isinstance(names, memoryview):
+        # They lie in a file that is mapped.
+        yield from (
+            (first, bytes(names[first * DIGEST_BYTES : (first + size) * DIGEST_BYTES]))
+            for first in range(0, len(names) // DIGEST_BYTES, size)
+        )
+        return
+    # Names that were handed out are dropped, so that their memory is free for the columns.
+    left = bytearray(names)
+    del names
+    for first in range(0, len(left) // DIGEST_BYTES, size):
+        digests = bytes(left[: size * DIGEST_BYTES])
+        del left[: size * DIGEST_BYTES]
+        yield first, digests
+
+
 class _Unread(NamedTuple):
     """A file that could not be read yet."""
 
@@ -156,7 +177,7 @@ class _Run:
     ) -> None:
         self._root, self._options, self._layout = root, options, options.layout
         self._progress, self._checkpoint = progress, checkpoint
-        self._names: list[bytes] = []
+        self._names: list[bytes | memoryview] = []
         self._foreign: list[str] = []
         # Chunks without a result yet: chunk -> folder and positions in its listing.
         self._sent: dict[int, tuple[int, slice | list[int]]] = {}
@@ -205,6 +226,7 @@ class _Run:
                 layout=self._layout,
                 edges=options.edges,
                 remember=memory is not None,
+                ordered=None if self._recalled is None else self._recalled.digests(),
             )
             self._names.clear()
             gatherer = ShardGatherer(builder)
@@ -302,7 +324,9 @@ class _Run:
             self._irregular[path] = f"{kind}, and the server may read it as a manifest"
         return b""
 
-    def _tasks(self, total: int, jobs: int, listings: list[bytes]) -> Iterator[str | ReadTask]:
+    def _tasks(
+        self, total: int, jobs: int, listings: list[bytes | memoryview]
+    ) -> Iterator[str | ReadTask]:
         if self._edges and not (self._recalled is not None and self._recalled.is_same[-1]):
             yield os.path.join(self._root, self._layout.blob_folder)
         # Comparing takes a fraction of the time that reading takes.
@@ -311,12 +335,7 @@ class _Run:
             most, max(_LEAST_IN_CHUNK, total // (jobs * _CHUNKS_PER_JOB))
         )
         for folder in range(len(listings)):
-            # Names that were handed out are dropped, so that their memory is free for the
-            # columns.
-            names, listings[folder] = bytearray(listings[folder]), b""
-            for first in range(0, len(names) // DIGEST_BYTES, size):
-                digests = bytes(names[: size * DIGEST_BYTES])
-                del names[: size * DIGEST_BYTES]
+            for first, digests in _handed_out(listings, folder, size):
                 yield self._task(folder, slice(first, first + size), digests)
 
     def _known(self, folder: int, positions: slice | list[int], count: int) -> Known | None:

@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from fastprune.errors import NotBelievedError
+from fastprune.executors.threads import made_ahead
 from fastprune.whole_files import write_whole
 
 ENDING = ".scan"
@@ -149,7 +150,8 @@ def store(path: str, content: Iterable[bytes]) -> None:
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     _check_owner(os.stat(folder), "its folder")
-    write_whole(path, content, mode=0o600, durable=False)
+    # What is written is computed, which takes as long as to write it.
+    write_whole(path, made_ahead(content), mode=0o600, durable=False)
     _remove_old(folder)
 
 
