@@ -155,8 +155,17 @@ def _last_references(run: LiveRun, rows: Rows) -> int:
     return int((run.goes(blobs) & (run.look.counts(blobs) == counts)).sum())
 
 
-def _rows_with(run: LiveRun, rows: Rows, wanted: Mask) -> Mask:
-    """Which of some manifests refer to a blob that is wanted: bool (m,) gives bool, a row each."""
+def rows_with(run: LiveRun, rows: Rows, wanted: Mask) -> Mask:
+    """Which of some manifests refer to a wanted blob.
+
+    Args:
+        run: The run.
+        rows: The manifests.
+        wanted: bool (m,): the blobs, by id.
+
+    Returns:
+        bool, one for each manifest.
+    """
     index = run.plan.index
     counts = index.blob_counts[rows]
     hits = wanted[index.blob_ids[positions_in(index.blob_starts[rows], counts)]]
@@ -182,7 +191,7 @@ async def _prepare(run: LiveRun, batch: _Batch) -> None:
     )
     outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
     run.look.went(batch.rows[outcomes == Outcome.GONE])
-    held = np.flatnonzero(unchanged & _rows_with(run, batch.rows, odd))
+    held = np.flatnonzero(unchanged & rows_with(run, batch.rows, odd))
     failed = all_of(len(held), Outcome.FAILED, said=_NO_FILE)
     await run.note_manifests(batch.kind, batch.folder, batch.rows[held], failed)
     unchanged[held] = False
@@ -220,7 +229,7 @@ def _look(run: LiveRun, batch: _Batch) -> tuple[BatchResult, Mask]:
     wanted = np.zeros(len(run.plan.index.blob_digests), dtype=np.bool_)
     for blobs in (run.plan.blobs, run.held_by_pulls):
         wanted[blobs] = run.look.wanted(blobs)
-    return result, _rows_with(run, batch.rows, wanted)
+    return result, rows_with(run, batch.rows, wanted)
 
 
 async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Rows:
@@ -247,6 +256,11 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
             error = failure
     batch.safe &= error is None
     outcomes, away = await in_thread(_judge, run, batch, went, listed)
+    if listed is not None:
+        try:
+            await _have_written_again(run, batch, outcomes, listed)
+        except ServerError as failure:
+            error, batch.safe = failure, False
     for outcome, said in (
         (Outcome.REMOVED, ""),
         (Outcome.CHANGED, ""),
@@ -268,6 +282,32 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
     if error is not None:
         raise error
     return away
+
+
+async def _have_written_again(
+    run: LiveRun, batch: _Batch, outcomes: Rows, listed: dict[str, str]
+) -> None:
+    """Has the server write the files that it has removed although it knows the manifests.
+
+    It was asked for several URLs of one manifest. One was pulled again before the server came to
+    another, for which it removed the file of both.
+
+    Args:
+        run: The run.
+        batch: The batch.
+        outcomes: What became of each manifest: is changed for those that are there again.
+        listed: The digests that the server lists for their URLs.
+    """
+    served = np.flatnonzero(outcomes == _SERVED).tolist()
+    if not served:
+        return
+    names = _names(run, batch.rows[served])
+    for at, name in zip(served, names, strict=True):
+        await run.server.touch(next(url for url in batch.urls[at] if listed.get(url) == name))
+    missing = await in_thread(run.aside.missing, names, batch.folder)
+    with run.phases.crew.stopping("the manifests can't be listed once more"):
+        await in_thread(run.look.again)
+    outcomes[[at for at, gone in zip(served, missing, strict=True) if not gone]] = Outcome.CHANGED
 
 
 _SERVED = 254
