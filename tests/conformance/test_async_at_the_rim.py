@@ -52,6 +52,8 @@ MAY_BE_ASYNC = {
     *("deletion/trashing.py", "tuning/deleting.py", "deletion/repairing.py"),
     # They ask the server that runs on the cache.
     *("guard/agreement.py", "deletion/proving.py", "deletion/healing.py"),
+    *("deletion/asking.py", "deletion/live_run.py", "deletion/requests.py"),
+    *("deletion/unreached.py", "deletion/leftovers.py"),
 }
 EVENT_LOOPS = {"anyio", "asyncio", "uvloop"}
 

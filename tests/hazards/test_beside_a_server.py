@@ -203,6 +203,23 @@ def test_a_pull_that_ends_while_its_blob_is_away_is_named_and_whole_after_a_rest
     scene.check_whole(B, NEW)
 
 
+def test_an_image_whose_blobs_the_server_counts_wrongly_stays_until_its_start(
+    scene: Scene,
+) -> None:
+    """Its counts are too low since a pull has failed: it would take a blob from another image."""
+    scene.offer(NEW)
+    scene.server.pull(NEW)
+    age(scene.root)
+    scene.server.memory.counts[SHARED] = 1
+    report = scene.prune()
+    assert [one.path for one in report.failures] == [f"img/{scene.a}"]
+    assert "start the server again" in report.failures[0].message
+    assert scene.server.asked == []
+    scene.server.restart()
+    assert len(scene.prune(run=1).images) == 1
+    scene.check_whole(A, B, NEW)
+
+
 def test_a_pull_by_another_tag_while_the_image_goes_is_named(scene: Scene) -> None:
     """The server removes the file by its digest, and knows it by that tag afterwards."""
     scene.server.upstream.tag("r.example/x:9", scene.a)

@@ -12,7 +12,7 @@ from tests.property.running import policy_of
 from tests.property.test_failing_deletions import without_cycles
 from tests.support.asked_server import AskedServer
 from tests.support.asking import Notes, age, ask, plan_of, set_aside
-from tests.support.cachebuilder import files
+from tests.support.cachebuilder import files, folder_of
 from tests.support.oracle import kept_images_lost_blobs, load
 from tests.support.strategies import (
     CacheSketch,
@@ -30,8 +30,9 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", re.
 
 
 def as_served(sketch: CacheSketch) -> CacheSketch:
-    """A cache that the server can read: its registries have a dot, and each image a tag."""
-    return replace(sketch, manifests=tuple(map(_served, sketch.manifests)))
+    """A cache as the server writes it: registries have a dot, and files are where it keeps them."""
+    placed = {(one.folder, one.name): one for one in map(_served, sketch.manifests)}
+    return replace(sketch, manifests=tuple(placed.values()))
 
 
 def _served(one: ImageSketch | ListSketch) -> ImageSketch | ListSketch:
@@ -39,7 +40,7 @@ def _served(one: ImageSketch | ListSketch) -> ImageSketch | ListSketch:
     if "@" not in url and ":" not in url.rpartition("/")[2]:
         url += ":latest"
     created, pulled = (time if _TIME.fullmatch(time) else "" for time in (one.created, one.pulled))
-    return replace(one, url=url, created=created, pulled=pulled)
+    return replace(one, url=url, folder=folder_of(url), created=created, pulled=pulled)
 
 
 SERVED = caches(contrary=False, linked=False).map(without_cycles).map(as_served)

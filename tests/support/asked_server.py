@@ -9,11 +9,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fastprune import ServerError
-from fastprune.server.listing import ServerListing, parse_blob_list, parse_listing
+from fastprune.server.listing import BlobCounts, ServerListing, parse_blob_list, parse_listing
 
 from .stand_in.hooks import Hooks
 from .stand_in.listings import blob_list, manifest_list
@@ -102,7 +99,7 @@ class AskedServer:
         self.memory.prune(self.memory.matching(lambda one: one.url in wanted, 10**9))
         self.after("prune")
 
-    async def counted_blobs(self) -> NDArray[np.uint8]:
+    async def counted_blobs(self) -> BlobCounts:
         """See `Server.counted_blobs`."""
         self.before("blobs")
         return parse_blob_list(blob_list(self.memory.counted_blobs()).encode())

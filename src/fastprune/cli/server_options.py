@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fastprune.cli.headings import RUNNING_SERVER
 from fastprune.cli.option_values import seconds_of
 from fastprune.cli.options import option
+from fastprune.cli.signals import run_unless_ended
 from fastprune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -132,19 +133,18 @@ def check_agreement(index: CacheIndex, server: ServerClient | None) -> None:
 
 
 def ask(server: ServerClient, work: Callable[[], Awaitable[T]]) -> T:
-    """Asks the server something. Blocking.
+    """Asks the server something. Blocking; a signal ends the wait for an answer.
 
     Args:
         server: The server, which is connected to meanwhile.
         work: What asks.
     """
-    import anyio
 
     async def connected() -> T:
         async with server:
             return await work()
 
-    return anyio.run(connected)
+    return run_unless_ended(connected)
 
 
 def grace_of(given: float | None, server: ServerClient | None, *, otherwise: float = 0) -> float:

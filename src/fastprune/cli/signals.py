@@ -1,10 +1,11 @@
 """Runs the part of a command that deletes: event loop, signals, exit code.
 
-Before this part, a signal ends the process by an exception: nothing has been deleted. While the
-program starts, and when all is done, it ends the process at once (`end_at_once_on_signals`).
-During this part, the first SIGINT, SIGTERM or SIGHUP ends the work between two batches, and a
-report that is being written is finished; a second SIGINT or SIGTERM ends the process at once. No
-needed file is lost either way: see the order of deletion in `fastprune.deletion.pruning`.
+Before this part, a signal ends the process by an exception: nothing has been deleted. So it ends
+the wait for an answer of a server as well (`run_unless_ended`). While the program starts, and when
+all is done, it ends the process at once (`end_at_once_on_signals`). During this part, the first
+SIGINT, SIGTERM or SIGHUP ends the work between two batches, and a report that is being written is
+finished; a second SIGINT or SIGTERM ends the process at once. No needed file is lost either way:
+see the order of deletion in `fastprune.deletion.pruning`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 
 
 T = TypeVar("T")
+
+_LOOKS_EVERY = 0.05
 
 _ended_by: list[int] = []
 
@@ -103,6 +106,38 @@ def signals_held_back() -> Iterator[Callable[[], str]]:
             signal.signal(number, handler)
         if arrived:
             signal.raise_signal(arrived[0])
+
+
+def run_unless_ended(work: Callable[[], Awaitable[T]]) -> T:
+    """Runs asynchronous work that changes nothing, in an event loop.
+
+    A signal cancels the work, and then ends the process by an exception. If the exception came
+    in the middle of the event loop, it could be lost, or leave the loop in disorder.
+
+    Args:
+        work: What to run.
+    """
+    import anyio
+
+    done: list[T] = []
+    end_if_told()
+    with signals_held_back() as stopped:
+
+        async def run() -> None:
+            async with anyio.create_task_group() as tasks:
+
+                async def watch() -> None:
+                    # A handler of signals can't set an event of the loop.
+                    while not stopped():  # noqa: ASYNC110
+                        await anyio.sleep(_LOOKS_EVERY)
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(watch)
+                done.append(await work())
+                tasks.cancel_scope.cancel()
+
+        _in_event_loop(run)
+    return done[0]
 
 
 def run_until_signal(

@@ -42,12 +42,12 @@ import numpy as np
 
 from fastprune.deletion.accounts import Account
 from fastprune.deletion.aside import opened_aside
-from fastprune.deletion.deleter import Deleter, Outcome, Unlinker
+from fastprune.deletion.deleter import Deleter, Unlinker
 from fastprune.deletion.leftovers import Tidied, tidy
-from fastprune.deletion.live_run import LiveRun, all_of
-from fastprune.deletion.looking import Look
+from fastprune.deletion.live_run import LiveRun
+from fastprune.deletion.looking import Look, miscounted
 from fastprune.deletion.phases import Phases, RunContext
-from fastprune.deletion.requests import ask_for, first_part, rows_with
+from fastprune.deletion.requests import ask_for, first_part
 from fastprune.deletion.unreached import move_blobs, move_manifests
 from fastprune.errors import ServerError
 from fastprune.executors.threads import in_thread
@@ -58,11 +58,6 @@ from fastprune.model import file_names
 from fastprune.plan.prune_plan import PrunePlan, freed
 from fastprune.report.prune_report import AskedServer, PruneReport
 from fastprune.server.asked import Server
-
-_MISCOUNTED = (
-    "the server has not counted all its blobs, so a prune of it could remove a blob that another "
-    "image needs: start the server again first"
-)
 
 
 async def carry_out(
@@ -157,6 +152,7 @@ class _Asking:
         await in_thread(self._look)
         live.stop_if_unknown()
         await in_thread(live.aside.check_links, self._blobs_to_keep())
+        live.miscounted = miscounted(live.look, live.known, await live.server.counted_blobs())
         if live.phases.crew.must_stop():
             return
         index, context = live.plan.index, RunContext(self._context.limits)
@@ -165,29 +161,6 @@ class _Asking:
         live.phases.failures += phases.failures
         if self._tidied.failed:
             live.phases.crew.stop(f"files that can't be put back: {self._tidied.failed[0]}")
-        await self._leave_out_miscounted()
-
-    async def _leave_out_miscounted(self) -> None:
-        """Leaves out images that the server lists without having counted all their blobs.
-
-        It has added them to its memory, and has found a blob missing then. To prune one would
-        count down what it has not counted: a blob could go that another image needs.
-        """
-        live, index = self._live, self._live.plan.index
-        images = live.plan.images[live.known.loaded(len(index))[live.plan.images]]
-        if not len(images):
-            return
-        uncounted = np.ones(len(index.blob_digests), dtype=np.bool_)
-        ids = live.look.ids_of(np.ascontiguousarray(await live.server.counted_blobs()))
-        uncounted[ids[ids >= 0]] = False
-        wrong = images[rows_with(live, images, uncounted)]
-        for folder, first, last in index.folder_rows:
-            rows = wrong[(first <= wrong) & (wrong < last)]
-            names = file_names(index.digests[rows].tobytes())
-            missing = await in_thread(live.aside.missing, names, folder)
-            rows = rows[~np.array(missing, dtype=np.bool_)]
-            left = all_of(len(rows), Outcome.FAILED, said=_MISCOUNTED)
-            await live.note_manifests("image", folder, rows, left)
 
     def _look(self) -> None:
         """Looks at the cache, and for pulls that the scan has seen under way. Blocking.
@@ -208,27 +181,24 @@ class _Asking:
         """Finds what the server lists although its file went by a request of this run.
 
         A pull by another tag may have written the same file, before the server removed it for
-        the tag that it was asked for. It adds the manifest to its memory only after that. When
-        it is asked for the manifest, it writes the file again. That is done if the blobs are there.
+        the tag that it was asked for. It adds the manifest to its memory only after that.
         """
         live, index = self._live, self._live.plan.index
         went = np.concatenate([live.account.removed(kind)[0] for kind in ("list", "image")])
         if not live.requests or not len(went):
             return
         listing = await live.server.listing()
-        paths = {index.path(row): row for row in went.tolist()}
+        paths = {index.path(row) for row in went.tolist()}
         names = file_names(listing.digests.tobytes())
         folder_of = index.layout.manifest_folder_of
         listed = {
             f"{folder_of(url)}/{name}": url for url, name in zip(listing.urls, names, strict=True)
         }
-        ghosts = sorted(paths.keys() & listed)
-        missing = await in_thread(self._missing, ghosts)
+        missing = await in_thread(self._missing, sorted(paths.intersection(listed)))
         live.disturbed.update(missing)
         for path in missing:
-            blobs = references_of(index, np.array([paths[path]])).astype(np.intp)
-            if not any(await in_thread(live.aside.missing, live.names(blobs))):
-                await live.server.touch(listed[path])
+            # The server writes the file: what it lists has a file, as the next run expects it.
+            await live.server.touch(listed[path])
 
     def _missing(self, paths: list[str]) -> list[str]:
         """Which of some files are not in the cache."""

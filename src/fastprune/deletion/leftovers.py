@@ -89,7 +89,7 @@ async def tidy(
     runs = [run for run in found if run != own_run]
     if not runs:
         return Tidied()
-    counted = {digest.tobytes() for digest in await server.counted_blobs()}
+    counted = {digest.tobytes() for digest in (await server.counted_blobs()).digests}
     put_back, failed = 0, list[str]()
     for run in runs:
         with ExitStack() as opened:

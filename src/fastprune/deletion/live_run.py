@@ -50,6 +50,7 @@ class LiveRun:
         disturbed: Paths of manifests that have come since the scan and whose blobs were away for
             a moment.
         held_by_pulls: Ids of blobs that would go but for pulls that the scan has seen under way.
+        miscounted: bool (m,): blobs that the server counts fewer references to than it should.
         counted: How many blobs were left because the server counts references to them.
     """
 
@@ -68,6 +69,7 @@ class LiveRun:
     shared: list[str] = field(default_factory=list)
     disturbed: set[str] = field(default_factory=set)
     held_by_pulls: Rows = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    miscounted: Mask = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
     counted: int = 0
 
     @property

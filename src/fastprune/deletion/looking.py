@@ -23,9 +23,11 @@ from fastprune.guard.drift import manifests_changed_at, new_manifests
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import Digests, DigestTable, as_digests
 from fastprune.index.refcounts import Mask, count_references, drop_references, references_of
+from fastprune.index.server_urls import KnownUrls
 from fastprune.model import DIGEST_BYTES, ManifestKind
 from fastprune.reading.folders import opened_folder
 from fastprune.reading.shards import pack_digests
+from fastprune.server.listing import BlobCounts
 
 _TRIES = 50
 _SECONDS_BETWEEN = 0.02
@@ -35,6 +37,7 @@ class Look:
     """Which blobs are needed: by manifests of the index that are there, and by new ones.
 
     Attributes:
+        index: The cache when it was scanned.
         unknown: Paths of new manifests that can't be read or understood, so that all blobs may
             be needed.
         newcomers: The manifests that have come since the scan: path -> the blobs they need, as
@@ -50,7 +53,7 @@ class Look:
         """
         self.unknown: tuple[str, ...] = ()
         self.newcomers: dict[str, bytes] = {}
-        self._index, self._wait = index, wait
+        self.index, self._wait = index, wait
         self._gone = np.zeros(len(index), dtype=np.bool_)
         self._counts = count_references(index)
         self._wanted = np.zeros(len(index.blob_digests), dtype=np.bool_)
@@ -66,13 +69,13 @@ class Look:
     def went(self, rows: Rows) -> None:
         """Notes that the files of some manifests are gone, each once."""
         self._gone[rows] = True
-        self._counts = drop_references(self._index, self._counts, rows)
+        self._counts = drop_references(self.index, self._counts, rows)
 
     def is_new(self, rows: Rows) -> None:
         """Treats some images as new, although the scan has seen them: they are being pulled."""
         for row in rows.tolist():
-            blobs = references_of(self._index, np.array([row]))
-            self.newcomers[self._index.path(row)] = self._index.blob_digests[blobs].tobytes()
+            blobs = references_of(self.index, np.array([row]))
+            self.newcomers[self.index.path(row)] = self.index.blob_digests[blobs].tobytes()
             self._wanted[blobs] = True
 
     def counts(self, blobs: Rows) -> Rows:
@@ -89,7 +92,7 @@ class Look:
 
     def that_need(self, blobs: Rows) -> list[str]:
         """The paths of the new manifests that need one of some blobs."""
-        names = {digest.tobytes() for digest in self._index.blob_digests[blobs]}
+        names = {digest.tobytes() for digest in self.index.blob_digests[blobs]}
         return [
             path
             for path, needs in self.newcomers.items()
@@ -123,7 +126,7 @@ class Look:
         Raises:
             OSError: The folders can't be listed.
         """
-        if manifests_changed_at(self._index) != self._looked_at:
+        if manifests_changed_at(self.index) != self._looked_at:
             self.again()
 
     def again(self) -> None:
@@ -132,13 +135,13 @@ class Look:
         Raises:
             OSError: The folders can't be listed.
         """
-        looked_at = manifests_changed_at(self._index)
+        looked_at = manifests_changed_at(self.index)
         unknown = [
             path
-            for path in new_manifests(self._index, self._gone)
+            for path in new_manifests(self.index, self._gone)
             if path not in self.newcomers and not self._read(path)
         ]
-        for path, _ in self._index.faults:
+        for path, _ in self.index.faults:
             self._read_if_healed(path)
         self.unknown, self._looked_at = tuple(unknown), looked_at
 
@@ -155,7 +158,7 @@ class Look:
     def _read_once(self, path: str) -> bool:
         folder, _, name = path.partition("/")
         try:
-            with opened_folder(os.path.join(self._index.root, folder)) as opened:
+            with opened_folder(os.path.join(self.index.root, folder)) as opened:
                 content = content_of(opened, name)
         except FileNotFoundError:
             # It is gone again.
@@ -165,7 +168,7 @@ class Look:
         if content is None:
             return False
         try:
-            record = self._index.layout.parse(content)
+            record = self.index.layout.parse(content)
             is_list = ManifestKind(record.kind).is_list
             needs = b"" if is_list else pack_digests([record.digests])
         except CutOffError:
@@ -185,7 +188,7 @@ class Look:
         The server writes it in place, so the folder does not change.
         """
         try:
-            status = os.lstat(os.path.join(self._index.root, path))
+            status = os.lstat(os.path.join(self.index.root, path))
         except FileNotFoundError:
             return
         state = (status.st_ino, status.st_size, status.st_mtime_ns)
@@ -195,6 +198,30 @@ class Look:
                 self._read_once(path)
         elif known != state:
             self._read(path)
+
+
+def miscounted(look: Look, known: KnownUrls, found: BlobCounts) -> Mask:
+    """Which blobs a server counts fewer references to than its list of manifests gives.
+
+    A pull that fails because a blob is away for a moment leaves such counts. If the server were
+    asked to remove one of the images with this blob, it would keep it from the others.
+
+    Args:
+        look: Has the index of the cache.
+        known: By which URLs the server knows the manifests.
+        found: What it counts now.
+
+    Returns:
+        bool (m,).
+    """
+    index = look.index
+    # Each URL that leads to an image counts once.
+    named = references_of(index, known.rows.astype(np.intp))
+    least = np.bincount(named, minlength=len(index.blob_digests))
+    counts = np.zeros(len(index.blob_digests), dtype=np.int64)
+    ids = look.ids_of(found.digests)
+    counts[ids[ids >= 0]] = found.counts[ids >= 0]
+    return counts < least
 
 
 def split_digests(raw: bytes) -> list[bytes]:

@@ -28,6 +28,10 @@ _STILL_SERVED = (
     "--server of this run"
 )
 _NO_FILE = "it needs a blob that is no regular file, and the server might remove that"
+_MISCOUNTED = (
+    "the server counts too few references to one of its blobs, so it might keep that from another "
+    "image: start the server again"
+)
 _MOST_FILES = 10_000
 
 
@@ -155,17 +159,8 @@ def _last_references(run: LiveRun, rows: Rows) -> int:
     return int((run.goes(blobs) & (run.look.counts(blobs) == counts)).sum())
 
 
-def rows_with(run: LiveRun, rows: Rows, wanted: Mask) -> Mask:
-    """Which of some manifests refer to a wanted blob.
-
-    Args:
-        run: The run.
-        rows: The manifests.
-        wanted: bool (m,): the blobs, by id.
-
-    Returns:
-        bool, one for each manifest.
-    """
+def _rows_with(run: LiveRun, rows: Rows, wanted: Mask) -> Mask:
+    """Which of some manifests refer to a blob that is wanted: bool (m,) gives bool, a row each."""
     index = run.plan.index
     counts = index.blob_counts[rows]
     hits = wanted[index.blob_ids[positions_in(index.blob_starts[rows], counts)]]
@@ -191,10 +186,11 @@ async def _prepare(run: LiveRun, batch: _Batch) -> None:
     )
     outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
     run.look.went(batch.rows[outcomes == Outcome.GONE])
-    held = np.flatnonzero(unchanged & rows_with(run, batch.rows, odd))
-    failed = all_of(len(held), Outcome.FAILED, said=_NO_FILE)
-    await run.note_manifests(batch.kind, batch.folder, batch.rows[held], failed)
-    unchanged[held] = False
+    for wrong, why in ((odd, _NO_FILE), (run.miscounted, _MISCOUNTED)):
+        held = np.flatnonzero(unchanged & _rows_with(run, batch.rows, wrong))
+        failed = all_of(len(held), Outcome.FAILED, said=why)
+        await run.note_manifests(batch.kind, batch.folder, batch.rows[held], failed)
+        unchanged[held] = False
     run.shared += [index.path(row) for row in batch.rows[unchanged & shared].tolist()]
     run.plan = run.plan.without(batch.rows[unchanged & shared])
     # Without these, others may have to stay as well.
@@ -229,7 +225,7 @@ def _look(run: LiveRun, batch: _Batch) -> tuple[BatchResult, Mask]:
     wanted = np.zeros(len(run.plan.index.blob_digests), dtype=np.bool_)
     for blobs in (run.plan.blobs, run.held_by_pulls):
         wanted[blobs] = run.look.wanted(blobs)
-    return result, rows_with(run, batch.rows, wanted)
+    return result, _rows_with(run, batch.rows, wanted)
 
 
 async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Rows:
@@ -256,11 +252,11 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
             error = failure
     batch.safe &= error is None
     outcomes, away = await in_thread(_judge, run, batch, went, listed)
-    if listed is not None:
-        try:
-            await _have_written_again(run, batch, outcomes, listed)
-        except ServerError as failure:
-            error, batch.safe = failure, False
+    try:
+        await _have_written(run, batch, outcomes, listed or {})
+    except ServerError as failure:
+        error = error or failure
+        batch.safe = False
     for outcome, said in (
         (Outcome.REMOVED, ""),
         (Outcome.CHANGED, ""),
@@ -275,7 +271,8 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
     gone = await in_thread(_put_back_what_stays, run, batch)
     await run.note_blobs(gone)
     for folder in (batch.folder, run.plan.index.layout.blob_folder):
-        batch.safe &= await run.settle(folder)
+        durable = await run.settle(folder)
+        batch.safe &= durable
     if batch.safe:
         await in_thread(run.aside.discard, run.names(batch.kept))
     run.stop_if_unknown()
@@ -284,30 +281,34 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
     return away
 
 
-async def _have_written_again(
+async def _have_written(
     run: LiveRun, batch: _Batch, outcomes: Rows, listed: dict[str, str]
 ) -> None:
-    """Has the server write the files that it has removed although it knows the manifests.
+    """Lets the server write the files again of what it lists although its file is gone.
 
-    It was asked for several URLs of one manifest. One was pulled again before the server came to
-    another, for which it removed the file of both.
+    Such an image was pulled in the moment in which the server removed it by another of its tags.
+    When it is asked for, the server writes its file; then it is an image that was pulled again.
 
     Args:
         run: The run.
         batch: The batch.
-        outcomes: What became of each manifest: is changed for those that are there again.
+        outcomes: What became of each; changed where a file is there again.
         listed: The digests that the server lists for their URLs.
+
+    Raises:
+        ServerError: It does not answer as it should.
     """
-    served = np.flatnonzero(outcomes == _SERVED).tolist()
-    if not served:
-        return
-    names = _names(run, batch.rows[served])
-    for at, name in zip(served, names, strict=True):
+    index = run.plan.index
+    for at in np.flatnonzero(outcomes == _SERVED).tolist():
+        row = batch.rows[at : at + 1]
+        (name,) = _names(run, row)
         await run.server.touch(next(url for url in batch.urls[at] if listed.get(url) == name))
-    missing = await in_thread(run.aside.missing, names, batch.folder)
-    with run.phases.crew.stopping("the manifests can't be listed once more"):
-        await in_thread(run.look.again)
-    outcomes[[at for at, gone in zip(served, missing, strict=True) if not gone]] = Outcome.CHANGED
+        if (await in_thread(run.aside.missing, [name], batch.folder))[0]:
+            continue
+        outcomes[at] = Outcome.CHANGED
+        blobs = run.names(np.unique(references_of(index, row)).astype(np.intp))
+        if any(await in_thread(run.aside.missing, blobs)):
+            run.disturbed.add(index.path(int(row[0])))
 
 
 _SERVED = 254

@@ -62,7 +62,8 @@ async def _move_some(run: LiveRun, kind: str, folder: str, rows: Rows) -> None:
     moved = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.REMOVED]
     error: ServerError | None = None
     try:
-        back |= await _known_by_now(run, folder, rows, moved)
+        known = await _known_by_now(run, folder, rows, moved)
+        back = back | known
     except ServerError as failure:
         # Whether a pull was under way is not known.
         error, back = failure, set(moved)
@@ -127,7 +128,7 @@ async def move_blobs(run: LiveRun, went: Rows) -> None:
     blobs = np.setdiff1d(run.plan.blobs, went)
     if not len(blobs) or not await crew.may_begin():
         return
-    counted = run.look.ids_of(np.ascontiguousarray(await run.server.counted_blobs()))
+    counted = run.look.ids_of((await run.server.counted_blobs()).digests)
     held = np.isin(blobs, counted)
     run.counted = int(held.sum())
     blobs = blobs[~held]

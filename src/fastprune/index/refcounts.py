@@ -146,15 +146,20 @@ def _owned_by_all_tags(
     """
     named, owned = others.named(len(index)), owned.copy()
     # The URL of the child may be one by which only the server knows the list.
-    for edge in np.flatnonzero(~owned & named[heads]).tolist():
-        owned[edge] = index.url(children[edge]) in others.urls[others.of(heads[edge])]
-    for edge in np.flatnonzero(owned & named[children]).tolist():
-        of_list = {index.url(heads[edge]), *others.urls[others.of(heads[edge])]}
-        tags = others.of(children[edge])
-        owned[edge] = all(
-            attached or url in of_list
-            for url, attached in zip(others.urls[tags], others.attached[tags], strict=True)
-        )
+    edges = np.flatnonzero(~owned & named[heads])
+    tags_of_lists = others.urls_of(heads[edges])
+    both = zip(index.urls(children[edges]), tags_of_lists, strict=True)
+    owned[edges] = [url in tags for url, tags in both]
+    edges = np.flatnonzero(owned & named[children])
+    columns = (
+        index.urls(heads[edges]),
+        others.urls_of(heads[edges]),
+        others.urls_of(children[edges], of_their_own=True),
+    )
+    owned[edges] = [
+        all(tag == url or tag in tags for tag in own)
+        for url, tags, own in zip(*columns, strict=True)
+    ]
     return owned
 
 

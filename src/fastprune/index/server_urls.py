@@ -8,6 +8,7 @@ know tags that no file shows: its list names them, with the digest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,24 @@ class OtherTags:
         named = np.zeros(manifests, dtype=bool)
         named[self.rows] = True
         return named
+
+    def urls_of(
+        self, rows: NDArray[np.integer], *, of_their_own: bool = False
+    ) -> Iterator[list[str]]:
+        """The tags of each of some manifests.
+
+        Args:
+            rows: The manifests.
+            of_their_own: Only tags that do not belong to an image.
+        """
+        firsts = np.searchsorted(self.rows, rows, side="left").tolist()
+        lasts = np.searchsorted(self.rows, rows, side="right").tolist()
+        if not of_their_own or not self.attached.any():
+            yield from (self.urls[a:b] for a, b in zip(firsts, lasts, strict=True))
+            return
+        attached = self.attached.tolist()
+        for first, last in zip(firsts, lasts, strict=True):
+            yield [self.urls[at] for at in range(first, last) if not attached[at]]
 
     def of(self, row: int) -> slice:
         """Which of the tags are those of a manifest."""
@@ -86,6 +105,19 @@ class KnownUrls:
         loaded = np.zeros(manifests, dtype=bool)
         loaded[self.rows] = True
         return loaded
+
+    def counts(self, manifests: int) -> dict[str, int]:
+        """What the server knows in figures, as JSON documents have them.
+
+        Args:
+            manifests: How many the cache has.
+        """
+        return {
+            "entries": len(self) + len(self.strangers),
+            "only_tags": len(self.others),
+            "not_loaded": int((~self.loaded(manifests)).sum()),
+            "without_file": len(self.strangers),
+        }
 
     def urls_of(self, rows: NDArray[np.integer]) -> list[list[str]]:
         """The URLs by which the server knows each of some manifests; none if it does not."""

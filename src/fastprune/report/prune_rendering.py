@@ -115,7 +115,8 @@ def _kept_totals(report: PruneReport) -> Iterator[str]:
 
 
 def _server_totals(index: CacheIndex) -> Iterator[str]:
-    if (known := server_document(index)) is not None:
+    if index.known is not None:
+        known = index.known.counts(len(index))
         yield (
             f"Server: {known['entries']} entries, {known['only_tags']} of them tags that no file "
             f"shows, {known['without_file']} without a file; manifests that it does not know: "
@@ -193,8 +194,8 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         "exceeded": exceeded_items(report.exceeded),
         "corrupt": index.fault_items,
     }
-    if (known := server_document(index)) is not None:
-        document["server"] = known
+    if index.known is not None:
+        document["server"] = index.known.counts(len(index))
     if report.asked is not None:
         document["asked"] = asked_document(report.asked)
     if report.plan.left_out is not None:
@@ -205,19 +206,6 @@ def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
         document["protected"] = _protected_items(report)
         document["kept"] = _kept_items(report.plan)
     return document
-
-
-def server_document(index: CacheIndex) -> dict[str, int] | None:
-    """What a running server knows of the cache, for a JSON document; None if none was asked."""
-    known = index.known
-    if known is None:
-        return None
-    return {
-        "entries": len(known) + len(known.strangers),
-        "only_tags": len(known.others),
-        "not_loaded": int((~known.loaded(len(index))).sum()),
-        "without_file": len(known.strangers),
-    }
 
 
 def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:

@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from fastprune.server.listing import ServerListing
+    from fastprune.server.listing import BlobCounts, ServerListing
 
 
 class Server(Protocol):
@@ -45,14 +42,11 @@ class Server(Protocol):
                 removed any of them all the same.
         """
 
-    async def counted_blobs(self) -> NDArray[np.uint8]:
-        """Asks which blobs the manifests in the server's memory refer to.
+    async def counted_blobs(self) -> BlobCounts:
+        """Asks which blobs the manifests in the server's memory refer to, and how often.
 
         Some of these manifests are in no listing: a manifest that was pulled by tag can be asked
         for by its digest as well, and that goes on if another one takes over the tag.
-
-        Returns:
-            uint8, (k, 32): the digests of all blobs that it counts a reference to.
 
         Raises:
             ServerError: There is no answer, or it is not as it should be.

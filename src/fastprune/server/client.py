@@ -21,14 +21,19 @@ from urllib.parse import quote
 import anyio
 import httpx
 import numpy as np
-from numpy.typing import NDArray
 
 from fastprune.errors import ServerError, UsageError
 from fastprune.model import DIGEST_BYTES, split_url
 from fastprune.server import answers
 from fastprune.server.address import ServerAddress
 from fastprune.server.expressions import encoded, expressions, in_requests
-from fastprune.server.listing import ServerListing, parse_blob_list, parse_listing, shown
+from fastprune.server.listing import (
+    BlobCounts,
+    ServerListing,
+    parse_blob_list,
+    parse_listing,
+    shown,
+)
 
 T = TypeVar("T")
 
@@ -124,7 +129,7 @@ class ServerClient:
             digests.append(listing.digests)
         return ServerListing(found, np.concatenate(digests))
 
-    async def counted_blobs(self) -> NDArray[np.uint8]:
+    async def counted_blobs(self) -> BlobCounts:
         """See `Server.counted_blobs`."""
         return await self._parsed("/cmd/blob/list?count=-1", parse_blob_list)
 

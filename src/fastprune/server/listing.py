@@ -45,6 +45,22 @@ class ServerListing:
         return len(self.urls)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BlobCounts:
+    """The blobs that a server gives to clients: k of them.
+
+    Attributes:
+        digests: uint8, (k, 32).
+        counts: int64, (k,): how many references to each the server counts; above 0.
+    """
+
+    digests: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
 def parse_listing(text: bytes) -> ServerListing:
     """Parses the answer to a request for the list of manifests.
 
@@ -82,7 +98,7 @@ def parse_listing(text: bytes) -> ServerListing:
     return ServerListing(urls, raw.reshape(-1, DIGEST_BYTES))
 
 
-def parse_blob_list(text: bytes) -> NDArray[np.uint8]:
+def parse_blob_list(text: bytes) -> BlobCounts:
     """Parses the answer to a request for the list of blobs.
 
     A line is `digest count`. A count that is not above 0 means that the server gives the blob to
@@ -91,28 +107,26 @@ def parse_blob_list(text: bytes) -> NDArray[np.uint8]:
     Args:
         text: The whole body.
 
-    Returns:
-        uint8, (k, 32): the digests of the blobs with a count above 0.
-
     Raises:
         ServerError: It is not as specified: the message says where and how.
     """
     if text == _NONE:
-        return np.empty((0, DIGEST_BYTES), np.uint8)
+        return BlobCounts(np.empty((0, DIGEST_BYTES), np.uint8), np.empty(0, np.int64))
     header, *lines = text.decode(errors="replace").split("\n")
     if header != _BLOB_HEADER:
         raise _odd(f"it begins with {shown(header) or 'an empty line'}, not with {_BLOB_HEADER!r}")
     if not lines or lines.pop():
         raise _odd("it is cut off: the end of its last line is missing")
-    digests = []
+    digests, counts = [], []
     for number, line in enumerate(lines, 2):
         match = _BLOB_LINE.fullmatch(line)
         if not match:
             raise _odd(f"line {number} is no digest and count: {shown(line)}")
         if int(match[2]) > 0:
             digests.append(match[1])
+            counts.append(int(match[2]))
     raw = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8)
-    return raw.reshape(-1, DIGEST_BYTES)
+    return BlobCounts(raw.reshape(-1, DIGEST_BYTES), np.array(counts, dtype=np.int64))
 
 
 def shown(text: str) -> str:

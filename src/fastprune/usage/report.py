@@ -223,7 +223,7 @@ def json_lines(
         cutoffs: The ages to tell apart.
     """
     index = usage.index
-    head = {
+    head: dict[str, Any] = {
         "version": JSON_VERSION,
         "command": "du",
         "image_path": index.root,
@@ -240,6 +240,8 @@ def json_lines(
         "what_if": [row._asdict() for row in what_ifs(ages, cutoffs)],
         "corrupt": index.fault_items,
     }
+    if index.known is not None:
+        head["server"] = index.known.counts(len(index))
     return escaping.json_lines(head, "rows", map(_item, rows))
 
 

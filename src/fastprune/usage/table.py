@@ -66,6 +66,8 @@ def table_lines(
         f"{format_count(ages.images, 'image')}, {format_count(len(index), 'manifest')}, "
         f"{format_count(index.blobs_present, 'blob')}"
     )
+    if index.others is not None:
+        yield f"The server knows {format_count(len(index.others), 'tag')} that no file shows"
     yield ""
     heading, *lines, total = _usage_lines(usage, rows, ages.images, width)
     yield paint(Style.HEADING, heading)

@@ -60,13 +60,13 @@ class Names:
         """The URLs of some names."""
         if self.others is None:
             return self.index.urls(names)
-        unseen = names >= len(self.index)
-        urls = iter(self.index.urls(names[~unseen]))
-        others = self.others.urls
-        return [
-            others[name - len(self.index)] if other else next(urls)
-            for name, other in zip(names.tolist(), unseen.tolist(), strict=True)
-        ]
+        unseen, others = names >= len(self.index), self.others.urls
+        tags = [others[at] for at in (names[unseen] - len(self.index)).tolist()]
+        shown = self.index.urls(names[~unseen])
+        if not tags or not shown or bool((unseen[1:] >= unseen[:-1]).all()):
+            return shown + tags
+        by_kind = (iter(shown), iter(tags))
+        return [next(by_kind[other]) for other in unseen.tolist()]
 
     def url(self, name: int) -> str:
         """The URL of one name."""
