@@ -316,7 +316,7 @@ def test_an_image_whose_pull_failed_waits_for_the_next_start(
     upstream.image(failed, layers=[b"shared", b"its own"])
     lost = server.settings.root / "blobs" / digest_of(b"shared")
     aside = lost.rename(server.settings.root.parent / "aside")
-    server.hooks.once(Point.PULLED_BLOB, lambda: lost.unlink(), digest_of(b"shared"))
+    server.hooks.once(Point.PULLED_BLOB, lost.unlink, digest_of(b"shared"))
     assert not pulled(server, failed)
     report = repaired(server)
     named = {one.url: why for one, why in report.unhealed}
