@@ -74,7 +74,7 @@ def test_a_server_that_agrees_is_asked_for_one_manifest(
     assert touched is not None
     assert (touched.url, touched.path) == (f"{A}:2", f"img/{new}")
     # Two writes have to be seen: other clients may pull it at the same moment.
-    assert server.asked == [("touch", (f"{A}:2",))] * 2
+    assert server.asked == [("head", (f"{A}:2",))] * 2
 
 
 def test_entries_without_a_file_refuse_and_are_named(builder: CacheBuilder, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_entries_without_a_file_refuse_and_are_named(builder: CacheBuilder, tmp_
     assert len(lines) == 22
     assert lines[-1] == "  and 10 more"
     assert "verify --server URL --repair" in error.hint
-    assert "touch" not in {method for method, _ in server.asked}
+    assert "head" not in {method for method, _ in server.asked}
 
 
 def test_one_entry_without_a_file_refuses(builder: CacheBuilder, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_what_is_pulled_meanwhile_is_no_difference(builder: CacheBuilder, tmp_pa
     index = index_of(server)
     (tmp_path / "img" / TWO).write_bytes(b"{")
     assert sure(server, index) is not None
-    assert [method for method, _ in server.asked] == ["touch", "touch"]
+    assert [method for method, _ in server.asked] == ["head", "head"]
 
 
 def test_what_is_written_while_the_server_is_asked_is_no_difference(
@@ -226,7 +226,7 @@ def test_one_write_may_be_that_of_another_client(builder: CacheBuilder, tmp_path
     writes = iter([True])
 
     def pulled_once(method: str) -> None:
-        if method == "touch" and next(writes, False):
+        if method == "head" and next(writes, False):
             os.utime(tmp_path / "img" / image, (1, 1))
 
     server.before = pulled_once

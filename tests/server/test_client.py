@@ -171,7 +171,7 @@ def test_more_than_fit_a_request_are_not_sent() -> None:
 )
 def test_a_touch_asks_for_the_head_of_a_manifest(url: str, target: str) -> None:
     with canned_server(answer(length=500)) as server:
-        ask(server.url, lambda client: client.touch(url))
+        ask(server.url, lambda client: client.head(url))
     [request] = server.requests
     assert (request.method, request.target) == ("HEAD", target)
 
@@ -179,7 +179,7 @@ def test_a_touch_asks_for_the_head_of_a_manifest(url: str, target: str) -> None:
 def test_a_touch_of_what_is_not_there_is_an_error() -> None:
     with canned_server(answer(status="404 Not Found")) as server:
         with pytest.raises(ServerError, match="does not know the request"):
-            ask(server.url, lambda client: client.touch(URLS[0]))
+            ask(server.url, lambda client: client.head(URLS[0]))
 
 
 def test_a_server_of_ociregistry_is_known_by_two_answers() -> None:

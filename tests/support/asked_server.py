@@ -106,8 +106,8 @@ class AskedServer:
         self.before("blobs")
         return parse_blob_list(blob_list(self.memory.counted_blobs()).encode())
 
-    async def touch(self, url: str) -> None:
-        """See `Server.touch`."""
+    async def head(self, url: str) -> None:
+        """See `Server.head`."""
         if self.memory.serve(of_url(url)) is None:
             raise ServerError(f"404 for {url}")
 

@@ -45,8 +45,8 @@ class FakeServer:
                 path.unlink(missing_ok=True)
                 del self.entries[url]
 
-    async def touch(self, url: str) -> None:
-        self._note("touch", url)
+    async def head(self, url: str) -> None:
+        self._note("head", url)
         path = self._path(url)
         assert path is not None
         if path.exists():

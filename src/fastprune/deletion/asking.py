@@ -198,7 +198,7 @@ class _Asking:
         live.disturbed.update(missing)
         for path in missing:
             # The server writes the file: what it lists has a file, as the next run expects it.
-            await live.server.touch(listed[path])
+            await live.server.head(listed[path])
 
     def _missing(self, paths: list[str]) -> list[str]:
         """Which of some files are not in the cache."""

@@ -323,7 +323,7 @@ async def _have_written(
     for at in np.flatnonzero(outcomes == _SERVED).tolist():
         row = batch.rows[at : at + 1]
         (name,) = _names(run, row)
-        await run.server.touch(next(url for url in batch.urls[at] if listed.get(url) == name))
+        await run.server.head(next(url for url in batch.urls[at] if listed.get(url) == name))
         if (await in_thread(run.aside.missing, [name], batch.folder))[0]:
             continue
         outcomes[at] = Outcome.CHANGED

@@ -227,7 +227,7 @@ async def _prove(
     for pause in (0, *_PAUSES):
         await anyio.sleep(pause)
         before = await in_thread(_state, path)
-        await server.touch(touched.url)
+        await server.head(touched.url)
         after = await in_thread(_state, path)
         seen += after is not None and after != before
         if seen == _WRITES_SEEN:

@@ -52,7 +52,7 @@ class Server(Protocol):
             ServerError: There is no answer, or it is not as it should be.
         """
 
-    async def touch(self, url: str) -> None:
+    async def head(self, url: str) -> None:
         """Asks for the head of a manifest, upon which the server writes its file again.
 
         Args:

@@ -151,8 +151,8 @@ class ServerClient:
             "DELETE", f"/cmd/prune?type=pattern&count=-1&dryRun=false&expr={asked}", kept=False
         )
 
-    async def touch(self, url: str) -> None:
-        """See `Server.touch`."""
+    async def head(self, url: str) -> None:
+        """See `Server.head`."""
         repository, tag, digest = split_url(url)
         registry, _, path = repository.partition("/")
         named = f"{quote(path)}/manifests/{quote(tag or digest, safe=':')}"
