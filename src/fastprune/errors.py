@@ -102,7 +102,8 @@ class ServerRunningError(FastpruneError):
 
     exit_code = 11
     hint = (
-        "stop the server first: it keeps its own picture of the cache in memory; "
+        "stop the server first: it keeps its own picture of the cache in memory; or prune while it "
+        "runs, with --server; "
         "if it does not serve this cache after all, give --force"
     )
 
