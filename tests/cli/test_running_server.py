@@ -72,6 +72,7 @@ def test_a_dry_run_shows_what_goes_and_asks_for_nothing(cache: Path, server: Sta
     words = ("prune", "--pattern", PATTERN, "--server", server.url)
     dry = run_inside(*words, "--dry-run", cache=cache)
     assert dry.code == 0, dry.err
+    assert "Estimated time" not in dry.out, "how fast the server removes is not known"
     assert not prunes(server)
     assert files(cache) == before
     real = run_inside(*words, "--yes", cache=cache)

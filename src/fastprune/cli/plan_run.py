@@ -219,6 +219,8 @@ def with_estimate(
 ) -> PruneReport:
     """The report of a dry run with an estimate of the real one.
 
+    With a running server there is none: how fast it removes images was not measured.
+
     Args:
         report: The report.
         session: Has the rate that tune saved.
@@ -227,6 +229,8 @@ def with_estimate(
     """
     from fastprune.report.estimates import estimate
 
+    if report.plan.index.known is not None:
+        return report
     return dataclasses.replace(
         report,
         estimate=estimate(
