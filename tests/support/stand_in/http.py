@@ -39,6 +39,24 @@ class CutError(Exception):
 Answers = Callable[[Request], Answer]
 
 
+def held_port(port: int = 0) -> socket.socket:
+    """Holds a port of loopback, so that nobody gets it while a server on it starts again.
+
+    Without this, the system may give it to a client's connection. A server that reuses addresses,
+    as they do, can listen there all the same.
+
+    Args:
+        port: 0 for any that is free.
+
+    Returns:
+        What holds it until it is closed.
+    """
+    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", port))
+    return held
+
+
 class HttpServer:
     """Listens on a port of 127.0.0.1.
 

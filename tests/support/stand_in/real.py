@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .http import held_port
+
 VARIABLE = "FASTPRUNE_TEST_OCIREGISTRY"
 """Names the program."""
 
@@ -40,8 +42,8 @@ class RealServer:
         """
         self.root = root
         self._air_gapped = air_gapped
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self._port = probe.getsockname()[1]
+        self._held = held_port()
+        self._port = self._held.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
         self._config = root.with_name(f"{root.name}-server.yaml")
         self._config.write_text(
@@ -60,6 +62,7 @@ class RealServer:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
+        self._held.close()
 
     def start(self) -> None:
         """Starts it and waits until it listens."""

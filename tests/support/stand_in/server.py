@@ -5,6 +5,7 @@ I/O: the cache, and a port of loopback.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import time
@@ -17,7 +18,7 @@ from .answering import Answering
 from .commands import Commands
 from .faults import BEFORE, DROPPED, Fault, Faults, Kind, waited
 from .hooks import Hooks, Killed, Point
-from .http import CutError, HttpServer, after_its_answer, at_once
+from .http import CutError, HttpServer, after_its_answer, at_once, held_port
 from .memory import Memory
 from .messages import Answer, Request
 from .pulling import Puller
@@ -74,6 +75,7 @@ class StandIn:
         self.requests: list[str] = []
         self.stopped = threading.Event()
         self._running: _Running | None = None
+        self._held: socket.socket | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -106,8 +108,14 @@ class StandIn:
             BadReferenceError: A file names an image that can't be understood.
         """
         assert self._running is None, "it runs already"
-        self._running = _Running(self)
-        self.settings.port = self._running.http.port
+        if self._held is None:
+            self._held = held_port(self.settings.port)
+            self.settings.port = self._held.getsockname()[1]
+        try:
+            self._running = _Running(self)
+        except BaseException:
+            self.stop()
+            raise
         self.stopped.clear()
 
     def stop(self) -> None:
@@ -115,6 +123,9 @@ class StandIn:
         running, self._running = self._running, None
         if running is not None:
             running.http.close(after_its_answer)
+        if self._held is not None:
+            self._held.close()
+            self._held = None
         self.stopped.set()
 
     def kill(self) -> None:
