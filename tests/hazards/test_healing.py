@@ -21,6 +21,7 @@ from fastprune import (
     UsageError,
     WrongServerError,
 )
+from fastprune.deletion import healing
 from fastprune.deletion.journal import JournalEntry
 from fastprune.guard import agreement
 from fastprune.server.address import parse_address
@@ -324,6 +325,18 @@ def test_an_image_whose_pull_failed_waits_for_the_next_start(
     assert path_of(server, failed, upstream).exists()
     aside.rename(lost)
     assert pulled(server, WHOLE)
+
+
+def test_what_was_healed_before_counts_for_nothing_in_the_next_request(
+    server: StandIn, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two images with a blob in common, the first is forgotten: so one reference is left."""
+    monkeypatch.setattr(healing, "_MOST_IN_REQUEST", 1)
+    for url in (LOST, BROKEN):
+        (server.settings.root / "blobs" / digest_of(url)).unlink()
+    report = repaired(server)
+    assert report.unhealed == ()
+    assert {one.url for one in report.healed} == {LOST, BROKEN}
 
 
 def test_a_url_that_the_server_removes_half_of_is_not_asked_for(

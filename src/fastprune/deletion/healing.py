@@ -114,6 +114,10 @@ class Healing:
         """Asks the server to forget manifests, once. An answer that is odd ends the run."""
         by_url = {one.url: one for one in served}
         done = 0
+        try:
+            await self._find_miscounted()
+        except ServerError as error:
+            self.crew.stop(str(error))
         for urls in in_requests(list(by_url), _MOST_IN_REQUEST):
             if not await self.crew.may_begin():
                 break
@@ -126,6 +130,17 @@ class Healing:
             done += len(urls)
         self.left = len(by_url) - done
 
+    async def _find_miscounted(self) -> None:
+        """Compares what the server counts with its list, before it forgets anything of that.
+
+        Raises:
+            ServerError: It does not say.
+        """
+        known = self.findings.index.known
+        if known is not None:
+            found = await self.server.counted_blobs()
+            self._miscounted = miscounted(self._look, known, found)
+
     async def _heal(self, some: Sequence[ServedManifest]) -> None:
         """One request.
 
@@ -136,10 +151,6 @@ class Healing:
         import anyio
 
         listed = await listed_entries(self.server, [one.url for one in some])
-        known = self.findings.index.known
-        if known is not None:
-            found = await self.server.counted_blobs()
-            self._miscounted = miscounted(self._look, known, found)
         # Someone else has healed what is not listed any more.
         self.healed += [one for one in some if one.entry not in listed]
         some = [one for one in some if one.entry in listed]
