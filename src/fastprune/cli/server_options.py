@@ -30,8 +30,6 @@ SERVER_VARIABLE = "FASTPRUNE_SERVER"
 GRACE_BESIDE_A_SERVER = 86_400.0
 """Seconds that a blob that nothing refers to is spared beside a running server, by default."""
 
-_LEAST_GRACE = 3600
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
@@ -161,9 +159,11 @@ def grace_of(given: float | None, server: ServerClient | None, *, otherwise: flo
     """
     if server is None:
         return otherwise if given is None else given
+    from fastprune.deletion.held_cache import LEAST_GRACE
+
     if given is None:
-        return otherwise if otherwise >= _LEAST_GRACE else GRACE_BESIDE_A_SERVER
-    if given < _LEAST_GRACE:
+        return otherwise if otherwise >= LEAST_GRACE else GRACE_BESIDE_A_SERVER
+    if given < LEAST_GRACE:
         raise UsageError(
             "--grace: must be at least 1h with --server: a blob that a client is pulling may look "
             "like one that nothing refers to until the pull is complete"

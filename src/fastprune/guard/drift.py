@@ -45,11 +45,7 @@ def young_blobs(
     ):
         for position, name in enumerate(index.blob_names(blobs)):
             slow.advance(1)
-            try:
-                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            young[position] = status.st_mtime > youngest
+            young[position] = _is_young(name, youngest, folder)
     return blobs[young]
 
 
@@ -65,15 +61,17 @@ def young_manifests(index: CacheIndex, rows: Rows, seconds: float) -> Rows:
         OSError: The system does not say.
     """
     youngest = time.time() - seconds
-    young = np.zeros(len(rows), dtype=np.bool_)
-    for position, row in enumerate(rows.tolist()):
-        try:
-            young[position] = (
-                os.lstat(os.path.join(index.root, index.path(row))).st_mtime > youngest
-            )
-        except FileNotFoundError:
-            continue
-    return rows[young]
+    paths = (os.path.join(index.root, index.path(row)) for row in rows.tolist())
+    young = (_is_young(path, youngest) for path in paths)
+    return rows[np.fromiter(young, dtype=np.bool_, count=len(rows))]
+
+
+def _is_young(name: str, youngest: float, folder: int | None = None) -> bool:
+    """Whether a file was written after a time; one that is gone was not."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime > youngest
+    except FileNotFoundError:
+        return False
 
 
 def replaced_blobs(index: CacheIndex, blobs: Rows) -> Mask:
