@@ -148,6 +148,20 @@ def test_beside_a_server_young_blobs_are_spared_for_an_hour_at_least(
     assert "a client is pulling" in result.err
 
 
+def test_a_grace_of_a_policy_file_that_is_too_short_names_the_file(
+    cache: Path, tmp_path: Path, dead: str
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[policy]\ngrace = "59m"\n[rules.old]\npattern = ["nginx"]\n')
+    words = ("prune", "--policy", policy, "--dry-run", "--server", dead)
+    result = run_inside(*words, cache=cache)
+    assert result.code == 2
+    assert f"{policy}: grace: must be at least 1h with --server" in result.err
+    # The longer one holds.
+    result = run_inside(*words, "--grace", "1h", cache=cache)
+    assert "must be at least 1h" not in result.err
+
+
 def grace_of_plan(path: Path) -> float:
     grace: float = json.loads(path.read_text().splitlines()[0])["grace"]
     return grace

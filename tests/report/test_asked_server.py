@@ -12,6 +12,7 @@ from tests.support.schemas import errors
 
 from fastprune import Policy
 from fastprune.plan.prune_plan import make_plan
+from fastprune.report.metrics import NOTHING_DONE, report_values
 from fastprune.report.prune_rendering import as_document, text_lines
 from fastprune.report.prune_report import AskedServer, PruneReport, planned_report
 
@@ -76,3 +77,30 @@ def test_the_document_has_all_of_it_and_fits_its_schema(tmp_path: Path) -> None:
 def test_what_stays_for_a_new_image_makes_the_run_partial(tmp_path: Path) -> None:
     assert report_with(tmp_path, replace(AskedServer(), shared=("img/a",))).exit_code == 3
     assert report_with(tmp_path, replace(ALL, shared=())).exit_code == 0
+
+
+def test_the_metrics_have_all_of_it(tmp_path: Path) -> None:
+    values = report_values(report_with(tmp_path, ALL))
+    assert {name: value for name, value in values.items() if name not in NOTHING_DONE} == {
+        "last_run_step_duration_seconds": SECONDS,
+        "last_run_server_requests": 3,
+        "last_run_moved_files": 2,
+        "last_run_moved_bytes": 1500,
+        "last_run_emptied_files": 4,
+        "last_run_put_back_files": 1,
+        "last_run_counted_blobs": 5,
+        "last_run_shared_images": 1,
+        "last_run_disturbed_images": 2,
+    }
+
+
+def test_what_was_moved_counts_as_freed_when_it_is_emptied(tmp_path: Path) -> None:
+    moved = report_with(tmp_path, AskedServer(moved=2, bytes_moved=1500))
+    emptied = report_with(tmp_path, AskedServer(emptied=2, bytes_emptied=1500))
+    freed = "last_run_freed_bytes"
+    assert (report_values(moved)[freed], report_values(emptied)[freed]) == (0, 1500)
+
+
+def test_without_a_server_no_metric_speaks_of_one(tmp_path: Path) -> None:
+    report = replace(report_with(tmp_path, ALL), asked=None)
+    assert set(report_values(report)) == {*NOTHING_DONE, "last_run_step_duration_seconds"}

@@ -70,6 +70,7 @@ def request_of(
     settings = prune_settings(session.config)
     delete_limits = delete_limits_of(limits or DeleteLimitOptions())
     grace, zone = seconds_of(planning.grace, "--grace"), selection.zone
+    grace_from = "--grace"
     space = "" if selection.min_free_space is None else "--min-free-space"
     if planning.policy is None:
         if planning.orphans_only:
@@ -83,14 +84,14 @@ def request_of(
         found = _policy_of_file(session, planning.policy, selection)
         policy, zone, space = found.policy, found.zone, found.min_free_space
         delete_limits = delete_limits.or_stricter(found.delete_limits)
-        if found.grace:
-            grace = max(grace or 0, found.grace)
+        if found.grace > (grace or 0):
+            grace, grace_from = found.grace, f"{planning.policy}: grace"
     policy.check()
     options = PlanOptions(
         scan=session.scan_options,
         allow_broken=planning.allow_broken,
         skip_corrupt=planning.skip_corrupt,
-        grace=grace_of(grace, server),
+        grace=grace_of(grace, server, given_by=grace_from),
     )
     return Request(policy, options, delete_limits, zone, space)
 

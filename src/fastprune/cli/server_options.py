@@ -145,12 +145,19 @@ def ask(server: ServerClient, work: Callable[[], Awaitable[T]]) -> T:
     return run_unless_ended(connected)
 
 
-def grace_of(given: float | None, server: ServerClient | None, *, otherwise: float = 0) -> float:
+def grace_of(
+    given: float | None,
+    server: ServerClient | None,
+    *,
+    given_by: str = "--grace",
+    otherwise: float = 0,
+) -> float:
     """How long blobs that nothing refers to are spared, in seconds.
 
     Args:
-        given: What the options say, or None.
+        given: What the options or the policy file say, or None.
         server: The server that runs on the cache; None for none.
+        given_by: Which of them says it, for the message.
         otherwise: What counts without a server if no option says anything; beside a server it
             counts as well if it is long enough.
 
@@ -165,7 +172,7 @@ def grace_of(given: float | None, server: ServerClient | None, *, otherwise: flo
         return otherwise if otherwise >= LEAST_GRACE else GRACE_BESIDE_A_SERVER
     if given < LEAST_GRACE:
         raise UsageError(
-            "--grace: must be at least 1h with --server: a blob that a client is pulling may look "
-            "like one that nothing refers to until the pull is complete"
+            f"{given_by}: must be at least 1h with --server: a blob that a client is pulling may "
+            "look like one that nothing refers to until the pull is complete"
         )
     return given

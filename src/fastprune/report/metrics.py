@@ -21,7 +21,7 @@ from fastprune.text.escaping import in_utf8
 if TYPE_CHECKING:
     from fastprune.index.cache_index import CacheIndex
     from fastprune.plan.prune_plan import PrunePlan
-    from fastprune.report.prune_report import PruneReport
+    from fastprune.report.prune_report import AskedServer, PruneReport
 
 PREFIX = "fastprune_"
 
@@ -63,6 +63,14 @@ FAMILIES = {
     "last_run_failed_files": ("gauge", "Files that it could not remove."),
     "last_run_changed_files": ("gauge", "Files that had changed and were left alone."),
     "last_run_left_files": ("gauge", "Files that it did not get to, because it was stopped."),
+    "last_run_server_requests": ("gauge", "Requests to remove something that a server was sent."),
+    "last_run_moved_files": ("gauge", "Files that a server could not remove, for the next run."),
+    "last_run_moved_bytes": ("gauge", "Bytes of these, which are not free yet."),
+    "last_run_emptied_files": ("gauge", "Files that earlier runs had moved and that went."),
+    "last_run_put_back_files": ("gauge", "Files that were put back, as something needs them."),
+    "last_run_counted_blobs": ("gauge", "Unneeded blobs that stay until the server is restarted."),
+    "last_run_shared_images": ("gauge", "Images that stay, as a new one needs a blob of theirs."),
+    "last_run_disturbed_images": ("gauge", "Images that were pulled while their files went."),
 }
 """Type and description of every metric, by its name without `PREFIX`, in the order of the
 file. The same name has the same description in every file, as the node exporter demands."""
@@ -250,12 +258,30 @@ NOTHING_DONE: Values = dict.fromkeys(
 def report_values(report: PruneReport) -> dict[str, float | Mapping[str, float]]:
     """The metrics of what was done; of a dry run, that nothing was."""
     done = not report.dry_run
+    asked = report.asked
+    emptied = 0 if asked is None else asked.bytes_emptied
     return {
         "last_run_removed_manifests": done * (len(report.lists) + len(report.images)),
         "last_run_removed_blobs": done * len(report.blobs),
-        "last_run_freed_bytes": done * report.bytes_freed,
+        # What is moved beside a server comes free in the run that empties it, and counts there.
+        "last_run_freed_bytes": done * (report.bytes_freed + emptied),
         "last_run_failed_files": len(report.failures),
         "last_run_changed_files": len(report.changed),
         "last_run_left_files": report.left,
         "last_run_step_duration_seconds": report.seconds,
+        **({} if asked is None else _asked_values(asked)),
+    }
+
+
+def _asked_values(asked: AskedServer) -> dict[str, float]:
+    """The metrics that only a run beside a server has."""
+    return {
+        "last_run_server_requests": asked.requests,
+        "last_run_moved_files": asked.moved,
+        "last_run_moved_bytes": asked.bytes_moved,
+        "last_run_emptied_files": asked.emptied,
+        "last_run_put_back_files": asked.put_back,
+        "last_run_counted_blobs": asked.counted,
+        "last_run_shared_images": len(asked.shared),
+        "last_run_disturbed_images": len(asked.disturbed),
     }
