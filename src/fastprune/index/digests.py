@@ -210,8 +210,9 @@ class DigestSorter:
     def add(self, digests: Digests) -> None:
         """Takes digests, uint8 (n, 32), in any order and with repetitions."""
         heads = digests[:, 0] >> _BUCKET_SHIFT
-        order = np.argsort(heads, kind="stable")
-        digests, heads = np.take(digests, order, axis=0), heads[order]
+        if bool((heads[1:] < heads[:-1]).any()):
+            order = np.argsort(heads, kind="stable")
+            digests, heads = np.take(digests, order, axis=0), heads[order]
         bounds = np.searchsorted(heads, np.arange(_BUCKETS + 1)).tolist()
         for bucket, (first, last) in zip(self._buckets, pairwise(bounds), strict=True):
             bucket.extend(digests[first:last].tobytes())
