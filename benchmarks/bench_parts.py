@@ -50,7 +50,7 @@ class KeepingExecutor(InlineExecutor):
         self.kept: list[ListingPart | ShardIndex] = []
 
     def map_unordered(
-        self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any]
+        self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any], *, ahead: int = 1
     ) -> Iterator[Any]:
         """See `Executor.map_unordered`."""
         for result in super().map_unordered(function, items):
@@ -67,7 +67,7 @@ class ReplayingExecutor(InlineExecutor):
         self._kept: Sequence[ListingPart | ShardIndex] | None = kept
 
     def map_unordered(
-        self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any]
+        self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any], *, ahead: int = 1
     ) -> Iterator[Any]:
         """See `Executor.map_unordered`. The first call is for the manifests."""
         if self._kept is None:
