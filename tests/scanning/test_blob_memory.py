@@ -430,6 +430,20 @@ def test_it_is_written_in_the_middle_of_a_run(
         verifying.file.unlink()
 
 
+def test_a_file_is_kept_as_long_as_it_is_used(verifying: Verifying) -> None:
+    verifying.run(None)
+    file = verifying.file
+    other = file.with_name("00123456789abcde-77.verified")
+    other.write_bytes(b"of another cache")
+    for path in (file, other):
+        os.utime(path, (1, 1))
+    assert verifying.run() == set()
+    assert file.stat().st_mtime > time.time() - HOUR
+    assert other.exists()
+    verifying.run(None)
+    assert verifying.file == file
+
+
 def test_writing_takes_a_small_part_of_the_time(
     verifying: Verifying, monkeypatch: pytest.MonkeyPatch
 ) -> None:

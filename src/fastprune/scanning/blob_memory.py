@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from fastprune.executors.executor import Executor
 from fastprune.index.digests import DigestTable
 from fastprune.index.verified_blobs import VerifiedBlobs, VerifiedHeader, decoded, encoded
 from fastprune.model import in_chunks
+from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.blob_contents import CompareTask, compare_identities
 from fastprune.reading.marks import BLOB_IDENTITY_BYTES
 from fastprune.scanning.content_since import LAST, Since, say_why_not, seconds_of
@@ -69,7 +71,7 @@ class BlobMemory:
             series = self.since = seconds_of(since)
         elif since == LAST and known is not None:
             series = self.since = known.header.since
-        self._series, self._is_new, self._writing = series, False, 0.0
+        self._series, self._is_new = series, False
         self._next = time.monotonic() + _KEEP_SECONDS
         if since != LAST or known is None:
             # If the run is killed right away, `last` must not go on with an older one.
@@ -100,11 +102,13 @@ class BlobMemory:
             return found
         return None
 
-    def unchanged(self, blobs: Rows) -> Rows:
+    def unchanged(self, blobs: Rows, progress: Progress, checkpoint: Callable[[], None]) -> Rows:
         """Which of some blobs were verified late enough, and have not changed since.
 
         Args:
             blobs: Their ids.
+            progress: Is told how many were asked about.
+            checkpoint: Called often; raises if the work is to end.
         """
         if self.since is None:
             return blobs[:0]
@@ -123,8 +127,12 @@ class BlobMemory:
         )
         same = np.zeros(len(blobs), dtype=bool)
         if len(blobs):
-            for part in self._executor.map_unordered(compare_identities, tasks):
-                same[part.first : part.first + len(part.flags)] = np.frombuffer(part.flags, bool)
+            with under_way(WhenSlow(progress), "comparing", len(blobs), "blobs") as slow:
+                for part in self._executor.map_unordered(compare_identities, tasks):
+                    checkpoint()
+                    end = part.first + len(part.flags)
+                    same[part.first : end] = np.frombuffer(part.flags, dtype=bool)
+                    slow.advance(len(part.flags))
         return blobs[same]
 
     def note(self, blobs: Rows, identities: bytes) -> None:

@@ -167,7 +167,7 @@ class _Verification:
         memory, known = None, blobs[:0]
         if self.kept is not None:
             memory = BlobMemory(self.kept, self.index, self.executor, options.content_since)
-            known = memory.unchanged(blobs)
+            known = memory.unchanged(blobs, self.progress, self.checkpoint)
         started = time.monotonic()
         # np.setdiff1d would import numpy.ma, which takes as long as a scan of some thousand files.
         is_known = np.zeros(self.index.blobs_present, dtype=bool)
