@@ -53,7 +53,7 @@ class KeepingExecutor(InlineExecutor):
         self.kept: list[Result] = []
 
     def map_unordered(
-        self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any]
+        self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any], *, ahead: int = 1
     ) -> Iterator[Any]:
         """See `Executor.map_unordered`."""
         for result in super().map_unordered(function, items):
@@ -70,7 +70,7 @@ class ReplayingExecutor(InlineExecutor):
         self._kept: Sequence[Result] | None = kept
 
     def map_unordered(
-        self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any]
+        self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any], *, ahead: int = 1
     ) -> Iterator[Any]:
         """See `Executor.map_unordered`. The first call is for the manifests."""
         if self._kept is None:

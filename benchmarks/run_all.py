@@ -49,6 +49,8 @@ def runs(work: Path, results: Path, original: str | None) -> list[tuple[str, ...
     if cold:
         options = ("--sizes", "10k,100k", "--runs", "5", "--cold")
         commands.append((*plan, *options, "--json", str(results / "plan-cold.json")))
+    verify = ("bench_verify.py", "--work", str(work), "--runs", "5")
+    commands.append((*verify, "--json", str(results / "verify.json")))
     # Last, as they change the caches and put them back.
     rescan = ("bench_rescan.py", "--work", str(work), "--runs", "5")
     warm_json, cold_json = (str(results / f"rescan-{state}.json") for state in ("warm", "cold"))

@@ -22,7 +22,7 @@ from fastprune.cli.progress_bar import LINE_SECONDS, LineProgress, TerminalProgr
 from fastprune.executors.inline import InlineExecutor
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.pipeline import PlanOptions, work_out
-from fastprune.progress import WhenSlow
+from fastprune.progress import SmoothRate, WhenSlow
 from fastprune.scanning.scanner import ScanOptions, scan_cache
 from fastprune.tuning.scanning import list_names
 
@@ -33,11 +33,15 @@ class Told:
     def __init__(self) -> None:
         self.steps: list[str] = []
         self.counts: list[int] = []
+        self.expected: list[int] = []
         self.recalled = 0
 
     def start(self, step: str, total: int | None, unit: str) -> None:
         self.steps.append(f"{step} {unit}")
         self.counts.append(0)
+
+    def expect(self, size: int) -> None:
+        self.expected.append(size)
 
     def advance(self, count: int, size: int = 0) -> None:
         self.counts[-1] += count
@@ -114,6 +118,72 @@ def test_a_line_says_how_many_were_read_and_how_many_remembered(
         )
     ]
     assert (json.loads(last)["done"], json.loads(last)["remembered"]) == (10_000, 8_990)
+
+
+def test_where_bytes_are_known_rate_and_time_left_are_theirs(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Large files first: to count files would say that nearly all is left."""
+    set_up_messages(GlobalOptions())
+    progress = LineProgress()
+    progress.start("reading blobs", 1_000, "blobs")
+    progress.expect(10 * 10**9)
+    for _ in range(60):
+        clock.now += 1
+        progress.advance(1, 10**8)
+    set_up_messages(GlobalOptions(log_format=LogFormat.json))
+    clock.now += 30
+    progress.advance(900, 4 * 10**9)
+    progress.stop()
+    *lines, under_way, ended = capsys.readouterr().err.splitlines()
+    set_up_messages(GlobalOptions())
+    step = "fastprune: reading blobs"
+    assert lines == [
+        f"{step}: 30 of 1,000 blobs, 3.0 GB of 10.0 GB (100.0 MB/s), 1/s, 70 s left",
+        f"{step}: 60 of 1,000 blobs, 6.0 GB of 10.0 GB (100.0 MB/s), 1/s, 40 s left",
+    ]
+    said = json.loads(under_way)
+    assert (said["bytes"], said["total_bytes"], said["seconds_left"]) == (10**10, 10**10, 0)
+    # What was done long ago counts less.
+    assert said["bytes_per_second"] > 115e6
+    assert json.loads(ended)["bytes_per_second"] == round(10**10 / 90, 1)
+
+
+def test_the_rate_follows_a_change_and_is_not_shaken_by_one_pause() -> None:
+    rate = SmoothRate(0)
+    assert rate.per_second == 0
+    for second in range(1, 101):
+        rate.add(100, second)
+        assert rate.per_second == pytest.approx(100)
+    rate.add(0, 103)
+    assert 85 < rate.per_second < 100
+    for second in range(104, 224):
+        rate.add(1_000, second)
+    assert 970 < rate.per_second < 1_000
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_bar_goes_by_bytes_where_they_are_known(
+    width: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(Progress, "start", lambda _: None)
+    progress = TerminalProgress(color=False)
+    progress._bar.get_time = clock
+    progress.start("reading", 1_000, "blobs")
+    progress.expect(10**10)
+    for _ in range(50):
+        clock.now += 1
+        progress.advance(1, 10**8)
+    shown = io.StringIO()
+    Console(file=shown, width=width).print(progress._bar.get_renderable())
+    (line,) = shown.getvalue().splitlines()
+    assert len(line) <= width
+    assert "50/1000" in line
+    assert "00:50" in line
+    assert ("5.0 GB (100.0 MB/s)" in line) == (width >= 80)
+    (task,) = progress._bar.tasks
+    assert task.percentage == 50
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 99, 100, 200])
@@ -236,6 +306,7 @@ def test_a_step_that_takes_long_is_passed_on_with_what_was_done_before(clock: Cl
     told = Told()
     slow = WhenSlow(told)
     slow.start("measuring", 100, "blobs")
+    slow.expect(400)
     for _ in range(4):
         slow.remembered(9)
         slow.advance(10, 1)
@@ -243,6 +314,7 @@ def test_a_step_that_takes_long_is_passed_on_with_what_was_done_before(clock: Cl
     slow.stop()
     assert (told.steps, told.counts) == (["measuring blobs", "stop"], [40])
     assert told.recalled == 36
+    assert told.expected == [400]
 
 
 @pytest.mark.parametrize("seconds", [0, 0.4])
@@ -284,7 +356,7 @@ def test_blobs_that_are_still_being_listed_are_a_step_of_their_own(
         builder.image(f"a:{number}", layers=[builder.blob(5)])
 
     class BlobsLast(InlineExecutor):
-        def map_unordered(self, function, items):  # type: ignore[no-untyped-def]
+        def map_unordered(self, function, items, *, ahead=1):  # type: ignore[no-untyped-def]
             items = list(items)
             return super().map_unordered(function, [*items[1:], *items[:1]])
 

@@ -195,7 +195,7 @@ class Blocking(InlineExecutor):
         self.started, self.go_on = threading.Event(), threading.Event()
 
     def map_unordered(
-        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1
     ) -> Iterator[R]:
         self.started.set()
         self.go_on.wait(10)

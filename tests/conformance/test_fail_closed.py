@@ -144,7 +144,7 @@ class Losing:
         self._loses = loses
 
     def map_unordered(
-        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1
     ) -> Iterator[R]:
         for item in items:
             yield from (result for result in function(item) if not self._loses(result))

@@ -162,6 +162,26 @@ def test_items_are_drawn_as_workers_become_free(pool: ProcessExecutor) -> None:
     assert len(list(results)) == 99
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_a_worker_is_handed_as_many_items_ahead_as_it_is_told(
+    ahead: int, pool: ProcessExecutor
+) -> None:
+    drawn: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(50):
+            drawn.append(number)
+            yield number
+
+    results = pool.map_unordered(echo, items(), ahead=ahead)
+    for number, _ in enumerate(results, start=1):
+        # Those that are done, and for each worker the one that it works on and those ahead.
+        assert len(drawn) <= number + pool.jobs * (1 + ahead)
+        if ahead == 3 and number == 1:
+            assert len(drawn) >= pool.jobs * (1 + ahead)
+    assert len(drawn) == 50
+
+
 def test_results_stream_while_an_item_is_still_being_worked_on(
     pool: ProcessExecutor, tmp_path: Path
 ) -> None:

@@ -55,7 +55,7 @@ class Before(InlineExecutor):
         self._work, self._do = work, do
 
     def map_unordered(
-        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1
     ) -> Iterator[R]:
         """See `Executor.map_unordered`."""
         for item in items:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.property.profile import examples
 
-from fastprune.index import remembered
+from fastprune.index import column_files
 from fastprune.index.remembered import COLUMNS, RememberedFolder, ScanHeader, decoded, encoded
 
 END = 16
@@ -69,7 +69,7 @@ def check(header: ScanHeader, columns: Columns) -> bytes:
     at = END
     for piece in scan.pieces:
         assert piece.start == at
-        assert 0 < piece.size <= remembered.PIECE_BYTES
+        assert 0 < piece.size <= column_files.PIECE_BYTES
         assert zlib.crc32(content[at : at + piece.size]) == piece.checksum
         at += piece.size
     footer = int.from_bytes(content[-END : -END + 8], "little")
@@ -88,7 +88,7 @@ def test_what_is_written_is_what_is_read(
     header: ScanHeader, lengths: dict[str, int], seed: int, pieces: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remembered, "PIECE_BYTES", 8 * pieces)
+        patch.setattr(column_files, "PIECE_BYTES", 8 * pieces)
         check(header, columns_of(lengths, seed))
 
 
@@ -97,7 +97,7 @@ HEADER = ScanHeader("1", "c", "/c", "l", 1.5, 2, (), ())
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 7, 8, 9])
 def test_sizes_at_the_edge_of_a_piece(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "PIECE_BYTES", 64)
+    monkeypatch.setattr(column_files, "PIECE_BYTES", 64)
     for more in (-1, 0, 1):
         lengths = dict.fromkeys(COLUMNS, max(0, 64 * rows + more))
         check(HEADER, columns_of(lengths, rows))
@@ -105,14 +105,14 @@ def test_sizes_at_the_edge_of_a_piece(rows: int, monkeypatch: pytest.MonkeyPatch
 
 def test_many_rows_in_pieces_of_the_real_size() -> None:
     lengths = dict.fromkeys(COLUMNS, 1000)
-    lengths["url_pool"] = remembered.PIECE_BYTES + 1
-    lengths["created"] = remembered.PIECE_BYTES // 8
+    lengths["url_pool"] = column_files.PIECE_BYTES + 1
+    lengths["created"] = column_files.PIECE_BYTES // 8
     content = check(HEADER, columns_of(lengths, 1))
     assert len(decoded(memoryview(content)).pieces) == len(COLUMNS) + 1
 
 
 def test_a_column_that_is_made_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "PIECE_BYTES", 64)
+    monkeypatch.setattr(column_files, "PIECE_BYTES", 64)
     columns = columns_of(dict.fromkeys(COLUMNS, 100), 1)
     parts = {
         name: partial(np.split, column, [1, 1, 8, 30, 31, 90]) for name, column in columns.items()

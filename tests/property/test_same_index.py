@@ -41,7 +41,7 @@ class ShufflingExecutor:
         self._random = random.Random(seed)
 
     def map_unordered(
-        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1
     ) -> Iterator[R]:
         # The parts of one item stay in order, as a stream from a worker does.
         streams = [list(function(item)) for item in items]

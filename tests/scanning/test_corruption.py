@@ -23,7 +23,7 @@ from tests.support.scanning import scanned
 
 from fastprune.errors import NotBelievedError
 from fastprune.executors.inline import InlineExecutor
-from fastprune.index import remembered
+from fastprune.index import column_files, remembered
 from fastprune.index.remembered import RememberedScan
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.scanning.memory import ScanMemory, StateFolder
@@ -76,12 +76,12 @@ DAMAGES = (
 )
 
 
-@pytest.fixture(params=[remembered.PIECE_BYTES, 64], ids=["one piece a column", "many pieces"])
+@pytest.fixture(params=[column_files.PIECE_BYTES, 64], ids=["one piece a column", "many pieces"])
 def known(
     request: pytest.FixtureRequest, cache: Remembering, monkeypatch: pytest.MonkeyPatch
 ) -> Remembering:
     """A cache that was scanned."""
-    monkeypatch.setattr(remembered, "PIECE_BYTES", request.param)
+    monkeypatch.setattr(column_files, "PIECE_BYTES", request.param)
     cache.read_by_scan()
     return cache
 

@@ -19,9 +19,9 @@ from tests.support.remembered import Remembering, warnings_of
 from fastprune import UsageError
 from fastprune.errors import NoCacheError
 from fastprune.executors.processes import ProcessExecutor
-from fastprune.index import remembered
+from fastprune.index import column_files, remembered
 from fastprune.index.remembered import ScanHeader
-from fastprune.scanning import memory, store, trust
+from fastprune.scanning import kept_file, memory, store, trust
 
 ALL = 7
 
@@ -133,7 +133,7 @@ def test_another_version_of_the_format_is_not_read(
     cache: Remembering, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(remembered, "_MAGIC", b"fastprune scan\n2")
+        patch.setattr(remembered, "FORM", remembered.FORM._replace(magic=b"fastprune scan\n2"))
         cache.read_by_scan()
     with warnings_of(caplog) as warnings:
         assert cache.read_by_scan() == ALL
@@ -235,7 +235,7 @@ def test_workers_go_on_after_they_found_a_damage(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(remembered, "PIECE_BYTES", 64)
+    monkeypatch.setattr(column_files, "PIECE_BYTES", 64)
     cache.read_by_scan()
     content = bytearray(cache.file.read_bytes())
     places = {"first": [16], "last": [content.rindex(b'{"columns"') - 64], "all": [16, 200, 400]}
@@ -265,7 +265,7 @@ def test_a_file_that_goes_before_it_is_checked_is_no_error(
 
     executor = ProcessExecutor(2)
     with monkeypatch.context() as patch, warnings_of(caplog) as warnings:
-        patch.setattr(memory, "mapped_file", mapped)
+        patch.setattr(kept_file, "mapped_file", mapped)
         assert cache.read_by_scan(executor) == ALL
     assert warnings == []
     assert cache.read_by_scan(executor) == 0
@@ -301,7 +301,7 @@ def test_a_sound_file_in_the_place_of_a_damaged_one_does_not_vouch_for_it(
         turns.append(path)
         return found
 
-    monkeypatch.setattr(memory, "mapped_file", mapped)
+    monkeypatch.setattr(kept_file, "mapped_file", mapped)
     with warnings_of(caplog) as warnings:
         # The sound file, which another scan has just written, is read instead.
         assert cache.read_by_scan() == 0

@@ -238,6 +238,10 @@ class Heard:
         """See `Progress.start`."""
         self.said.append(("start", step, total, unit))
 
+    def expect(self, size: int) -> None:
+        """See `Progress.expect`."""
+        self.said.append(("expect", size))
+
     def advance(self, count: int, size: int = 0) -> None:
         """See `Progress.advance`."""
         self.said.append(("advance", count, size))

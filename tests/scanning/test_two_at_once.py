@@ -17,7 +17,7 @@ from tests.support.clock import wait_for_the_clock
 from tests.support.remembered import Remembering, warnings_of
 from tests.support.scanning import scanned
 
-from fastprune.scanning import memory, store
+from fastprune.scanning import kept_file, memory, store
 from fastprune.whole_files import write_whole
 
 ALL = 7
@@ -90,11 +90,11 @@ def test_what_is_replaced_again_and_again_is_read_in_the_end(
             builder.image(f"new:{len(turns)}")
             wait_for_the_clock(cache.root)
             with monkeypatch.context() as patch:
-                patch.setattr(memory, "mapped_file", real)
+                patch.setattr(kept_file, "mapped_file", real)
                 cache.scan()
         return found
 
-    monkeypatch.setattr(memory, "mapped_file", mapped)
+    monkeypatch.setattr(kept_file, "mapped_file", mapped)
     index, read = cache.scan()
     assert (len(index), read, len(set(turns))) == (ALL + 3, 0, 3)
     assert decoded(index) == decoded(scanned(cache.root))

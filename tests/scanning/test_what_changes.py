@@ -389,7 +389,7 @@ def test_of_two_looks_at_a_name_that_is_listed_twice_the_one_that_read_counts(
         """The file is written between the two looks, and the later one is merged first."""
 
         def map_unordered(
-            self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any]
+            self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any], *, ahead: int = 1
         ) -> Iterator[Any]:
             results = []
             for item in items:

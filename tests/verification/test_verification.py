@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.support.cachebuilder import CacheBuilder, digest_of
+from tests.support.clock import nothing_is_racy, wait_for_the_clock
 from tests.support.scanning import scanned
 
 import fastprune
-from fastprune import ApplyOptions, CacheIndex, Limits, Reading, VerifyOptions
+from fastprune import (
+    ApplyOptions,
+    CacheIndex,
+    Limits,
+    Reading,
+    ScanOptions,
+    StateFolder,
+    VerifyOptions,
+)
 from fastprune.reading.blob_contents import HashTask, hash_files
 from fastprune.reading.marks import Verdict
 from fastprune.verification.findings import sampled
@@ -82,6 +92,26 @@ def test_reading_blobs_leaves_access_times_alone(tmp_path: Path) -> None:
     task = HashTask(str(tmp_path / "blobs"), 0, bytes.fromhex(name))
     assert [part.odd for part in hash_files(task)] == [()]
     assert path.stat().st_atime_ns == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("no_blocking")
+async def test_the_library_does_not_read_again_what_was_verified(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path / "cache")
+    builder.image("a:1", layers=[builder.blob(100)])
+    scan = ScanOptions(state=StateFolder(str(tmp_path / "state")))
+    how = VerifyOptions(scan, content=True, content_since="last")
+    with nothing_is_racy():
+        wait_for_the_clock(builder.root)
+        first = await fastprune.verify(builder.root, how, reading=Reading(jobs=1))
+        assert (first.content.blobs, first.content.since) == (2, None)
+        again = await fastprune.verify(builder.root, how, reading=Reading(jobs=1))
+        assert (again.content.blobs, again.content.known_blobs) == (0, 2)
+        moment = datetime.now(UTC) + timedelta(hours=-1)
+        how = VerifyOptions(scan, content=True, content_since=moment)
+        async with fastprune.locked(builder.root, force=True) as cache:
+            since = await cache.verify(how)
+    assert (since.content.blobs, since.content.known_blobs, since.is_clean) == (0, 2, True)
 
 
 @pytest.mark.anyio

@@ -6,11 +6,12 @@ holds its options and what it does. Around them:
 - `main`: the entry point. `app`: names and registers the commands, and turns errors into exit
   codes. `help_text`, `headings`: what `--help` looks like.
 - `options`: the global options, and those that several commands have. `plan_options`: the options
-  of selecting, planning and pruning. `option_values`: parses and checks their values.
+  of selecting, planning and pruning. `check_options`: those of what `verify` checks.
+  `option_values`: parses and checks their values.
 - `session`: the global options, resolved; writes to stdout. `server_config`: the server's file.
   `server_options`: the running server that `--server` names, and what it lists.
-  `tuned_defaults`: the file of `tune --save`. `state_folder`: where scans are remembered.
-  `user_folders`: where both lie. `request`: the policy and plan options of them all.
+  `tuned_defaults`: the file of `tune --save`. `state_folder`: where what was read is
+  remembered. `user_folders`: where both lie. `request`: the policy and plan options of them all.
 - `plan_run`: what `prune` and `apply` share. `signals`: runs what deletes, until a signal comes.
   `cache_lock`: the lock, as commands take it.
 - `messages`, `cache_warnings`, `refusals`: messages on stderr. `terminal`: its width, colours and

@@ -25,7 +25,7 @@ from fastprune.cli.options import (
 )
 from fastprune.cli.server_config import ServerConfig
 from fastprune.cli.signals import end_if_told
-from fastprune.cli.state_folder import StateOptions, state_folder
+from fastprune.cli.state_folder import StateOptions, VerifiedOptions, state_folder
 from fastprune.cli.terminal import paint_for, wants_color
 from fastprune.cli.tuned_defaults import load_defaults
 from fastprune.errors import FastpruneError, NoCacheError, UsageError
@@ -68,7 +68,7 @@ class Session:
         color: The value of --color.
         log_format: The value of --log-format.
         inputs: What this run reads from files and stdin.
-        state: Where scans are remembered; None for nowhere.
+        state: Where what was read is remembered; None for nowhere.
     """
 
     image_path: str
@@ -161,12 +161,14 @@ class Session:
         return paint_for(self.color, sys.stdout)
 
 
-def open_session(options: GlobalOptions, state: StateOptions | None = None) -> Session:
+def open_session(
+    options: GlobalOptions, state: StateOptions | VerifiedOptions | None = None
+) -> Session:
     """Resolves the global options and sets up messages.
 
     Args:
         options: The global options.
-        state: Where to remember scans; None for a command that remembers none.
+        state: Where to remember what is read; None for a command that remembers nothing.
 
     Raises:
         UsageError: One of them can't be used.

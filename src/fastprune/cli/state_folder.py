@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastprune.cli.headings import REMEMBERED
 from fastprune.cli.options import NOWHERE, flag, leads_nowhere, option
@@ -19,23 +19,41 @@ STATE_VARIABLE = "FASTPRUNE_STATE_DIR"
 ROOTS_FOLDER = "/var/cache/fastprune"
 
 
+def _state_dir_option(text: str) -> Any:
+    """--state-dir, with what is remembered there."""
+    # Not typer's envvar: a variable that is set but empty means nowhere.
+    return option(
+        "--state-dir DIR",
+        REMEMBERED,
+        f"{text}; '' for nowhere. Else ${STATE_VARIABLE}, else fastprune/ in the user's cache "
+        f"folder; as root {ROOTS_FOLDER}.",
+        may_be_empty=True,
+    )
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StateOptions:
     """Where a command that scans remembers what it read."""
 
-    # Not typer's envvar: a variable that is set but empty means nowhere.
-    state_dir: str | None = option(
-        "--state-dir DIR",
-        REMEMBERED,
-        "Remember here what was read, so that the next scan reads only what changed; '' for "
-        f"nowhere. Else ${STATE_VARIABLE}, else fastprune/ in the user's cache folder; as root "
-        f"{ROOTS_FOLDER}.",
-        may_be_empty=True,
+    state_dir: str | None = _state_dir_option(
+        "Remember here what was read, so that the next scan reads only what changed"
     )
     rescan: bool = flag("--rescan", REMEMBERED, "Read every manifest again, and remember it anew.")
 
 
-def state_folder(options: StateOptions, image_path: str) -> StateFolder | None:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedOptions:
+    """Where a command that reads blobs remembers which are sound."""
+
+    state_dir: str | None = _state_dir_option(
+        "With --content: remember here which blobs were found sound, for --content-since"
+    )
+    rescan: bool = flag(
+        "--rescan", REMEMBERED, "Read every blob that is asked for: not with --content-since."
+    )
+
+
+def state_folder(options: StateOptions | VerifiedOptions, image_path: str) -> StateFolder | None:
     """The folder for state that the options or the environment name; None for none.
 
     Args:

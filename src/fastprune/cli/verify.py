@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
+from fastprune.cli.check_options import CheckOptions, verify_options_of
 from fastprune.cli.headings import CHECKS, OUTPUT, SAFETY
 from fastprune.cli.options import (
     GlobalOptions,
@@ -21,13 +21,13 @@ from fastprune.cli.options import (
     lock_wait_option,
     metrics_option,
     no_lock_option,
-    option,
     yes_option,
 )
 from fastprune.cli.server_options import ServerOptions, ask, listing_of, name_of, server_of
 from fastprune.cli.signals import run_until_signal
+from fastprune.cli.state_folder import VerifiedOptions
 from fastprune.errors import UsageError
-from fastprune.text.quantities import format_bytes, format_count, parse_percentage
+from fastprune.text.quantities import format_bytes, format_count
 
 if TYPE_CHECKING:
     from fastprune.cli.metrics_file import Note
@@ -37,24 +37,6 @@ if TYPE_CHECKING:
     from fastprune.verification.repair_plan import RepairPlan
     from fastprune.verification.repair_report import RepairReport
     from fastprune.verification.verifier import VerifyOptions
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CheckOptions:
-    """What is checked."""
-
-    content: bool = flag(
-        "--content", CHECKS, "Read blobs too, and compare the sha256 with the name."
-    )
-    sample: str | None = option(
-        "--sample N%", CHECKS, "With --content: read only a random part of the blobs."
-    )
-    seed: int | None = option(
-        "--seed N",
-        CHECKS,
-        "The number that chooses the sample. Default: random; the report says which.",
-        min=0,
-    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +76,9 @@ class ReportOptions:
     RepairOptions,
     ReportOptions,
     ServerOptions,
+    VerifiedOptions,
     examples=(
-        "fastprune verify --content --sample 10%",
+        "fastprune verify --content --content-since last",
         "fastprune verify --repair --dry-run",
     ),
 )
@@ -105,6 +88,7 @@ def check_cache(
     repairing: RepairOptions,
     reporting: ReportOptions,
     running: ServerOptions,
+    state: VerifiedOptions,
 ) -> int:
     """Check the cache for damaged manifests and blobs, and orphans.
 
@@ -120,7 +104,7 @@ def check_cache(
 
     metrics_file, dry_run = reporting.metrics_file, repairing.dry_run
     with failures_in_metrics(metrics_file, "verify", options, dry_run=dry_run):
-        session = open_session(options)
+        session = open_session(options, state)
     if checks.content and options.jobs is None:
         # Reading blobs keeps more processors busy than merging a scan can feed.
         session = dataclasses.replace(session, jobs=available_jobs(most=sys.maxsize))
@@ -131,8 +115,6 @@ def check_cache(
     return with_metrics(metrics_file, "verify", session.image_path, work, dry_run=dry_run)
 
 
-_SEED_BYTES = 4
-_LARGEST_SEED = 2**64 - 1
 _MOST_NAMED = 20
 
 
@@ -150,7 +132,7 @@ def _verify(
 
     check_form(reporting.form)
     _check_repair_options(repairing)
-    verify_options = _verify_options(session, checks)
+    verify_options = verify_options_of(session.scan_options, checks)
     if repairing.repair:
         findings, report, code = _repair(session, repairing, verify_options, server)
     else:
@@ -201,29 +183,6 @@ def _check_repair_options(repairing: RepairOptions) -> None:
             raise UsageError(
                 f"--{name.replace('_', '-')} has an effect only with --repair: give both"
             )
-
-
-def _verify_options(session: Session, checks: CheckOptions) -> VerifyOptions:
-    """How the options say to verify.
-
-    Raises:
-        UsageError: A value can't be used.
-    """
-    from fastprune.verification.verifier import VerifyOptions
-
-    if checks.sample is not None and not checks.content:
-        raise UsageError("--sample has an effect only with --content: give both")
-    if checks.seed is not None and checks.sample is None:
-        raise UsageError("--seed has an effect only with --sample: give both")
-    if checks.seed is not None and checks.seed > _LARGEST_SEED:
-        raise UsageError(f"--seed {checks.seed}: at most {_LARGEST_SEED}")
-    seed = int.from_bytes(os.urandom(_SEED_BYTES)) if checks.seed is None else checks.seed
-    return VerifyOptions(
-        scan=session.scan_options,
-        content=checks.content,
-        sample=parse_percentage(checks.sample, "--sample") if checks.sample else 1,
-        seed=seed,
-    )
 
 
 def _say_problems(report: RepairReport) -> None:

@@ -24,11 +24,18 @@ class Executor(Protocol):
         ...
 
     def map_unordered(
-        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1
     ) -> Iterator[R]:
         """Yields everything that `function(item)` yields, for all items, in any order.
 
         Items are drawn as workers become free, so `items` may be lazy.
+
+        Args:
+            function: What to do with an item.
+            items: The items; they are begun in this order.
+            ahead: How many items a worker is handed while it works on another, so that it never
+                waits for the next. 0 where items take long, and not equally long: then none waits
+                behind another while a worker is free.
 
         Raises:
             WorkerError: A worker died; the results so far are not the whole.

@@ -15,9 +15,10 @@ class InlineExecutor:
     jobs = 1
 
     def map_unordered(
-        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1
     ) -> Iterator[R]:
-        """See `Executor.map_unordered`."""
+        """See `Executor.map_unordered`; nothing is handed out ahead."""
+        del ahead
         for item in items:
             yield from function(item)
 

@@ -31,7 +31,6 @@ from fastprune.executors.inline import InlineExecutor
 T = TypeVar("T")
 R = TypeVar("R")
 
-_ITEMS_AHEAD = 2
 _MOST_JOBS = 8
 _BUFFER_BYTES = 1 << 20
 
@@ -72,7 +71,7 @@ class ProcessExecutor:
         return len(self._workers)
 
     def map_unordered(
-        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1
     ) -> Iterator[R]:
         """See `Executor.map_unordered`. Abandoned half-way, it leaves the pool unusable."""
         if self._busy:
@@ -82,7 +81,7 @@ class ProcessExecutor:
         with selectors.DefaultSelector() as selector:
             for worker in self._workers:
                 selector.register(worker.socket, selectors.EVENT_READ, worker)
-            for _ in range(_ITEMS_AHEAD):
+            for _ in range(1 + ahead):
                 for worker in self._workers:
                     worker.queue_next(function, queue)
             while any(worker.pending for worker in self._workers):

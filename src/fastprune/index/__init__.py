@@ -10,7 +10,8 @@ It takes the shards that `reading` gives, and gives a `CacheIndex`.
   arrays by name.
 - `remembered`: what a scan leaves for the next one, and the format of its file. `remembering`: what
   of an index that is. `recalled`: a remembered scan beside the names that are there now.
-  `remembered_rows`: those of its rows that still hold.
+  `remembered_rows`: those of its rows that still hold. `verified_blobs`: the format of the file
+  that says which blobs were found sound. `column_files`: what both formats share.
 - `server_urls`: the `KnownUrls`: by which URLs a running server knows the manifests, and which of
   these are tags that only the server knows (`OtherTags`). `known_urls`: finds them.
 - `attached`: tags that belong to an image, such as signatures.

@@ -3,15 +3,8 @@ r"""RememberedScan: what a scan read, as columns that lie in a file and are mapp
 Stage: read, index. Input: the bytes of a file, or columns. Output: columns, or the bytes of a file.
 Pure, no I/O; without numpy until a column is asked for as an array.
 
-The file has four parts, all numbers little-endian:
-
-    "fastprune scan\n" and the version of the format as a digit    16 bytes
-    the columns of `COLUMNS`, each filled up with zeros to a multiple of 8 bytes
-    a JSON object: the fields of `ScanHeader`, and of each column its place and checksums
-    the bytes of the JSON object (uint64), its CRC-32 (uint32), "scan"    16 bytes
-
-A column has a CRC-32 (RFC 1952) for each `PIECE_BYTES` of it. They find what a disk or a crash
-did to the file. Nothing here keeps off who writes it on purpose: `fastprune.scanning.store` does.
+`fastprune.index.column_files` has the format. The file begins with "fastprune scan\n" and the
+version, and ends with "scan". It has the columns of `COLUMNS`, and the fields of `ScanHeader`.
 
 Rows are ordered by folder and digest, as in a `CacheIndex`. A manifest that could not be read or
 understood has no row, so each scan reads it.
@@ -19,13 +12,16 @@ understood has no row, so each scan reads it.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastprune.errors import NotBelievedError
+from fastprune.index.column_files import (
+    ColumnFile,
+    ColumnForm,
+    decoded_columns,
+    encoded_columns,
+)
 from fastprune.model import DIGEST_BYTES
 from fastprune.reading.marks import IDENTITY_BYTES
 
@@ -34,8 +30,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """The version of the format. Any change that would be misread raises it."""
-
-PIECE_BYTES = 4 << 20
 
 COLUMNS = {
     "digests": ("u1", DIGEST_BYTES),
@@ -71,11 +65,7 @@ COLUMNS = {
   number; list after list. A list is read again if a manifest comes that may be such a child.
 """
 
-_MAGIC = b"fastprune scan\n%d" % VERSION
-_END = struct.Struct("<QI4s")
-_END_MAGIC = b"scan"
-_ALIGNMENT = 8
-_IS_LITTLE_ENDIAN = struct.pack("=H", 1) == struct.pack("<H", 1)
+FORM = ColumnForm(b"fastprune scan\n%d" % VERSION, b"scan", COLUMNS, "kinds")
 
 
 class RememberedFolder(NamedTuple):
@@ -120,53 +110,8 @@ class ScanHeader:
     odd_times: tuple[tuple[int, str, str], ...]
 
 
-class Piece(NamedTuple):
-    """A part of the file, and its checksum."""
-
-    start: int
-    size: int
-    checksum: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RememberedScan:
-    """A remembered scan.
-
-    Attributes:
-        header: What is remembered beside the columns.
-        pieces: What has to be checked before a column is believed.
-    """
-
-    header: ScanHeader
-    pieces: tuple[Piece, ...]
-    _content: memoryview
-    _places: Mapping[str, tuple[int, int]]
-    _forget: Callable[[int, int], None]
-
-    def __len__(self) -> int:
-        return self._places["kinds"][1]
-
-    def raw(self, name: str) -> memoryview:
-        """The bytes of a column."""
-        start, size = self._places[name]
-        return self._content[start : start + size]
-
-    def column(self, name: str) -> NDArray[Any]:
-        """A column as an array: (n,), or (n, k) if it has k elements a row; read only."""
-        import numpy as np
-
-        kind, width = COLUMNS[name]
-        array = np.frombuffer(self.raw(name), dtype=np.dtype(kind).newbyteorder("="))
-        return array if width == 1 else array.reshape(-1, width)
-
-    def place(self, name: str) -> tuple[int, int]:
-        """Where a column begins in the file, and how many bytes it has."""
-        return self._places[name]
-
-    def forget(self, *names: str) -> None:
-        """Gives back the memory of columns that are not needed soon; they can still be read."""
-        for name in names:
-            self._forget(*self._places[name])
+RememberedScan = ColumnFile[ScanHeader]
+"""A remembered scan; it has a row for each manifest."""
 
 
 def encoded(
@@ -176,41 +121,11 @@ def encoded(
 
     Args:
         header: What is remembered beside the columns.
-        columns: For each name of `COLUMNS`, what makes the arrays that it has end to end; called
-            when it is written.
+        columns: See `encoded_columns`.
     """
-    import orjson
-
-    yield _MAGIC
-    at, places = len(_MAGIC), {}
-    for name, (kind, _) in COLUMNS.items():
-        checksums, size = [], 0
-        for piece in _pieces(columns[name](), kind):
-            size += len(piece)
-            filled = piece + bytes(-len(piece) % _ALIGNMENT)
-            checksums.append(zlib.crc32(filled))
-            yield filled
-        places[name] = (at, size, checksums)
-        at += size + -size % _ALIGNMENT
     # orjson writes a plain tuple as an array, and no named one.
     fields = asdict(header) | {"folders": [tuple(folder) for folder in header.folders]}
-    footer = orjson.dumps({"columns": places, **fields})
-    yield footer
-    yield _END.pack(len(footer), zlib.crc32(footer), _END_MAGIC)
-
-
-def _pieces(arrays: Iterable[NDArray[Any]], kind: str) -> Iterator[bytes]:
-    """The bytes of arrays, end to end, in pieces that have a checksum each."""
-    held = bytearray()
-    for array in arrays:
-        content = array.astype(kind, copy=False).reshape(-1).view("u1").data
-        for first in range(0, len(content), PIECE_BYTES):
-            held += content[first : first + PIECE_BYTES]
-            if len(held) >= PIECE_BYTES:
-                yield bytes(held[:PIECE_BYTES])
-                del held[:PIECE_BYTES]
-    if held:
-        yield bytes(held)
+    return encoded_columns(FORM, fields, columns)
 
 
 def decoded(
@@ -220,47 +135,19 @@ def decoded(
 
     Args:
         content: The whole file, mapped.
-        forget: Gives back the memory of a part of it: where it begins, and its bytes.
+        forget: See `decoded_columns`.
 
     Raises:
         NotBelievedError: It is damaged, or of another version.
     """
-    import orjson
+    return decoded_columns(FORM, content, _header_of, forget)
 
-    try:
-        if bytes(content[: len(_MAGIC) - 1]) != _MAGIC[:-1]:
-            raise ValueError
-        if bytes(content[: len(_MAGIC)]) != _MAGIC or not _IS_LITTLE_ENDIAN:
-            raise NotBelievedError("it is of another version")
-        end = len(content) - _END.size
-        size, checksum, magic = _END.unpack(content[end:])
-        footer = bytes(content[max(0, end - size) : end])
-        if magic != _END_MAGIC or len(footer) != size or zlib.crc32(footer) != checksum:
-            raise ValueError
-        document = orjson.loads(footer)
-        places: dict[str, list[Any]] = document.pop("columns")
-        header = ScanHeader(**document)
-        header = ScanHeader(
-            **document
-            | {
-                "folders": tuple(
-                    RememberedFolder(identity, files, tuple(unread), tuple(foreign))
-                    for identity, files, unread, foreign in header.folders
-                ),
-                "odd_times": tuple((row, *texts) for row, *texts in header.odd_times),
-            }
-        )
-    except (ValueError, TypeError, LookupError, AttributeError, struct.error):
-        raise NotBelievedError("it is damaged") from None
-    pieces = [
-        Piece(first, min(PIECE_BYTES, start + size + -size % _ALIGNMENT - first), checksum)
-        for start, size, checksums in places.values()
-        for first, checksum in zip(range(start, start + size, PIECE_BYTES), checksums, strict=True)
-    ]
-    return RememberedScan(
-        header,
-        tuple(pieces),
-        content,
-        {name: (start, size) for name, (start, size, _) in places.items()},
-        forget,
+
+def _header_of(fields: dict[str, Any]) -> ScanHeader:
+    header = ScanHeader(**fields)
+    folders = (
+        RememberedFolder(identity, files, tuple(unread), tuple(foreign))
+        for identity, files, unread, foreign in header.folders
     )
+    odd_times = ((row, created, pulled) for row, created, pulled in header.odd_times)
+    return replace(header, folders=tuple(folders), odd_times=tuple(odd_times))

@@ -10,5 +10,5 @@ are picklable, and nothing here needs numpy, so that a worker starts fast.
 - `chunks`: a chunk of manifest files to a shard. `shards`: the `ShardIndex`, flat columns.
   `shard_rows`: shards joined, and their whole URLs.
 - `marks`: sizes of files, the mark that tells whether a file is still the same, and what may be
-  odd about a blob. `blob_contents`: takes marks, and hashes blobs.
+  odd about a blob. `blob_contents`: takes marks, hashes blobs, and finds which are as they were.
 """

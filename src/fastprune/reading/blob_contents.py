@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,7 +18,15 @@ from typing import NamedTuple
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, file_names
 from fastprune.reading.folders import StatTask, open_folder, statuses
-from fastprune.reading.marks import ABSENT_MARK, FileMark, OddFile, Verdict
+from fastprune.reading.identities import NOTHING_IS_RACY, blob_identity, racy_from
+from fastprune.reading.marks import (
+    ABSENT_MARK,
+    BLOB_IDENTITY_BYTES,
+    NO_BLOB_IDENTITY,
+    FileMark,
+    OddFile,
+    Verdict,
+)
 from fastprune.reading.reader import NOT_A_FILE, FileReader, advise, open_file, reason_of
 
 _BUFFER_BYTES = 1 << 20
@@ -96,6 +105,57 @@ def salvage_digests(task: SalvageTask) -> Iterator[bytes]:
         os.close(folder)
 
 
+class CompareTask(NamedTuple):
+    """Files that were found sound, and what they were like then.
+
+    Attributes:
+        folder: Path of the folder.
+        first: Position of the first file among those that are asked for.
+        digests: The names, 32 raw bytes each.
+        identities: Their identities, end to end.
+    """
+
+    folder: str
+    first: int
+    digests: bytes
+    identities: bytes
+
+
+class Unchanged(NamedTuple):
+    """Which files are as they were.
+
+    Attributes:
+        first: `first` of the task.
+        flags: A byte for each file: 1 if it has the identity that it had, else 0.
+    """
+
+    first: int
+    flags: bytes
+
+
+def compare_identities(task: CompareTask) -> Iterator[Unchanged]:
+    """Finds out which files are as they were, without reading them.
+
+    Raises:
+        OSError: The folder can't be opened.
+    """
+    folder, flags = open_folder(task.folder), bytearray()
+    try:
+        for row, name in enumerate(file_names(task.digests)):
+            before = task.identities[row * BLOB_IDENTITY_BYTES : (row + 1) * BLOB_IDENTITY_BYTES]
+            try:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except OSError:
+                # Reading it will say what is wrong with it.
+                flags.append(False)
+            else:
+                now = blob_identity(status, NOTHING_IS_RACY)
+                flags.append(now == before != NO_BLOB_IDENTITY)
+    finally:
+        os.close(folder)
+    yield Unchanged(task.first, bytes(flags))
+
+
 class HashTask(NamedTuple):
     """Files whose content is to be compared with their names.
 
@@ -114,14 +174,19 @@ class HashedPart(NamedTuple):
     """The work on a task since the last part.
 
     Attributes:
+        first: Position of the first file that was finished.
         files: How many files were finished.
         size: Bytes that were read.
         odd: The odd ones among these files.
+        identities: The identity of each of these files when it was read, end to end;
+            `NO_BLOB_IDENTITY` for one that is odd, or that may change or have changed unnoticed.
     """
 
+    first: int
     files: int
     size: int
     odd: tuple[OddFile, ...]
+    identities: bytes
 
 
 def hash_files(
@@ -137,7 +202,11 @@ def hash_files(
     Raises:
         OSError: The folder can't be opened.
     """
-    files, size, odd = 0, 0, list[OddFile]()
+    first, size, odd, identities = task.first, 0, list[OddFile](), list[bytes]()
+
+    def part() -> HashedPart:
+        return HashedPart(first, len(identities), size, tuple(odd), b"".join(identities))
+
     folder = open_folder(task.folder)
     try:
         for row, name in enumerate(file_names(task.digests)):
@@ -146,25 +215,26 @@ def hash_files(
             for count in hashed.read(buffer_bytes):
                 size += count
                 if size >= part_bytes:
-                    yield HashedPart(files, size, tuple(odd))
-                    files, size, odd = 0, 0, []
-            files += 1
+                    yield part()
+                    first, size, odd, identities = task.first + row, 0, [], []
+            identities.append(hashed.identity)
             if hashed.verdict is not None:
                 odd.append(OddFile(task.first + row, hashed.verdict, hashed.mark, hashed.reason))
     finally:
         os.close(folder)
-    yield HashedPart(files, size, tuple(odd))
+    yield part()
 
 
 class _HashedFile:
     """One file, and the result of reading it."""
 
-    __slots__ = ("_digest", "_folder", "_name", "mark", "reason", "verdict")
+    __slots__ = ("_digest", "_folder", "_name", "identity", "mark", "reason", "verdict")
 
     def __init__(self, name: str, digest: bytes, folder: int) -> None:
         self._name, self._digest, self._folder = name, digest, folder
         self.verdict: Verdict | None = None
         self.mark, self.reason = ABSENT_MARK, ""
+        self.identity = NO_BLOB_IDENTITY
 
     def read(self, most: int) -> Iterator[int]:
         """Reads the file, at most so many bytes at a time; yields the number after each read."""
@@ -180,6 +250,8 @@ class _HashedFile:
     def _hash(self, descriptor: int, most: int) -> Iterator[int]:
         from hashlib import sha256
 
+        # A change from here on, or within one tick of the clock before, may not show later.
+        racy = racy_from(time.time())
         status = os.fstat(descriptor)
         self.mark = mark_of(status)
         if self.mark == ABSENT_MARK:
@@ -192,6 +264,10 @@ class _HashedFile:
             yield len(some)
         if digest.digest() != self._digest:
             self.verdict = Verdict.ALTERED
+            return
+        before, after = blob_identity(status, racy), blob_identity(os.fstat(descriptor), racy)
+        if before == after:
+            self.identity = before
 
     def _note(self, error: OSError) -> None:
         if error.errno == errno.ENOENT:

@@ -19,7 +19,12 @@ import stat
 import struct
 from collections.abc import Sequence
 
-from fastprune.reading.marks import IDENTITY, NO_IDENTITY
+from fastprune.reading.marks import (
+    BLOB_IDENTITY,
+    IDENTITY,
+    NO_BLOB_IDENTITY,
+    NO_IDENTITY,
+)
 
 RACY_NANOSECONDS = 2 * 10**9
 """Changes so long before a scan count as racy: far more than the tick of any kernel's clock, and as
@@ -56,14 +61,24 @@ def identity_of(status: os.stat_result, racy: int) -> bytes:
         status: Its status, by `lstat`.
         racy: What `racy_from` gives.
     """
+    # A size from 4 GiB on does not fit, and manifests are not so large.
+    return _identity(status, racy, IDENTITY, NO_IDENTITY)
+
+
+def blob_identity(status: os.stat_result, racy: int) -> bytes:
+    """The same of a blob; `NO_BLOB_IDENTITY` if there is none."""
+    return _identity(status, racy, BLOB_IDENTITY, NO_BLOB_IDENTITY)
+
+
+def _identity(status: os.stat_result, racy: int, form: struct.Struct, none: bytes) -> bytes:
     changed = status.st_ctime_ns
     if changed >= racy or status.st_mode & _TYPE != stat.S_IFREG:
-        return NO_IDENTITY
+        return none
     try:
-        return IDENTITY.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)
+        return form.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)
     except struct.error:
-        # A size from 4 GiB on, or a time after the year 2262: anybody can set such an mtime.
-        return NO_IDENTITY
+        # A number does not fit, such as a time after the year 2262: anybody can set such an mtime.
+        return none
 
 
 def identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:

@@ -39,6 +39,14 @@ IDENTITY_BYTES = IDENTITY.size
 NO_IDENTITY = bytes(IDENTITY_BYTES)
 """Stands for a file that has to be read. No file has the inode 0."""
 
+BLOB_IDENTITY = struct.Struct("<Qqqq")
+"""The identity of a blob: the same, with a size of 64 bits."""
+
+BLOB_IDENTITY_BYTES = BLOB_IDENTITY.size
+
+NO_BLOB_IDENTITY = bytes(BLOB_IDENTITY_BYTES)
+"""Stands for a blob that has to be read."""
+
 
 class Known(NamedTuple):
     """What is remembered of a chunk of manifest files.

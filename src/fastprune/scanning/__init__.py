@@ -7,7 +7,9 @@ that is safe; `fastprune.index.remembered` says what is in the file.
 - `scanner`: lists the folders, hands out work, gives the index. `manifest_names`: lists the
   manifests. `pieces`: what is handed out, and what a worker does with it. `results`: what comes
   back. `measuring`: asks for the sizes of files.
-- `memory`: what an earlier scan left for this one, and what this one leaves. `store`: the files for
-  that: whose they are, written whole, checked, mapped; old ones are removed.
+- `memory`: what an earlier scan left for this one, and what this one leaves. `blob_memory`: the
+  same of the blobs that `verify` has read; `content_since`: from when on that counts.
+- `kept_file`: the file for either, about one cache, and if it is believed. `store`: whose such
+  files are, written whole, checked, mapped; old ones are removed.
 - `trust`: on which file systems the times of a file tell every change.
 """

@@ -13,39 +13,18 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from fastprune.errors import NotBelievedError, UsageError
+from fastprune.errors import NotBelievedError
 from fastprune.executors.executor import Executor
-from fastprune.executors.inline import InlineExecutor
 from fastprune.index.recalled import Recalled
-from fastprune.index.remembered import (
-    PIECE_BYTES,
-    RememberedScan,
-    ScanHeader,
-    decoded,
-    encoded,
-)
+from fastprune.index.remembered import RememberedScan, ScanHeader, decoded, encoded
 from fastprune.layouts.layout import Layout
 from fastprune.reading.identities import folder_identity, racy_from
-from fastprune.scanning.store import (
-    ENDING,
-    PieceTask,
-    damaged,
-    forget_pages,
-    is_replaced,
-    mapped_file,
-    store,
-    used_now,
-)
-from fastprune.scanning.trust import why_not_trusted
-from fastprune.text.escaping import in_utf8
-from fastprune.version import __version__
-from fastprune.whole_files import folder_of_cache, lies_in
+from fastprune.scanning.kept_file import KeptFile, why_not_kept
+from fastprune.scanning.store import SCANS, used_now
 
 if TYPE_CHECKING:
     from fastprune.index.remembering import Outcome
@@ -95,14 +74,11 @@ class ScanMemory:
             scanned_at: When the scan began.
             max_manifest_bytes: Larger manifest files are not read.
         """
-        status, file_system = os.stat(root), os.statvfs(root).f_fsid
+        self._file = KeptFile(root, layout, folder.path, SCANS)
         self.racy = racy_from(scanned_at)
         self.recalled: Recalled | None = None
-        self._layout, self._folder = layout, folder
+        self._folder = folder
         self._scanned_at, self._max_bytes = scanned_at, max_manifest_bytes
-        self._root = root
-        self._cache = f"{file_system:016x}-{status.st_ino}"
-        self._path = os.path.join(folder.path, self._cache + ENDING)
         self._identities = [
             folder_identity(os.path.join(root, name), self.racy).hex() for name in layout.folders
         ]
@@ -120,39 +96,18 @@ class ScanMemory:
         except FileNotFoundError:
             return
         except OSError as error:
-            _log.debug("%s can't be read: %s", self._path, error.strerror)
+            _log.debug("%s can't be read: %s", self._file.path, error.strerror)
         except NotBelievedError as error:
-            _log.warning("%s is not used, and everything is read: %s", self._path, error)
+            _log.warning("%s is not used, and everything is read: %s", self._file.path, error)
         else:
             self.recalled = Recalled(scan, self.racy, self._identities)
 
     def _read(self, open_executor: Callable[[int], Executor]) -> RememberedScan:
         """The remembered scan, if it is whole and may be believed."""
-        while True:
-            mapped = mapped_file(self._path)
-            scan = decoded(memoryview(mapped.content), partial(forget_pages, mapped.content))
-            self._check(scan.header)
-            tasks = [PieceTask(self._path, mapped.inode, *piece) for piece in scan.pieces]
-            small = len(mapped.content) <= PIECE_BYTES
-            # Only a large cache has a large file, so workers are of use to it.
-            executor = InlineExecutor() if small else open_executor(len(scan))
-            # All answers are taken: workers that are left in the middle can't be used again.
-            if not any(list(executor.map_unordered(damaged, tasks))):
-                return scan
-            if not is_replaced(self._path, mapped):
-                raise NotBelievedError("it is damaged")
-            # Another scan of the cache has just written a new one.
-
-    def _check(self, header: ScanHeader) -> None:
-        if header.made_by != __version__:
-            raise NotBelievedError("another version of fastprune wrote it")
-        if (header.cache, header.layout) != (self._cache, _name_of(self._layout)):
-            raise NotBelievedError("it is about another cache")
-        # Another scan may have begun after this one, and have ended before it came here.
-        if header.scanned_at > time.time():
-            raise NotBelievedError("it says that it was written in the future")
-        if header.max_manifest_bytes > self._max_bytes:
+        scan = self._file.read(decoded, lambda header: header.scanned_at, open_executor)
+        if scan.header.max_manifest_bytes > self._max_bytes:
             raise NotBelievedError("--max-manifest-size was larger")
+        return scan
 
     def keep(self, outcome: Outcome, *, irregular: Iterable[str]) -> None:
         """Remembers a scan, unless what is remembered already says the same, or nearly so.
@@ -168,29 +123,16 @@ class ScanMemory:
         recalled, self.recalled = self.recalled, None
         few = outcome.newly_known * _WORTH_WRITING <= len(outcome.index)
         if recalled is not None and few and folders == recalled.folders:
-            used_now(self._path)
+            used_now(self._file.path)
             return
         header = ScanHeader(
-            made_by=__version__,
-            cache=self._cache,
-            path=in_utf8(os.path.realpath(self._root)),
-            layout=_name_of(self._layout),
+            **self._file.origin,
             scanned_at=self._scanned_at,
             max_manifest_bytes=self._max_bytes,
             folders=folders,
             odd_times=tuple((row, *texts) for row, texts in outcome.index.odd_times.items()),
         )
-        try:
-            store(self._path, encoded(header, outcome.columns()))
-        except OSError as error:
-            _log.debug("%s can't be written: %s", self._path, error.strerror)
-        except NotBelievedError as error:
-            _log.debug("%s is not written: %s", self._path, error)
-
-
-def _name_of(layout: Layout) -> str:
-    kind = type(layout)
-    return f"{kind.__module__}.{kind.__qualname__}: {' '.join(layout.folders)}"
+        self._file.write(encoded(header, outcome.columns()))
 
 
 def memory_of(
@@ -215,14 +157,9 @@ def memory_of(
     """
     if folder is None:
         return None
-    # A folder of the cache may be mounted, and so have a path that is not below the cache.
-    inside = folder_of_cache(os.path.join(folder.path, ENDING), root, layout)
-    if inside or lies_in(folder.path, root):
-        raise UsageError(f"--state-dir {folder.path} is in the cache: choose another folder")
-    for name in layout.folders:
-        if reason := why_not_trusted(os.path.join(root, name)):
-            _log.debug("the scan is not remembered: %s", reason)
-            return None
+    if reason := why_not_kept(root, layout, folder.path):
+        _log.debug("the scan is not remembered: %s", reason)
+        return None
     try:
         return ScanMemory(
             root, layout, folder, scanned_at=scanned_at, max_manifest_bytes=max_manifest_bytes

@@ -1,11 +1,13 @@
-"""The files of remembered scans: one for each cache, in a folder of its own.
+"""The files that one run leaves for the next: one of a kind for each cache, in a folder of its own.
 
 Stage: rim. Input: the path of a file. Output: its bytes, mapped. I/O: maps, checks and writes these
-files; never anything in a cache. What is in them is known by `fastprune.index.remembered`.
+files; never anything in a cache. What is in them is known by `fastprune.index.remembered` and
+`fastprune.index.verified_blobs`.
 
-What is remembered decides what a prune removes. So a file is believed only if nobody else could
-have written it: it and its folder belong to us or to root, and nobody else may write them. It is
-written whole or not at all. It need not be durable: what a crash leaves of it has wrong checksums.
+What is remembered decides what a prune removes, and what is not read again. So a file is believed
+only if nobody else could have written it: it and its folder belong to us or to root, and nobody
+else may write them. It is written whole or not at all. It need not be durable: what a crash leaves
+of it has wrong checksums.
 """
 
 from __future__ import annotations
@@ -25,15 +27,20 @@ from fastprune.errors import NotBelievedError
 from fastprune.executors.threads import made_ahead
 from fastprune.whole_files import write_whole
 
-ENDING = ".scan"
+SCANS = ".scan"
+"""How the names of remembered scans end."""
+
+VERIFIED = ".verified"
+"""How the names of files end that say which blobs were found sound."""
+
 _DAY = 24 * 60 * 60
 KEPT_SECONDS = 90 * _DAY
-"""The file of a cache that was not scanned for so long is removed."""
+"""A file that was not used for so long is removed."""
 
 _log = logging.getLogger("fastprune")
 _WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 # Other files with the same ending may lie in a folder that a user has named.
-_NAME = r"[0-9a-f]{16}-[0-9]+" + re.escape(ENDING)
+_NAME = rf"[0-9a-f]{{16}}-[0-9]+(?:{re.escape(SCANS)}|{re.escape(VERIFIED)})"
 _IS_OURS = re.compile(_NAME).fullmatch
 _IS_LEFT = re.compile(rf"\.{_NAME}-[0-9a-f]+").fullmatch
 
@@ -69,7 +76,7 @@ class MappedFile(NamedTuple):
 
 
 def mapped_file(path: str) -> MappedFile:
-    """Maps the file of a remembered scan, which is not checked yet.
+    """Maps a file, which is not checked yet.
 
     Args:
         path: The file.
@@ -137,7 +144,7 @@ def is_replaced(path: str, mapped: MappedFile) -> bool:
 
 
 def store(path: str, content: Iterable[bytes]) -> None:
-    """Writes the file of a remembered scan, and removes those that nobody used for long.
+    """Writes a file, and removes those that nobody used for long.
 
     Args:
         path: The file. Its folder is made if there is none.

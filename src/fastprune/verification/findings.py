@@ -74,7 +74,7 @@ def odd_blobs(read: Rows, odd: Sequence[OddFile]) -> OddBlobs:
         read: Ids of the blobs that were read, in the order of the positions in `odd`.
         odd: The odd ones among them.
     """
-    odd = sorted(odd)
+    odd = sorted(odd, key=lambda one: int(read[one.position]))
     return OddBlobs(
         ids=read[[one.position for one in odd]] if odd else _NONE,
         verdicts=np.array([one.verdict for one in odd], dtype=np.uint8),
@@ -94,6 +94,9 @@ class ContentCheck:
         sample: Which part of all blobs was asked for, from 0 to 1; 0 if only those were
             read whose size is odd.
         seed: The seed that chose the sample.
+        known_blobs: How many were not read again, as they had been verified and have not changed.
+        known_size: Bytes of these.
+        since: Since when they had been verified: seconds since the epoch; None if all were read.
     """
 
     blobs: int
@@ -101,6 +104,9 @@ class ContentCheck:
     seconds: float
     sample: float
     seed: int
+    known_blobs: int = 0
+    known_size: int = 0
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ Stage: report. Input: `Findings`. Output: lines and documents. Pure, no I/O.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sized
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,8 @@ def _totals(findings: Findings) -> Iterator[str]:
     yield f"Blobs: {index.blobs_present:,} ({format_bytes(int(findings.sizes.sum()))})"
     if findings.content.blobs:
         yield f"Content read: {_content(findings.content)}"
+    if findings.content.since is not None:
+        yield f"Not read again: {_known(findings.content, findings.content.since)}"
     if findings.is_clean:
         yield "Damage: none"
     else:
@@ -126,6 +129,16 @@ def _content(content: ContentCheck) -> str:
     if 0 < content.sample < _ALL:
         sample = f" (sample {content.sample * 100:g}%, seed {content.seed})"
     return f"{read}, {format_bytes(rate)}/s{sample}"
+
+
+def _known(content: ContentCheck, since: int) -> str:
+    known = f"{format_count(content.known_blobs, 'blob')}, {format_bytes(content.known_size)}"
+    return f"{known}, verified since {_instant(since)} and unchanged"
+
+
+def _instant(seconds: int) -> str:
+    """A time in UTC, as RFC 3339 has it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _notes(findings: Findings) -> Iterator[str]:
@@ -173,6 +186,9 @@ def as_document(findings: Findings, *, summary: bool) -> dict[str, Any]:
             "seconds": round(content.seconds, 6),
             "sample": content.sample,
             "seed": content.seed if 0 < content.sample < _ALL else None,
+            "known_blobs": content.known_blobs,
+            "known_bytes": content.known_size,
+            "since": None if content.since is None else _instant(content.since),
         },
         "seconds": {name: round(seconds, 6) for name, seconds in findings.seconds.items()},
     }

@@ -18,18 +18,13 @@ from typing import TYPE_CHECKING
 
 from fastprune.executors.executor import Executor
 from fastprune.model import in_chunks
-from fastprune.progress import NoProgress, Progress, under_way
-from fastprune.reading.blob_contents import (
-    HashTask,
-    SalvageTask,
-    hash_files,
-    mark_files,
-    salvage_digests,
-)
+from fastprune.progress import NoProgress, Progress
+from fastprune.reading.blob_contents import SalvageTask, mark_files, salvage_digests
 from fastprune.reading.chunks import ReadTask, read_chunk
-from fastprune.reading.folders import StatTask, reading
-from fastprune.reading.marks import ABSENT_MARK, MARK_FIELDS, FileMark, OddFile
+from fastprune.reading.folders import StatTask, check_root, reading
+from fastprune.reading.marks import ABSENT_MARK, MARK_FIELDS, FileMark
 from fastprune.reading.shards import Fault
+from fastprune.scanning.content_since import Since, check_since, file_of_checks
 from fastprune.scanning.measuring import measure_blobs
 from fastprune.scanning.scanner import ScanOptions, scan_and_keep_executor
 
@@ -39,11 +34,16 @@ if TYPE_CHECKING:
 
     from fastprune.index.cache_index import CacheIndex, Rows
     from fastprune.index.digests import Digests
-    from fastprune.verification.findings import ContentCheck, Evidence, Findings, UnreadableManifest
+    from fastprune.scanning.kept_file import KeptFile
+    from fastprune.verification.findings import (
+        ContentCheck,
+        Evidence,
+        Findings,
+        OddBlobs,
+        UnreadableManifest,
+    )
 
 _FILES_IN_TASK = 1_024
-# Blobs are large: a few at a time keep all workers busy to the end.
-_BLOBS_IN_TASK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +51,22 @@ class VerifyOptions:
     """How to verify.
 
     Attributes:
-        scan: How to scan; edges and names are always checked.
+        scan: How to scan; edges and names are always checked, and all manifests read. With its
+            `state` and `content`, the blobs that are found sound are remembered there.
         content: Whether to read blobs to the end, to compare the sha256 with the name.
             Blobs whose size is odd are always read.
         sample: Which part of the blobs to read, from 0 to 1.
         seed: The seed that chooses the sample, from 0 to 2^64 - 1.
+        content_since: With `content`: blobs that were verified since then and have not changed are
+            not read again. A time (without a zone, that of this machine), or `last` for what the
+            last run, and those that it went on with, have verified. None reads all.
     """
 
     scan: ScanOptions = field(default_factory=ScanOptions)
     content: bool = False
     sample: float = 1
     seed: int = 0
+    content_since: Since = None
 
 
 def verify_cache(
@@ -83,22 +88,36 @@ def verify_cache(
 
     Raises:
         NoCacheError: There is no cache at this path.
+        UsageError: `content_since` can't be used; or the folder for state lies in the cache.
         CacheReadError: A folder can't be listed, or a file not be asked about.
         WorkerError: A worker died.
     """
     started = time.monotonic()
+    kept = _kept_file(root, options)
     scan_options = replace(options.scan, edges=True, check_names=True)
     index, executor = scan_and_keep_executor(
         root, open_executor, scan_options, progress=progress, checkpoint=checkpoint
     )
     scanned = time.monotonic()
-    verification = _Verification(index, executor, options, progress or NoProgress(), checkpoint)
+    verification = _Verification(
+        index, executor, options, progress or NoProgress(), checkpoint, kept
+    )
     with reading(root):
         evidence, content = verification.gather()
     from fastprune.verification.findings import find
 
     verified = time.monotonic()
     return find(index, evidence, content, {"scan": scanned - started, "verify": verified - scanned})
+
+
+def _kept_file(root: str, options: VerifyOptions) -> KeptFile | None:
+    """Where to remember what is verified; asked first, as a scan takes long."""
+    since, scan = options.content_since, options.scan
+    check_since(since, scan.state, time.time())
+    if not options.content:
+        return None
+    check_root(root, scan.layout)
+    return file_of_checks(root, scan.layout, scan.state, wanted=since is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +129,23 @@ class _Verification:
     options: VerifyOptions
     progress: Progress
     checkpoint: Callable[[], None]
+    kept: KeptFile | None
 
     def gather(self) -> tuple[Evidence, ContentCheck]:
         """Finds the facts that are not in the index."""
         import numpy as np
 
-        from fastprune.verification.findings import Evidence, find, odd_blobs
+        from fastprune.verification.findings import Evidence, find
 
         index = self.index
         blobs = index.present_digests
         sizes = measure_blobs(index, blobs, self.executor, self.progress).sizes
-        read = self._to_read(sizes)
-        odd, content = self._read_blobs(read)
-        first = Evidence(sizes, odd_blobs(read, odd), vanished=np.zeros(len(index), dtype=bool))
+        odd, content = self._read_blobs(self._asked_for(sizes), sizes)
+        first = Evidence(sizes, odd, vanished=np.zeros(len(index), dtype=bool))
         findings = find(index, first, content, {})
         return self._look_again(first, findings), content
 
-    def _to_read(self, sizes: NDArray[np.int64]) -> Rows:
+    def _asked_for(self, sizes: NDArray[np.int64]) -> Rows:
         import numpy as np
 
         from fastprune.verification.findings import odd_sizes, sampled
@@ -137,33 +156,36 @@ class _Verification:
         chosen = sampled(self.index, self.options.sample, self.options.seed)
         return np.union1d(odd, chosen)
 
-    def _read_blobs(self, blobs: Rows) -> tuple[list[OddFile], ContentCheck]:
+    def _read_blobs(self, blobs: Rows, sizes: NDArray[np.int64]) -> tuple[OddBlobs, ContentCheck]:
+        import numpy as np
+
+        from fastprune.scanning.blob_memory import BlobMemory
+        from fastprune.verification.blob_reading import read_blobs
         from fastprune.verification.findings import ContentCheck
 
-        started = time.monotonic()
-        odd: list[OddFile] = []
-        size = 0
-        if len(blobs):
-            with under_way(self.progress, "reading blobs", len(blobs), "blobs"):
-                for part in self.executor.map_unordered(hash_files, self._hash_tasks(blobs)):
-                    self.checkpoint()
-                    odd += part.odd
-                    size += part.size
-                    self.progress.advance(part.files, part.size)
         options = self.options
+        memory, known = None, blobs[:0]
+        if self.kept is not None:
+            memory = BlobMemory(self.kept, self.index, self.executor, options.content_since)
+            known = memory.unchanged(blobs, self.progress, self.checkpoint)
+        started = time.monotonic()
+        # np.setdiff1d would import numpy.ma, which takes as long as a scan of some thousand files.
+        is_known = np.zeros(self.index.blobs_present, dtype=bool)
+        is_known[known] = True
+        read = blobs[~is_known[blobs]]
+        odd, size = read_blobs(
+            self.index, read, sizes, self.executor, memory, self.progress, self.checkpoint
+        )
         return odd, ContentCheck(
-            blobs=len(blobs),
+            blobs=len(read),
             size=size,
             seconds=time.monotonic() - started,
             sample=options.sample if options.content else 0,
             seed=options.seed,
+            known_blobs=len(known),
+            known_size=int(sizes[known].sum()),
+            since=None if memory is None else memory.since,
         )
-
-    def _hash_tasks(self, blobs: Rows) -> Iterator[HashTask]:
-        folder = os.path.join(self.index.root, self.index.layout.blob_folder)
-        for first in range(0, len(blobs), _BLOBS_IN_TASK):
-            some = self.index.blob_digests[blobs[first : first + _BLOBS_IN_TASK]]
-            yield HashTask(folder, first, some.tobytes())
 
     def _look_again(self, evidence: Evidence, findings: Findings) -> Evidence:
         """Checks once more what seems damaged: it may have been incomplete."""

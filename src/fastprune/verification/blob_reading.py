@@ -1,0 +1,114 @@
+"""Reads blobs to the end: hands them out by size, and puts together what comes back.
+
+Stage: read. Input: a `CacheIndex`, which blobs, their sizes, an executor. Output: `OddBlobs`.
+Blocking; I/O: reads only, in workers; what was verified is remembered by
+`fastprune.scanning.blob_memory`.
+
+The largest go first: so the last pieces are small, and all workers end at about the same time. It
+is the rule "longest processing time first" (Graham, "Bounds on multiprocessing timing anomalies",
+1969): at most a third longer than the best way to share the work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprune.executors.executor import Executor
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.progress import Progress, under_way
+from fastprune.reading.blob_contents import HashTask, hash_files
+from fastprune.reading.marks import OddFile
+from fastprune.scanning.blob_memory import BlobMemory
+from fastprune.verification.findings import OddBlobs, odd_blobs
+
+BYTES_IN_PIECE = 32 << 20
+"""A piece of work has so many bytes at most, or one file."""
+
+FILES_IN_PIECE = 1_024
+"""A piece of work has so many files at most."""
+
+
+def largest_first(blobs: Rows, sizes: NDArray[np.int64]) -> Rows:
+    """Puts blobs into the order in which they are read: by size, and by id if that is the same.
+
+    Args:
+        blobs: Their ids, ascending.
+        sizes: int64: bytes of each blob of the cache.
+    """
+    return blobs[np.argsort(-sizes[blobs], kind="stable")]
+
+
+def pieces_of(sizes: NDArray[np.int64]) -> Iterator[slice]:
+    """Cuts files that are ordered by size into pieces of work.
+
+    Args:
+        sizes: int64: bytes of each, descending.
+
+    Yields:
+        The positions of each piece: one large file alone, or many small ones.
+    """
+    ends = np.cumsum(sizes, dtype=np.int64)
+    first = 0
+    while first < len(sizes):
+        most = (ends[first - 1] if first else 0) + BYTES_IN_PIECE
+        last = int(np.searchsorted(ends, most, side="right"))
+        last = min(max(last, first + 1), first + FILES_IN_PIECE)
+        yield slice(first, last)
+        first = last
+
+
+def read_blobs(
+    index: CacheIndex,
+    blobs: Rows,
+    sizes: NDArray[np.int64],
+    executor: Executor,
+    memory: BlobMemory | None,
+    progress: Progress,
+    checkpoint: Callable[[], None],
+) -> tuple[OddBlobs, int]:
+    """Reads blobs to the end, and compares the sha256 of each with its name.
+
+    Args:
+        index: The cache.
+        blobs: Ids of those to read, ascending.
+        sizes: int64: bytes of each blob of the cache.
+        executor: Where to read.
+        memory: Remembers which are sound, also if the reading ends early; None for none.
+        progress: Is told how many blobs and bytes were read.
+        checkpoint: Called often; raises if the reading is to end.
+
+    Returns:
+        The odd ones, and how many bytes were read.
+    """
+    ordered = largest_first(blobs, sizes)
+    odd: list[OddFile] = []
+    size = 0
+    try:
+        if len(ordered):
+            with under_way(progress, "reading blobs", len(ordered), "blobs"):
+                progress.expect(int(sizes[ordered].sum()))
+                tasks = _tasks(index, ordered, sizes[ordered])
+                # None is handed out ahead: it would wait behind one that may take hours.
+                for part in executor.map_unordered(hash_files, tasks, ahead=0):
+                    checkpoint()
+                    odd += part.odd
+                    size += part.size
+                    if memory is not None:
+                        done = ordered[part.first : part.first + part.files]
+                        memory.note(done, part.identities)
+                    progress.advance(part.files, part.size)
+    finally:
+        if memory is not None:
+            memory.keep()
+    return odd_blobs(ordered, odd), size
+
+
+def _tasks(index: CacheIndex, blobs: Rows, sizes: NDArray[np.int64]) -> Iterator[HashTask]:
+    folder = os.path.join(index.root, index.layout.blob_folder)
+    for piece in pieces_of(sizes):
+        digests = index.blob_digests[blobs[piece]].tobytes()
+        yield HashTask(folder, piece.start, digests)
