@@ -14,6 +14,9 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+_LEAST_IN_PIECE = 64
+_PIECES_PER_JOB = 8
+
 
 class Executor(Protocol):
     """Runs a generator function over items."""
@@ -38,3 +41,14 @@ class Executor(Protocol):
     def close(self) -> None:
         """Ends the workers; safe to call twice."""
         ...
+
+
+def piece_size(total: int, jobs: int, most: int) -> int:
+    """How many files to put into a piece of work: few enough that all workers have some.
+
+    Args:
+        total: How many files there are.
+        jobs: How many pieces are worked on at the same time.
+        most: The most in a piece.
+    """
+    return min(most, max(_LEAST_IN_PIECE, total // (jobs * _PIECES_PER_JOB)))

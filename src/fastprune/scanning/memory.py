@@ -31,6 +31,7 @@ from fastprune.index.remembered import (
     encoded,
 )
 from fastprune.layouts.layout import Layout
+from fastprune.reading.file_systems import why_not_trusted
 from fastprune.reading.identities import folder_identity, racy_from
 from fastprune.scanning.store import (
     ENDING,
@@ -42,7 +43,6 @@ from fastprune.scanning.store import (
     store,
     used_now,
 )
-from fastprune.scanning.trust import why_not_trusted
 from fastprune.text.escaping import in_utf8
 from fastprune.version import __version__
 from fastprune.whole_files import folder_of_cache, lies_in

@@ -19,7 +19,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastprune.errors import UsageError, WorkerError
-from fastprune.executors.executor import Executor
+from fastprune.executors.executor import Executor, piece_size
 from fastprune.index.recalled import Recalled
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import Layout
@@ -54,8 +54,6 @@ SMALL_CACHE = 4_000
 
 _MOST_IN_CHUNK = 1_024
 _MOST_COMPARED = 4_096
-_LEAST_IN_CHUNK = 64
-_CHUNKS_PER_JOB = 8
 # A server rewrites a manifest in place: for a moment it is empty or cut off.
 _RETRY_DELAYS = (0.02, 0.1, 0.3)
 
@@ -331,9 +329,7 @@ class _Run:
             yield os.path.join(self._root, self._layout.blob_folder)
         # Comparing takes a fraction of the time that reading takes.
         most = _MOST_IN_CHUNK if self._recalled is None else _MOST_COMPARED
-        size = self._options.chunk or min(
-            most, max(_LEAST_IN_CHUNK, total // (jobs * _CHUNKS_PER_JOB))
-        )
+        size = self._options.chunk or piece_size(total, jobs, most)
         for folder in range(len(listings)):
             for first, digests in _handed_out(listings, folder, size):
                 yield self._task(folder, slice(first, first + size), digests)

@@ -10,14 +10,21 @@ import platform
 from collections.abc import Iterable
 from contextlib import suppress
 
-from fastprune.executors.processes import available_jobs
+from fastprune.layouts.default import DEFAULT_LAYOUT
+from fastprune.layouts.layout import Layout
+from fastprune.scanning.jobs import auto_jobs
 from fastprune.tuning.figures import Machine, Mount
 
 _UNKNOWN = Mount("", "unknown", "")
 
 
-def describe(path: str) -> Machine:
-    """Describes this machine, and the file system that a path is on."""
+def describe(path: str, layout: Layout = DEFAULT_LAYOUT) -> Machine:
+    """Describes this machine, and the file system that a cache is on.
+
+    Args:
+        path: Path of the cache.
+        layout: What kind of cache it is.
+    """
     import psutil
 
     mounts = list[Mount]()
@@ -27,7 +34,7 @@ def describe(path: str) -> Machine:
         mounts += [Mount(one.mountpoint, one.fstype, one.opts) for one in found]
     return Machine(
         cpus=os.cpu_count() or 1,
-        auto_jobs=available_jobs(),
+        auto_jobs=auto_jobs(path, layout).jobs,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         mount=mount_of(os.path.realpath(path), mounts),
