@@ -10,6 +10,7 @@ from tests.support.cachebuilder import CacheBuilder
 
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.session import open_session
+from fastprune.executors.executor import piece_size
 from fastprune.executors.processes import available_jobs
 from fastprune.executors.waiting import jobs_by_memory, waiting_jobs
 from fastprune.layouts.default import DEFAULT_LAYOUT
@@ -111,3 +112,23 @@ def test_small_caches_get_workers_earlier_where_they_wait(
         assert open_executor(manifests).jobs == started
     with Reading(jobs=2).workers(root, DEFAULT_LAYOUT) as open_executor:
         assert open_executor(manifests).jobs == 2
+
+
+@pytest.mark.parametrize(
+    ("total", "jobs", "most", "size"),
+    [
+        (0, 16, 1_024, 64),
+        (2_000, 16, 1_024, 64),
+        (20_000, 16, 1_024, 156),
+        (20_000, 2, 1_024, 1_024),
+        (10_000_000, 32, 1_024, 1_024),
+        (100, 1, 16, 16),
+    ],
+)
+def test_files_are_shared_among_all_workers(total: int, jobs: int, most: int, size: int) -> None:
+    assert piece_size(total, jobs, most) == size
+
+
+@pytest.mark.parametrize("total", [2_000, 5_000, 100_000])
+def test_each_of_sixteen_workers_gets_at_least_one_piece(total: int) -> None:
+    assert total / piece_size(total, 16, 1_024) >= 16

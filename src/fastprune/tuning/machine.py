@@ -10,20 +10,18 @@ import platform
 from collections.abc import Iterable
 from contextlib import suppress
 
-from fastprune.layouts.default import DEFAULT_LAYOUT
-from fastprune.layouts.layout import Layout
-from fastprune.scanning.jobs import auto_jobs
+from fastprune.executors.processes import available_jobs
 from fastprune.tuning.figures import Machine, Mount
 
 _UNKNOWN = Mount("", "unknown", "")
 
 
-def describe(path: str, layout: Layout = DEFAULT_LAYOUT) -> Machine:
+def describe(path: str, auto_jobs: int | None = None) -> Machine:
     """Describes this machine, and the file system that a cache is on.
 
     Args:
         path: Path of the cache.
-        layout: What kind of cache it is.
+        auto_jobs: What `--jobs auto` means for it; None for what it means on local file systems.
     """
     import psutil
 
@@ -34,7 +32,7 @@ def describe(path: str, layout: Layout = DEFAULT_LAYOUT) -> Machine:
         mounts += [Mount(one.mountpoint, one.fstype, one.opts) for one in found]
     return Machine(
         cpus=os.cpu_count() or 1,
-        auto_jobs=auto_jobs(path, layout).jobs,
+        auto_jobs=auto_jobs or available_jobs(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         mount=mount_of(os.path.realpath(path), mounts),

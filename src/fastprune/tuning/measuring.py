@@ -13,6 +13,7 @@ from fastprune.executors.executor import Executor
 from fastprune.layouts.layout import Layout
 from fastprune.progress import NoProgress, Progress
 from fastprune.reading.folders import check_root
+from fastprune.scanning.jobs import auto_jobs
 from fastprune.tuning.deleting import DeleteMeter
 from fastprune.tuning.figures import TuneReport
 from fastprune.tuning.machine import describe
@@ -71,7 +72,7 @@ def tune(
         deletion = meter.measure(files, seconds * (1 - _SCAN_SHARE))
     return TuneReport(
         image_path=root,
-        machine=describe(root, layout),
+        machine=describe(root, auto_jobs(root, layout).jobs),
         manifests=names.manifest_count,
         blobs=names.blobs,
         scan=scan,
