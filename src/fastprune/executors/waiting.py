@@ -23,8 +23,9 @@ _MEMORY_SHARE = 4
 def waiting_jobs(processors: int | None = None, memory: int | None = None) -> int:
     """How many workers `--jobs auto` means where they wait for round trips.
 
-    Four for each processor, from 16 to 32, and no more than `jobs_by_memory`. benchmarks/README.md
-    has the measurement: with 0.5 ms a round trip, a worker needs a tenth of a processor.
+    Four for each processor, from 16 to 32, and no more than `jobs_by_memory`. On two processors,
+    16 get the most out of round trips of 0.5 ms, and 32 out of longer ones: see
+    `bench_latency.py` in benchmarks/README.md, also for the memory of a worker.
 
     Args:
         processors: Processors that may be used; None asks the system.
