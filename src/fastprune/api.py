@@ -278,11 +278,13 @@ async def tune(
                 executors.append(start_workers(number))
                 stack.callback(executors[-1].close)
             from fastprune.tuning import measuring
+            from fastprune.tuning.trials import waiting_trials
 
             return measuring.tune(
                 os.fspath(root),
                 executors,
                 layout=layout,
+                waiting=waiting_trials(os.fspath(root), layout, jobs),
                 clock=time.perf_counter,
                 seconds=seconds,
                 files=files,

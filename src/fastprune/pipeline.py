@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fastprune.errors import DurationError
 from fastprune.executors.executor import Executor
-from fastprune.executors.processes import available_jobs, start_workers
+from fastprune.executors.processes import start_workers
+from fastprune.layouts.layout import Layout
 from fastprune.policy.policy import Policy
 from fastprune.progress import Progress
 from fastprune.reading.folders import check_root, reading
+from fastprune.scanning.jobs import auto_jobs
 from fastprune.scanning.measuring import measure_blobs, measure_files
-from fastprune.scanning.scanner import (
-    SMALL_CACHE,
-    ScanOptions,
-    scan_and_keep_executor,
-)
+from fastprune.scanning.scanner import ScanOptions, scan_and_keep_executor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +50,8 @@ class Reading:
     Attributes:
         executor: Where to read, opened and closed by the caller. None reads small caches in
             this process, and larger ones in workers that end with the reading.
-        jobs: Number of workers if no executor is given; None picks by the machine.
+        jobs: Number of workers if no executor is given; None picks by the machine and the file
+            system.
         progress: Is told how far it is, from another thread.
     """
 
@@ -61,20 +60,29 @@ class Reading:
     progress: Progress | None = None
 
     @contextmanager
-    def workers(self) -> Iterator[OpenExecutor]:
-        """Gives what opens the executor; one of our own is opened once and closed in the end."""
+    def workers(self, root: str, layout: Layout) -> Iterator[OpenExecutor]:
+        """Gives what opens the executor; one of our own is opened once and closed in the end.
+
+        Args:
+            root: Path of the cache that they read.
+            layout: What kind of cache it is.
+        """
         with ExitStack() as closing:
             opened = [] if self.executor is None else [self.executor]
 
             def open_executor(manifests: int) -> Executor:
                 if not opened:
-                    jobs = available_jobs() if self.jobs is None else self.jobs
-                    small = manifests <= SMALL_CACHE and self.jobs is None
-                    opened.append(start_workers(1 if small else jobs))
+                    opened.append(start_workers(self._jobs_for(manifests, root, layout)))
                     closing.callback(opened[0].close)
                 return opened[0]
 
             yield open_executor
+
+    def _jobs_for(self, manifests: int, root: str, layout: Layout) -> int:
+        if self.jobs is not None:
+            return self.jobs
+        auto = auto_jobs(root, layout)
+        return 1 if manifests <= auto.small else auto.jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +247,7 @@ def _measured(
         if grace > 0:
             from fastprune.guard.drift import young_blobs
 
-            plan = plan.sparing(young_blobs(index, plan.blobs, grace, progress))
+            plan = plan.sparing(young_blobs(index, plan.blobs, grace, progress, executor))
             held = plan.spared_blobs if held is None else np.union1d(held, plan.spared_blobs)
         files = _files_of(index, plan.manifests, plan.blobs, executor, progress)
         plan = plan.measured(*files)

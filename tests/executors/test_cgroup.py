@@ -1,4 +1,4 @@
-"""The CPU limit of a control group, from made-up trees."""
+"""The limits of a control group, from made-up trees."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastprune.executors.cgroup import cpu_quota
+from fastprune.executors.cgroup import cpu_quota, memory_limit
 from fastprune.executors.processes import available_jobs
 
 
@@ -109,3 +109,28 @@ def test_jobs_follow_cores_and_quota(
     # Without a quota the function asks this machine, which may have one.
     monkeypatch.setattr("fastprune.executors.cgroup.cpu_quota", lambda: None)
     assert available_jobs(cores, quota) == jobs
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({}, None),
+        ({"a/b/memory.max": "max\n"}, None),
+        ({"a/b/memory.max": "1073741824\n"}, 1 << 30),
+        ({"a/b/memory.max": "max\n", "a/memory.max": "536870912\n"}, 1 << 29),
+        ({"a/b/memory.max": "800\n", "a/memory.max": "200\n"}, 200),
+        ({"a/b/memory.max": "nonsense\n"}, None),
+        ({"a/b/memory.max": ""}, None),
+    ],
+)
+def test_version_2_takes_the_smallest_memory_limit_up_to_the_root(
+    files: dict[str, str], limit: int | None, tmp_path: Path
+) -> None:
+    mount = tree(tmp_path / "mount", files)
+    assert memory_limit(groups(tmp_path, "0::/a/b\n"), mount) == limit
+
+
+def test_version_1_says_memory_in_a_file_of_its_own(tmp_path: Path) -> None:
+    mount = tree(tmp_path / "mount", {"memory/x/memory.limit_in_bytes": "4096\n"})
+    lines = groups(tmp_path, "12:memory:/x\n5:cpu:/a\n")
+    assert (memory_limit(lines, mount), cpu_quota(lines, mount)) == (4096, None)

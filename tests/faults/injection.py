@@ -1,4 +1,4 @@
-"""Runs the real program with faults from outside: system calls that fail, or kills.
+"""Runs the real program with faults from outside: calls that fail or take long, or kills.
 
 A small library, `injector.c`, makes the faults. It is compiled once and preloaded. The program
 and its interpreter are the real ones and don't know of it. It counts the calls that concern the
@@ -112,6 +112,22 @@ def run_with(
         )
         calls = log.read_text(encoding="utf-8").splitlines()
     return Outcome(result, calls, 0 < fault.first <= len(calls))
+
+
+def run_far_away(microseconds: int, *args: str | Path, cache: Path) -> Result:
+    """Runs the program on a cache where each open and each stat takes longer.
+
+    Args:
+        microseconds: How much longer.
+        args: Command and options.
+        cache: The cache; only calls that concern it, or anything in it, take longer.
+    """
+    env = {
+        "LD_PRELOAD": str(_injector()),
+        "LATENCY_UNDER": os.path.realpath(cache),
+        "LATENCY_US": str(microseconds),
+    }
+    return run(*args, cache=cache, env=env)
 
 
 def _settings(fault: Fault, under: Path, count: Path, log: Path) -> dict[str, str]:

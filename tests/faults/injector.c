@@ -1,4 +1,4 @@
-/* Makes chosen system calls fail, or kills the process at them.
+/* Makes chosen system calls fail or take long, or kills the process at them.
  *
  * It is preloaded into a program (LD_PRELOAD), and stands between the program and the C library.
  * It counts two sorts of calls, in all threads and forked processes together: calls of the given
@@ -13,6 +13,11 @@
  *   FAULTS_KILL   who gets SIGKILL just before the call: "process" or "group"
  *   FAULTS_LOG    a file that gets a line for each call that was counted
  *   FAULTS_COUNT  a file of eight zero bytes: the counter that all processes share
+ *
+ * Apart from that, it makes opens and stats slow, as a file system far away does:
+ *
+ *   LATENCY_UNDER  the folder, as the kernel names it
+ *   LATENCY_US     how many microseconds each open and each stat takes longer
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -40,6 +45,8 @@ static const char *under, *calls, *whom;
 static long first, last, number;
 static atomic_long *count;
 static int journal = -1;
+static const char *far_away;
+static struct timespec latency;
 
 static const char *setting(const char *name)
 {
@@ -50,6 +57,10 @@ static const char *setting(const char *name)
 /* A process that has forked without settings calls it again when it has some. */
 __attribute__((constructor)) void set_up_faults(void)
 {
+    long microseconds = atol(setting("LATENCY_US"));
+    far_away = setting("LATENCY_UNDER");
+    latency.tv_sec = microseconds / 1000000;
+    latency.tv_nsec = microseconds % 1000000 * 1000;
     int counter = REAL(open)(setting("FAULTS_COUNT"), O_RDWR | O_CLOEXEC);
     if (counter < 0)
         return;
@@ -83,11 +94,34 @@ static void path_of(char *path, size_t room, int descriptor, const char *name)
         snprintf(path + strlen(path), room - strlen(path), "/%s", name);
 }
 
+/* Whether a path is a folder, or lies in it. */
+static int lies_in(const char *path, const char *folder)
+{
+    size_t length = strlen(folder);
+    return !strncmp(path, folder, length) && (!path[length] || path[length] == '/');
+}
+
+/* Waits as for a file system that is far away, if that is where the call goes. */
+static void wait_for(const char *call, int descriptor, const char *name)
+{
+    char path[2 * PATH_MAX];
+    int before = errno;
+    if (!latency.tv_sec && !latency.tv_nsec)
+        return;
+    if (strcmp(call, "open") && strcmp(call, "stat") && strcmp(call, "fstat"))
+        return;
+    path_of(path, sizeof path, descriptor, name);
+    if (lies_in(path, far_away))
+        REAL(clock_nanosleep)(CLOCK_MONOTONIC, 0, &latency, NULL);
+    errno = before;
+}
+
 /* Counts a call; says whether it has to fail, with errno set. */
 static int struck(const char *call, int descriptor, const char *name)
 {
     char key[32], path[2 * PATH_MAX], line[2 * PATH_MAX + 64];
     int before = errno;
+    wait_for(call, descriptor, name);
     if (!count)
         return 0;
     snprintf(key, sizeof key, ",%s,", call);
@@ -95,7 +129,7 @@ static int struck(const char *call, int descriptor, const char *name)
         return 0;
     path_of(path, sizeof path, descriptor, name);
     size_t length = strlen(under);
-    if (strncmp(path, under, length) || (path[length] && path[length] != '/')) {
+    if (!lies_in(path, under)) {
         errno = before;
         return 0;
     }
@@ -213,6 +247,11 @@ STAT(stat, stat)
 STAT(stat64, stat64)
 STAT(lstat, stat)
 STAT(lstat64, stat64)
+
+int statx(int folder, const char *restrict path, int flags, unsigned mask, struct statx *restrict at)
+{
+    return struck("stat", folder, path) ? -1 : REAL(statx)(folder, path, flags, mask, at);
+}
 
 int unlinkat(int folder, const char *path, int flags)
 {

@@ -17,7 +17,9 @@ from tests.support.cachebuilder import CacheBuilder, Corruption, snapshot
 from tests.support.scanning import scanned
 
 from fastprune import FastpruneError, LockedError
-from fastprune.guard.drift import new_manifests, young_blobs
+from fastprune.executors.processes import ProcessExecutor
+from fastprune.guard import drift
+from fastprune.guard.drift import new_manifests, replaced_blobs, young_blobs
 from fastprune.guard.lock import cache_lock
 
 
@@ -171,3 +173,40 @@ def test_nothing_new_is_nothing(tmp_path: Path) -> None:
     index = scanned(tmp_path)
     (tmp_path / "lts").rmdir()
     assert new_manifests(index, np.zeros(len(index), dtype=bool)) == ()
+
+
+def test_workers_find_the_same_young_blobs(tmp_path: Path) -> None:
+    builder = CacheBuilder(tmp_path)
+    now = time.time()
+    for number in range(300):
+        path = tmp_path / "blobs" / builder.blob(number)
+        os.utime(path, (now - number, now - number))
+    os.utime(path, (-(2**34), -(2**34)))
+    index = scanned(tmp_path)
+    blobs = np.arange(0, index.blobs_present, 2)
+    executor = ProcessExecutor(3)
+    try:
+        young = young_blobs(index, blobs, 100, executor=executor)
+    finally:
+        executor.close()
+    assert young.tolist() == young_blobs(index, blobs, 100).tolist()
+    assert 0 < len(young) < len(blobs)
+
+
+@pytest.mark.parametrize("waits", ["", "nfs4"])
+def test_replaced_blobs_are_found_by_names_and_by_a_listing(
+    waits: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = CacheBuilder(tmp_path)
+    names = [builder.blob(number) for number in range(40)]
+    index = scanned(tmp_path)
+    (tmp_path / "blobs" / names[0]).unlink()
+    (tmp_path / "blobs" / names[0]).symlink_to("/dev/null")
+    (tmp_path / "blobs" / names[1]).unlink()
+    monkeypatch.setattr(drift, "where_it_waits", lambda folders: waits)
+    everything = np.arange(index.blobs_present)
+    for blobs in (everything, everything[::-1][-5:], everything[5:]):
+        odd = blobs[replaced_blobs(index, blobs)].tolist()
+        of_them = {index.blob_digests[blob].tobytes().hex() for blob in blobs.tolist()}
+        found = {index.blob_digests[blob].tobytes().hex() for blob in odd}
+        assert found == {names[0]} & of_them

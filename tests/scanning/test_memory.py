@@ -21,7 +21,8 @@ from fastprune.errors import NoCacheError
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.index import column_files, remembered
 from fastprune.index.remembered import ScanHeader
-from fastprune.scanning import kept_file, memory, store, trust
+from fastprune.reading import file_systems
+from fastprune.scanning import kept_file, memory, store
 
 ALL = 7
 
@@ -222,7 +223,7 @@ def test_where_times_can_not_be_trusted_nothing_is_remembered(
 ) -> None:
     cache.read_by_scan()
     before = cache.file.stat().st_mtime_ns
-    monkeypatch.setattr(trust, "TRUSTED", frozenset())
+    monkeypatch.setattr(file_systems, "KNOWN", {})
     index, read = cache.scan()
     assert (read, cache.file.stat().st_mtime_ns) == (ALL, before)
     assert index.identities.shape == (0, 28)

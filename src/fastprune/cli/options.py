@@ -166,7 +166,8 @@ class GlobalOptions:
     jobs: str | None = option(
         "--jobs N|auto",
         GLOBAL,
-        "Processes that read manifests. Default: auto, by the CPUs that may be used.",
+        "Processes that read manifests. Default: auto, by the CPUs that may be used, and 16 to 32 "
+        "on a network file system.",
     )
     max_manifest_size: str | None = option(
         "--max-manifest-size SIZE", GLOBAL, "Refuse larger manifest files. Default: 64MiB."

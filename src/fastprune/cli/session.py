@@ -30,11 +30,12 @@ from fastprune.cli.terminal import paint_for, wants_color
 from fastprune.cli.tuned_defaults import load_defaults
 from fastprune.errors import FastpruneError, NoCacheError, UsageError
 from fastprune.executors.executor import Executor
-from fastprune.executors.processes import available_jobs, start_workers
+from fastprune.executors.processes import start_workers
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.policy.criteria_io import Inputs, is_stdin
 from fastprune.progress import NoProgress, Progress
 from fastprune.reading.folders import check_root
+from fastprune.scanning.jobs import auto_jobs
 from fastprune.scanning.scanner import MAX_MANIFEST_BYTES, ScanOptions, scan_cache
 from fastprune.text.quantities import parse_size
 from fastprune.text.style import Paint
@@ -189,7 +190,7 @@ def open_session(
     return Session(
         image_path=path,
         config=config,
-        jobs=jobs or available_jobs(),
+        jobs=jobs or auto_jobs(path, DEFAULT_LAYOUT).jobs,
         saved_concurrency=saved.concurrency,
         saved_rate=saved.deletes_per_second,
         max_manifest_bytes=(

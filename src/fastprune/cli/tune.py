@@ -50,7 +50,8 @@ def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
 
     Reads a sample of the cache. Deletes temporary files of its own, in a new folder beside
     the image path (or in it) that is always removed. Nothing else changes. Estimates how long
-    a prune of everything takes. A number given with --jobs is tried, too.
+    a prune of everything takes. A number given with --jobs is tried, too. If workers wait for
+    the file system, as on a network, more of them are tried, until more are no faster.
     """
     from fastprune.cli.messages import log
     from fastprune.cli.option_values import check_form, parse_number_or_auto
@@ -100,11 +101,13 @@ def _measure(session: Session, tuning: TuneOptions, jobs: int | None) -> TuneRep
         ]
         from fastprune.layouts.default import DEFAULT_LAYOUT
         from fastprune.tuning import measuring
+        from fastprune.tuning.trials import waiting_trials
 
         return measuring.tune(
             session.image_path,
             executors,
             layout=DEFAULT_LAYOUT,
+            waiting=waiting_trials(session.image_path, DEFAULT_LAYOUT, jobs),
             clock=time.perf_counter,
             seconds=tuning.seconds,
             files=tuning.files,

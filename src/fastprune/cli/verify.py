@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -100,14 +99,16 @@ def check_cache(
     """
     from fastprune.cli.metrics_file import failures_in_metrics, with_metrics
     from fastprune.cli.session import open_session
-    from fastprune.executors.processes import available_jobs
+    from fastprune.layouts.default import DEFAULT_LAYOUT
+    from fastprune.scanning.jobs import auto_jobs
 
     metrics_file, dry_run = reporting.metrics_file, repairing.dry_run
     with failures_in_metrics(metrics_file, "verify", options, dry_run=dry_run):
         session = open_session(options, state)
     if checks.content and options.jobs is None:
         # Reading blobs keeps more processors busy than merging a scan can feed.
-        session = dataclasses.replace(session, jobs=available_jobs(most=sys.maxsize))
+        auto = auto_jobs(session.image_path, DEFAULT_LAYOUT, merging=False)
+        session = dataclasses.replace(session, jobs=auto.jobs)
 
     def work(note: Note) -> int:
         return _verify(session, checks, repairing, reporting, server_of(running), note)

@@ -54,9 +54,9 @@ def thread_reader(
         layout: What kind of cache it is.
     """
     reading = reading or Reading()
-    return CacheReader(
-        os.fspath(root), layout, reading.workers, lambda: reading.progress, check_cancelled
-    )
+    path = os.fspath(root)
+    workers = partial(reading.workers, path, layout)
+    return CacheReader(path, layout, workers, lambda: reading.progress, check_cancelled)
 
 
 class LockedCache:

@@ -14,6 +14,11 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+PIECES_PER_JOB = 8
+"""So many pieces of work for each worker: then all end at about the same time."""
+
+_LEAST_IN_PIECE = 64
+
 
 class Executor(Protocol):
     """Runs a generator function over items."""
@@ -45,3 +50,14 @@ class Executor(Protocol):
     def close(self) -> None:
         """Ends the workers; safe to call twice."""
         ...
+
+
+def piece_size(total: int, jobs: int, most: int) -> int:
+    """How many files to put into a piece of work: few enough that all workers have some.
+
+    Args:
+        total: How many files there are.
+        jobs: How many pieces are worked on at the same time.
+        most: The most in a piece.
+    """
+    return min(most, max(_LEAST_IN_PIECE, total // (jobs * PIECES_PER_JOB)))

@@ -11,20 +11,34 @@ import time
 
 import numpy as np
 
+from fastprune.executors.executor import Executor, piece_size
+from fastprune.executors.inline import InlineExecutor
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable, as_digests
 from fastprune.index.refcounts import Mask
-from fastprune.model import file_names
+from fastprune.model import file_names, in_chunks
 from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.chunks import kind_of
-from fastprune.reading.folders import list_folder, opened_folder
+from fastprune.reading.file_systems import where_it_waits
+from fastprune.reading.folders import (
+    GONE_TIME,
+    StatTask,
+    list_folder,
+    opened_folder,
+    times_of_files,
+)
 
-# Asking about one file costs as much as listing so many.
-_ENTRIES_PER_STAT = 3
+# Asking about one file costs as much as listing so many. A folder is listed with few round trips.
+_ENTRIES_PER_STAT, _ENTRIES_PER_ROUND_TRIP = 3, 1_000
+_MOST_IN_TASK = 1_024
 
 
 def young_blobs(
-    index: CacheIndex, blobs: Rows, seconds: float, progress: Progress | None = None
+    index: CacheIndex,
+    blobs: Rows,
+    seconds: float,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Rows:
     """Which of some blobs were written in the last so many seconds.
 
@@ -33,19 +47,23 @@ def young_blobs(
         blobs: Ids.
         seconds: How young is too young.
         progress: Is told how many were asked about.
+        executor: Where to ask; None for here.
 
     Returns:
         The ids of the young ones. A time in the future is young, too.
     """
-    youngest = time.time() - seconds
+    youngest = max(GONE_TIME, (time.time() - seconds) * 1e9)
+    executor = executor or InlineExecutor()
+    folder = os.path.join(index.root, index.layout.blob_folder)
+    most = piece_size(len(blobs), executor.jobs, _MOST_IN_TASK)
+    names = index.blob_digests[blobs].tobytes()
+    tasks = [StatTask(folder, *chunk) for chunk in in_chunks(names, most)]
     young = np.zeros(len(blobs), dtype=bool)
-    with (
-        opened_folder(os.path.join(index.root, index.layout.blob_folder)) as folder,
-        under_way(WhenSlow(progress), "checking ages", len(blobs), "blobs") as slow,
-    ):
-        for position, name in enumerate(index.blob_names(blobs)):
-            slow.advance(1)
-            young[position] = _is_young(name, youngest, folder)
+    with under_way(WhenSlow(progress), "checking ages", len(blobs), "blobs") as slow:
+        for part in executor.map_unordered(times_of_files, tasks):
+            slow.advance(len(part.times))
+            times = np.frombuffer(part.times, dtype=np.int64)
+            young[part.first : part.first + len(times)] = times > youngest
     return blobs[young]
 
 
@@ -66,10 +84,10 @@ def young_manifests(index: CacheIndex, rows: Rows, seconds: float) -> Rows:
     return rows[np.fromiter(young, dtype=np.bool_, count=len(rows))]
 
 
-def _is_young(name: str, youngest: float, folder: int | None = None) -> bool:
+def _is_young(path: str, youngest: float) -> bool:
     """Whether a file was written after a time; one that is gone was not."""
     try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime > youngest
+        return os.lstat(path).st_mtime > youngest
     except FileNotFoundError:
         return False
 
@@ -87,8 +105,10 @@ def replaced_blobs(index: CacheIndex, blobs: Rows) -> Mask:
     Returns:
         bool (n,): True where there is a link, a FIFO or the like; False for a blob that is gone.
     """
-    with opened_folder(os.path.join(index.root, index.layout.blob_folder)) as folder:
-        if len(blobs) * _ENTRIES_PER_STAT < index.blobs_present:
+    path = os.path.join(index.root, index.layout.blob_folder)
+    per_stat = _ENTRIES_PER_ROUND_TRIP if where_it_waits([path]) else _ENTRIES_PER_STAT
+    with opened_folder(path) as folder:
+        if len(blobs) * per_stat < index.blobs_present:
             odd = {name for name in index.blob_names(blobs) if _is_odd(name, folder)}
         else:
             with os.scandir(folder) as entries:

@@ -5,6 +5,7 @@ are picklable, and nothing here needs numpy, so that a worker starts fast.
 
 - `folders`: opens and lists folders, asks for sizes. `trash_folders`: opens those of the trash.
   `reader`: reads many small files.
+- `file_systems`: what is known of file systems: whether ctime can be trusted, and who waits.
 - `identities`: what tells that a file was not written since it was read.
 - `named_children`: reads one list again, for the children that are not cached.
 - `chunks`: a chunk of manifest files to a shard. `shards`: the `ShardIndex`, flat columns.

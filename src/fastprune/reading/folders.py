@@ -24,6 +24,10 @@ from fastprune.reading.reader import open_unseen
 # Large enough to be worth a message, small enough to stay in the processor's cache.
 _LISTING_PART = 4_096
 
+GONE_TIME = -(2**63)
+"""The time of a file that is gone."""
+_LATEST_TIME = 2**63 - 1
+
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -136,6 +140,30 @@ def stat_files(task: StatTask) -> Iterator[FileSizes]:
         if status is not None and status.st_nlink > 1:
             linked.append(position)
     yield FileSizes(task.first, sizes, tuple(linked))
+
+
+class FileTimes(NamedTuple):
+    """When the content of files last changed.
+
+    Attributes:
+        first: `first` of the task.
+        times: Nanoseconds since 1970; the least int64 for a file that is gone.
+    """
+
+    first: int
+    times: array[int]
+
+
+def times_of_files(task: StatTask) -> Iterator[FileTimes]:
+    """Asks the file system when files were written.
+
+    Raises:
+        OSError: The folder can't be opened, or the system gives no status of a file.
+    """
+    found = (GONE_TIME if status is None else status.st_mtime_ns for status in statuses(task))
+    # A time after the year 2262, or before 1677, does not fit into 64 bits.
+    times = (max(GONE_TIME, min(time, _LATEST_TIME)) for time in found)
+    yield FileTimes(task.first, array("q", times))
 
 
 def statuses(task: StatTask) -> Iterator[os.stat_result | None]:

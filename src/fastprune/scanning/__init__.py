@@ -11,5 +11,5 @@ that is safe; `fastprune.index.remembered` says what is in the file.
   same of the blobs that `verify` has read; `content_since`: from when on that counts.
 - `kept_file`: the file for either, about one cache, and if it is believed. `store`: whose such
   files are, written whole, checked, mapped; old ones are removed.
-- `trust`: on which file systems the times of a file tell every change.
+- `jobs`: how many workers a cache gets where nobody says how many.
 """

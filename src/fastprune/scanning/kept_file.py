@@ -21,6 +21,7 @@ from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.index.column_files import PIECE_BYTES, ColumnFile
 from fastprune.layouts.layout import Layout
+from fastprune.reading.file_systems import why_not_trusted
 from fastprune.scanning.store import (
     PieceTask,
     damaged,
@@ -29,7 +30,6 @@ from fastprune.scanning.store import (
     mapped_file,
     store,
 )
-from fastprune.scanning.trust import why_not_trusted
 from fastprune.text.escaping import in_utf8
 from fastprune.version import __version__
 from fastprune.whole_files import folder_of_cache, lies_in

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastprune.executors.executor import Executor
+from fastprune.executors.executor import Executor, piece_size
 from fastprune.model import DIGEST_BYTES, in_chunks
 from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.folders import StatTask, stat_files
@@ -84,7 +84,8 @@ def sizes_of(
         progress: Is told how many were asked about.
         unit: What they are.
     """
-    tasks = [StatTask(path, *chunk) for chunk in in_chunks(digests, _MOST_IN_TASK)]
+    most = piece_size(len(digests) // DIGEST_BYTES, executor.jobs, _MOST_IN_TASK)
+    tasks = [StatTask(path, *chunk) for chunk in in_chunks(digests, most)]
     if not tasks:
         return
     with under_way(WhenSlow(progress), "measuring", len(digests) // DIGEST_BYTES, unit) as slow:

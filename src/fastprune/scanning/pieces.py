@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from fastprune.executors.executor import PIECES_PER_JOB, piece_size
 from fastprune.model import DIGEST_BYTES, in_chunks
 from fastprune.reading.chunks import ReadTask, read_chunk
 from fastprune.reading.folders import ListingPart, list_if_there
@@ -29,8 +30,6 @@ LARGE_CACHE = 200_000
 _MOST_IN_PIECE = 8_192
 _MOST_IN_CHUNK = 1_024
 _MOST_COMPARED = 4_096
-_LEAST_IN_CHUNK = 64
-_CHUNKS_PER_JOB = 8
 _NAMES_IN_PART = 1 << 16
 _SILENT_SECONDS = 0.2
 
@@ -158,12 +157,11 @@ def sizes_of_work(total: int, jobs: int, *, comparing: bool, merging: bool) -> S
         merging: Whether workers merge what they read. Then pieces are large, and smaller towards
             the end, so that all workers end at about the same time.
     """
-    share = jobs * _CHUNKS_PER_JOB
     if merging:
-        return Sizes(_MOST_IN_PIECE, _MOST_IN_CHUNK, share)
+        return Sizes(_MOST_IN_PIECE, _MOST_IN_CHUNK, jobs * PIECES_PER_JOB)
     most = _MOST_COMPARED if comparing else _MOST_IN_CHUNK
-    same = min(most, max(_LEAST_IN_CHUNK, total // share))
-    return Sizes(same, same, share)
+    same = piece_size(total, jobs, most)
+    return Sizes(same, same, 1)
 
 
 def handed_out(

@@ -26,6 +26,7 @@ FILE_BYTES = 4096
 """Size of the files that are deleted, as most configs and manifests have it."""
 
 _JOB_SETTINGS = (1, 2, 4, 8)
+_WAITING_SETTINGS = (*_JOB_SETTINGS, 16, 32, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,17 @@ class ScanFigures:
     """How fast manifests are read.
 
     Attributes:
-        sample: Manifests that each round read.
+        sample: Manifests that each round read, at most.
         too_small: Whether the cache has too few manifests to tell settings apart.
         measurements: By number of jobs, ascending.
+        waits: Whether workers wait for the file system, so that more of them than processors
+            were tried, until more were no faster.
     """
 
     sample: int
     too_small: bool
     measurements: tuple[Measurement, ...]
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class Machine:
 
     Attributes:
         cpus: Processors of the machine.
-        auto_jobs: What `--jobs auto` means: those that may be used, eight at most.
+        auto_jobs: What `--jobs auto` means for the cache.
         system: Operating system, release and architecture.
         python: Version of the interpreter.
         mount: The file system of the cache.
@@ -216,6 +220,23 @@ def job_settings(auto: int, wanted: int | None = None) -> tuple[int, ...]:
     """
     settings = {auto, *(jobs for jobs in _JOB_SETTINGS if jobs <= 2 * auto)}
     return tuple(sorted(settings if wanted is None else settings | {wanted}))
+
+
+def waiting_settings(auto: int, wanted: int | None = None, *, most: int) -> tuple[int, ...]:
+    """The numbers of scan workers to try where they wait for the file system, ascending.
+
+    Args:
+        auto: What `--jobs auto` means here.
+        wanted: One more setting to try, of any size.
+        most: No more than these otherwise, but one.
+    """
+    settings = {1, *(jobs for jobs in (*_WAITING_SETTINGS, auto) if jobs <= most)}
+    return tuple(sorted(settings if wanted is None else settings | {wanted}))
+
+
+def is_faster(rate: float, others: Sequence[Measurement]) -> bool:
+    """Whether a rate is better than all others, by more than `TOLERANCE`."""
+    return not others or rate > best_rate(others) * (1 + TOLERANCE)
 
 
 def rounds_that_fit(round_seconds: float, seconds: float, *, least: int, most: int) -> int:

@@ -16,8 +16,13 @@ from fastprune.tuning.figures import Machine, Mount
 _UNKNOWN = Mount("", "unknown", "")
 
 
-def describe(path: str) -> Machine:
-    """Describes this machine, and the file system that a path is on."""
+def describe(path: str, auto_jobs: int | None = None) -> Machine:
+    """Describes this machine, and the file system that a cache is on.
+
+    Args:
+        path: Path of the cache.
+        auto_jobs: What `--jobs auto` means for it; None for what it means on local file systems.
+    """
     import psutil
 
     mounts = list[Mount]()
@@ -27,7 +32,7 @@ def describe(path: str) -> Machine:
         mounts += [Mount(one.mountpoint, one.fstype, one.opts) for one in found]
     return Machine(
         cpus=os.cpu_count() or 1,
-        auto_jobs=available_jobs(),
+        auto_jobs=auto_jobs or available_jobs(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         mount=mount_of(os.path.realpath(path), mounts),

@@ -36,22 +36,24 @@ def text_lines(report: TuneReport, *, width: int) -> Iterator[str]:
         f"{machine.system}; {machine.mount.kind}"
     )
     yield ""
-    rounds = len(scan.measurements[0].seconds)
-    yield (
-        f"Reading {format_count(scan.sample, 'manifest')} from memory, "
-        f"{format_count(rounds, 'round')}"
-    )
+    rounds = format_count(len(scan.measurements[0].seconds), "round")
+    if scan.waits:
+        yield f"Reading up to {format_count(scan.sample, 'manifest')}, {rounds}"
+    else:
+        yield f"Reading {format_count(scan.sample, 'manifest')} from memory, {rounds}"
     yield from _table("--jobs", "manifests/s", scan.measurements, advice.jobs, width)
     if scan.too_small:
         yield (
             f"A cache of {format_count(report.manifests, 'manifest')} is too small to tell: "
             "reading it takes no time."
         )
+    if scan.waits:
+        yield "Workers wait for the file system: more were tried, until more were no faster."
     yield ""
-    rounds = len(deletion.measurements[0].seconds)
+    rounds = format_count(len(deletion.measurements[0].seconds), "round")
     yield (
         f"Deleting {format_count(deletion.files, 'file')} of {FILE_BYTES // 1024} KiB with each "
-        f"setting, {format_count(rounds, 'round')}"
+        f"setting, {rounds}"
     )
     yield from _table("--concurrency", "files/s", deletion.measurements, advice.concurrency, width)
     if deletion.too_few:
@@ -113,6 +115,7 @@ def as_document(report: TuneReport, *, saved: str | None) -> dict[str, Any]:
         "scan": {
             "manifests": scan.sample,
             "too_small": scan.too_small,
+            "waits": scan.waits,
             "settings": [_item("jobs", one) for one in scan.measurements],
         },
         "delete": {

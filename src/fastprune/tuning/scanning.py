@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from fastprune.errors import FastpruneError, NoCacheError
@@ -26,7 +27,15 @@ from fastprune.reading.chunks import ReadTask, read_chunk
 from fastprune.reading.folders import list_folder
 from fastprune.reading.shards import ShardIndex
 from fastprune.scanning.scanner import MAX_MANIFEST_BYTES, SMALL_CACHE
-from fastprune.tuning.figures import Measurement, ScanFigures, evenly, in_turn, rounds_that_fit
+from fastprune.tuning.figures import (
+    Measurement,
+    ScanFigures,
+    evenly,
+    in_turn,
+    is_faster,
+    rounds_that_fit,
+)
+from fastprune.tuning.trials import WaitingTrials
 
 _MOST_IN_CHUNK, _LEAST_IN_CHUNK = 256, 32
 _CHUNKS_PER_JOB = 4
@@ -35,6 +44,11 @@ _WARM_UP_SHARE = 0.15
 # A trial with one of so many parts of the sample tells how long a round takes.
 _TRIAL_PART = 8
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 25
+# Workers wait if this process computed for less of the time, with each of some chunks: another
+# program that takes the processor does so for some of them only.
+_BUSY_SHARE, _CHUNKS_TO_TELL = 0.25, 8
+# Manifests that each worker reads in a round where it waits.
+_LEAST_WAITING, _MOST_WAITING = 32, 512
 
 
 Names: TypeAlias = tuple[bytes, ...]
@@ -134,7 +148,11 @@ class ScanMeter:
     small: int = SMALL_CACHE
 
     def measure(
-        self, names: CacheNames, executors: Sequence[Executor], seconds: float
+        self,
+        names: CacheNames,
+        executors: Sequence[Executor],
+        seconds: float,
+        waiting: WaitingTrials | None = None,
     ) -> ScanFigures:
         """Times every executor, in turn, several times.
 
@@ -142,14 +160,23 @@ class ScanMeter:
             names: The names in the cache.
             executors: One per setting, ascending by jobs, the first with one job.
             seconds: How long all may take, more or less.
+            waiting: What to try instead if workers wait for the file system; None tries nothing
+                else.
 
         Raises:
             WorkerError: A worker died.
         """
+        spread = _spread_out(names, self.most)
+        if waiting is not None and names.manifest_count <= waiting.small:
+            waiting = None
+        if waiting is not None and waiting.known:
+            return self._climb(spread, executors, seconds, waiting)
+        sample = self._warm_up(spread, seconds * _WARM_UP_SHARE)
+        if waiting is not None and self._waits(sample, waiting.processor_clock):
+            return self._climb(spread, executors, seconds, waiting)
         too_small = names.manifest_count <= self.small
         if too_small:
             executors = executors[:1]
-        sample = self._warm_up(_spread_out(names, self.most), seconds * _WARM_UP_SHARE)
         manifests = _count(sample)
         trial = _cut(sample, max(self.least, manifests) // _TRIAL_PART)
         started = self.clock()
@@ -167,6 +194,68 @@ class ScanMeter:
             too_small=too_small,
             measurements=self._measure_rounds("scanning", sample, executors, rounds),
         )
+
+    def _waits(self, sample: Names, processor_clock: Callable[[], float]) -> bool:
+        """Whether reading waits for something although the sample is in memory."""
+        shares = []
+        chunks = _chunks(self.root, self.layout, sample, _LEAST_IN_CHUNK)
+        for chunk in islice(chunks, _CHUNKS_TO_TELL):
+            started, busy = self.clock(), processor_clock()
+            for _ in read_chunk(chunk.task):
+                pass
+            busy = processor_clock() - busy
+            shares.append(busy / max(self.clock() - started, 1e-9))
+        return max(shares) < _BUSY_SHARE
+
+    def _climb(
+        self,
+        spread: Names,
+        executors: Sequence[Executor],
+        seconds: float,
+        trials: WaitingTrials,
+    ) -> ScanFigures:
+        """Times ever more workers, until more are no faster.
+
+        Each worker reads as many manifests as with any other setting, so a round takes about the
+        same time: with one sample for all, one worker would take as long as all others together.
+        """
+        started = {executor.jobs: executor for executor in executors}
+        found: list[Measurement] = []
+        climbing = True
+        with under_way(self.progress, "scanning", None, "manifests"):
+            each = self._share_of_worker(spread, started[1], seconds / len(trials.settings))
+            for jobs in trials.settings:
+                if not climbing and jobs != trials.wanted:
+                    continue
+                executor = started.get(jobs) or trials.start(jobs)
+                try:
+                    one = self._measure_one(executor, _cut(spread, jobs * each))
+                finally:
+                    if jobs not in started:
+                        executor.close()
+                # The system may start fewer than are asked for.
+                if one.setting in [other.setting for other in found]:
+                    break
+                climbing = climbing and is_faster(one.rate, found)
+                found.append(one)
+        most = max(one.count for one in found)
+        return ScanFigures(most, too_small=False, measurements=tuple(found), waits=True)
+
+    def _share_of_worker(self, spread: Names, executor: Executor, seconds: float) -> int:
+        """How many manifests each worker reads in a round."""
+        one = self._measure_one(executor, _cut(spread, _LEAST_WAITING), rounds=1)
+        fits = seconds * one.rate / (_LEAST_ROUNDS + 1)
+        return max(_LEAST_WAITING, min(_MOST_WAITING, int(fits)))
+
+    def _measure_one(
+        self, executor: Executor, sample: Names, rounds: int = _LEAST_ROUNDS
+    ) -> Measurement:
+        """Times some workers alone, after a round that starts them and is not timed."""
+        count = _count(sample)
+        size = max(1, count // (executor.jobs * _CHUNKS_PER_JOB))
+        chunks = list(_chunks(self.root, self.layout, sample, size))
+        _, *times = [self._scan(sample, chunks, executor) for _ in range(rounds + 1)]
+        return Measurement(executor.jobs, count, tuple(times))
 
     def _warm_up(self, names: Names, seconds: float) -> Names:
         """Reads the sample once; manifests that there is no time for are left out of it."""

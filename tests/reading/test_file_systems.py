@@ -1,4 +1,4 @@
-"""On which file systems remembered scans are used."""
+"""What is known of file systems: on which remembered scans are used, and on which workers wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastprune.scanning.trust import TRUSTED, why_not_trusted
+from fastprune.reading.file_systems import KNOWN, TRUSTED, where_it_waits, why_not_trusted
 
 ROOT = "25 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw"
 
@@ -100,3 +100,36 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
 
 def test_proc_is_on_a_file_system_that_is_not_trusted() -> None:
     assert why_not_trusted("/proc/self").startswith("/proc/self is on proc, ")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "ceph", "glusterfs", "afs", "lustre"),
+        *("gpfs", "beegfs", "ocfs2", "gfs2", "orangefs", "fuse", "fuse.sshfs", "fuse.s3fs"),
+    ],
+)
+def test_network_and_cluster_file_systems_wait(kind: str, tmp_path: Path) -> None:
+    mounts = Mounts(tmp_path, line(kind))
+    assert where_it_waits([str(tmp_path)], str(tmp_path)) == kind
+    assert mounts.why_not()
+
+
+@pytest.mark.parametrize(
+    "kind", [*sorted(TRUSTED), "fuseblk", "vfat", "exfat", "ntfs3", "squashfs", "proc", "nfsd", ""]
+)
+def test_local_and_unknown_file_systems_do_not(kind: str, tmp_path: Path) -> None:
+    Mounts(tmp_path, line(kind))
+    assert where_it_waits([str(tmp_path)], str(tmp_path)) == ""
+
+
+def test_one_folder_of_several_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    Mounts(tmp_path, line("nfs"))
+    folders = [str(tmp_path / "none"), str(tmp_path / "file"), str(tmp_path)]
+    assert where_it_waits(folders, str(tmp_path)) == "nfs"
+    assert where_it_waits(folders[:2], str(tmp_path)) == ""
+
+
+def test_who_waits_is_never_trusted() -> None:
+    assert not [kind for kind, known in KNOWN.items() if known.waits and known.trusted]
