@@ -23,8 +23,8 @@ from fastprune import Findings
 from fastprune.errors import UsageError
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.index import column_files, verified_blobs
-from fastprune.reading import identities
-from fastprune.scanning import blob_memory, kept_file, trust
+from fastprune.reading import file_systems, identities
+from fastprune.scanning import blob_memory, kept_file
 from fastprune.scanning.content_since import LAST
 from fastprune.scanning.memory import StateFolder
 from fastprune.scanning.scanner import ScanOptions
@@ -379,7 +379,7 @@ def test_a_file_that_is_damaged_anywhere_is_not_used(
 def test_nothing_is_remembered_where_times_can_not_be_trusted(
     verifying: Verifying, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(trust, "TRUSTED", frozenset())
+    monkeypatch.setattr(file_systems, "KNOWN", {})
     with warnings_of(caplog) as warnings:
         assert verifying.run(None) == blobs(verifying).keys()
         assert warnings == []

@@ -36,7 +36,7 @@ class Backwards(InlineExecutor):
         self.items: list[object] = []
 
     def map_unordered(
-        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1
     ) -> Iterator[R]:
         for item in reversed(list(items)):
             self.items.append(item)

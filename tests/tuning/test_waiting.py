@@ -72,9 +72,9 @@ class Waiting(InlineExecutor):
         self._waits = waits
 
     def map_unordered(
-        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1
     ) -> Iterator[R]:
-        for result in super().map_unordered(function, items):
+        for result in super().map_unordered(function, items, ahead=ahead):
             manifests = len(result.file_sizes)  # type: ignore[attr-defined]
             self._waits.now += manifests * self._waits.seconds_of(self.jobs)
             yield result
