@@ -229,7 +229,7 @@ def measure(arguments: argparse.Namespace) -> None:
             "runs": arguments.runs,
         }
         for name, cold in (("warm", False), ("cold", True)):
-            print(name)
+            print(name, flush=True)
             series = compare(bench.commands(cold=cold), arguments.runs)
             show(series, bench.bytes)
             results[name] = {
