@@ -31,7 +31,7 @@ from fastprune.executors.inline import InlineExecutor
 T = TypeVar("T")
 R = TypeVar("R")
 
-_MOST_JOBS = 8
+_MOST_JOBS = 16
 _BUFFER_BYTES = 1 << 20
 
 
@@ -261,7 +261,7 @@ def available_jobs(
     """How many workers `--jobs auto` means on this machine.
 
     The processors that this process may run on, no more than the CPU limit of its
-    control group. Beyond eight workers the process that merges their results is the
+    control group. With more than 16 workers the process that merges their results is the
     bottleneck (benchmarks/README.md), so that is the most for a scan.
 
     Args:
