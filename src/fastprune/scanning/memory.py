@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,13 +25,14 @@ from fastprune.executors.inline import InlineExecutor
 from fastprune.index.recalled import Recalled
 from fastprune.index.remembered import (
     PIECE_BYTES,
+    RememberedFolder,
     RememberedScan,
     ScanHeader,
     decoded,
     encoded,
 )
 from fastprune.layouts.layout import Layout
-from fastprune.reading.identities import folder_identity, racy_from
+from fastprune.reading.identities import folder_changed_at, folder_identity, racy_from
 from fastprune.scanning.store import (
     ENDING,
     PieceTask,
@@ -50,8 +51,11 @@ from fastprune.whole_files import folder_of_cache, lies_in
 if TYPE_CHECKING:
     from fastprune.index.remembering import Outcome
 
-_WORTH_WRITING = 50
-"""One manifest in so many has to be new to the memory, or the file is not written again."""
+_WORTH_WRITING = 25
+"""One manifest in so many must have come, gone or changed, or the file may stay as it is.
+
+To read that many again takes a fraction of the time that writing the file takes.
+"""
 
 _log = logging.getLogger("fastprune")
 
@@ -106,6 +110,7 @@ class ScanMemory:
         self._identities = [
             folder_identity(os.path.join(root, name), self.racy).hex() for name in layout.folders
         ]
+        self._used_at = 0
 
     def recall(self, open_executor: Callable[[int], Executor]) -> None:
         """Looks for what an earlier scan has left, and checks it. Without it, all is read.
@@ -130,6 +135,7 @@ class ScanMemory:
         """The remembered scan, if it is whole and may be believed."""
         while True:
             mapped = mapped_file(self._path)
+            self._used_at = mapped.used_at
             scan = decoded(memoryview(mapped.content), partial(forget_pages, mapped.content))
             self._check(scan.header)
             tasks = [PieceTask(self._path, mapped.inode, *piece) for piece in scan.pieces]
@@ -155,10 +161,10 @@ class ScanMemory:
             raise NotBelievedError("--max-manifest-size was larger")
 
     def keep(self, outcome: Outcome, *, irregular: Iterable[str]) -> None:
-        """Remembers a scan, unless what is remembered already says the same, or nearly so.
+        """Remembers a scan, unless what is remembered already is nearly the same.
 
         What is remembered stays true whatever comes after it: what changed is read again. To read a
-        few manifests again costs less than to write the whole file.
+        few manifests again, and to list the folders, costs less than to write the whole file.
 
         Args:
             outcome: What the scan found.
@@ -166,8 +172,8 @@ class ScanMemory:
         """
         folders = tuple(outcome.folders(self._identities, irregular))
         recalled, self.recalled = self.recalled, None
-        few = outcome.newly_known * _WORTH_WRITING <= len(outcome.index)
-        if recalled is not None and few and folders == recalled.folders:
+        few = (outcome.newly_known + outcome.gone) * _WORTH_WRITING <= len(outcome.index)
+        if recalled is not None and few and not self._spares_listing(folders, recalled.folders):
             used_now(self._path)
             return
         header = ScanHeader(
@@ -186,6 +192,23 @@ class ScanMemory:
             _log.debug("%s can't be written: %s", self._path, error.strerror)
         except NotBelievedError as error:
             _log.debug("%s is not written: %s", self._path, error)
+
+    def _spares_listing(
+        self, folders: Sequence[RememberedFolder], before: Sequence[RememberedFolder]
+    ) -> bool:
+        """Whether the next scan need not list the folders if these are remembered.
+
+        It has to if they change again, as most do between two nights. So that is expected if one
+        has changed since the scan before. If none has, somebody scans a cache at rest, and will
+        again.
+
+        Args:
+            folders: What there is to remember of them.
+            before: What is remembered of them.
+        """
+        is_new = any(one != old and one.identity for one, old in zip(folders, before, strict=True))
+        times = [folder_changed_at(one.identity) for one in folders if one.identity]
+        return is_new and all(changed < self._used_at for changed in times)
 
 
 def _name_of(layout: Layout) -> str:

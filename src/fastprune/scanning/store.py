@@ -62,10 +62,12 @@ class MappedFile(NamedTuple):
     Attributes:
         content: Its bytes.
         inode: Its inode, which no other file gets as long as it is mapped.
+        used_at: When a scan used or wrote it last: nanoseconds since the epoch.
     """
 
     content: mmap.mmap
     inode: int
+    used_at: int
 
 
 def mapped_file(path: str) -> MappedFile:
@@ -92,7 +94,7 @@ def mapped_file(path: str) -> MappedFile:
         if not stat.S_ISREG(status.st_mode) or not status.st_size:
             raise NotBelievedError("it is damaged")
         content = mmap.mmap(file, status.st_size, prot=mmap.PROT_READ)
-        return MappedFile(content, status.st_ino)
+        return MappedFile(content, status.st_ino, status.st_mtime_ns)
     finally:
         os.close(file)
 
@@ -136,7 +138,7 @@ def is_replaced(path: str, mapped: MappedFile) -> bool:
     return os.lstat(path).st_ino != mapped.inode
 
 
-def store(path: str, content: Iterable[bytes]) -> None:
+def store(path: str, content: Iterable[bytes | memoryview]) -> None:
     """Writes the file of a remembered scan, and removes those that nobody used for long.
 
     Args:
