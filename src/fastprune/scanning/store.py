@@ -22,7 +22,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from fastprune.errors import NotBelievedError
-from fastprune.executors.threads import made_ahead
 from fastprune.whole_files import write_whole
 
 ENDING = ".scan"
@@ -149,6 +148,9 @@ def store(path: str, content: Iterable[bytes | memoryview]) -> None:
         OSError: It can't be written.
         NotBelievedError: Others may write to the folder, so the file would not be believed.
     """
+    # A scan that writes nothing need not wait for the import.
+    from fastprune.executors.threads import made_ahead
+
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     _check_owner(os.stat(folder), "its folder")
