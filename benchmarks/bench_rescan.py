@@ -135,6 +135,8 @@ class Rescans:
         self._cache, self._tools, self._rounds, self._cold = cache, tools, rounds, cold
         self._states = cache.root.with_name(f"{cache.root.name}.state")
         self._current = self._states / "current"
+        # When each file of a state was used last, which decides whether it is written anew.
+        self._used: dict[Path, int] = {}
 
     def measure(self) -> dict[str, Any]:
         """Measures all cases: the results of the commands for each step."""
@@ -193,7 +195,9 @@ class Rescans:
         shutil.rmtree(self._current, ignore_errors=True)
         self._current.mkdir(mode=0o700, parents=True)
         for file in state.iterdir() if state else ():
-            # fastprune replaces its file and never writes to it, so another name is a copy.
+            # fastprune replaces its file and never writes to it, so another name is a copy. But it
+            # notes there that it was used.
+            os.utime(file, ns=(self._used[file], self._used[file]))
             os.link(file, self._current / file.name)
         # Else the disk is still busy with what an earlier run wrote.
         os.sync()
@@ -211,6 +215,7 @@ class Rescans:
             )
         state = self._states / name
         os.rename(self._current, state)
+        self._used |= {file: file.stat().st_mtime_ns for file in state.iterdir()}
         return state
 
     def _prune(self, changes: Changes) -> tuple[Path, int]:

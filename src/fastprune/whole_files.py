@@ -139,7 +139,11 @@ def _first_above(above: str, folders: Mapping[tuple[int, int], str]) -> tuple[st
 
 
 def write_whole(
-    path: str, content: Iterable[bytes], *, mode: int | None = None, durable: bool = True
+    path: str,
+    content: Iterable[bytes | memoryview],
+    *,
+    mode: int | None = None,
+    durable: bool = True,
 ) -> None:
     """Writes a file that is there whole and on disk, or as it was before.
 

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.property.profile import examples
 
-from fastprune.index.digests import DigestSorter, DigestTable, as_digests, sort_order
+from fastprune.index.digests import (
+    DigestSorter,
+    DigestTable,
+    as_digests,
+    find_sorted,
+    sort_order,
+)
 from fastprune.model import DIGEST_BYTES
 
 # A table looks for the first eight bytes first: so only a few values, close to each other.
@@ -36,6 +42,9 @@ def check(listed: list[bytes], wanted: list[bytes]) -> None:
     assert len(table) == len(ids)
     found = table.find(as_digests(b"".join(wanted)))
     assert found.tolist() == [ids.get(digest, -1) for digest in wanted]
+    found = find_sorted(table.digests, as_digests(b"".join(sorted(wanted))))
+    assert found.tolist() == [ids.get(digest, -1) for digest in sorted(wanted)]
+    assert found.dtype == np.int64
 
 
 @examples(200)

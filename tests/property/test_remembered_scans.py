@@ -19,6 +19,7 @@ from tests.support.clock import nothing_is_racy, wait_for_the_clock
 from tests.support.scanning import scanned
 from tests.support.strategies import PATTERNS, CacheSketch, caches, on_disk
 
+from fastprune.scanning import memory
 from fastprune.scanning.memory import StateFolder
 
 FOLDERS = ("img", "lts")
@@ -214,15 +215,19 @@ PATTERN_SETS = st.lists(
     ),
     seed=st.integers(0, 2**32),
     chunk=st.integers(1, 13),
+    worth_writing=st.sampled_from([0, 2, 1_000]),
 )
 def test_whatever_changes_the_index_is_that_of_a_full_scan(
     sketch: CacheSketch,
     rounds: list[tuple[list[str], bool, tuple[tuple[str, ...], ...]]],
     seed: int,
     chunk: int,
+    worth_writing: int,
 ) -> None:
+    """Whether the file is written often, or hardly ever, so that more and more differs from it."""
     chance = random.Random(seed)
-    with on_disk(sketch) as root:
+    with pytest.MonkeyPatch.context() as patch, on_disk(sketch) as root:
+        patch.setattr(memory, "_WORTH_WRITING", worth_writing)
         state = StateFolder(str(root.parent / "state"))
         for changes, edges, pattern_sets in rounds:
             wait_for_the_clock(root)

@@ -21,7 +21,9 @@ from fastprune.errors import NoCacheError
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.index import column_files, remembered
 from fastprune.index.remembered import ScanHeader
+from fastprune.index.remembered import decoded as scan_in_file
 from fastprune.reading import file_systems
+from fastprune.reading.identities import folder_changed_at
 from fastprune.scanning import kept_file, memory, store
 
 ALL = 7
@@ -64,6 +66,82 @@ def test_what_can_never_be_remembered_is_no_reason_to_write(
     # The broken one, and those that do not agree about a size.
     assert cache.read_by_scan() == 3
     assert cache.file.stat().st_ino == before
+
+
+@pytest.fixture
+def nothing_is_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many manifests as there are may change before the file is written again for them."""
+    monkeypatch.setattr(memory, "_WORTH_WRITING", 1)
+
+
+def change_folder(cache: Remembering, builder: CacheBuilder, name: str) -> None:
+    """Adds an image, and a blob for it, and removes another image."""
+    wait_for_the_clock(cache.root)
+    builder.image(f"new/{name}:1", layers=[builder.blob(60)])
+    next((cache.root / "lts").iterdir()).unlink()
+
+
+def test_a_few_that_came_and_went_are_no_reason_to_write(
+    cache: Remembering, builder: CacheBuilder, nothing_is_many: None
+) -> None:
+    cache.read_by_scan()
+    before = cache.file.stat().st_ino
+    # As each night: the folders changed since the scan before.
+    for night in (1, 2):
+        change_folder(cache, builder, str(night))
+        # Those that came since the file was written.
+        assert cache.read_by_scan() == night
+        assert cache.file.stat().st_ino == before
+
+
+@pytest.mark.parametrize("folder", ["img", "lts", "blobs"])
+def test_a_cache_at_rest_that_is_scanned_again_is_worth_writing(
+    folder: str, cache: Remembering, nothing_is_many: None
+) -> None:
+    cache.read_by_scan()
+    first = cache.file.stat().st_ino
+    wait_for_the_clock(cache.root)
+    (cache.root / folder / "odd").touch()
+    cache.read_by_scan()
+    assert cache.file.stat().st_ino == first
+    cache.read_by_scan()
+    second = cache.file.stat().st_ino
+    assert second != first
+    # Then no folder has to be listed.
+    remembered_folders = scan_in_file(memoryview(cache.file.read_bytes())).header.folders
+    for path, one in zip(("img", "lts", "blobs"), remembered_folders, strict=True):
+        status = (cache.root / path).stat()
+        assert folder_changed_at(one.identity) == status.st_ctime_ns
+    cache.read_by_scan()
+    assert cache.file.stat().st_ino == second
+
+
+def test_a_folder_that_changes_again_and_again_is_no_reason_to_write(
+    cache: Remembering, nothing_is_many: None
+) -> None:
+    """As one does where a server writes: it is listed by each scan, whatever is remembered."""
+    cache.read_by_scan()
+    before = cache.file.stat().st_ino
+    wait_for_the_clock(cache.root)
+    # Changed once, and at rest from then on.
+    (cache.root / "blobs" / "odd").touch()
+    for night in range(3):
+        wait_for_the_clock(cache.root)
+        (cache.root / "img" / str(night)).touch()
+        assert cache.read_by_scan() == 0
+        assert cache.file.stat().st_ino == before
+
+
+@pytest.mark.parametrize("folder", ["img", "lts"])
+def test_many_that_are_gone_are_a_reason_to_write(folder: str, cache: Remembering) -> None:
+    cache.read_by_scan()
+    before = cache.file.stat()
+    wait_for_the_clock(cache.root)
+    next((cache.root / folder).iterdir()).unlink()
+    assert cache.read_by_scan() == 0
+    after = cache.file.stat()
+    assert after.st_ino != before.st_ino
+    assert after.st_size < before.st_size
 
 
 def test_a_scan_without_edges_remembers_for_one_with_them(cache: Remembering) -> None:

@@ -90,6 +90,7 @@ class IndexBuilder:
             "identities": np.zeros((rows if remember else 0, IDENTITY_BYTES), dtype=np.uint8),
         }
         self._read = np.zeros(rows if remember else 0, dtype=np.bool_)
+        self._gone = 0
         self._keeps_declared = not edges
         self._url_pool = Pool(np.uint8, rows * _EXPECTED_URL_BYTES)
         self._blobs = BlobReferences(rows * _EXPECTED_BLOBS if self._edges else 0)
@@ -179,6 +180,7 @@ class IndexBuilder:
         scan = recalled.scan
         rows = recalled.rows_in(self._listed.positions)
         kept = np.flatnonzero(rows >= 0)
+        self._gone = len(rows) - len(kept)
         kept = kept[~self._read[rows[kept]]]
         known = RememberedRows(scan, kept)
         # Then the columns are taken as they are mapped: to copy them would take memory and time.
@@ -345,6 +347,7 @@ class IndexBuilder:
                     for first, last in pairwise(self._listed.starts)
                 ),
                 newly_known=int(identities[self._read[keep]].any(axis=1).sum()),
+                gone=self._gone,
             )
         if self._strip:
             return without_edges(index)

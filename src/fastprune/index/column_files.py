@@ -109,7 +109,7 @@ def encoded_columns(
     form: ColumnForm,
     fields: Mapping[str, Any],
     columns: Mapping[str, Callable[[], Iterable[NDArray[Any]]]],
-) -> Iterator[bytes]:
+) -> Iterator[bytes | memoryview]:
     """The bytes of a file, piece by piece.
 
     Args:
@@ -126,28 +126,39 @@ def encoded_columns(
         checksums, size = [], 0
         for piece in _pieces(columns[name](), kind):
             size += len(piece)
-            filled = piece + bytes(-len(piece) % _ALIGNMENT)
-            checksums.append(zlib.crc32(filled))
-            yield filled
+            checksums.append(zlib.crc32(piece))
+            yield piece
+        if left := -size % _ALIGNMENT:
+            filling = bytes(left)
+            checksums[-1] = zlib.crc32(filling, checksums[-1])
+            yield filling
         places[name] = (at, size, checksums)
-        at += size + -size % _ALIGNMENT
+        at += size + left
     footer = orjson.dumps({"columns": places, **fields})
     yield footer
     yield _END.pack(len(footer), zlib.crc32(footer), form.end_magic)
 
 
-def _pieces(arrays: Iterable[NDArray[Any]], kind: str) -> Iterator[bytes]:
-    """The bytes of arrays, end to end, in pieces that have a checksum each."""
+def _pieces(arrays: Iterable[NDArray[Any]], kind: str) -> Iterator[memoryview]:
+    """The bytes of arrays, end to end, in pieces that have a checksum each.
+
+    What fills a piece alone is not copied: most columns are one array.
+    """
     held = bytearray()
     for array in arrays:
         content = array.astype(kind, copy=False).reshape(-1).view("u1").data
-        for first in range(0, len(content), PIECE_BYTES):
-            held += content[first : first + PIECE_BYTES]
-            if len(held) >= PIECE_BYTES:
-                yield bytes(held[:PIECE_BYTES])
-                del held[:PIECE_BYTES]
+        while len(held) + len(content) >= PIECE_BYTES:
+            missing = PIECE_BYTES - len(held)
+            some, content = content[:missing], content[missing:]
+            if held:
+                held += some
+                yield memoryview(held)
+                held = bytearray()
+            else:
+                yield some
+        held += content
     if held:
-        yield bytes(held)
+        yield memoryview(held)
 
 
 def decoded_columns(

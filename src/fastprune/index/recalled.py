@@ -91,24 +91,23 @@ class Recalled:
         """Finds the remembered rows of the names that are there now.
 
         Args:
-            listings: The names in each folder, 32 raw bytes each. They are put into the order of
-                the remembered rows, as columns are taken from there.
+            listings: The names in each folder, 32 raw bytes each. They are sorted, as the
+                remembered rows are: columns are taken from there.
         """
         if all(self.is_same[:-1]) and not any(folder.unread for folder in self._folders):
             return
         import numpy as np
 
         from fastprune.index.arrays import starts_of
-        from fastprune.index.digests import DigestTable, as_digests
+        from fastprune.index.digests import as_digests, find_sorted, sort_order
 
         digests = self.scan.column("digests")
         self._rows = []
         new = []
         for number, (folder, first) in enumerate(zip(self._folders, self._first, strict=True)):
             listed = as_digests(listings[number])
-            found = DigestTable(digests[first : first + folder.files]).find(listed)
-            order = np.argsort(found)
-            listed, found = np.take(listed, order, axis=0), found[order]
+            listed = np.take(listed, sort_order(listed), axis=0)
+            found = find_sorted(digests[first : first + folder.files], listed)
             listings[number] = listed.tobytes()
             new.append(listed[found < 0])
             found[found >= 0] += first
@@ -129,7 +128,10 @@ class Recalled:
         strangers = self.scan.column("strangers")
         if not len(digests) or not len(strangers):
             return np.empty(0, dtype=np.intp)
-        named = np.flatnonzero(np.isin(strangers, heads(digests)))
+        # `np.isin` sorts all of them.
+        wanted = np.sort(heads(digests))
+        at = np.minimum(np.searchsorted(wanted, strangers), len(wanted) - 1)
+        named = np.flatnonzero(wanted[at] == strangers)
         is_list = self.scan.column("kinds") & 1 == 0
         ends = np.cumsum(np.where(is_list, self.scan.column("counts"), 0), dtype=np.int64)
         return np.unique(np.searchsorted(ends, named, side="right"))

@@ -116,7 +116,7 @@ RememberedScan = ColumnFile[ScanHeader]
 
 def encoded(
     header: ScanHeader, columns: Mapping[str, Callable[[], Iterable[NDArray[Any]]]]
-) -> Iterator[bytes]:
+) -> Iterator[bytes | memoryview]:
     """The bytes of a file, piece by piece.
 
     Args:

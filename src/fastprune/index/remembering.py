@@ -41,12 +41,14 @@ class Outcome:
             head of each of these children, uint64.
         unread: For each manifest folder, the names without a row: uint8 (k, 32).
         newly_known: How many manifests were read and need not be read again.
+        gone: How many remembered manifests are not there any more.
     """
 
     index: CacheIndex
     strangers: Callable[[], tuple[NDArray[np.int32], NDArray[np.uint64]]]
     unread: tuple[Digests, ...]
     newly_known: int
+    gone: int
 
     def folders(
         self, identities: Sequence[str], irregular: Iterable[str]

@@ -82,7 +82,7 @@ def encoded(
     digests: Digests,
     identities: NDArray[np.uint8],
     verified: NDArray[np.uint32],
-) -> Iterator[bytes]:
+) -> Iterator[bytes | memoryview]:
     """The bytes of a file, piece by piece.
 
     Args:

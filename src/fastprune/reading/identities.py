@@ -143,3 +143,13 @@ def folder_identity(path: str, racy: int) -> bytes:
     except struct.error:
         # A time after the year 2262.
         return b""
+
+
+def folder_changed_at(identity: str) -> int:
+    """When a folder changed last: nanoseconds since the epoch.
+
+    Args:
+        identity: What `folder_identity` gave, in hex; not empty.
+    """
+    changed: int = _FOLDER_FORM.unpack(bytes.fromhex(identity))[-1]
+    return changed

@@ -82,6 +82,8 @@ class KeptFile:
     Attributes:
         path: The file, which need not be there.
         origin: What a file that is written now says of itself.
+        used_at: When a run used or wrote the file last, before it was read: nanoseconds since the
+            epoch; 0 if it was not read.
     """
 
     def __init__(self, root: str, layout: Layout, folder: str, ending: str) -> None:
@@ -105,6 +107,7 @@ class KeptFile:
             path=in_utf8(os.path.realpath(root)),
             layout=_name_of(layout),
         )
+        self.used_at = 0
 
     def read(
         self,
@@ -126,6 +129,7 @@ class KeptFile:
         """
         while True:
             mapped = mapped_file(self.path)
+            self.used_at = mapped.used_at
             file = decode(memoryview(mapped.content), partial(forget_pages, mapped.content))
             self._check(file.header, written_at(file.header))
             tasks = [PieceTask(self.path, mapped.inode, *piece) for piece in file.pieces]
@@ -148,7 +152,7 @@ class KeptFile:
         if written_at > time.time():
             raise NotBelievedError("it says that it was written in the future")
 
-    def write(self, content: Iterable[bytes]) -> None:
+    def write(self, content: Iterable[bytes | memoryview]) -> None:
         """Writes the file, if it can be written and would be believed.
 
         Args:

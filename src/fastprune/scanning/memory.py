@@ -13,24 +13,33 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastprune.errors import NotBelievedError
 from fastprune.executors.executor import Executor
 from fastprune.index.recalled import Recalled
-from fastprune.index.remembered import RememberedScan, ScanHeader, decoded, encoded
+from fastprune.index.remembered import (
+    RememberedFolder,
+    RememberedScan,
+    ScanHeader,
+    decoded,
+    encoded,
+)
 from fastprune.layouts.layout import Layout
-from fastprune.reading.identities import folder_identity, racy_from
+from fastprune.reading.identities import folder_changed_at, folder_identity, racy_from
 from fastprune.scanning.kept_file import KeptFile, why_not_kept
 from fastprune.scanning.store import SCANS, used_now
 
 if TYPE_CHECKING:
     from fastprune.index.remembering import Outcome
 
-_WORTH_WRITING = 50
-"""One manifest in so many has to be new to the memory, or the file is not written again."""
+_WORTH_WRITING = 25
+"""One manifest in so many must have come, gone or changed, or the file may stay as it is.
+
+To read that many again takes a fraction of the time that writing the file takes.
+"""
 
 _log = logging.getLogger("fastprune")
 
@@ -110,10 +119,10 @@ class ScanMemory:
         return scan
 
     def keep(self, outcome: Outcome, *, irregular: Iterable[str]) -> None:
-        """Remembers a scan, unless what is remembered already says the same, or nearly so.
+        """Remembers a scan, unless what is remembered already is nearly the same.
 
         What is remembered stays true whatever comes after it: what changed is read again. To read a
-        few manifests again costs less than to write the whole file.
+        few manifests again, and to list the folders, costs less than to write the whole file.
 
         Args:
             outcome: What the scan found.
@@ -121,8 +130,8 @@ class ScanMemory:
         """
         folders = tuple(outcome.folders(self._identities, irregular))
         recalled, self.recalled = self.recalled, None
-        few = outcome.newly_known * _WORTH_WRITING <= len(outcome.index)
-        if recalled is not None and few and folders == recalled.folders:
+        few = (outcome.newly_known + outcome.gone) * _WORTH_WRITING <= len(outcome.index)
+        if recalled is not None and few and not self._spares_listing(folders, recalled.folders):
             used_now(self._file.path)
             return
         header = ScanHeader(
@@ -133,6 +142,23 @@ class ScanMemory:
             odd_times=tuple((row, *texts) for row, texts in outcome.index.odd_times.items()),
         )
         self._file.write(encoded(header, outcome.columns()))
+
+    def _spares_listing(
+        self, folders: Sequence[RememberedFolder], before: Sequence[RememberedFolder]
+    ) -> bool:
+        """Whether the next scan need not list the folders if these are remembered.
+
+        It has to if they change again, as most do between two nights. So that is expected if one
+        has changed since the scan before. If none has, somebody scans a cache at rest, and will
+        again.
+
+        Args:
+            folders: What there is to remember of them.
+            before: What is remembered of them.
+        """
+        is_new = any(one != old and one.identity for one, old in zip(folders, before, strict=True))
+        times = [folder_changed_at(one.identity) for one in folders if one.identity]
+        return is_new and all(changed < self._file.used_at for changed in times)
 
 
 def memory_of(

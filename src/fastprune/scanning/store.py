@@ -24,7 +24,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from fastprune.errors import NotBelievedError
-from fastprune.executors.threads import made_ahead
 from fastprune.whole_files import write_whole
 
 SCANS = ".scan"
@@ -69,10 +68,12 @@ class MappedFile(NamedTuple):
     Attributes:
         content: Its bytes.
         inode: Its inode, which no other file gets as long as it is mapped.
+        used_at: When a scan used or wrote it last: nanoseconds since the epoch.
     """
 
     content: mmap.mmap
     inode: int
+    used_at: int
 
 
 def mapped_file(path: str) -> MappedFile:
@@ -99,7 +100,7 @@ def mapped_file(path: str) -> MappedFile:
         if not stat.S_ISREG(status.st_mode) or not status.st_size:
             raise NotBelievedError("it is damaged")
         content = mmap.mmap(file, status.st_size, prot=mmap.PROT_READ)
-        return MappedFile(content, status.st_ino)
+        return MappedFile(content, status.st_ino, status.st_mtime_ns)
     finally:
         os.close(file)
 
@@ -143,7 +144,7 @@ def is_replaced(path: str, mapped: MappedFile) -> bool:
     return os.lstat(path).st_ino != mapped.inode
 
 
-def store(path: str, content: Iterable[bytes]) -> None:
+def store(path: str, content: Iterable[bytes | memoryview]) -> None:
     """Writes a file, and removes those that nobody used for long.
 
     Args:
@@ -154,6 +155,9 @@ def store(path: str, content: Iterable[bytes]) -> None:
         OSError: It can't be written.
         NotBelievedError: Others may write to the folder, so the file would not be believed.
     """
+    # A scan that writes nothing need not wait for the import.
+    from fastprune.executors.threads import made_ahead
+
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     _check_owner(os.stat(folder), "its folder")
