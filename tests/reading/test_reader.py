@@ -161,6 +161,71 @@ def test_a_system_without_these_calls_reads_all_the_same(
     assert both(tiny(LIMIT, nowait=0), folder, list(contents)) == (contents, [])
 
 
+def test_where_reading_without_waiting_is_not_known_each_file_is_opened_once(
+    tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network, to open a file takes a round trip. What is read later is asked for before."""
+    contents = fill(tmp_path, [3] * 100)
+    calls: list[str] = []
+    opened, plain = os.open, os.read
+
+    def unknown(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    def noted_open(name: str, flags: int, *, dir_fd: int) -> int:
+        calls.append("open")
+        return opened(name, flags, dir_fd=dir_fd)
+
+    def noted_read(descriptor: int, count: int) -> bytes:
+        calls.append("read")
+        return plain(descriptor, count)
+
+    of = tiny(LIMIT, nowait=8)
+    monkeypatch.setattr(os, "preadv", unknown)
+    monkeypatch.setattr(os, "posix_fadvise", lambda *_: calls.append("ask"))
+    assert cached(of, folder, ["0"]) == ({}, [0])
+    calls.clear()
+    monkeypatch.setattr(os, "open", noted_open)
+    monkeypatch.setattr(os, "read", noted_read)
+    assert both(of, folder, list(contents)) == (contents, [])
+    assert (calls.count("open"), calls.count("ask")) == (100, 100)
+    assert calls[:64] == ["open", "ask"] * 32
+
+
+def test_files_that_were_opened_ahead_are_closed(tmp_path: Path, folder: int) -> None:
+    contents = fill(tmp_path, [3] * 100)
+    before = len(os.listdir("/proc/self/fd"))
+    abandoned = tiny(LIMIT, nowait=0).read_carefully(folder, list(contents), range(100), [])
+    next(abandoned)
+    assert len(os.listdir("/proc/self/fd")) > before
+    del abandoned
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("room", [1, 2, 7])
+def test_with_few_descriptors_fewer_files_are_opened_ahead(
+    room: int, tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = fill(tmp_path, [3] * 20)
+    opened, closed = os.open, os.close
+    ours: set[int] = set()
+
+    def short(name: str, flags: int, *, dir_fd: int) -> int:
+        if len(ours) == room:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        ours.add(descriptor := opened(name, flags, dir_fd=dir_fd))
+        return descriptor
+
+    def noted_close(descriptor: int) -> None:
+        ours.discard(descriptor)
+        closed(descriptor)
+
+    monkeypatch.setattr(os, "open", short)
+    monkeypatch.setattr(os, "close", noted_close)
+    assert careful(tiny(LIMIT, nowait=0), folder, list(contents)) == (contents, [])
+    assert not ours
+
+
 # Files that change.
 
 

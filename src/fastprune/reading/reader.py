@@ -9,6 +9,10 @@ those, when all of them have been requested: so the disk has a full queue, with 
 one open file. The second pass is also the careful one: it checks type and size, and reads to
 the end. It makes only system calls that every system allows: a filter may refuse those that
 make the first pass fast.
+
+Many file systems can't say what is in the page cache: NFS and FUSE, for example. Then there is only
+the second pass, because on a network each opening of a file takes a round trip. It opens some files
+ahead and asks for them, so that the queue of a disk is full there, too.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -40,11 +45,13 @@ NOT_A_FILE = "not a regular file"
 """The reason for a link, a FIFO, a folder or the like."""
 
 _BUFFER_BYTES = 256 * 1024
+_OPEN_AHEAD = 32
 # No page, and no block of a page, is smaller.
 _SECTOR_BYTES = 512
 _RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0) if hasattr(os, "preadv") else 0
 # The last two come from filters of system calls.
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM)
+_TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 # O_NOATIME is for the owner and for root only (EPERM), and some file systems don't know it.
 _NO_SUCH_FLAG = (*_UNSUPPORTED, errno.EACCES, errno.EROFS)
 
@@ -77,6 +84,8 @@ class FileReader:
     ) -> Iterator[Content]:
         """Yields the files that are in the page cache; asks the kernel to fetch the others.
 
+        Where the file system can't tell, all files are left to `read_carefully`.
+
         A read that does not wait ends where the page cache ends, at the end of a page. So a
         result of whole pages is a suspect, and a result of any other length is the whole file.
 
@@ -89,6 +98,9 @@ class FileReader:
         buffer, room = self._buffer, min(len(self._buffer), self._max_bytes + 1)
         buffers = [buffer]
         for row, name in enumerate(names):
+            if not self._nowait:
+                suspects.extend(range(row, len(names)))
+                return
             count = 0
             try:
                 descriptor = os.open(name, self._flags, dir_fd=folder)
@@ -98,7 +110,7 @@ class FileReader:
             try:
                 if seen is not None:
                     seen.statuses[row] = os.fstat(descriptor)
-                count = os.preadv(descriptor, buffers, 0, self._nowait) if self._nowait else 0
+                count = os.preadv(descriptor, buffers, 0, self._nowait)
             except OSError as error:
                 if error.errno in _UNSUPPORTED:
                     self._nowait = 0
@@ -127,22 +139,55 @@ class FileReader:
             faults: Receives the files that can't be read, with position and reason.
             seen: Receives the status of each file; None if nobody asks.
         """
-        for row in rows:
+        left = deque(rows)
+        opened: deque[tuple[int, int]] = deque()
+        try:
+            while left or opened:
+                self._open_some(folder, names, left, opened, faults)
+                if not opened:
+                    continue
+                row, descriptor = opened.popleft()
+                try:
+                    try:
+                        status = os.fstat(descriptor)
+                        if seen is not None:
+                            seen.statuses[row] = status
+                        content = self._read_whole(descriptor, status)
+                    finally:
+                        os.close(descriptor)
+                except OSError as error:
+                    faults.append(_fault(row, _asked_again(error, names[row], folder)))
+                except _RefusedError as error:
+                    faults.append(Fault(row, str(error), unknown=True))
+                else:
+                    yield row, content
+        finally:
+            for _, descriptor in opened:
+                os.close(descriptor)
+
+    def _open_some(
+        self,
+        folder: int,
+        names: Sequence[str],
+        left: deque[int],
+        opened: deque[tuple[int, int]],
+        faults: list[Fault],
+    ) -> None:
+        """Opens the next file, and some ahead if nothing was asked for in a first pass."""
+        most = 1 if self._nowait else _OPEN_AHEAD
+        while left and len(opened) < most:
+            row = left.popleft()
             try:
                 descriptor = self._open(names[row], folder)
-                try:
-                    status = os.fstat(descriptor)
-                    if seen is not None:
-                        seen.statuses[row] = status
-                    content = self._read_whole(descriptor, status)
-                finally:
-                    os.close(descriptor)
             except OSError as error:
+                if opened and error.errno in _TOO_MANY_OPEN:
+                    left.appendleft(row)
+                    return
                 faults.append(_fault(row, _asked_again(error, names[row], folder)))
-            except _RefusedError as error:
-                faults.append(Fault(row, str(error), unknown=True))
-            else:
-                yield row, content
+                continue
+            opened.append((row, descriptor))
+            if most > 1:
+                advise(descriptor, "POSIX_FADV_WILLNEED")
 
     def _open(self, name: str, folder: int) -> int:
         try:
