@@ -28,15 +28,15 @@ from bench_plan import Cache, open_cache
 from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.index.cache_index import CacheIndex
-from fastprune.index.merging import MergedShard, merge_shards
+from fastprune.index.merging import merge_shards
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.model import in_chunks
 from fastprune.plan.prune_plan import make_plan
 from fastprune.policy.policy import Policy
 from fastprune.reading.chunks import ReadTask, read_chunk
-from fastprune.reading.folders import ListingPart, list_folder
+from fastprune.reading.folders import list_folder
+from fastprune.reading.marks import FileSizes
 from fastprune.reading.shards import ChunkRecords, ShardIndex
-from fastprune.scanning.pieces import Result
 from fastprune.scanning.scanner import ScanOptions, scan_cache
 from floor import read_and_parse
 from measure import Command, MeasureError, describe_machine, run, save_json, show_machine, table
@@ -50,33 +50,34 @@ class KeepingExecutor(InlineExecutor):
 
     def __init__(self) -> None:
         """Keeps nothing yet."""
-        self.kept: list[Result] = []
+        self.kept: list[list[Any]] = []
 
     def map_unordered(
         self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any], *, ahead: int = 1
     ) -> Iterator[Any]:
         """See `Executor.map_unordered`."""
+        results: list[Any] = []
+        self.kept.append(results)
         for result in super().map_unordered(function, items):
-            if isinstance(result, ListingPart | ShardIndex | MergedShard):
-                self.kept.append(result)
+            results.append(result)
             yield result
 
 
 class ReplayingExecutor(InlineExecutor):
-    """Does not read: returns the results that were kept."""
+    """Does not read: returns the results that were kept, call by call."""
 
-    def __init__(self, kept: Sequence[Result]) -> None:
+    def __init__(self, kept: Sequence[Sequence[Any]]) -> None:
         """Takes the results that a `KeepingExecutor` kept."""
-        self._kept: Sequence[Result] | None = kept
+        self._kept = iter(kept)
 
     def map_unordered(
         self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any], *, ahead: int = 1
     ) -> Iterator[Any]:
-        """See `Executor.map_unordered`. The first call is for the manifests."""
-        if self._kept is None:
+        """See `Executor.map_unordered`. Sizes of files are asked for again."""
+        kept = next(self._kept)
+        if kept and isinstance(kept[0], FileSizes):
             yield from super().map_unordered(function, items)
             return
-        kept, self._kept = self._kept, None
         for _ in items:
             pass
         yield from kept

@@ -41,6 +41,18 @@ def test_the_second_scan_reads_nothing_and_writes_nothing(cache: Remembering) ->
     assert after.st_mtime > before.st_mtime
 
 
+@pytest.mark.parametrize("chunk", [None, 1, 3])
+def test_what_workers_merged_is_remembered_as_well(cache: Remembering, chunk: int | None) -> None:
+    sets = (("a",), ("b", "c"))
+    assert cache.read_by_scan(merge=True, chunk=chunk, pattern_sets=sets) == ALL
+    merged = cache.file.read_bytes()
+    for options in ({}, {"edges": False}, {"pattern_sets": sets, "merge": True}):
+        assert cache.read_by_scan(**options) == 0
+    cache.read_by_scan(rescan=True, merge=False)
+    # Only when the scan began differs.
+    assert len(cache.file.read_bytes()) == len(merged)
+
+
 def test_what_was_taken_from_the_file_stays_when_the_file_goes(cache: Remembering) -> None:
     cache.read_by_scan()
     index, read = cache.scan()
