@@ -54,11 +54,14 @@ class Reading:
             this process, and larger ones in workers that end with the reading.
         jobs: Number of workers if no executor is given; None picks by the machine.
         progress: Is told how far it is, from another thread.
+        dask: The address of a Dask cluster to read with instead, as `--dask` takes it. It needs
+            the absolute path of the cache.
     """
 
     executor: Executor | None = None
     jobs: int | None = None
     progress: Progress | None = None
+    dask: str | None = None
 
     @contextmanager
     def workers(self) -> Iterator[OpenExecutor]:
@@ -68,13 +71,21 @@ class Reading:
 
             def open_executor(manifests: int) -> Executor:
                 if not opened:
-                    jobs = available_jobs() if self.jobs is None else self.jobs
-                    small = manifests <= SMALL_CACHE and self.jobs is None
-                    opened.append(start_workers(1 if small else jobs))
+                    opened.append(self._start(manifests))
                     closing.callback(opened[0].close)
                 return opened[0]
 
             yield open_executor
+
+    def _start(self, manifests: int) -> Executor:
+        if self.dask is not None:
+            from fastprune.executors.dask_address import parse_address
+            from fastprune.executors.dask_cluster import open_dask
+
+            return open_dask(parse_address(self.dask))
+        jobs = available_jobs() if self.jobs is None else self.jobs
+        small = manifests <= SMALL_CACHE and self.jobs is None
+        return start_workers(1 if small else jobs)
 
 
 @dataclass(frozen=True, slots=True)

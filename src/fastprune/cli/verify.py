@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
+from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import CHECKS, OUTPUT, SAFETY
 from fastprune.cli.options import (
     GlobalOptions,
@@ -94,6 +95,7 @@ class ReportOptions:
     RepairOptions,
     ReportOptions,
     ServerOptions,
+    ClusterOptions,
     examples=(
         "fastprune verify --content --sample 10%",
         "fastprune verify --repair --dry-run",
@@ -105,6 +107,7 @@ def check_cache(
     repairing: RepairOptions,
     reporting: ReportOptions,
     running: ServerOptions,
+    cluster: ClusterOptions,
 ) -> int:
     """Check the cache for damaged manifests and blobs, and orphans.
 
@@ -120,7 +123,7 @@ def check_cache(
 
     metrics_file, dry_run = reporting.metrics_file, repairing.dry_run
     with failures_in_metrics(metrics_file, "verify", options, dry_run=dry_run):
-        session = open_session(options)
+        session = open_session(options, cluster=cluster)
     if checks.content and options.jobs is None:
         # Reading blobs keeps more processors busy than merging a scan can feed.
         session = dataclasses.replace(session, jobs=available_jobs(most=sys.maxsize))

@@ -8,5 +8,6 @@ that is safe; `fastprune.index.remembered` says what is in the file.
   sizes of files.
 - `memory`: what an earlier scan left for this one, and what this one leaves. `store`: the files for
   that: whose they are, written whole, checked, mapped; old ones are removed.
+- `seen_cache`: what workers elsewhere have to see, too.
 - `trust`: on which file systems the times of a file tell every change.
 """

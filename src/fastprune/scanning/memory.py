@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from fastprune.errors import NotBelievedError, UsageError
 from fastprune.executors.executor import Executor
-from fastprune.executors.inline import InlineExecutor
+from fastprune.executors.inline import InlineExecutor, here_if_remote
 from fastprune.index.recalled import Recalled
 from fastprune.index.remembered import (
     PIECE_BYTES,
@@ -135,7 +135,8 @@ class ScanMemory:
             tasks = [PieceTask(self._path, mapped.inode, *piece) for piece in scan.pieces]
             small = len(mapped.content) <= PIECE_BYTES
             # Only a large cache has a large file, so workers are of use to it.
-            executor = InlineExecutor() if small else open_executor(len(scan))
+            # The file is on this machine.
+            executor = InlineExecutor() if small else here_if_remote(open_executor(len(scan)))
             # All answers are taken: workers that are left in the middle can't be used again.
             if not any(list(executor.map_unordered(damaged, tasks))):
                 return scan

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fastprune.errors import UsageError, WorkerError
 from fastprune.executors.executor import Executor
+from fastprune.executors.inline import here_if_remote
 from fastprune.index.recalled import Recalled
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import Layout
@@ -36,6 +37,7 @@ from fastprune.reading.marks import NO_IDENTITY, Known
 from fastprune.reading.shards import Fault, ShardIndex
 from fastprune.scanning.measuring import sizes_of
 from fastprune.scanning.memory import ScanMemory, StateFolder, memory_of
+from fastprune.scanning.seen_cache import see_cache
 from fastprune.text.quantities import format_count
 
 if TYPE_CHECKING:
@@ -53,8 +55,10 @@ SMALL_CACHE = 4_000
 """With no more manifests than this, starting workers costs more than they save."""
 
 _MOST_IN_CHUNK = 1_024
-_MOST_COMPARED = 4_096
+_MOST_IN_LARGE_CHUNK = 4_096
 _LEAST_IN_CHUNK = 64
+_LEAST_IN_REMOTE_CHUNK = 512
+_PARTS_PER_RESULT = 3
 _CHUNKS_PER_JOB = 8
 # A server rewrites a manifest in place: for a moment it is empty or cut off.
 _RETRY_DELAYS = (0.02, 0.1, 0.3)
@@ -183,6 +187,8 @@ class _Run:
         self._sent: dict[int, tuple[int, slice | list[int]]] = {}
         self._chunks = self._to_read = self._remembered = 0
         self._blobs_listed = False
+        # Whether what a worker finds odd is read once more by this process.
+        self._doubts = False
         self._unread: list[_Unread] = []
         self._memory: ScanMemory | None = None
         # Files that are not read, but that the server may read as manifests: path -> reason.
@@ -207,11 +213,11 @@ class _Run:
         self._list_manifests()
         total = self._to_read = sum(map(len, self._names)) // DIGEST_BYTES
         executor = open_executor(total)
+        if executor.remote:
+            executor.require(see_cache(self._root, self._layout))
         with under_way(self._progress, "scanning", total, "manifests"):
             results = iter(
-                executor.map_unordered(
-                    _run_task, self._tasks(total, executor.jobs, list(self._names))
-                )
+                executor.map_unordered(_run_task, self._tasks(total, executor, list(self._names)))
             )
             # The workers are busy from here on; now is the time for heavy imports.
             first = list(islice(results, 1))
@@ -234,12 +240,13 @@ class _Run:
                 builder.set_blobs(self._recalled.blobs())
                 self._foreign += self._recalled.folders[-1].foreign
                 self._blobs_listed = True
-            self._merge(builder, gatherer, chain(first, results))
+            self._doubts = executor.remote
+            self._merge(builder, gatherer, chain(first, self._with_blobs(results, executor)))
             self._check_whole()
             for delay in _RETRY_DELAYS:
                 if any(unread.fault.retry for unread in self._unread):
                     time.sleep(delay)
-                    self._read_again(builder, gatherer, executor)
+                    self._read_again(builder, gatherer, here_if_remote(executor))
         if self._recalled is not None:
             builder.add_remembered(self._recalled)
         if options.edges:
@@ -325,18 +332,45 @@ class _Run:
         return b""
 
     def _tasks(
-        self, total: int, jobs: int, listings: list[bytes | memoryview]
+        self, total: int, executor: Executor, listings: list[bytes | memoryview]
     ) -> Iterator[str | ReadTask]:
-        if self._edges and not (self._recalled is not None and self._recalled.is_same[-1]):
+        if self._blobs_are_wanted and not executor.remote:
             yield os.path.join(self._root, self._layout.blob_folder)
-        # Comparing takes a fraction of the time that reading takes.
-        most = _MOST_IN_CHUNK if self._recalled is None else _MOST_COMPARED
+        # Comparing takes a fraction of the time that reading takes, and so does a message to a
+        # worker elsewhere.
+        large = executor.remote or self._recalled is not None
+        least, most = (
+            (_LEAST_IN_REMOTE_CHUNK if executor.remote else _LEAST_IN_CHUNK),
+            (_MOST_IN_LARGE_CHUNK if large else _MOST_IN_CHUNK),
+        )
         size = self._options.chunk or min(
-            most, max(_LEAST_IN_CHUNK, total // (jobs * _CHUNKS_PER_JOB))
+            most, max(least, total // (executor.jobs * _CHUNKS_PER_JOB))
         )
         for folder in range(len(listings)):
             for first, digests in _handed_out(listings, folder, size):
                 yield self._task(folder, slice(first, first + size), digests)
+
+    @property
+    def _blobs_are_wanted(self) -> bool:
+        """Whether the blobs are to be listed."""
+        return self._edges and not (self._recalled is not None and self._recalled.is_same[-1])
+
+    def _with_blobs(
+        self, results: Iterator[ListingPart | ShardIndex], executor: Executor
+    ) -> Iterator[ListingPart | ShardIndex]:
+        """The results, and between them the blobs, if this process is to list them.
+
+        A worker elsewhere may have an old listing, without a blob that is there.
+        """
+        if not (executor.remote and self._blobs_are_wanted):
+            yield from results
+            return
+        path = os.path.join(self._root, self._layout.blob_folder)
+        parts = iter(_list_if_there(path))
+        for result in results:
+            yield result
+            yield from islice(parts, _PARTS_PER_RESULT)
+        yield from parts
 
     def _known(self, folder: int, positions: slice | list[int], count: int) -> Known | None:
         """What is remembered of files that are to be read for the first time."""
@@ -406,6 +440,9 @@ class _Run:
             builder.set_matches(rows, read, shard.known_matches)
         gatherer.add(shard, rows if shard.read is None else rows[read])
         for fault in shard.faults:
+            if self._doubts:
+                # A worker elsewhere may not see what is there: nothing is gone for its word.
+                fault = fault._replace(retry=True, vanished=False)  # noqa: PLW2901
             place = read[fault.row]
             row = int(rows[place])
             at = positions.start + place if isinstance(positions, slice) else positions[place]
@@ -420,6 +457,7 @@ class _Run:
         self, builder: IndexBuilder, gatherer: ShardGatherer, executor: Executor
     ) -> None:
         """Reads files again that the server may have been writing."""
+        self._doubts = False
         again = [unread for unread in self._unread if unread.fault.retry]
         self._unread = [unread for unread in self._unread if not unread.fault.retry]
         tasks = []

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastprune.executors.executor import Executor
+from fastprune.executors.inline import here_if_remote
 from fastprune.model import in_chunks
 from fastprune.progress import NoProgress, Progress, under_way
 from fastprune.reading.blob_contents import (
@@ -92,7 +93,9 @@ def verify_cache(
         root, open_executor, scan_options, progress=progress, checkpoint=checkpoint
     )
     scanned = time.monotonic()
-    verification = _Verification(index, executor, options, progress or NoProgress(), checkpoint)
+    verification = _Verification(
+        index, executor, here_if_remote(executor), options, progress or NoProgress(), checkpoint
+    )
     with reading(root):
         evidence, content = verification.gather()
     from fastprune.verification.findings import find
@@ -103,10 +106,20 @@ def verify_cache(
 
 @dataclass(frozen=True, slots=True)
 class _Verification:
-    """One verification, after its scan."""
+    """One verification, after its scan.
+
+    Attributes:
+        index: The cache.
+        executor: Where blobs are read.
+        again: Where what seems damaged is looked at once more.
+        options: How.
+        progress: Is told how many blobs were read.
+        checkpoint: Called often.
+    """
 
     index: CacheIndex
     executor: Executor
+    again: Executor
     options: VerifyOptions
     progress: Progress
     checkpoint: Callable[[], None]
@@ -150,6 +163,8 @@ class _Verification:
                     odd += part.odd
                     size += part.size
                     self.progress.advance(part.files, part.size)
+        if odd and self.executor.remote:
+            odd = self._read_here(blobs, odd)
         options = self.options
         return odd, ContentCheck(
             blobs=len(blobs),
@@ -158,6 +173,17 @@ class _Verification:
             sample=options.sample if options.content else 0,
             seed=options.seed,
         )
+
+    def _read_here(self, blobs: Rows, odd: list[OddFile]) -> list[OddFile]:
+        """What of the odd ones is odd for this process, too: a worker elsewhere may see less."""
+        at = sorted(file.position for file in odd)
+        folder = os.path.join(self.index.root, self.index.layout.blob_folder)
+        task = HashTask(folder, 0, self.index.blob_digests[blobs[at]].tobytes())
+        seen: list[OddFile] = []
+        for part in hash_files(task):
+            self.checkpoint()
+            seen += part.odd
+        return [file._replace(position=at[file.position]) for file in seen]
 
     def _hash_tasks(self, blobs: Rows) -> Iterator[HashTask]:
         folder = os.path.join(self.index.root, self.index.layout.blob_folder)
@@ -234,7 +260,7 @@ class _Verification:
         most = self.options.scan.max_manifest_bytes
         layout, chunks = self.index.layout, in_chunks(digests, _FILES_IN_TASK)
         tasks = [SalvageTask(path, some, most, layout) for _, some in chunks]
-        return b"".join(self.executor.map_unordered(salvage_digests, tasks) if tasks else ())
+        return b"".join(self.again.map_unordered(salvage_digests, tasks) if tasks else ())
 
     def _marks(self, folder: str, digests: Digests) -> NDArray[np.int64]:
         """Marks of files, int64 (n, `MARK_FIELDS`)."""
@@ -245,7 +271,7 @@ class _Verification:
         marks = np.full((len(digests), MARK_FIELDS), ABSENT_MARK.inode, dtype=np.int64)
         if not tasks or not os.path.isdir(path):
             return marks
-        for part in self.executor.map_unordered(mark_files, tasks):
+        for part in self.again.map_unordered(mark_files, tasks):
             columns = np.frombuffer(part.marks, dtype=np.int64).reshape(-1, MARK_FIELDS)
             marks[part.first : part.first + len(columns)] = columns
         return marks
@@ -266,7 +292,7 @@ class _Verification:
             for first, some in in_chunks(digests, _FILES_IN_TASK)
         ]
         damaged: dict[int, Fault] = {}
-        for shard in self.executor.map_unordered(read_chunk, tasks) if tasks else ():
+        for shard in self.again.map_unordered(read_chunk, tasks) if tasks else ():
             odd = [fault for fault in shard.faults if not fault.vanished]
             odd += [Fault(row, reason) for row, reason in shard.mismatches]
             damaged |= {shard.chunk + fault.row: fault for fault in odd}
