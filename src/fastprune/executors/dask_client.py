@@ -35,17 +35,26 @@ class Cluster:
         name: The address of the scheduler.
         security: The certificates that its workers need; None if they are not ours.
         threads: How many threads each worker has, by its address; as of a moment ago.
+        demands: What workers have to be like: see `pack_demands`.
+        refused: Workers that came later and are not like that: see `refusals`.
         alone_since: Since when there is no worker, by `time.monotonic`; None while there is one.
-        is_lost: Whether there is no connection to the scheduler.
     """
 
     def __init__(self, client: Any, name: str, security: Any) -> None:
         self.name, self.security = name, security
         self.threads: Mapping[str, int] = {}
+        self.demands = b""
+        self.refused: dict[str, str | Exception] = {}
         self.alone_since: float | None = time.monotonic()
-        self.is_lost = False
         self._client = client
+        self._asked: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether there is no connection to the scheduler; may be asked from any thread."""
+        # Dask would go on with a new connection, but it has forgotten our pieces then.
+        return bool(self._client.status != "running")
 
     async def watch(self) -> None:
         """Keeps the attributes as they are now, for ever."""
@@ -53,8 +62,17 @@ class Cluster:
             # The client finds out by itself whether the scheduler is gone.
             with suppress(OSError, TimeoutError):
                 await self.look()
-            self.is_lost = self.is_lost or self._client.status != "running"
+                await self._ask_newcomers()
             await asyncio.sleep(_LOOKS_EVERY)
+
+    async def _ask_newcomers(self) -> None:
+        """Asks workers that came later. One that can't even unpack a piece would keep it."""
+        demands = self.demands
+        newcomers = [worker for worker in self.threads if worker not in self._asked]
+        if newcomers and demands:
+            refused = await self._ask(newcomers)
+            # What was demanded may have changed, and with it the answers.
+            self.refused |= refused if demands is self.demands else {}
 
     async def look(self) -> None:
         """Asks which workers there are."""
@@ -80,7 +98,7 @@ class Cluster:
         """Asks scheduler and workers for what is not as it has to be.
 
         Args:
-            demands: What `pack_demands` gave.
+            demands: What `pack_demands` gave. Workers that come later are asked the same.
             seconds: How long to wait for their answers.
 
         Returns:
@@ -90,19 +108,31 @@ class Cluster:
             TimeoutError: Some did not answer.
             OSError: The scheduler is lost.
         """
+        self.demands = demands
+        self.refused.clear()
         found: dict[str, str | Exception] = {}
         async with asyncio.timeout(seconds):
             try:
                 # It unpacks pieces to hand them out, so it has to have the package, too.
                 await self._client.run_on_scheduler(surroundings)
-            except (ImportError, AttributeError, TypeError) as error:
+            except OSError:
+                raise
+            except Exception as error:
                 found[f"the scheduler {self.name}"] = error
-            answers = await self._client.run(answer_demands, demands, on_error="return")
-        for worker, answer in answers.items():
-            # One that is lost meanwhile is no reason: the others do the work.
-            if answer and not isinstance(answer, OSError):
-                found[f"worker {worker}"] = answer
-        return found
+            return found | await self._ask(None)
+
+    async def _ask(self, workers: Sequence[str] | None) -> dict[str, str | Exception]:
+        """Asks workers, or all, whether they are as they have to be; see `refusals`."""
+        answers = await self._client.run(
+            answer_demands, self.demands, workers=workers, on_error="return"
+        )
+        self._asked |= answers.keys()
+        # One that is lost meanwhile is no reason: the others do the work.
+        return {
+            f"worker {worker}": answer
+            for worker, answer in answers.items()
+            if answer and not isinstance(answer, OSError)
+        }
 
     async def hand_out(self, pieces: Mapping[str, bytes], arrived: Arrived) -> Sequence[Any]:
         """Hands pieces out; what comes of them is put into a queue, and then forgotten by Dask.
@@ -177,7 +207,8 @@ async def connected(
     finally:
         if watch is not None:
             watch.cancel()
-        await _within(client.close())
+        # What is lost is not waited for.
+        await _within(client.__aexit__(OSError if cluster.is_lost else None, None, None))
 
 
 @asynccontextmanager
@@ -192,15 +223,22 @@ async def own_scheduler(seconds: float) -> AsyncIterator[Cluster]:
     Raises:
         ClusterError: It can't be started.
     """
+    import dask
     from distributed import Scheduler
     from distributed.security import Security
 
     security = Security.temporary()
     async with AsyncExitStack() as closing:
         try:
-            scheduler = Scheduler(
-                host="127.0.0.1", port=0, protocol="tls://", security=security, dashboard=False
-            )
+            with dask.config.set({"distributed.scheduler.http.routes": []}):
+                scheduler = Scheduler(
+                    host="127.0.0.1",
+                    port=0,
+                    protocol="tls://",
+                    security=security,
+                    dashboard=False,
+                    dashboard_address="127.0.0.1:0",
+                )
             closing.push_async_callback(lambda: _within(scheduler.close()))
             async with asyncio.timeout(seconds):
                 await scheduler

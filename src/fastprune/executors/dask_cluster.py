@@ -9,6 +9,7 @@ answer is taken once: so it counts once, however often it was run.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
@@ -29,6 +30,8 @@ from fastprune.executors.executor import View
 from fastprune.executors.processes import ProcessExecutor
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from anyio.from_thread import BlockingPortal
 
     from fastprune.executors.dask_client import Arrived, Cluster
@@ -39,6 +42,10 @@ R = TypeVar("R")
 PATIENCE = 60.0
 """Seconds to wait for a scheduler, and for workers while there is none."""
 
+_NO_PACKAGE = "it has no fastprune package, or one of another version"
+_LACKS_PACKAGE = re.compile(
+    r"(No module named|cannot import name|has no attribute|Can't get attribute).*fastprune"
+)
 _INSTALL = "pip install 'fastprune[dask]'"
 _LEAST_IN_FLIGHT, _MOST_IN_FLIGHT = 16, 1_024
 _IN_FLIGHT_PER_THREAD = 2
@@ -114,6 +121,7 @@ class DaskExecutor:
                 self._hand_out(pieces, function, islice(queue, free), arrived)
                 if not pieces:
                     return
+                self._check_alive()
                 for key, came in self._arrivals(arrived):
                     answer = self._checked(came)
                     piece = pieces.pop(key)
@@ -196,9 +204,13 @@ class DaskExecutor:
             yield arrived.get()
 
     def _check_alive(self) -> None:
-        """Raises if scheduler or workers are lost."""
+        """Raises if scheduler or workers are lost, or if a worker came that can't be used."""
         if self._cluster.is_lost:
             raise ClusterError(f"the Dask scheduler {self._cluster.name} was lost")
+        if refused := dict(self._cluster.refused):
+            if self._view is None or not self._sees_something_new():
+                _refuse(refused)
+            self.require(self._view)
         alone_since = self._cluster.alone_since
         # To our own cluster no other worker will come.
         patience = 0 if self._is_ours else self._patience
@@ -226,6 +238,7 @@ class DaskExecutor:
             raise ClusterError(
                 f"the Dask scheduler {self._cluster.name} was lost before the work was done"
             ) from came
+        self._check_alive()
         # A worker may have come that lacks what a piece needs: it says so when it is asked.
         self.check()
         raise ClusterError(
@@ -260,18 +273,20 @@ class DaskExecutor:
 
     def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Calls in the event loop of the cluster."""
-        answer = self._portal.start_task_soon(function, *args)
+        answer: Future[Any] | None = None
         try:
+            answer = self._portal.start_task_soon(function, *args)
             return answer.result()
         except TimeoutError:
             raise
         except (OSError, RuntimeError) as error:
             raise ClusterError(
-                f"the Dask scheduler {self._cluster.name} was lost: {error}"
+                f"the Dask scheduler {self._cluster.name} was lost: {_in_one_line(error)}"
             ) from error
         finally:
-            # A signal has come: what was asked for is not wanted any more.
-            answer.cancel()
+            # If a signal has come, what was asked for is not wanted any more.
+            if answer is not None:
+                answer.cancel()
 
     def _give_up(self, futures: list[Any]) -> None:
         if futures:
@@ -370,9 +385,9 @@ def _refuse(refused: Mapping[str, str | Exception]) -> NoReturn:
 
 
 def _why(reason: str | Exception) -> str:
-    if isinstance(reason, ImportError) and (reason.name or "").partition(".")[0] == "fastprune":
-        return "it has no fastprune package, or one of another version"
-    return reason if isinstance(reason, str) else _in_one_line(reason)
+    """Why one can't be used. Dask gives what is raised elsewhere as a text."""
+    text = reason if isinstance(reason, str) else _in_one_line(reason)
+    return _NO_PACKAGE if _LACKS_PACKAGE.search(text) else text
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -45,7 +45,7 @@ def serve(worker: LocalWorker) -> Iterator[str]:
 
     # Unlike the workers of our pool, this one makes cycles.
     gc.enable()
-    settings = {"distributed.worker.profile.enabled": False}
+    settings = {"distributed.worker.profile.enabled": False, "distributed.worker.http.routes": []}
 
     async def started() -> Any:
         return await Worker(
@@ -59,6 +59,7 @@ def serve(worker: LocalWorker) -> Iterator[str]:
             # Nothing is spilled to the disk: an answer stays no longer than until it is fetched.
             memory_limit=0,
             dashboard=False,
+            dashboard_address="127.0.0.1:0",
         )
 
     with silenced(), dask.config.set(settings), asyncio.Runner() as runner:
