@@ -57,10 +57,16 @@ _MOST_NAMED = 5
 
 
 class _Piece(NamedTuple):
-    """A piece that was handed out: what it was made of, and the future of it."""
+    """A piece that was handed out.
 
-    function: Callable[[Any], Iterable[Any]]
+    Attributes:
+        item: What is worked on.
+        demands: What the worker was to be like.
+        future: Dask's side of it.
+    """
+
     item: Any
+    demands: bytes
     future: Any
 
 
@@ -100,13 +106,7 @@ class DaskExecutor:
     def require(self, view: View) -> None:
         """See `Executor.require`. Workers that come later are asked before they do any work."""
         self._view, self._demands = view, pack_demands(view)
-        for _ in range(_MOST_VIEWS):
-            refused = self._refusals()
-            # A cache that has changed meanwhile is looked at once more.
-            if not (refused and self._sees_something_new()):
-                break
-        if refused:
-            _refuse(refused)
+        self._agree(self._refusals())
 
     def map_unordered(
         self, function: Callable[[T], Iterable[R]], items: Iterable[T]
@@ -126,7 +126,9 @@ class DaskExecutor:
                     answer = self._checked(came)
                     piece = pieces.pop(key)
                     if answer.refusal:
-                        self._look_again(answer)
+                        # Unless it was asked for what is demanded no more.
+                        if piece.demands is self._demands:
+                            self._agree({f"worker {answer.worker}": answer.refusal})
                         self._hand_out(pieces, function, [piece.item], arrived)
                         continue
                     yield from answer.results
@@ -155,8 +157,7 @@ class DaskExecutor:
         Raises:
             ClusterError: One is not; the message names it.
         """
-        if refused := self._refusals():
-            _refuse(refused)
+        self._agree(self._refusals())
 
     def close_in_the_end(self, opened: ExitStack) -> None:
         """Takes over what `close` is to close."""
@@ -186,7 +187,7 @@ class DaskExecutor:
         bodies = [pack_piece(self._demands, function, item) for item in drawn]
         futures = self._call(self._cluster.hand_out, dict(zip(keys, bodies, strict=True)), arrived)
         for key, item, future in zip(keys, drawn, futures, strict=True):
-            pieces[key] = _Piece(function, item, future)
+            pieces[key] = _Piece(item, self._demands, future)
 
     def _arrivals(self, arrived: Arrived) -> Iterator[tuple[str, bytes | Exception]]:
         """Waits for answers; gives those that are there.
@@ -208,9 +209,7 @@ class DaskExecutor:
         if self._cluster.is_lost:
             raise ClusterError(f"the Dask scheduler {self._cluster.name} was lost")
         if refused := dict(self._cluster.refused):
-            if self._view is None or not self._sees_something_new():
-                _refuse(refused)
-            self.require(self._view)
+            self._agree(refused)
         alone_since = self._cluster.alone_since
         # To our own cluster no other worker will come.
         patience = 0 if self._is_ours else self._patience
@@ -246,18 +245,20 @@ class DaskExecutor:
             f"{_in_one_line(came)}"
         ) from came
 
-    def _look_again(self, answer: Answer) -> None:
-        """Goes on with a new view if the cache has changed, else refuses the worker."""
-        if not self._sees_something_new():
-            _refuse({f"worker {answer.worker}": answer.refusal})
+    def _agree(self, refused: Mapping[str, str | Exception]) -> None:
+        """Goes on if none is refused by what is seen now: a cache may change meanwhile.
 
-    def _sees_something_new(self) -> bool:
-        """Whether this process sees something else by now; then that is demanded."""
-        if self._view is None or not self._view.differs_here():
-            return False
-        self._view = self._view.renewed()
-        self._demands = pack_demands(self._view)
-        return True
+        Raises:
+            ClusterError: A worker can't be used; the message names it.
+        """
+        for _ in range(_MOST_VIEWS):
+            if not (refused and self._view is not None and self._view.differs_here()):
+                break
+            self._view = self._view.renewed()
+            self._demands = pack_demands(self._view)
+            refused = self._refusals()
+        if refused:
+            _refuse(refused)
 
     def _refusals(self) -> dict[str, str | Exception]:
         seconds = self._patience
