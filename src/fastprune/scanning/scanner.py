@@ -1,8 +1,8 @@
 """The scan: from a path to a `CacheIndex`.
 
 Stage: walk, read, parse, index. Input: the path of a cache, an executor. Output:
-`CacheIndex`. I/O: reads only; this process lists the manifests, workers list the blobs
-and read the manifests. For workers elsewhere this process lists the blobs, too.
+`CacheIndex`. I/O: reads only; workers list the folders and read the manifests, unless there
+are only a few. For workers elsewhere, this process lists.
 
 The scan does not decide what a prune removes, but a prune is safe only if the scan is whole. So
 every file that can't be read is in `faults`, and a worker that dies ends the scan.
@@ -27,13 +27,14 @@ from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
 from fastprune.reading.chunks import PatternSets, ReadTask
-from fastprune.reading.folders import check_root, list_if_there, reading
+from fastprune.reading.folders import check_root, reading
 from fastprune.reading.marks import Known
 from fastprune.scanning.manifest_names import ManifestNames
 from fastprune.scanning.measuring import sizes_of
 from fastprune.scanning.memory import ScanMemory, StateFolder, memory_of
 from fastprune.scanning.pieces import (
     LARGE_CACHE,
+    ListTask,
     PieceTask,
     Result,
     Sizes,
@@ -60,7 +61,6 @@ SMALL_CACHE = 4_000
 """With no more manifests than this, starting workers costs more than they save."""
 
 _MOST_READ_AGAIN = 1_024
-_PARTS_PER_RESULT = 3
 # A server rewrites a manifest in place: for a moment it is empty or cut off.
 _RETRY_DELAYS = (0.02, 0.1, 0.3)
 
@@ -169,7 +169,7 @@ class _Run:
         )
         if memory is not None:
             memory.recall(open_executor)
-        listings = self._list_manifests()
+        listings = self._list_manifests(open_executor)
         total = sum(map(len, listings)) // DIGEST_BYTES
         self._results = results = ScanResults(
             self._layout.blob_folder, total, self._progress, self._checkpoint
@@ -250,46 +250,50 @@ class _Run:
             unknown=unknown | irregular.keys(),
         )
 
-    def _list_manifests(self) -> list[bytes | memoryview]:
+    def _list_manifests(self, open_executor: Callable[[int], Executor]) -> list[bytes | memoryview]:
         """The names in each folder of manifests, 32 raw bytes each."""
         recalled, names = self._recalled, self._names
-        listings: list[bytes | memoryview] = []
-        with under_way(WhenSlow(self._progress), "listing", None, "manifests") as slow:
-            for number in range(len(self._layout.manifest_folders)):
-                if recalled is not None and recalled.is_same[number]:
-                    listings.append(recalled.names(number))
-                    names.foreign += recalled.folders[number].foreign
-                else:
-                    listings.append(names.listed(number, slow))
+        listings: dict[int, bytes | memoryview] = {}
+        to_list = list(range(len(self._layout.manifest_folders)))
         if recalled is not None:
-            recalled.compare(listings)
-        return listings
+            for number in [number for number in to_list if recalled.is_same[number]]:
+                to_list.remove(number)
+                listings[number] = recalled.names(number)
+                names.foreign += recalled.folders[number].foreign
+        with under_way(WhenSlow(self._progress), "listing", None, "manifests") as slow:
+            listings |= zip(to_list, names.listed(to_list, open_executor, slow), strict=True)
+        in_order = [listings[number] for number in sorted(listings)]
+        if recalled is not None:
+            recalled.compare(in_order)
+        return in_order
 
     @property
     def _blobs_are_wanted(self) -> bool:
         """Whether the blobs are to be listed."""
         return self._edges and not (self._recalled is not None and self._recalled.is_same[-1])
 
+    def _list_blobs(self, *, sort: bool) -> ListTask:
+        return ListTask(os.path.join(self._root, self._layout.blob_folder), sort=sort)
+
     def _with_blobs(self, results: Iterator[Result], executor: Executor) -> Iterator[Result]:
         """The results, and between them the blobs if this process lists them.
 
         A worker elsewhere may have an old listing, without a blob that is there.
         """
-        path = os.path.join(self._root, self._layout.blob_folder)
-        wanted = executor.remote and self._blobs_are_wanted
-        parts: Iterator[Result] = list_if_there(path) if wanted else iter(())
+        here = executor.remote and self._blobs_are_wanted
+        parts = iter(run_task(self._list_blobs(sort=True)) if here else ())
         for result in results:
             yield result
-            yield from islice(parts, _PARTS_PER_RESULT)
+            yield from islice(parts, 1)
         yield from parts
 
     def _work(
         self, total: int, executor: Executor, listings: list[bytes | memoryview]
     ) -> Iterator[Work]:
-        if self._blobs_are_wanted and not executor.remote:
-            yield os.path.join(self._root, self._layout.blob_folder)
         comparing, chunk = self._recalled is not None, self._options.chunk
         merging = not comparing and self._merges(total, executor)
+        if self._blobs_are_wanted and not executor.remote:
+            yield self._list_blobs(sort=merging)
         sizes = sizes_of_work(total, executor.jobs, comparing=comparing, merging=merging)
         if chunk is not None:
             sizes = Sizes(chunk, chunk, 1)
