@@ -21,10 +21,10 @@ _HOMES = {
     "deletion.pace": "Limits",
     "deletion.trashing": "planned_empty planned_restore",
     "errors": (
-        "CacheReadError CantLockError CutOffError DeleteLimitError DurationError FastpruneError "
-        "JournalError LockedError ManifestError NoCacheError NoMemoryError OtherCacheError "
-        "PlanFileError ServerError ServerRunningError TrashError UnreadableManifestsError "
-        "UsageError WorkerError WrongServerError"
+        "CacheReadError CantLockError ClusterError CutOffError DeleteLimitError DurationError "
+        "FastpruneError JournalError LockedError ManifestError NoCacheError NoMemoryError "
+        "OtherCacheError PlanFileError ServerError ServerRunningError TrashError "
+        "UnreadableManifestsError UsageError WorkerError WrongServerError"
     ),
     "explanation.explaining": "Explanation",
     "guard.exclusive": "Exclusion",

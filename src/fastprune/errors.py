@@ -161,6 +161,15 @@ class WorkerError(FastpruneError):
     hint = "nothing was deleted; if memory ran out, use fewer workers with --jobs"
 
 
+class ClusterError(WorkerError):
+    """A Dask cluster can't be used or was lost, so the scan is not whole and was discarded."""
+
+    hint = (
+        "nothing was deleted; all workers need the same versions of fastprune and Python, and the "
+        "cache at the same path"
+    )
+
+
 class ManifestError(FastpruneError, ValueError):
     """The content of one manifest file can't be understood; the message is the reason."""
 

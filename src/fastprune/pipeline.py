@@ -53,11 +53,14 @@ class Reading:
         jobs: Number of workers if no executor is given; None picks by the machine and the file
             system.
         progress: Is told how far it is, from another thread.
+        dask: The address of a Dask cluster to read with instead, as `--dask` takes it. It needs
+            the absolute path of the cache.
     """
 
     executor: Executor | None = None
     jobs: int | None = None
     progress: Progress | None = None
+    dask: str | None = None
 
     @contextmanager
     def workers(self, root: str, layout: Layout) -> Iterator[OpenExecutor]:
@@ -72,17 +75,22 @@ class Reading:
 
             def open_executor(manifests: int) -> Executor:
                 if not opened:
-                    opened.append(start_workers(self._jobs_for(manifests, root, layout)))
+                    opened.append(self._start(manifests, root, layout))
                     closing.callback(opened[0].close)
                 return opened[0]
 
             yield open_executor
 
-    def _jobs_for(self, manifests: int, root: str, layout: Layout) -> int:
+    def _start(self, manifests: int, root: str, layout: Layout) -> Executor:
+        if self.dask is not None:
+            from fastprune.executors.dask_address import parse_address
+            from fastprune.executors.dask_cluster import open_dask
+
+            return open_dask(parse_address(self.dask))
         if self.jobs is not None:
-            return self.jobs
+            return start_workers(self.jobs)
         auto = auto_jobs(root, layout)
-        return 1 if manifests <= auto.small else auto.jobs
+        return start_workers(1 if manifests <= auto.small else auto.jobs)
 
 
 @dataclass(frozen=True, slots=True)

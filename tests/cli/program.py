@@ -149,6 +149,7 @@ def start(
     cache: Path | None = None,
     stdout: int | IO[bytes] = subprocess.PIPE,
     stderr: int | IO[bytes] = subprocess.PIPE,
+    process_group: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Starts the program and does not wait for it. `finish` waits; see also `started`."""
     return subprocess.Popen(
@@ -157,6 +158,7 @@ def start(
         stdout=stdout,
         stderr=stderr,
         env=environment(),
+        process_group=process_group,
     )
 
 
@@ -166,9 +168,12 @@ def started(
     cache: Path | None = None,
     stdout: int | IO[bytes] = subprocess.PIPE,
     stderr: int | IO[bytes] = subprocess.PIPE,
+    process_group: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Starts the program. At the end, kills it if it still runs."""
-    with start(*args, cache=cache, stdout=stdout, stderr=stderr) as process:
+    with start(
+        *args, cache=cache, stdout=stdout, stderr=stderr, process_group=process_group
+    ) as process:
         try:
             yield process
         finally:

@@ -13,7 +13,7 @@ from tests.support.documents import Folder
 from tests.support.scanning import scanned
 
 from fastprune import CacheIndex, FastpruneError, Policy, UnreadableManifestsError, UsageError
-from fastprune.executors.executor import Executor
+from fastprune.executors.executor import Executor, View
 from fastprune.plan.prune_plan import make_plan
 from fastprune.reading.folders import ListingPart
 from fastprune.reading.shards import ShardIndex
@@ -139,6 +139,7 @@ class Losing:
     """An executor that loses some of the results."""
 
     jobs = 1
+    remote = False
 
     def __init__(self, loses: Callable[[object], bool]) -> None:
         self._loses = loses
@@ -148,6 +149,9 @@ class Losing:
     ) -> Iterator[R]:
         for item in items:
             yield from (result for result in function(item) if not self._loses(result))
+
+    def require(self, view: View) -> None:
+        """There is nothing to compare."""
 
     def close(self) -> None:
         """There is nothing to end."""

@@ -18,7 +18,7 @@ from tests.support.oracle import is_digest_url, is_real_time, load
 from tests.support.scanning import scanned
 from tests.support.strategies import PATTERNS, CacheSketch, caches, on_disk
 
-from fastprune.executors.executor import Executor
+from fastprune.executors.executor import Executor, View
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.index.times import BAD_TIME, NO_TIME
 from fastprune.model import ManifestKind
@@ -36,6 +36,7 @@ class ShufflingExecutor:
     """Gives back the results of all items in a random order."""
 
     jobs = 3
+    remote = False
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -49,6 +50,9 @@ class ShufflingExecutor:
             stream = self._random.choice(streams)
             yield stream.pop(0)
             streams = [one for one in streams if one]
+
+    def require(self, view: View) -> None:
+        """There is nothing to compare."""
 
     def close(self) -> None:
         """There is nothing to end."""

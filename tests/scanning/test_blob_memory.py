@@ -6,8 +6,9 @@ import errno
 import itertools
 import logging
 import os
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from tests.support.cachebuilder import CacheBuilder
 from tests.support.clock import wait_for_the_clock
+from tests.support.elsewhere import Elsewhere
 from tests.support.remembered import warnings_of
 from tests.support.verifying import Verifying, findings_of
 
@@ -24,6 +26,7 @@ from fastprune.errors import UsageError
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.index import column_files, verified_blobs
 from fastprune.reading import file_systems, identities
+from fastprune.reading.blob_contents import hash_files
 from fastprune.scanning import blob_memory, kept_file
 from fastprune.scanning.content_since import LAST
 from fastprune.scanning.memory import StateFolder
@@ -105,6 +108,46 @@ def test_what_was_touched_back_is_read(verifying: Verifying) -> None:
     # It is damaged, so it is read each time.
     assert verifying.run() == {name}
     assert not verifying.last.is_clean
+
+
+def elsewhere(verifying: Verifying, executor: Elsewhere) -> Findings:
+    wait_for_the_clock(verifying.root)
+    scan = ScanOptions(state=StateFolder(str(verifying.folder)))
+    how = VerifyOptions(scan=scan, content=True)
+    return verify_cache(str(verifying.root), lambda _: executor, how)
+
+
+def test_of_what_is_read_elsewhere_the_identity_here_counts(
+    verifying: Verifying, tmp_path: Path
+) -> None:
+    """The workers see files with other inodes and times, and one that is damaged there only."""
+    seen = tmp_path / "seen"
+    shutil.copytree(verifying.root, seen)
+    first, *_ = blobs(verifying)
+    damaged(seen / "blobs" / first)
+    assert elsewhere(verifying, Elsewhere(verifying.root, seen)).is_clean
+    # What was looked at here once more is not remembered, and is read.
+    assert verifying.run() == {first}
+
+
+def test_what_changes_here_while_it_is_read_elsewhere_is_read_again(
+    verifying: Verifying, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    shutil.copytree(verifying.root, seen)
+    name, path = next(iter(blobs(verifying).items()))
+
+    class Meanwhile(Elsewhere):
+        def map_unordered(
+            self, function: Callable[[Any], Any], items: Iterable[Any], *, ahead: int = 1
+        ) -> Iterator[Any]:
+            for result in super().map_unordered(function, items, ahead=ahead):
+                if function is hash_files:
+                    changed(path)
+                yield result
+
+    assert elsewhere(verifying, Meanwhile(verifying.root, seen)).is_clean
+    assert verifying.run() == {name}
 
 
 def test_interruptions_add_up(verifying: Verifying) -> None:

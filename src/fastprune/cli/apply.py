@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
+from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import KEEP
 from fastprune.cli.options import GlobalOptions, argument, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PruneOptions
@@ -39,6 +40,7 @@ class SavedPlanOptions:
     SavedPlanOptions,
     ServerOptions,
     StateOptions,
+    ClusterOptions,
     examples=(
         "fastprune apply prune.plan --dry-run",
         "fastprune apply prune.plan --audit-log prunes.jsonl",
@@ -51,6 +53,7 @@ def apply_plan(
     wanted: SavedPlanOptions,
     running: ServerOptions,
     state: StateOptions,
+    cluster: ClusterOptions,
 ) -> int:
     """Carry out a saved plan, as far as it is still safe.
 
@@ -84,7 +87,7 @@ def apply_plan(
             session, "apply", pruning, delete_limits, plan, note=note, server=server, grace=grace
         )
 
-    return run_with_metrics("apply", options, state, pruning, work)
+    return run_with_metrics("apply", options, state, cluster, pruning, work)
 
 
 _STDIN = 0

@@ -6,6 +6,7 @@ import dataclasses
 from datetime import UTC, datetime
 
 from fastprune.cli.app import command
+from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, html_option, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
@@ -55,6 +56,7 @@ class UsageOptions:
     UsageOptions,
     ServerOptions,
     StateOptions,
+    ClusterOptions,
     examples=(
         "fastprune du --by registry",
         "fastprune du --not-pulled-for 90d --html usage.html",
@@ -66,6 +68,7 @@ def show_usage(
     wanted: UsageOptions,
     running: ServerOptions,
     state: StateOptions,
+    cluster: ClusterOptions,
 ) -> int:
     """Show where the space goes, and how long ago it was pulled.
 
@@ -81,7 +84,7 @@ def show_usage(
     from fastprune.cli.session import open_session, write
     from fastprune.cli.terminal import terminal_width
 
-    session = open_session(options, state)
+    session = open_session(options, state, cluster)
     now = datetime.now(UTC)
     check_choice(wanted.by, "--by", _GROUPINGS)
     check_choice(wanted.sort.removeprefix("-"), "--sort", _KEYS)

@@ -7,6 +7,7 @@ from calendar import timegm
 from datetime import UTC, datetime
 
 from fastprune.cli.app import command
+from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, argument, format_option, option
 from fastprune.cli.plan_options import PlanningOptions, SelectionOptions
@@ -35,6 +36,7 @@ class ExplainOptions:
     ExplainOptions,
     ServerOptions,
     StateOptions,
+    ClusterOptions,
     examples=(
         "fastprune explain calico/typha:v3.27.0",
         "fastprune explain calico/typha:v3.27.0 --keep-last 3",
@@ -47,6 +49,7 @@ def explain_image(
     wanted: ExplainOptions,
     running: ServerOptions,
     state: StateOptions,
+    cluster: ClusterOptions,
 ) -> int:
     """Say why an image would go or stay, and what holds its blobs.
 
@@ -59,7 +62,7 @@ def explain_image(
     from fastprune.cli.session import open_session, write, write_json
     from fastprune.cli.terminal import terminal_width
 
-    session = open_session(options, state)
+    session = open_session(options, state, cluster)
     check_form(wanted.form)
     server, request = server_of(running), None
     if says_what_to_prune(session, selection, planning):

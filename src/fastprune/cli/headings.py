@@ -15,6 +15,7 @@ RUNNING_SERVER = "Running server"
 PACE = "Pace"
 OUTPUT = "Output"
 REMEMBERED = "Remembered scans"
+CLUSTER = "Other machines"
 GLOBAL = "Global options"
 
 HEADINGS = (
@@ -28,6 +29,7 @@ HEADINGS = (
     PACE,
     OUTPUT,
     REMEMBERED,
+    CLUSTER,
     GLOBAL,
 )
 """In the order in which they are shown."""

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
+from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
@@ -60,6 +61,7 @@ class ListingOptions:
     SelectionOptions,
     ServerOptions,
     StateOptions,
+    ClusterOptions,
     examples=(
         "fastprune list --pattern dashboard",
         "fastprune list --not-pulled-for 30d --sort -size --limit 20",
@@ -71,6 +73,7 @@ def list_manifests(
     selection: SelectionOptions,
     running: ServerOptions,
     state: StateOptions,
+    cluster: ClusterOptions,
 ) -> int:
     """List the manifests of the cache.
 
@@ -85,7 +88,7 @@ def list_manifests(
     from fastprune.cli.session import open_session, write
     from fastprune.cli.terminal import terminal_width
 
-    session = open_session(options, state)
+    session = open_session(options, state, cluster)
     meant, _ = policy_and_zone(session, selection, wanted.policy)
     if wanted.form is not None:
         check_choice(wanted.form, "--format", _FORMATS)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
+from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import STDOUT, GlobalOptions, html_option, metrics_option, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PlanningOptions, SelectionOptions
@@ -54,6 +55,7 @@ class WritingOptions:
     WritingOptions,
     ServerOptions,
     StateOptions,
+    ClusterOptions,
     examples=(
         "fastprune plan --older-than 1y -o prune.plan",
         "fastprune plan --min-free-space 20% -o - | fastprune apply - --dry-run",
@@ -67,6 +69,7 @@ def plan_prune(
     writing: WritingOptions,
     running: ServerOptions,
     state: StateOptions,
+    cluster: ClusterOptions,
 ) -> int:
     """Work out a prune and write it to a file for review and apply.
 
@@ -114,7 +117,7 @@ def plan_prune(
         return refused.exit_code
 
     with failures_in_metrics(writing.metrics_file, "plan", options):
-        session = open_session(options, state)
+        session = open_session(options, state, cluster)
     return with_metrics(writing.metrics_file, "plan", session.image_path, work)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fastprune.cli.cache_lock import exclusion_of, held
 from fastprune.cli.cache_warnings import warn_of_own_pruning, warn_of_servers
+from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.html_page import checked_html, write_plan_page
 from fastprune.cli.messages import facts, log, notice, say_error
 from fastprune.cli.metrics_file import Note, failures_in_metrics, with_metrics
@@ -48,6 +49,7 @@ def run_with_metrics(
     command: str,
     options: GlobalOptions,
     state: StateOptions,
+    cluster: ClusterOptions,
     pruning: PruneOptions,
     work: Callable[[Session, PruneOptions, Note], int],
 ) -> int:
@@ -57,6 +59,7 @@ def run_with_metrics(
         command: The name of the command.
         options: The global options.
         state: Where the scan is remembered.
+        cluster: Where the cache is read.
         pruning: How to carry the plan out. Where it does not say whether this is a dry run,
             the server's configuration file does.
         work: Does it, with options that say so, and gives the exit code.
@@ -66,7 +69,7 @@ def run_with_metrics(
     """
     asked = bool(pruning.dry_run)
     with failures_in_metrics(pruning.metrics_file, command, options, dry_run=asked):
-        session = open_session(options, state)
+        session = open_session(options, state, cluster)
         settings = prune_settings(session.config)
     dry_run = bool(settings.dry_run if pruning.dry_run is None else pruning.dry_run)
     pruning = dataclasses.replace(pruning, dry_run=dry_run)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
+from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.plan_options import (
     DeleteLimitOptions,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     PruneOptions,
     ServerOptions,
     StateOptions,
+    ClusterOptions,
     examples=(
         "fastprune prune --not-pulled-for 30d --dry-run",
         "fastprune prune --pattern '^quay.io/' --keep-last 3 --trash",
@@ -45,6 +47,7 @@ def prune_manifests(
     pruning: PruneOptions,
     running: ServerOptions,
     state: StateOptions,
+    cluster: ClusterOptions,
 ) -> int:
     """Remove selected manifests, and blobs that nothing else needs.
 
@@ -85,4 +88,4 @@ def prune_manifests(
             grace=request.options.grace,
         )
 
-    return run_with_metrics("prune", options, state, pruning, work)
+    return run_with_metrics("prune", options, state, cluster, pruning, work)

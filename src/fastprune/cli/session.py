@@ -7,11 +7,12 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from fastprune.cli.cluster_options import ClusterOptions, cluster_address, opened_cluster
 from fastprune.cli.messages import set_up_messages
 from fastprune.cli.option_values import parse_number_or_auto
 from fastprune.cli.options import (
@@ -42,6 +43,7 @@ from fastprune.text.style import Paint
 
 if TYPE_CHECKING:
     from fastprune.deletion.cache_reader import CacheReader
+    from fastprune.executors.dask_address import ClusterAddress
     from fastprune.index.cache_index import CacheIndex
     from fastprune.pipeline import OpenExecutor
     from fastprune.scanning.memory import StateFolder
@@ -70,6 +72,7 @@ class Session:
         log_format: The value of --log-format.
         inputs: What this run reads from files and stdin.
         state: Where what was read is remembered; None for nowhere.
+        dask: The cluster whose workers read the cache; None for processes of our own.
     """
 
     image_path: str
@@ -84,18 +87,21 @@ class Session:
     log_format: LogFormat | None = None
     inputs: Inputs = field(default_factory=Inputs)
     state: StateFolder | None = None
+    dask: ClusterAddress | None = None
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
         """Starts the workers, and ends them. Start early: a small process forks fast."""
         # Before the workers are forked: they inherit it.
         _set_up_heap()
-        executor = start_workers(self.jobs)
-        try:
+        if self.dask is not None:
+            self.check_cache()
+            opened: AbstractContextManager[Executor] = opened_cluster(self.dask)
+        else:
+            opened = closing(start_workers(self.jobs))
+        with opened as executor:
             end_if_told()
             yield executor
-        finally:
-            executor.close()
 
     @contextmanager
     def workers(self) -> Iterator[OpenExecutor]:
@@ -163,13 +169,16 @@ class Session:
 
 
 def open_session(
-    options: GlobalOptions, state: StateOptions | VerifiedOptions | None = None
+    options: GlobalOptions,
+    state: StateOptions | VerifiedOptions | None = None,
+    cluster: ClusterOptions | None = None,
 ) -> Session:
     """Resolves the global options and sets up messages.
 
     Args:
         options: The global options.
         state: Where to remember what is read; None for a command that remembers nothing.
+        cluster: Where the cache is read; None for a command that needs no other machines.
 
     Raises:
         UsageError: One of them can't be used.
@@ -182,6 +191,10 @@ def open_session(
         raise NoCacheError(f"no cache at {path}: {NOWHERE}")
     if options.config_file and is_stdin(options.config_file.path):
         inputs.take_stdin("--config-file")
+    dask = None if cluster is None else cluster_address(cluster, options)
+    if dask is not None:
+        # Workers have other working folders.
+        path = os.path.abspath(path)
     show = sys.stderr.isatty() if options.progress is None else options.progress
     size = options.max_manifest_size
     jobs, saved = parse_number_or_auto(options.jobs, "--jobs"), load_defaults(path)
@@ -202,6 +215,7 @@ def open_session(
         log_format=options.log_format,
         inputs=inputs,
         state=None if state is None else state_folder(state, path),
+        dask=dask,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fastprune.cli.app import command
 from fastprune.cli.check_options import CheckOptions, verify_options_of
+from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import CHECKS, OUTPUT, SAFETY
 from fastprune.cli.options import (
     GlobalOptions,
@@ -76,6 +77,7 @@ class ReportOptions:
     ReportOptions,
     ServerOptions,
     VerifiedOptions,
+    ClusterOptions,
     examples=(
         "fastprune verify --content --content-since last",
         "fastprune verify --repair --dry-run",
@@ -88,6 +90,7 @@ def check_cache(
     reporting: ReportOptions,
     running: ServerOptions,
     state: VerifiedOptions,
+    cluster: ClusterOptions,
 ) -> int:
     """Check the cache for damaged manifests and blobs, and orphans.
 
@@ -104,7 +107,7 @@ def check_cache(
 
     metrics_file, dry_run = reporting.metrics_file, repairing.dry_run
     with failures_in_metrics(metrics_file, "verify", options, dry_run=dry_run):
-        session = open_session(options, state)
+        session = open_session(options, state, cluster)
     if checks.content and options.jobs is None:
         # Reading blobs keeps more processors busy than merging a scan can feed.
         auto = auto_jobs(session.image_path, DEFAULT_LAYOUT, merging=False)

@@ -2,8 +2,8 @@
 
 An executor maps a function over items and gives back what it yields, in any order. The
 function and its arguments and results must be picklable, the function importable by
-name, so that every executor can run the same work: here, in worker processes, or one
-day on other machines.
+name, so that every executor can run the same work: here, in worker processes, or on other
+machines.
 """
 
 from __future__ import annotations
@@ -20,8 +20,30 @@ PIECES_PER_JOB = 8
 _LEAST_IN_PIECE = 64
 
 
+class View(Protocol):
+    """What a worker has to see as this process does, such as the same files at a path.
+
+    Picklable. A view is made for one run, and is not equal to that of another.
+    """
+
+    def differs_here(self) -> str:
+        """Says how what the calling process sees is not the same; empty if it is."""
+        ...
+
+    def renewed(self) -> View:
+        """What the calling process sees now."""
+        ...
+
+
 class Executor(Protocol):
-    """Runs a generator function over items."""
+    """Runs a generator function over items.
+
+    Attributes:
+        remote: Whether the work is done where files may be seen otherwise than here, and where
+            each item costs a message over a network.
+    """
+
+    remote: bool
 
     @property
     def jobs(self) -> int:
@@ -44,6 +66,16 @@ class Executor(Protocol):
 
         Raises:
             WorkerError: A worker died; the results so far are not the whole.
+        """
+        ...
+
+    def require(self, view: View) -> None:
+        """From now on, only workers that see the same as this process do any work.
+
+        There is nothing to compare for workers that are not `remote`.
+
+        Raises:
+            WorkerError: A worker sees something else; the message names it.
         """
         ...
 

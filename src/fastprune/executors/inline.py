@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from fastprune.executors.executor import Executor, View
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -13,6 +15,7 @@ class InlineExecutor:
     """The executor without workers: for small caches, one processor, and tests."""
 
     jobs = 1
+    remote = False
 
     def map_unordered(
         self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1
@@ -22,5 +25,19 @@ class InlineExecutor:
         for item in items:
             yield from function(item)
 
+    def require(self, view: View) -> None:
+        """This process sees what it sees."""
+
     def close(self) -> None:
         """There is nothing to end."""
+
+
+def here_if_remote(executor: Executor) -> Executor:
+    """Where to look once more at what is odd: in this process, if the workers are elsewhere.
+
+    A worker elsewhere may not see what is there: so nothing is gone or damaged for its word alone.
+
+    Args:
+        executor: Where the work runs.
+    """
+    return InlineExecutor() if executor.remote else executor

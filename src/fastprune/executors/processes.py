@@ -19,13 +19,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from fastprune.errors import WorkerError
 from fastprune.executors import wire
 from fastprune.executors.ending_signals import ENDING
-from fastprune.executors.executor import Executor
+from fastprune.executors.executor import Executor, View
 from fastprune.executors.inline import InlineExecutor
 
 T = TypeVar("T")
@@ -33,23 +34,28 @@ R = TypeVar("R")
 
 _MOST_JOBS = 16
 _BUFFER_BYTES = 1 << 20
+_LOOKS_EVERY = 0.01
 
 
 class ProcessExecutor:
     """A pool of worker processes. Start it early: a small process forks fast."""
 
-    def __init__(self, jobs: int, *, fork: bool | None = None) -> None:
+    remote = False
+
+    def __init__(self, jobs: int, *, fork: bool | None = None, grace: float = 0) -> None:
         """Starts the workers: fewer than asked for where the system starts no more.
 
         Args:
             jobs: How many, at least one.
             fork: Whether to fork this process; None does so where it is safe.
+            grace: Seconds that workers get to end by themselves if the pool is closed in the
+                middle of its work.
 
         Raises:
             WorkerError: The system starts none.
         """
         self._workers: list[_Worker] = []
-        self._busy = False
+        self._busy, self._grace = False, grace
         fork = _can_fork() if fork is None else fork
         try:
             with _signals_held_back():
@@ -100,8 +106,17 @@ class ProcessExecutor:
                         yield result
         self._busy = False
 
+    def require(self, view: View) -> None:
+        """The workers are of this process, and see what it sees."""
+
     def close(self) -> None:
-        """Ends the workers: at once if they are in the middle of something."""
+        """Ends the workers: at once, or after the grace, if they are in the middle of something."""
+        if self._busy and self._grace:
+            deadline = time.monotonic() + self._grace
+            while any(worker.is_alive() for worker in self._workers):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(_LOOKS_EVERY)
         for worker in self._workers:
             worker.close(kill=self._busy)
         self._workers.clear()
@@ -202,14 +217,25 @@ class _Worker:
             how = f"ended with exit status {status}"
         return WorkerError(f"scan worker {self.pid} {how} before its work was done")
 
-    def _wait(self) -> int | None:
+    def _wait(self, options: int = 0) -> int | None:
         if not self.pid:
             return None
-        with contextlib.suppress(ChildProcessError):
-            _, status = os.waitpid(self.pid, 0)
+        try:
+            ended, status = os.waitpid(self.pid, options)
+        except ChildProcessError:
+            # Somebody else has waited for it.
             self.pid = 0
-            return os.waitstatus_to_exitcode(status)
-        return None
+            return None
+        if not ended:
+            return None
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def is_alive(self) -> bool:
+        """Whether the process still runs, once it has been told that we are about to end."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        return bool(self.pid) and self._wait(os.WNOHANG) is None and bool(self.pid)
 
     def close(self, *, kill: bool) -> None:
         if kill and self.pid:

@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from fastprune.reading.marks import (
     BLOB_IDENTITY,
@@ -91,14 +92,25 @@ def identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:
         names: File names in it.
         racy: What `racy_from` gives.
     """
+    return _identities(folder, names, partial(identity_of, racy=racy), NO_IDENTITY)
+
+
+def blob_identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:
+    """The same of blobs; `NO_BLOB_IDENTITY` for one whose status the system does not give."""
+    return _identities(folder, names, partial(blob_identity, racy=racy), NO_BLOB_IDENTITY)
+
+
+def _identities(
+    folder: int, names: Sequence[str], of: Callable[[os.stat_result], bytes], none: bytes
+) -> list[bytes]:
     found = []
     for name in names:
         try:
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except OSError:
-            found.append(NO_IDENTITY)
+            found.append(none)
         else:
-            found.append(identity_of(status, racy))
+            found.append(of(status))
     return found
 
 

@@ -12,4 +12,5 @@ that is safe; `fastprune.index.remembered` says what is in the file.
 - `kept_file`: the file for either, about one cache, and if it is believed. `store`: whose such
   files are, written whole, checked, mapped; old ones are removed.
 - `jobs`: how many workers a cache gets where nobody says how many.
+- `seen_cache`: what workers elsewhere have to see, too.
 """

@@ -17,14 +17,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprune.errors import NotBelievedError
 from fastprune.executors.executor import Executor
 from fastprune.index.digests import DigestTable
 from fastprune.index.verified_blobs import VerifiedBlobs, VerifiedHeader, decoded, encoded
-from fastprune.model import in_chunks
+from fastprune.model import file_names, in_chunks
 from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.blob_contents import CompareTask, compare_identities
+from fastprune.reading.folders import opened_folder
+from fastprune.reading.identities import blob_identities_of, racy_from
 from fastprune.reading.marks import BLOB_IDENTITY_BYTES
 from fastprune.scanning.content_since import LAST, Since, say_why_not, seconds_of
 from fastprune.scanning.kept_file import KeptFile
@@ -60,6 +63,7 @@ class BlobMemory:
             since: From when on a blob must have been verified.
         """
         count, now = index.blobs_present, time.time()
+        self._before = np.zeros((0, BLOB_IDENTITY_BYTES), dtype=np.uint8)
         self._file, self._index, self._executor = file, index, executor
         self._identities = np.zeros((count, BLOB_IDENTITY_BYTES), dtype=np.uint8)
         self._verified = np.zeros(count, dtype=np.uint32)
@@ -148,6 +152,38 @@ class BlobMemory:
         self._is_new = self._is_new or len(blobs) > 0
         if self._is_new and time.monotonic() >= self._next:
             self._write()
+
+    def look_before(self, blobs: Rows) -> None:
+        """Takes the identities of blobs that workers elsewhere are about to read.
+
+        What they see of a file may be older than what is seen here, and their clocks may differ.
+
+        Args:
+            blobs: Their ids.
+        """
+        if not len(self._before):
+            self._before = np.zeros_like(self._identities)
+        self._before[blobs] = self._seen_here(blobs)
+
+    def note_elsewhere(self, blobs: Rows, identities: bytes) -> None:
+        """As `note`, of blobs that were read elsewhere: what they are like here counts.
+
+        Args:
+            blobs: Ids of those that were read to the end, after `look_before`.
+            identities: See `HashedPart.identities`.
+        """
+        there = np.frombuffer(identities, dtype=np.uint8).reshape(-1, BLOB_IDENTITY_BYTES)
+        here = self._before[blobs]
+        unchanged = (here == self._seen_here(blobs)).all(axis=1) & there.any(axis=1)
+        here[~unchanged] = 0
+        self.note(blobs, here.tobytes())
+
+    def _seen_here(self, blobs: Rows) -> NDArray[np.uint8]:
+        folder = os.path.join(self._index.root, self._index.layout.blob_folder)
+        names = file_names(self._index.blob_digests[blobs].tobytes())
+        with opened_folder(folder) as descriptor:
+            seen = blob_identities_of(descriptor, names, racy_from(time.time()))
+        return np.frombuffer(b"".join(seen), dtype=np.uint8).reshape(-1, BLOB_IDENTITY_BYTES)
 
     def keep(self) -> None:
         """Writes down what was noted and is not written yet."""

@@ -18,7 +18,7 @@ from typing import Protocol, TypedDict, TypeVar
 
 from fastprune.errors import NotBelievedError, UsageError
 from fastprune.executors.executor import Executor
-from fastprune.executors.inline import InlineExecutor
+from fastprune.executors.inline import InlineExecutor, here_if_remote
 from fastprune.index.column_files import PIECE_BYTES, ColumnFile
 from fastprune.layouts.layout import Layout
 from fastprune.reading.file_systems import why_not_trusted
@@ -134,8 +134,9 @@ class KeptFile:
             self._check(file.header, written_at(file.header))
             tasks = [PieceTask(self.path, mapped.inode, *piece) for piece in file.pieces]
             small = len(mapped.content) <= PIECE_BYTES
-            # Only a large cache has a large file, so workers are of use to it.
-            executor = InlineExecutor() if small else open_executor(len(file))
+            # Only a large cache has a large file, so workers are of use to it. It lies on this
+            # machine.
+            executor = InlineExecutor() if small else here_if_remote(open_executor(len(file)))
             # All answers are taken: workers that are left in the middle can't be used again.
             if not any(list(executor.map_unordered(damaged, tasks))):
                 return file

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from fastprune.executors.executor import Executor
+from fastprune.executors.inline import here_if_remote
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES
 from fastprune.progress import Progress
@@ -59,6 +60,8 @@ class ManifestNames:
     ) -> Iterator[bytes]:
         """Lists folders. Large ones are listed by workers: there is enough to do in this process.
 
+        Workers elsewhere list none: theirs may be old, without a manifest that is there.
+
         Args:
             numbers: Which of the layout's folders of manifests.
             open_executor: Gives the executor for at least so many manifests.
@@ -75,7 +78,8 @@ class ManifestNames:
         )
         if not all(parts[-1].last for _, parts in begun):
             count = sum(len(part.digests) for _, part in results) // DIGEST_BYTES
-            results = open_executor(count).map_unordered(list_numbered, tasks)
+            executor = here_if_remote(open_executor(count))
+            results = executor.map_unordered(list_numbered, tasks)
         digests = {number: bytearray() for number in numbers}
         for number, part in results:
             self._checkpoint()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastprune.index.digests import Digests
 
 _MOST_IN_TASK = 1_024
+_MOST_IN_REMOTE_TASK = 8_192
 
 
 class Measured(NamedTuple):
@@ -84,11 +85,26 @@ def sizes_of(
         progress: Is told how many were asked about.
         unit: What they are.
     """
-    most = piece_size(len(digests) // DIGEST_BYTES, executor.jobs, _MOST_IN_TASK)
+    most = _MOST_IN_REMOTE_TASK
+    if not executor.remote:
+        most = piece_size(len(digests) // DIGEST_BYTES, executor.jobs, _MOST_IN_TASK)
     tasks = [StatTask(path, *chunk) for chunk in in_chunks(digests, most)]
     if not tasks:
         return
     with under_way(WhenSlow(progress), "measuring", len(digests) // DIGEST_BYTES, unit) as slow:
         for sizes in executor.map_unordered(stat_files, tasks):
             slow.advance(len(sizes.sizes))
-            yield sizes
+            yield _asked_here(path, digests, sizes) if executor.remote else sizes
+
+
+def _asked_here(path: str, digests: bytes, sizes: FileSizes) -> FileSizes:
+    """The sizes; those of files that a worker elsewhere does not see are asked for here."""
+    found, linked = sizes.sizes[:], [*sizes.linked]
+    for at, size in enumerate(found):
+        if size == 0:
+            row = sizes.first + at
+            name = digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
+            (here,) = stat_files(StatTask(path, 0, name))
+            found[at] = here.sizes[0]
+            linked += [at] if here.linked and at not in sizes.linked else []
+    return FileSizes(sizes.first, found, tuple(sorted(linked)))

@@ -67,6 +67,7 @@ class ScanResults:
         # How much of a piece was told before its result came.
         self._told: dict[int, SoFar] = {}
         self._blobs_listed = False
+        self._doubted = False
 
     def expect(self, folder: int, positions: Positions) -> int:
         """Notes that some manifests are handed out; gives the number of that piece of work."""
@@ -89,17 +90,20 @@ class ScanResults:
         self.foreign += foreign
         self._blobs_listed = True
 
-    def take(self, results: Iterable[Result], *, edges: bool) -> None:
+    def take(self, results: Iterable[Result], *, edges: bool, doubted: bool = False) -> None:
         """Takes all results of what was handed out.
 
         Args:
             results: Results, in any order.
             edges: Whether the blobs must be listed by the end.
+            doubted: Whether what could not be read, or was gone, is to be read again in any case:
+                a worker elsewhere may not see what is there.
 
         Raises:
             WorkerError: A result is missing: the index would not be whole.
         """
         listing = False
+        self._doubted = doubted
         for result in results:
             self._checkpoint()
             if isinstance(result, SoFar):
@@ -157,6 +161,8 @@ class ScanResults:
         for fault in faults:
             place = read[fault.row]
             at = positions.start + place if isinstance(positions, slice) else positions[place]
+            if self._doubted:
+                fault = fault._replace(retry=True, vanished=False)  # noqa: PLW2901
             (row,) = self._builder.rows_of(folder, [at])
             self.unread.append(Unread(folder, at, self._builder.digest_of(row), fault))
 

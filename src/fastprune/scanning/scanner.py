@@ -2,7 +2,7 @@
 
 Stage: walk, read, parse, index. Input: the path of a cache, an executor. Output:
 `CacheIndex`. I/O: reads only; workers list the folders and read the manifests, unless there
-are only a few.
+are only a few. For workers elsewhere, this process lists.
 
 The scan does not decide what a prune removes, but a prune is safe only if the scan is whole. So
 every file that can't be read is in `faults`, and a worker that dies ends the scan.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from fastprune.errors import UsageError
 from fastprune.executors.executor import Executor
+from fastprune.executors.inline import here_if_remote
 from fastprune.index.recalled import Recalled
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import Layout
@@ -35,6 +36,7 @@ from fastprune.scanning.pieces import (
     LARGE_CACHE,
     ListTask,
     PieceTask,
+    Result,
     Sizes,
     Work,
     handed_out,
@@ -42,6 +44,7 @@ from fastprune.scanning.pieces import (
     sizes_of_work,
 )
 from fastprune.scanning.results import Positions, ScanResults, Unread
+from fastprune.scanning.seen_cache import see_cache
 from fastprune.text.quantities import format_count
 
 if TYPE_CHECKING:
@@ -172,8 +175,10 @@ class _Run:
             self._layout.blob_folder, total, self._progress, self._checkpoint
         )
         executor = open_executor(total)
+        if executor.remote:
+            executor.require(see_cache(self._root, self._layout))
         with under_way(self._progress, "scanning", total, "manifests"):
-            work = self._work(total, executor.jobs, list(listings))
+            work = self._work(total, executor, list(listings))
             arriving = iter(executor.map_unordered(run_task, work))
             # The workers are busy from here on; now is the time for heavy imports.
             first = list(islice(arriving, 1))
@@ -193,11 +198,13 @@ class _Run:
             results.build(builder)
             if self._recalled is not None and self._recalled.is_same[-1]:
                 results.set_blobs(self._recalled.blobs(), self._recalled.folders[-1].foreign)
-            results.take(chain(first, arriving), edges=self._edges)
+            arriving = chain(first, self._with_blobs(arriving, executor))
+            results.take(arriving, edges=self._edges, doubted=executor.remote)
+            here = here_if_remote(executor)
             for delay in _RETRY_DELAYS:
                 if any(unread.fault.retry for unread in results.unread):
                     time.sleep(delay)
-                    again = executor.map_unordered(run_task, list(self._to_read_again()))
+                    again = here.map_unordered(run_task, list(self._to_read_again()))
                     results.take(again, edges=self._edges)
         if self._recalled is not None:
             builder.add_remembered(self._recalled)
@@ -260,21 +267,46 @@ class _Run:
             recalled.compare(in_order)
         return in_order
 
-    def _work(self, total: int, jobs: int, listings: list[bytes | memoryview]) -> Iterator[Work]:
+    @property
+    def _blobs_are_wanted(self) -> bool:
+        """Whether the blobs are to be listed."""
+        return self._edges and not (self._recalled is not None and self._recalled.is_same[-1])
+
+    def _list_blobs(self, *, sort: bool) -> ListTask:
+        return ListTask(os.path.join(self._root, self._layout.blob_folder), sort=sort)
+
+    def _with_blobs(self, results: Iterator[Result], executor: Executor) -> Iterator[Result]:
+        """The results, and between them the blobs if this process lists them.
+
+        A worker elsewhere may have an old listing, without a blob that is there.
+        """
+        here = executor.remote and self._blobs_are_wanted
+        parts = iter(run_task(self._list_blobs(sort=True)) if here else ())
+        for result in results:
+            yield result
+            yield from islice(parts, 1)
+        yield from parts
+
+    def _work(
+        self, total: int, executor: Executor, listings: list[bytes | memoryview]
+    ) -> Iterator[Work]:
         comparing, chunk = self._recalled is not None, self._options.chunk
-        merging = not comparing and self._merges(total)
-        if self._edges and not (self._recalled is not None and self._recalled.is_same[-1]):
-            yield ListTask(os.path.join(self._root, self._layout.blob_folder), sort=merging)
-        sizes = sizes_of_work(total, jobs, comparing=comparing, merging=merging)
+        merging = not comparing and self._merges(total, executor)
+        if self._blobs_are_wanted and not executor.remote:
+            yield self._list_blobs(sort=merging)
+        sizes = sizes_of_work(total, executor.jobs, comparing=comparing, merging=merging)
         if chunk is not None:
             sizes = Sizes(chunk, chunk, 1)
         for folder, first, digests in handed_out(listings, sizes):
             task = self._task(folder, slice(first, first + len(digests) // DIGEST_BYTES), digests)
             yield PieceTask(task) if merging else task
 
-    def _merges(self, total: int) -> bool:
+    def _merges(self, total: int, executor: Executor) -> bool:
         """Whether workers merge what they read."""
-        return total > LARGE_CACHE if self._options.merge is None else self._options.merge
+        if self._options.merge is not None:
+            return self._options.merge
+        # Workers elsewhere have numpy, and pieces that are merged are large.
+        return executor.remote or total > LARGE_CACHE
 
     def _known(self, folder: int, positions: Positions, count: int) -> Known | None:
         """What is remembered of files that are to be read for the first time."""

@@ -87,28 +87,53 @@ def read_blobs(
     ordered = largest_first(blobs, sizes)
     odd: list[OddFile] = []
     size = 0
+    look: Callable[[Rows], None] = _nothing
+    note: Callable[[Rows, bytes], None] = _nothing
+    if memory is not None:
+        note = memory.note_elsewhere if executor.remote else memory.note
+        look = memory.look_before if executor.remote else _nothing
     try:
         if len(ordered):
             with under_way(progress, "reading blobs", len(ordered), "blobs"):
                 progress.expect(int(sizes[ordered].sum()))
-                tasks = _tasks(index, ordered, sizes[ordered])
+                tasks = _tasks(index, ordered, sizes[ordered], look)
                 # None is handed out ahead: it would wait behind one that may take hours.
                 for part in executor.map_unordered(hash_files, tasks, ahead=0):
                     checkpoint()
                     odd += part.odd
                     size += part.size
-                    if memory is not None:
-                        done = ordered[part.first : part.first + part.files]
-                        memory.note(done, part.identities)
+                    note(ordered[part.first : part.first + part.files], part.identities)
                     progress.advance(part.files, part.size)
     finally:
         if memory is not None:
             memory.keep()
+    if odd and executor.remote:
+        odd = _read_here(index, ordered, odd, checkpoint)
     return odd_blobs(ordered, odd), size
 
 
-def _tasks(index: CacheIndex, blobs: Rows, sizes: NDArray[np.int64]) -> Iterator[HashTask]:
+def _nothing(*_: object) -> None:
+    """What is done where nothing is remembered."""
+
+
+def _read_here(
+    index: CacheIndex, blobs: Rows, odd: list[OddFile], checkpoint: Callable[[], None]
+) -> list[OddFile]:
+    """What of the odd ones is odd for this process, too: a worker elsewhere may see less."""
+    at = sorted(file.position for file in odd)
+    folder = os.path.join(index.root, index.layout.blob_folder)
+    seen: list[OddFile] = []
+    for part in hash_files(HashTask(folder, 0, index.blob_digests[blobs[at]].tobytes())):
+        checkpoint()
+        seen += part.odd
+    return [file._replace(position=at[file.position]) for file in seen]
+
+
+def _tasks(
+    index: CacheIndex, blobs: Rows, sizes: NDArray[np.int64], look: Callable[[Rows], None]
+) -> Iterator[HashTask]:
     folder = os.path.join(index.root, index.layout.blob_folder)
     for piece in pieces_of(sizes):
+        look(blobs[piece])
         digests = index.blob_digests[blobs[piece]].tobytes()
         yield HashTask(folder, piece.start, digests)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastprune.executors.executor import Executor
+from fastprune.executors.inline import here_if_remote
 from fastprune.model import in_chunks
 from fastprune.progress import NoProgress, Progress
 from fastprune.reading.blob_contents import SalvageTask, mark_files, salvage_digests
@@ -100,7 +101,13 @@ def verify_cache(
     )
     scanned = time.monotonic()
     verification = _Verification(
-        index, executor, options, progress or NoProgress(), checkpoint, kept
+        index,
+        executor,
+        here_if_remote(executor),
+        options,
+        progress or NoProgress(),
+        checkpoint,
+        kept,
     )
     with reading(root):
         evidence, content = verification.gather()
@@ -122,10 +129,20 @@ def _kept_file(root: str, options: VerifyOptions) -> KeptFile | None:
 
 @dataclass(frozen=True, slots=True)
 class _Verification:
-    """One verification, after its scan."""
+    """One verification, after its scan.
+
+    Attributes:
+        index: The cache.
+        executor: Where blobs are read.
+        again: Where what seems damaged is looked at once more.
+        options: How.
+        progress: Is told how many blobs were read.
+        checkpoint: Called often.
+    """
 
     index: CacheIndex
     executor: Executor
+    again: Executor
     options: VerifyOptions
     progress: Progress
     checkpoint: Callable[[], None]
@@ -166,7 +183,7 @@ class _Verification:
         options = self.options
         memory, known = None, blobs[:0]
         if self.kept is not None:
-            memory = BlobMemory(self.kept, self.index, self.executor, options.content_since)
+            memory = BlobMemory(self.kept, self.index, self.again, options.content_since)
             known = memory.unchanged(blobs, self.progress, self.checkpoint)
         started = time.monotonic()
         # np.setdiff1d would import numpy.ma, which takes as long as a scan of some thousand files.
@@ -256,7 +273,7 @@ class _Verification:
         most = self.options.scan.max_manifest_bytes
         layout, chunks = self.index.layout, in_chunks(digests, _FILES_IN_TASK)
         tasks = [SalvageTask(path, some, most, layout) for _, some in chunks]
-        return b"".join(self.executor.map_unordered(salvage_digests, tasks) if tasks else ())
+        return b"".join(self.again.map_unordered(salvage_digests, tasks) if tasks else ())
 
     def _marks(self, folder: str, digests: Digests) -> NDArray[np.int64]:
         """Marks of files, int64 (n, `MARK_FIELDS`)."""
@@ -267,7 +284,7 @@ class _Verification:
         marks = np.full((len(digests), MARK_FIELDS), ABSENT_MARK.inode, dtype=np.int64)
         if not tasks or not os.path.isdir(path):
             return marks
-        for part in self.executor.map_unordered(mark_files, tasks):
+        for part in self.again.map_unordered(mark_files, tasks):
             columns = np.frombuffer(part.marks, dtype=np.int64).reshape(-1, MARK_FIELDS)
             marks[part.first : part.first + len(columns)] = columns
         return marks
@@ -288,7 +305,7 @@ class _Verification:
             for first, some in in_chunks(digests, _FILES_IN_TASK)
         ]
         damaged: dict[int, Fault] = {}
-        for shard in self.executor.map_unordered(read_chunk, tasks) if tasks else ():
+        for shard in self.again.map_unordered(read_chunk, tasks) if tasks else ():
             odd = [fault for fault in shard.faults if not fault.vanished]
             odd += [Fault(row, reason) for row, reason in shard.mismatches]
             damaged |= {shard.chunk + fault.row: fault for fault in odd}
