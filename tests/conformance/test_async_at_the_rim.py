@@ -48,6 +48,9 @@ MAY_BE_ASYNC = {
         "audit/audit_file.py",
     ),
     "executors/threads.py",
+    # Dask runs in an event loop.
+    *("executors/dask_client.py", "executors/dask_cluster.py"),
+    *("executors/dask_local.py", "executors/dask_worker.py"),
     *("server/asked.py", "server/client.py"),
     *("deletion/trashing.py", "tuning/deleting.py", "deletion/repairing.py"),
     # They ask the server that runs on the cache.

@@ -11,7 +11,21 @@ import pytest
 from tests.conformance.source import ROOT
 from tests.support.cachebuilder import CacheBuilder
 
-HEAVY = {"numpy", "typer", "click", "asyncio", "anyio", "uvloop", "rich", "re2", "yaml", "psutil"}
+HEAVY = {
+    "dask",
+    "distributed",
+    "tornado",
+    "numpy",
+    "typer",
+    "click",
+    "asyncio",
+    "anyio",
+    "uvloop",
+    "rich",
+    "re2",
+    "yaml",
+    "psutil",
+}
 
 
 def imported_by(statement: str) -> set[str]:
@@ -41,6 +55,9 @@ def imported_by(statement: str) -> set[str]:
         ("import fastprune.reading.chunks", HEAVY),
         ("import fastprune.executors.worker", HEAVY),
         ("import fastprune.executors.processes", HEAVY),
+        # What a command imports to read an address; and what is unpacked on a worker.
+        ("import fastprune.executors.dask_address", HEAVY),
+        ("import fastprune.executors.dask_worker", HEAVY),
         ("import fastprune.scanning.scanner", HEAVY),
         ("import fastprune.patterns", HEAVY - {"re2"}),
         ("import fastprune.api", {"numpy", "typer", "click", "rich", "re2", "yaml"}),

@@ -11,7 +11,8 @@ holds its options and what it does. Around them:
 - `session`: the global options, resolved; writes to stdout. `server_config`: the server's file.
   `server_options`: the running server that `--server` names, and what it lists.
   `tuned_defaults`: the file of `tune --save`. `state_folder`: where what was read is
-  remembered. `user_folders`: where both lie. `request`: the policy and plan options of them all.
+  remembered. `user_folders`: where both lie. `cluster_options`: the Dask cluster that `--dask`
+  names. `request`: the policy and plan options of them all.
 - `plan_run`: what `prune` and `apply` share. `signals`: runs what deletes, until a signal comes.
   `cache_lock`: the lock, as commands take it.
 - `messages`, `cache_warnings`, `refusals`: messages on stderr. `terminal`: its width, colours and
