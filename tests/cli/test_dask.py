@@ -186,8 +186,11 @@ every_signal = pytest.mark.parametrize(
 )
 
 
-@every_signal
-@pytest.mark.parametrize("words", [READING[0], READING[2]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [(signal.SIGINT, 130, READING[0]), (signal.SIGTERM, 143, READING[2])],
+    ids=["SIGINT", "SIGTERM"],
+)
 def test_a_signal_ends_the_wait_for_workers(
     number: signal.Signals, code: int, words: tuple[str, ...], cache: Path
 ) -> None:
