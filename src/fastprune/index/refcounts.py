@@ -79,8 +79,12 @@ def image_bytes(index: CacheIndex, rows: Rows) -> NDArray[np.int64]:
     """
     if not index.has_edges:
         return index.declared[rows]
-    named = index.known_sizes(references_of(index, rows))
-    return sums_of(named, index.blob_counts[rows])
+    sums = np.empty(len(rows), dtype=np.int64)
+    for first in range(0, len(rows), _PIECE):
+        some = rows[first : first + _PIECE]
+        named = index.known_sizes(references_of(index, some))
+        sums[first : first + _PIECE] = sums_of(named, index.blob_counts[some])
+    return sums
 
 
 def unreferenced(index: CacheIndex, counts: RefCounts) -> Rows:
