@@ -28,17 +28,20 @@ from bench_plan import Cache, open_cache
 from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor
 from fastprune.index.cache_index import CacheIndex
+from fastprune.index.merging import MergedShard, merge_shards
 from fastprune.layouts.default import DEFAULT_LAYOUT
+from fastprune.model import in_chunks
 from fastprune.plan.prune_plan import make_plan
 from fastprune.policy.policy import Policy
 from fastprune.reading.chunks import ReadTask, read_chunk
 from fastprune.reading.folders import ListingPart, list_folder
 from fastprune.reading.shards import ChunkRecords, ShardIndex
+from fastprune.scanning.pieces import Result
 from fastprune.scanning.scanner import ScanOptions, scan_cache
 from floor import read_and_parse
 from measure import Command, MeasureError, describe_machine, run, save_json, show_machine, table
 
-CHUNK = 1_024
+CHUNK, PIECE = 1_024, 8_192
 PATTERNS = (("calico/typha",),)
 
 
@@ -47,14 +50,14 @@ class KeepingExecutor(InlineExecutor):
 
     def __init__(self) -> None:
         """Keeps nothing yet."""
-        self.kept: list[ListingPart | ShardIndex] = []
+        self.kept: list[Result] = []
 
     def map_unordered(
         self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any]
     ) -> Iterator[Any]:
         """See `Executor.map_unordered`."""
         for result in super().map_unordered(function, items):
-            if isinstance(result, ListingPart | ShardIndex):
+            if isinstance(result, ListingPart | ShardIndex | MergedShard):
                 self.kept.append(result)
             yield result
 
@@ -62,9 +65,9 @@ class KeepingExecutor(InlineExecutor):
 class ReplayingExecutor(InlineExecutor):
     """Does not read: returns the results that were kept."""
 
-    def __init__(self, kept: Sequence[ListingPart | ShardIndex]) -> None:
+    def __init__(self, kept: Sequence[Result]) -> None:
         """Takes the results that a `KeepingExecutor` kept."""
-        self._kept: Sequence[ListingPart | ShardIndex] | None = kept
+        self._kept: Sequence[Result] | None = kept
 
     def map_unordered(
         self, function: Callable[[Any], Iterable[Any]], items: Iterable[Any]
@@ -155,7 +158,15 @@ class Parts:
                 for _ in read_chunk(task):
                     pass
 
+        shards: list[ShardIndex] = []
+        digests = bytes.fromhex("".join(self._names[:PIECE]))
+        for _, some in in_chunks(digests, CHUNK):
+            task = ReadTask(str(self._folder), 0, some, 1 << 26, True, (), DEFAULT_LAYOUT)
+            shards += read_chunk(task)
+
         self._add("packing a chunk for the main process", pack, count)
+        merged = min(PIECE, count)
+        self._add("merging chunks for it, in a large cache", lambda: merge_shards(shards), merged)
         self._add("all that a worker does", read_chunks, count)
 
     def _main_process(self) -> None:

@@ -19,6 +19,7 @@ from fastprune.errors import CutOffError, ManifestError
 from fastprune.index.builder import IndexBuilder
 from fastprune.index.cache_index import CacheIndex
 from fastprune.index.digests import DigestTable, as_digests
+from fastprune.index.merging import merge_shards
 from fastprune.index.records import kept_records
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import ManifestRecord
@@ -114,7 +115,7 @@ class Checker:
         )
         # One of the blobs is there, the others are missing.
         builder.set_blobs(DigestTable.from_unsorted(as_digests(shard.digests[:32])))
-        builder.add(shard, builder.rows_of(0, slice(0, 1)))
+        builder.add(merge_shards([shard]), builder.rows_of(0, slice(0, 1)))
         return builder.finish([], [], 0)
 
     def _check_that_it_can_be_removed(self, index: CacheIndex) -> None:

@@ -17,6 +17,7 @@ from fastprune.index.builder import IndexBuilder
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable, as_digests
 from fastprune.index.gathering import ShardGatherer
+from fastprune.index.merging import merge_shards
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import ManifestRecord
 from fastprune.patterns import UrlMatcher
@@ -39,6 +40,7 @@ def index_of(
     chunk: int = 1000,
     shuffle: Shuffle = lambda shards: None,
     enough: int = 1,
+    merge: int = 0,
 ) -> CacheIndex:
     """Builds the index that a scan of this cache gives.
 
@@ -48,6 +50,8 @@ def index_of(
         chunk: Manifests per shard.
         shuffle: Brings the shards into another order.
         enough: So many rows are gathered before they are merged.
+        merge: So many shards of a folder, one after the other, are merged as a worker does it; with
+            0 all are gathered.
     """
     sizes = dict(sketch.blobs)
     listings = [_files(sketch, folder) for folder in FOLDERS]
@@ -70,7 +74,14 @@ def index_of(
             shards.append((folder, positions, shard))
     shuffle(shards)
     gatherer = ShardGatherer(builder, enough=enough)
-    for folder, positions, shard in shards:
+    for folder in range(len(FOLDERS)) if merge else ():
+        of_folder = [(places, shard) for at, places, shard in shards if at == folder]
+        for first in range(0, len(of_folder), merge):
+            group = of_folder[first : first + merge]
+            places = [at for positions, _ in group for at in positions]
+            merged = merge_shards([shard for _, shard in group])
+            builder.add(merged, builder.rows_of(folder, places))
+    for folder, positions, shard in () if merge else shards:
         gatherer.add(shard, builder.rows_of(folder, positions))
     gatherer.flush()
     unsized = as_digests(builder.unsized_blobs())

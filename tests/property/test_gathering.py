@@ -20,7 +20,7 @@ from fastprune.index.gathering import ShardGatherer
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import ManifestRecord
 from fastprune.patterns import UrlMatcher
-from fastprune.reading.shard_rows import joined_shards, rows_of_shard
+from fastprune.reading.shard_rows import joined_shards
 from fastprune.reading.shards import (
     ChunkRecords,
     Fault,
@@ -80,7 +80,6 @@ def test_pieces_of_a_shard_are_joined_to_the_shard(
     ranges = [range(first, last) for first, last in pairwise(bounds)]
     pieces = [packed(files[some.start : some.stop], edges=edges) for some in ranges]
     assert in_order(joined_shards(pieces)) == in_order(whole)
-    assert [rows_of_shard(whole, some) for some in ranges] == pieces
 
 
 def test_joined_shards_have_the_number_of_the_first() -> None:

@@ -206,9 +206,10 @@ def test_a_folder_that_changes_while_it_is_listed_is_listed_again(
 ) -> None:
     real = _Run._list_manifests
 
-    def listed_too_early(run: _Run) -> None:
-        real(run)
+    def listed_too_early(run: _Run) -> list[bytes | memoryview]:
+        listed = real(run)
         builder.image("b:1", layers=[builder.blob(10)])
+        return listed
 
     with clock_off_by(10):
         with monkeypatch.context() as patch:

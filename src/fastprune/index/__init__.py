@@ -2,9 +2,10 @@
 
 It takes the shards that `reading` gives, and gives a `CacheIndex`.
 
-- `cache_index`: the `CacheIndex`. `gathering`: joins small shards. `builder`: merges shards into
-  the index; `blob_references` and `children` are what images and lists refer to. `records`: what
-  manifests say, out of an index again.
+- `cache_index`: the `CacheIndex`. `merging`: shards to a `MergedShard`, in a worker or here;
+  `gathering`: collects small ones for that. `builder`: puts merged shards into the index;
+  `listed_rows`: which row each name has; `blob_references` and `children` are what images and lists
+  refer to. `records`: what manifests say, out of an index again.
 - `digests`, `times`: tables of digests, times as numbers. `arrays`: growing arrays, and steps on
   arrays by name.
 - `remembered`: what a scan leaves for the next one, and the format of its file. `remembering`: what

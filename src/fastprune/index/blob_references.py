@@ -1,10 +1,11 @@
 """BlobReferences: what images refer to, as positions in one table of blobs.
 
-Stage: index. Input: digests and sizes of descriptors, names of files. Output: `ReferredBlobs`.
+Stage: index. Input: the blobs of merged shards, names of files. Output: `ReferredBlobs`.
 Pure: no I/O.
 
 A reference to a blob that has a file is an id at once. On a cold disk most references come before
-the folder of blobs is listed; they wait. Those to missing blobs are left for the end.
+the folder of blobs is listed; they wait. Those to missing blobs get numbers behind all others, and
+their ids in the end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ from fastprune.index.digests import Digests, DigestTable, as_digests
 from fastprune.model import DIGEST_BYTES
 from fastprune.reading.marks import FileSizes
 
-_PIECE = 1 << 16
+
+class _Named(NamedTuple):
+    """What a shard refers to: see `BlobReferences.add`."""
+
+    refs: NDArray[np.uint32]
+    digests: Digests
+    sizes: NDArray[np.int64]
+    odd_sized: NDArray[np.bool_]
 
 
 class ReferredBlobs(NamedTuple):
@@ -54,13 +62,13 @@ class BlobReferences:
             expected: How many references there may be.
         """
         self._table: DigestTable | None = None
-        # Pools give their memory back when the references are resolved.
-        self._unresolved = (Pool(np.uint8, 0), Pool(np.int64, 0))
+        self._unresolved: list[_Named] = []
         self._count = 0
         self._ids = Pool(np.uint32, expected)
+        # A missing blob is here once for each shard that names it.
         self._missing = bytearray()
-        self._missing_at: list[NDArray[np.int64]] = []
         self._missing_sizes: list[NDArray[np.int64]] = []
+        self._missing_odd: list[NDArray[np.bool_]] = []
         self._sizes = np.empty(0, dtype=np.int64)
         self._odd_sized = np.empty(0, dtype=np.bool_)
         self._adopted: tuple[Digests, NDArray[np.int64]] | None = None
@@ -78,12 +86,9 @@ class BlobReferences:
         self._table = blobs
         self._sizes = np.full(len(blobs), UNKNOWN_SIZE, dtype=np.int64)
         self._odd_sized = np.zeros(len(blobs), dtype=np.bool_)
-        digests = self._unresolved[0].array().reshape(-1, DIGEST_BYTES)
-        sizes = self._unresolved[1].array()
-        for first in range(0, len(sizes), _PIECE):
-            piece = slice(first, first + _PIECE)
-            self._take(blobs.find(digests[piece]), sizes[piece], digests[piece])
-        self._unresolved = (Pool(np.uint8, 0), Pool(np.int64, 0))
+        for named in self._unresolved:
+            self._take(named, blobs)
+        self._unresolved.clear()
 
     def starts(self, counts: NDArray[np.integer]) -> NDArray[np.int64]:
         """Where the references of images begin that come next, each with so many."""
@@ -91,26 +96,51 @@ class BlobReferences:
         self._count += int(counts.sum())
         return starts
 
-    def add(self, digests: Digests, sizes: NDArray[np.int64]) -> None:
-        """Takes references: uint8 (k, 32), and what their descriptors give as sizes, int64 (k,)."""
-        if self._table is None:
-            self._unresolved[0].append(digests.reshape(-1))
-            self._unresolved[1].append(sizes)
-        else:
-            self._take(self._table.find(digests), sizes, digests)
+    def add(
+        self,
+        refs: NDArray[np.uint32],
+        digests: Digests,
+        sizes: NDArray[np.int64],
+        odd_sized: NDArray[np.bool_],
+    ) -> None:
+        """Takes references.
 
-    def _take(self, ids: NDArray[np.int64], sizes: NDArray[np.int64], digests: Digests) -> None:
-        """Takes references by their ids, -1 for one that is missing."""
-        missing = np.flatnonzero(ids < 0)
-        if len(missing):
-            self._missing_at.append(missing + len(self._ids))
-            self._missing += digests[missing].tobytes()
-            self._missing_sizes.append(sizes[missing])
-            present = ids >= 0
+        Args:
+            refs: uint32 (k,): the references, as positions in the other arguments.
+            digests: uint8 (m, 32): the blobs, each once, and each referred to.
+            sizes: int64 (m,): the largest size that a descriptor gives.
+            odd_sized: bool (m,): whether descriptors give several sizes.
+        """
+        named = _Named(refs, digests, sizes, odd_sized)
+        if self._table is None:
+            self._unresolved.append(named)
+        else:
+            self._take(named, self._table)
+
+    def _take(self, named: _Named, table: DigestTable) -> None:
+        ids = table.find(named.digests)
+        sizes, odd = named.sizes, named.odd_sized
+        missing = ids < 0
+        if bool(missing.any()):
+            ids[missing] = self._numbers_of_missing(
+                named.digests[missing], sizes[missing], odd[missing]
+            )
+            present = ~missing
             _raise_to(self._sizes, ids[present], sizes[present], self._odd_sized)
+            self._odd_sized[ids[present & odd]] = True
         else:
             _raise_to(self._sizes, ids, sizes, self._odd_sized)
-        self._ids.append(ids.astype(np.uint32))
+            self._odd_sized[ids[odd]] = True
+        self._ids.append(ids.astype(np.uint32).take(named.refs))
+
+    def _numbers_of_missing(
+        self, digests: Digests, sizes: NDArray[np.int64], odd_sized: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        first = len(self.table) + len(self._missing) // DIGEST_BYTES
+        self._missing += digests.tobytes()
+        self._missing_sizes.append(sizes)
+        self._missing_odd.append(odd_sized)
+        return np.arange(first, first + len(digests))
 
     def take_remembered(
         self,
@@ -131,16 +161,15 @@ class BlobReferences:
             digests: Which digest each is.
         """
         is_named = np.zeros(len(new_ids), dtype=np.bool_)
-        has_missing = bool((new_ids < 0).any())
+        ids = new_ids.astype(np.int64)
+        missing = np.flatnonzero(new_ids < 0)
+        if len(missing):
+            # Those that nothing refers to any more are left out in the end.
+            none_odd = np.zeros(len(missing), dtype=np.bool_)
+            ids[missing] = self._numbers_of_missing(digests[missing], sizes[missing], none_odd)
         for remembered in pieces:
             is_named[remembered] = True
-            ids = new_ids.take(remembered)
-            if has_missing and len(missing := np.flatnonzero(ids < 0)):
-                self._missing_at.append(missing + len(self._ids))
-                at = remembered[missing]
-                self._missing += digests[at].tobytes()
-                self._missing_sizes.append(sizes[at])
-            self._ids.append(ids.astype(np.uint32))
+            self._ids.append(ids.take(remembered).astype(np.uint32))
         named = np.flatnonzero(is_named & (new_ids >= 0))
         _raise_to(self._sizes, new_ids[named], sizes[named], self._odd_sized)
 
@@ -182,13 +211,20 @@ class BlobReferences:
             foreign_ids = _positions(foreign, DigestTable(digests[len(present) :])) + len(present)
             sizes = np.concatenate([sizes, missing_sizes])
             odd_sized = np.zeros(len(digests), dtype=np.bool_)
-        elif self._missing_at:
-            missing = DigestTable.from_unsorted(as_digests(self._missing))
-            missing_ids = missing.find(as_digests(self._missing))
+        elif self._missing:
+            numbers = np.flatnonzero(ids >= len(present))
+            named = ids[numbers] - np.uint32(len(present))
+            is_named = np.zeros(len(self._missing) // DIGEST_BYTES, dtype=np.bool_)
+            is_named[named] = True
+            some = as_digests(self._missing).compress(is_named, axis=0)
+            missing = DigestTable.from_unsorted(some)
+            final = np.zeros(len(is_named), dtype=np.uint32)
+            final[is_named] = found = missing.find(some)
+            ids[numbers] = final.take(named) + np.uint32(len(present))
             missing_sizes = np.full(len(missing), UNKNOWN_SIZE, dtype=np.int64)
             odd = np.zeros(len(missing), dtype=np.bool_)
-            _raise_to(missing_sizes, missing_ids, np.concatenate(self._missing_sizes), odd)
-            ids[np.concatenate(self._missing_at)] = len(present) + missing_ids
+            _raise_to(missing_sizes, found, np.concatenate(self._missing_sizes)[is_named], odd)
+            odd[found[np.concatenate(self._missing_odd)[is_named]]] = True
             foreign_ids = _positions(foreign, missing) + len(present)
             digests = np.concatenate([digests, missing.digests])
             sizes = np.concatenate([sizes, missing_sizes])

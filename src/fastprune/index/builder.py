@@ -1,10 +1,10 @@
 """IndexBuilder: merges what workers read into a `CacheIndex`.
 
-Stage: index. Input: names of files, `ShardIndex`es in any order. Output: `CacheIndex`.
+Stage: index. Input: names of files, `MergedShard`s in any order. Output: `CacheIndex`.
 Pure: no I/O.
 
-Every row has its place before the first shard comes. So the index is the same whatever
-shards it was merged from; only the pools, which rows point into, are in order of arrival.
+The index is the same whatever shards it was merged from; only the pools, which rows point into, are
+in order of arrival.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,22 +24,17 @@ from fastprune.index.attached import with_attached
 from fastprune.index.blob_references import BlobReferences
 from fastprune.index.cache_index import CacheIndex
 from fastprune.index.children import Children
-from fastprune.index.digests import Digests, DigestTable, as_digests, repeated, sort_order
+from fastprune.index.digests import Digests, DigestTable, as_digests
+from fastprune.index.listed_rows import ListedRows
+from fastprune.index.merging import MergedShard, some_rows
 from fastprune.index.recalled import Recalled
 from fastprune.index.remembered import COLUMNS
 from fastprune.index.remembered_rows import RememberedRows, heads
 from fastprune.index.remembering import Outcome, without_edges, without_odd_sized
-from fastprune.index.times import BAD_TIME, parse_times
 from fastprune.layouts.layout import Layout
-from fastprune.model import DIGEST_BYTES, is_hex_name
+from fastprune.model import is_hex_name
 from fastprune.reading.marks import IDENTITY_BYTES, FileSizes
-from fastprune.reading.shard_rows import rows_of_shard
-from fastprune.reading.shards import (
-    ABSENT,
-    TIME_CHARS,
-    ShardIndex,
-    UrlForm,
-)
+from fastprune.reading.shards import ABSENT, UrlForm
 
 _EXPECTED_URL_BYTES = 100
 _EXPECTED_BLOBS = 16
@@ -77,30 +72,8 @@ class IndexBuilder:
         self._root, self._layout, self._scanned_at = root, layout, scanned_at
         self._pattern_sets, self._edges = pattern_sets, edges or remember
         self._remember, self._strip = remember, remember and not edges
-        self._tables: list[DigestTable] = []
-        self._positions: list[NDArray[np.int32]] = []
-        self._has_twice = False
-        starts = list(accumulate((len(raw) // DIGEST_BYTES for raw in names), initial=0))
-        self._starts = starts
-        none = (starts[-1], DIGEST_BYTES)
-        self._digests = np.empty(none, dtype=np.uint8) if ordered is None else ordered
-        for raw, (first, last) in zip(names, pairwise(starts), strict=True):
-            listed = as_digests(raw)
-            order = sort_order(listed)
-            if ordered is None:
-                np.take(listed, order, axis=0, out=self._digests[first:last])
-            named = np.arange(first, last, dtype=np.int32)
-            # A folder that changes while it is listed may give a name twice, and some union
-            # file systems always do. Only the first row gets the manifest; the second stays
-            # absent. With two rows, a file could be kept by one and removed by the other.
-            for again in repeated(self._digests[first:last]).tolist():
-                named[again] = named[again - 1]
-                self._has_twice = True
-            positions = np.empty(len(order), dtype=np.int32)
-            positions[order] = named
-            self._positions.append(positions)
-            self._tables.append(DigestTable(self._digests[first:last]))
-        rows = starts[-1]
+        self._listed = listed = ListedRows(names, ordered)
+        rows = listed.starts[-1]
         self._columns: dict[str, NDArray[Any]] = {
             "kinds": np.full(rows, ABSENT, dtype=np.uint8),
             "digest_urls": np.zeros(rows, dtype=np.bool_),
@@ -121,8 +94,8 @@ class IndexBuilder:
         self._url_pool = Pool(np.uint8, rows * _EXPECTED_URL_BYTES)
         self._blobs = BlobReferences(rows * _EXPECTED_BLOBS if self._edges else 0)
         self._children = Children(
-            self._tables,
-            starts[:-1],
+            listed.tables,
+            listed.starts[:-1],
             expected=rows if self._edges else 0,
             keeps_strangers=remember,
         )
@@ -131,49 +104,53 @@ class IndexBuilder:
 
     def rows_of(self, folder: int, positions: slice | list[int]) -> NDArray[np.int32]:
         """The rows of the names at some positions in a folder's listing."""
-        return self._positions[folder][positions]
+        return self._listed.positions[folder][positions]
 
     def digest_of(self, row: int) -> bytes:
         """The file name of a row, as raw bytes."""
-        name: bytes = self._digests[row].tobytes()
+        name: bytes = self._listed.digests[row].tobytes()
         return name
 
     def set_blobs(self, blobs: DigestTable) -> None:
         """Takes the names in blobs/, once; shards may have been added before."""
         self._blobs.set_blobs(blobs)
 
-    def add(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
-        """Merges a shard.
+    def add(self, shard: MergedShard, rows: NDArray[np.int32]) -> None:
+        """Takes the rows of a shard.
 
         Args:
             shard: The shard.
             rows: int32: the row of each of its files.
         """
-        if self._has_twice:
+        if self._listed.has_twice:
             new = self._first_reads(shard, rows)
             if len(new) < len(rows):
-                shard, rows = rows_of_shard(shard, new.tolist()), rows[new]
+                shard, rows = some_rows(shard, new), rows[new]
         columns = self._columns
-        lengths = np.frombuffer(shard.url_lengths, dtype=np.uint32)
-        columns["kinds"][rows] = np.frombuffer(shard.kinds, dtype=np.uint8)
-        forms = np.frombuffer(shard.url_forms, dtype=np.uint8)
-        columns["digest_urls"][rows] = forms != UrlForm.TAG
-        columns["own_digest_urls"][rows] = forms == UrlForm.OWN_DIGEST
-        columns["url_lengths"][rows] = lengths
-        columns["url_starts"][rows] = len(self._url_pool) + starts_of(lengths)
-        self._url_pool.append(np.frombuffer(shard.url_bytes, dtype=np.uint8))
-        columns["file_sizes"][rows] = np.frombuffer(shard.file_sizes, dtype=np.uint32)
+        columns["kinds"][rows] = shard.kinds
+        columns["digest_urls"][rows] = shard.url_forms != UrlForm.TAG
+        columns["own_digest_urls"][rows] = shard.url_forms == UrlForm.OWN_DIGEST
+        columns["url_lengths"][rows] = shard.url_lengths
+        columns["url_starts"][rows] = len(self._url_pool) + starts_of(shard.url_lengths)
+        self._url_pool.append(shard.url_bytes)
+        columns["file_sizes"][rows] = shard.file_sizes
+        columns["created"][rows] = shard.created
+        columns["pulled"][rows] = shard.pulled
         if self._keeps_declared:
-            columns["declared"][rows] = np.frombuffer(shard.declared, dtype=np.int64)
+            columns["declared"][rows] = shard.declared
         if self._pattern_sets:
-            columns["url_matches"][rows] = np.frombuffer(shard.url_matches, dtype=np.uint32)
-        self._add_times(shard, rows)
+            columns["url_matches"][rows] = shard.url_matches
+        for row, which, written in shard.odd_times:
+            created, pulled = self._odd_times.get(at := int(rows[row]), ("", ""))
+            self._odd_times[at] = (created, written) if which else (written, pulled)
         self._mismatches |= {int(rows[row]): reason for row, reason in shard.mismatches}
         if self._edges:
-            self._add_edges(shard, rows)
+            columns["blob_starts"][rows] = self._blobs.starts(shard.blob_counts)
+            columns["blob_counts"][rows] = shard.blob_counts
+            self._blobs.add(shard.blob_refs, shard.blob_digests, shard.blob_sizes, shard.odd_sized)
+            self._children.add(rows[shard.parents], shard.children)
         if self._remember:
-            identities = np.frombuffer(shard.identities, dtype=np.uint8)
-            columns["identities"][rows] = identities.reshape(-1, IDENTITY_BYTES)
+            columns["identities"][rows] = shard.identities
             self._read[rows] = True
 
     def set_matches(
@@ -200,7 +177,7 @@ class IndexBuilder:
             recalled: What is remembered, and where its rows are now.
         """
         scan = recalled.scan
-        rows = recalled.rows_in(self._positions)
+        rows = recalled.rows_in(self._listed.positions)
         kept = np.flatnonzero(rows >= 0)
         kept = kept[~self._read[rows[kept]]]
         known = RememberedRows(scan, kept)
@@ -264,47 +241,17 @@ class IndexBuilder:
             scan.forget("blob_ids", "blob_digests", "blob_sizes", "digests")
         self._children.add_strangers_later(lambda: known.strangers(rows))
 
-    def _first_reads(self, shard: ShardIndex, rows: NDArray[np.int32]) -> NDArray[np.intp]:
+    def _first_reads(self, shard: MergedShard, rows: NDArray[np.int32]) -> NDArray[np.intp]:
         """Positions of the rows that were not read before, each once.
 
         A manifest that was merged twice would count its references twice. Of two readings in
         one shard, one that succeeded counts.
         """
-        failed = np.frombuffer(shard.kinds, dtype=np.uint8) == ABSENT
+        failed = shard.kinds == ABSENT
         order = np.argsort(failed, kind="stable")
         _, first = np.unique(rows[order], return_index=True)
         first = order[first]
         return np.sort(first[self._columns["kinds"][rows[first]] == ABSENT])
-
-    def _add_times(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
-        texts = (shard.created, shard.pulled)
-        odd = list(shard.odd_times)
-        for column, text in enumerate(texts):
-            times = parse_times(text)
-            for row in np.flatnonzero(times == BAD_TIME).tolist():
-                written = text[row * TIME_CHARS : (row + 1) * TIME_CHARS].decode("ascii")
-                odd.append((row, column, written))
-            name = ("created", "pulled")[column]
-            self._columns[name][rows] = times
-        for row, column, written in odd:
-            at = int(rows[row])
-            self._columns[("created", "pulled")[column]][at] = BAD_TIME
-            created, pulled = self._odd_times.get(at, ("", ""))
-            self._odd_times[at] = (created, written) if column else (written, pulled)
-
-    def _add_edges(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
-        digests = as_digests(shard.digests)
-        counts = np.frombuffer(shard.digest_counts, dtype=np.uint32)
-        is_image = (np.frombuffer(shard.kinds, dtype=np.uint8) & 1) == 1
-        # `compress` copies rows several times as fast as an index does.
-        of_image = np.repeat(is_image, counts)
-        image_rows, image_counts = rows[is_image], counts[is_image]
-        self._columns["blob_starts"][image_rows] = self._blobs.starts(image_counts)
-        self._columns["blob_counts"][image_rows] = image_counts
-        sizes = np.frombuffer(shard.sizes, dtype=np.int64)
-        self._blobs.add(digests.compress(of_image, axis=0), sizes)
-        parents = np.repeat(rows[~is_image], counts[~is_image])
-        self._children.add(parents, digests.compress(~of_image, axis=0))
 
     def unsized_blobs(self) -> bytes:
         """The names of the present blobs whose size no descriptor gives, raw."""
@@ -333,11 +280,11 @@ class IndexBuilder:
         foreign = tuple(sorted(foreign))
         blobs = self._blobs.finish(_blobs_among(foreign, self._layout.blob_folder))
         parents, children = self._children.pairs()
-        digests = self._digests
+        digests = self._listed.digests
         renumbered: NDArray[np.int32] | None = None
-        twins = self._twins() if self._edges else np.empty(0, dtype=np.int32)
+        twins = self._listed.twins() if self._edges else np.empty(0, dtype=np.int32)
         keep = self._columns["kinds"] != ABSENT
-        starts = tuple(self._starts)
+        starts = tuple(self._listed.starts)
         odd_times, mismatches = self._odd_times, self._mismatches
         if not keep.all():
             renumbered = np.cumsum(keep, dtype=np.int32) - np.int32(1)
@@ -351,7 +298,7 @@ class IndexBuilder:
             # A row without a manifest is no parent, as it was not read.
             present = keep[children]
             if self._remember:
-                lost = heads(self._digests[children[~present]])
+                lost = heads(self._listed.digests[children[~present]])
                 self._children.add_strangers(parents[~present], lost)
             parents, children = renumbered[parents[present]], renumbered[children[present]]
             if self._edges:
@@ -394,8 +341,8 @@ class IndexBuilder:
                 index=replace(index, identities=identities),
                 strangers=partial(self._children.strangers, renumbered),
                 unread=tuple(
-                    self._digests[first:last][~keep[first:last]]
-                    for first, last in pairwise(self._starts)
+                    self._listed.digests[first:last][~keep[first:last]]
+                    for first, last in pairwise(self._listed.starts)
                 ),
                 newly_known=int(identities[self._read[keep]].any(axis=1).sum()),
             )
@@ -406,17 +353,6 @@ class IndexBuilder:
     def outcome(self) -> Outcome:
         """What is to be remembered, after `finish`."""
         return self._outcome
-
-    def _twins(self) -> NDArray[np.int32]:
-        twins = np.full(self._starts[-1], -1, dtype=np.int32)
-        if len(self._tables) == 1:
-            return twins
-        first, second = self._tables
-        found = first.find(second.digests)
-        here = np.flatnonzero(found >= 0)
-        twins[here + self._starts[1]] = found[here]
-        twins[found[here]] = here + self._starts[1]
-        return twins
 
 
 def _blobs_among(foreign: Iterable[str], blob_folder: str) -> Digests:

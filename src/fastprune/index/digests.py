@@ -10,10 +10,12 @@ and then compares all 32.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.index.arrays import begins_run
 from fastprune.model import DIGEST_BYTES
 
 Digests = NDArray[np.uint8]
@@ -108,27 +110,31 @@ class DigestTable:
         words, table = _words(wanted), _words(self.digests)
         firsts = np.ascontiguousarray(words[:, 0])
         at, end = self._range(firsts.byteswap(), fanout)
-        if self._crowded:
-            at = _narrowed(table, words, at, end)
-            end = np.minimum(at + 1, end)
-        ids = np.full(len(wanted), -1, dtype=np.int64)
-        flat = table.reshape(-1)
+        flat, last = table.reshape(-1), len(table) - 1
+        # A range may be empty: it is the comparison of all 32 bytes that decides.
+        np.minimum(at, last, out=at)
         # Each round compares one entry of the table with every digest that is still
-        # looked for, until it is found or its range is over. `take` is several times as fast
-        # as an index.
-        rows = np.flatnonzero(at < end)
-        at, end, firsts = at.take(rows), end.take(rows), firsts.take(rows)
-        while len(rows):
-            found = np.flatnonzero(flat.take(at * _WORDS) == firsts)
-            found = found[_are_same(table, at.take(found), words, rows.take(found))]
-            ids[rows.take(found)] = at.take(found)
-            at += 1
-            more = at < end
-            more[found] = False
-            left = np.flatnonzero(more)
-            rows, firsts = rows.take(left), firsts.take(left)
-            at, end = at.take(left), end.take(left)
-        return ids
+        # looked for, until the first eight bytes are there or its range is over. `take` is several
+        # times as fast as an index.
+        left = np.flatnonzero(flat.take(at * _WORDS) != firsts)
+        while len(left):
+            following = at.take(left) + 1
+            more = np.flatnonzero(following < end.take(left))
+            left, following = left.take(more), following.take(more)
+            at[left] = following
+            left = left.compress(flat.take(following * _WORDS) != firsts.take(left))
+        other = np.flatnonzero(~_are_same(table, at, words))
+        if len(other):
+            # Several entries may share these eight bytes.
+            starts, at[other] = at.take(other), -1
+            alike = np.flatnonzero(flat.take(starts * _WORDS) == firsts.take(other))
+            some = other.take(alike)
+            sought = words.take(some, axis=0)
+            found = _narrowed(table, sought, starts.take(alike), end.take(some))
+            np.minimum(found, last, out=found)
+            good = _are_same(table, found, sought)
+            at[some.compress(good)] = found.compress(good)
+        return at
 
     def _range(
         self, keys: NDArray[np.uint64], fanout: NDArray[np.uint32]
@@ -169,14 +175,11 @@ def _narrowed(
 
 
 def _are_same(
-    table: NDArray[np.uint64],
-    at: NDArray[np.int64],
-    wanted: NDArray[np.uint64],
-    rows: NDArray[np.intp],
+    table: NDArray[np.uint64], at: NDArray[np.int64], wanted: NDArray[np.uint64]
 ) -> NDArray[np.bool_]:
     """Which of these digests of the table are the same as those that are wanted."""
     differ = np.take(table, at, axis=0)
-    differ ^= np.take(wanted, rows, axis=0)
+    differ ^= wanted
     first, second, third, fourth = differ.T
     same: NDArray[np.bool_] = (first | second | third | fourth) == 0
     return same
@@ -231,6 +234,47 @@ def _distinct(digests: Digests) -> Digests:
     ordered = np.take(digests, sort_order(digests), axis=0)
     again = repeated(ordered)
     return np.delete(ordered, again, axis=0) if len(again) else ordered
+
+
+class Distinct(NamedTuple):
+    """Digests that may be repeated, as the different ones among them.
+
+    Attributes:
+        digests: uint8 (m, 32): the different ones, sorted.
+        places: uint32 (n,): the position in `digests` of each.
+        order: intp (n,): a permutation that sorts the n digests.
+        starts: intp (m,): where those of each different one begin in this order.
+    """
+
+    digests: Digests
+    places: NDArray[np.uint32]
+    order: NDArray[np.intp]
+    starts: NDArray[np.intp]
+
+
+def distinct(digests: Digests) -> Distinct:
+    """Finds the different ones among digests, uint8 (n, 32), in any order."""
+    keys, words = _keys(digests), _words(digests)
+    order = np.argsort(keys)
+    begins = begins_run(keys.take(order))
+    found = _numbered(words, order, begins)
+    if bool((np.take(_words(found.digests), found.places, axis=0) != words).any()):
+        # Some that differ share their first eight bytes.
+        order = np.lexsort(words.byteswap()[:, ::-1].T)
+        ordered = np.take(words, order, axis=0)
+        begins[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+        found = _numbered(words, order, begins)
+    return found
+
+
+def _numbered(
+    words: NDArray[np.uint64], order: NDArray[np.intp], begins: NDArray[np.bool_]
+) -> Distinct:
+    starts = np.flatnonzero(begins)
+    places = np.empty(len(order), dtype=np.uint32)
+    places[order] = np.cumsum(begins, dtype=np.uint32) - np.uint32(1)
+    digests = np.take(words, order[starts], axis=0).view(np.uint8)
+    return Distinct(digests, places, order, starts)
 
 
 def repeated(ordered: Digests) -> NDArray[np.intp]:

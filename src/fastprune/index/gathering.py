@@ -5,7 +5,7 @@ I/O.
 
 Merging costs about as much for a small shard as for one of some thousand rows: it is a hundred
 steps on arrays. How many rows a shard has depends on the number of workers. What is joined here
-is a few megabytes.
+is a few megabytes. In a large cache, workers merge instead: see `fastprune.scanning.pieces`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.index.builder import IndexBuilder
-from fastprune.reading.shard_rows import joined_shards
+from fastprune.index.merging import merge_shards
 from fastprune.reading.shards import ShardIndex
 
 _ENOUGH_ROWS = 4_096
@@ -55,7 +55,7 @@ class ShardGatherer:
         """Hands on all that it holds. To be called when the last shard has come."""
         if not self._shards:
             return
-        shard, rows = joined_shards(self._shards), np.concatenate(self._rows)
+        shard, rows = merge_shards(self._shards), np.concatenate(self._rows)
         self._shards.clear()
         self._rows.clear()
         self._count = 0

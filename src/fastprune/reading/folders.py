@@ -203,7 +203,7 @@ def check_root(root: str, layout: Layout) -> None:
         raise NoCacheError(f"no cache at {root}: it has no folder {first}/")
 
 
-def _list_if_there(path: str) -> Iterator[ListingPart]:
+def list_if_there(path: str) -> Iterator[ListingPart]:
     """Lists a folder; one that does not exist is empty."""
     try:
         yield from list_folder(path)

@@ -46,7 +46,7 @@ class Known(NamedTuple):
     Attributes:
         racy: Files that changed from then on are racy: see `fastprune.reading.identities`.
         identities: The identity of each file when it was read, end to end; `NO_IDENTITY` for one
-            that is to be read in any case.
+            that is to be read in any case; empty if all are.
         url_forms: As in a shard, of all files; empty without patterns.
         url_bytes: The same.
         url_lengths: The same, as bytes of uint32.

@@ -13,35 +13,39 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from fastprune.errors import UsageError, WorkerError
+from fastprune.errors import UsageError
 from fastprune.executors.executor import Executor
 from fastprune.index.recalled import Recalled
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES
 from fastprune.progress import NoProgress, Progress, WhenSlow, under_way
-from fastprune.reading.chunks import REGULAR, PatternSets, ReadTask, kind_of, read_chunk
-from fastprune.reading.folders import (
-    ListingPart,
-    _list_if_there,
-    check_root,
-    reading,
-)
-from fastprune.reading.marks import NO_IDENTITY, Known
-from fastprune.reading.shards import Fault, ShardIndex
+from fastprune.reading.chunks import PatternSets, ReadTask
+from fastprune.reading.folders import check_root, reading
+from fastprune.reading.marks import Known
+from fastprune.scanning.manifest_names import ManifestNames
 from fastprune.scanning.measuring import sizes_of
 from fastprune.scanning.memory import ScanMemory, StateFolder, memory_of
+from fastprune.scanning.pieces import (
+    LARGE_CACHE,
+    PieceTask,
+    Sizes,
+    Work,
+    handed_out,
+    run_task,
+    sizes_of_work,
+)
+from fastprune.scanning.results import Positions, ScanResults, Unread
 from fastprune.text.quantities import format_count
 
 if TYPE_CHECKING:
     from fastprune.index.builder import IndexBuilder
     from fastprune.index.cache_index import CacheIndex
-    from fastprune.index.gathering import ShardGatherer
     from fastprune.server.listing import ServerListing
 
 _log = logging.getLogger("fastprune")
@@ -52,10 +56,7 @@ MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 SMALL_CACHE = 4_000
 """With no more manifests than this, starting workers costs more than they save."""
 
-_MOST_IN_CHUNK = 1_024
-_MOST_COMPARED = 4_096
-_LEAST_IN_CHUNK = 64
-_CHUNKS_PER_JOB = 8
+_MOST_READ_AGAIN = 1_024
 # A server rewrites a manifest in place: for a moment it is empty or cut off.
 _RETRY_DELAYS = (0.02, 0.1, 0.3)
 
@@ -70,6 +71,8 @@ class ScanOptions:
         pattern_sets: Patterns to match URLs with, a bit of `url_matches` per set.
         max_manifest_bytes: Larger manifest files are faults.
         chunk: Manifests per piece of work; None picks by their number.
+        merge: Whether workers merge what they read before they send it; None picks by the number
+            of manifests.
         check_names: Whether to check that the content of manifests matches their names.
         layout: What kind of cache it is; the index carries it.
         state: Where scans are remembered, so that only what changed is read; None for nowhere.
@@ -82,6 +85,7 @@ class ScanOptions:
     pattern_sets: PatternSets = ()
     max_manifest_bytes: int = MAX_MANIFEST_BYTES
     chunk: int | None = None
+    merge: bool | None = None
     check_names: bool = False
     layout: Layout = DEFAULT_LAYOUT
     state: StateFolder | None = None
@@ -134,41 +138,6 @@ def scan_and_keep_executor(
         return run.scan(open_executor)
 
 
-def _run_task(work: str | ReadTask) -> Iterable[ListingPart | ShardIndex]:
-    """The function that a worker runs: it lists a folder, or reads a chunk."""
-    return _list_if_there(work) if isinstance(work, str) else read_chunk(work)
-
-
-def _handed_out(
-    listings: list[bytes | memoryview], folder: int, size: int
-) -> Iterator[tuple[int, bytes]]:
-    """Chunks of the names in a listing, each with the position of its first one."""
-    names, listings[folder] = listings[folder], b""
-    if isinstance(names, memoryview):
-        # They lie in a file that is mapped.
-        yield from (
-            (first, bytes(names[first * DIGEST_BYTES : (first + size) * DIGEST_BYTES]))
-            for first in range(0, len(names) // DIGEST_BYTES, size)
-        )
-        return
-    # Names that were handed out are dropped, so that their memory is free for the columns.
-    left = bytearray(names)
-    del names
-    for first in range(0, len(left) // DIGEST_BYTES, size):
-        digests = bytes(left[: size * DIGEST_BYTES])
-        del left[: size * DIGEST_BYTES]
-        yield first, digests
-
-
-class _Unread(NamedTuple):
-    """A file that could not be read yet."""
-
-    folder: int
-    position: int
-    digest: bytes
-    fault: Fault
-
-
 class _Run:
     """One scan: the tasks that were handed out, and the results so far."""
 
@@ -177,16 +146,8 @@ class _Run:
     ) -> None:
         self._root, self._options, self._layout = root, options, options.layout
         self._progress, self._checkpoint = progress, checkpoint
-        self._names: list[bytes | memoryview] = []
-        self._foreign: list[str] = []
-        # Chunks without a result yet: chunk -> folder and positions in its listing.
-        self._sent: dict[int, tuple[int, slice | list[int]]] = {}
-        self._chunks = self._to_read = self._remembered = 0
-        self._blobs_listed = False
-        self._unread: list[_Unread] = []
+        self._names = ManifestNames(root, self._layout, checkpoint)
         self._memory: ScanMemory | None = None
-        # Files that are not read, but that the server may read as manifests: path -> reason.
-        self._irregular: dict[str, str] = {}
 
     def scan(self, open_executor: Callable[[int], Executor]) -> tuple[CacheIndex, Executor]:
         """Walks, hands out, merges; see `scan_and_keep_executor`."""
@@ -204,42 +165,39 @@ class _Run:
         )
         if memory is not None:
             memory.recall(open_executor)
-        self._list_manifests()
-        total = self._to_read = sum(map(len, self._names)) // DIGEST_BYTES
+        listings = self._list_manifests()
+        total = sum(map(len, listings)) // DIGEST_BYTES
+        self._results = results = ScanResults(
+            self._layout.blob_folder, total, self._progress, self._checkpoint
+        )
         executor = open_executor(total)
         with under_way(self._progress, "scanning", total, "manifests"):
-            results = iter(
-                executor.map_unordered(
-                    _run_task, self._tasks(total, executor.jobs, list(self._names))
-                )
-            )
+            work = self._work(total, executor.jobs, list(listings))
+            arriving = iter(executor.map_unordered(run_task, work))
             # The workers are busy from here on; now is the time for heavy imports.
-            first = list(islice(results, 1))
+            first = list(islice(arriving, 1))
             from fastprune.index.builder import IndexBuilder
-            from fastprune.index.gathering import ShardGatherer
 
             builder = IndexBuilder(
                 self._root,
                 scanned_at,
-                self._names,
+                listings,
                 options.pattern_sets,
                 layout=self._layout,
                 edges=options.edges,
                 remember=memory is not None,
                 ordered=None if self._recalled is None else self._recalled.digests(),
             )
-            self._names.clear()
-            gatherer = ShardGatherer(builder)
+            listings.clear()
+            results.build(builder)
             if self._recalled is not None and self._recalled.is_same[-1]:
-                builder.set_blobs(self._recalled.blobs())
-                self._foreign += self._recalled.folders[-1].foreign
-                self._blobs_listed = True
-            self._merge(builder, gatherer, chain(first, results))
-            self._check_whole()
+                results.set_blobs(self._recalled.blobs(), self._recalled.folders[-1].foreign)
+            results.take(chain(first, arriving), edges=self._edges)
             for delay in _RETRY_DELAYS:
-                if any(unread.fault.retry for unread in self._unread):
+                if any(unread.fault.retry for unread in results.unread):
                     time.sleep(delay)
-                    self._read_again(builder, gatherer, executor)
+                    again = executor.map_unordered(run_task, list(self._to_read_again()))
+                    results.take(again, edges=self._edges)
         if self._recalled is not None:
             builder.add_remembered(self._recalled)
         if options.edges:
@@ -249,10 +207,10 @@ class _Run:
             _log.debug(
                 "%s: %s read, %s remembered",
                 format_count(total, "manifest"),
-                f"{total - self._remembered:,}",
-                f"{self._remembered:,}",
+                f"{total - results.remembered:,}",
+                f"{results.remembered:,}",
             )
-            memory.keep(builder.outcome(), irregular=self._irregular)
+            memory.keep(builder.outcome(), irregular=self._names.irregular)
         return self._with_known_urls(index), executor
 
     def _with_known_urls(self, index: CacheIndex) -> CacheIndex:
@@ -273,87 +231,61 @@ class _Run:
         return self._options.edges or self._memory is not None
 
     def _finish(self, builder: IndexBuilder) -> CacheIndex:
-        faults = [unread for unread in self._unread if not unread.fault.vanished]
-        unknown = {self._path(unread) for unread in faults if unread.fault.unknown}
-        reasons = {self._path(unread): unread.fault.reason for unread in faults}
+        unread, irregular = self._results.unread, self._names.irregular
+        faults = [one for one in unread if not one.fault.vanished]
+        unknown = {self._path(one) for one in faults if one.fault.unknown}
+        reasons = {self._path(one): one.fault.reason for one in faults}
         return builder.finish(
-            (reasons | self._irregular).items(),
-            set(self._foreign),
-            len({self._path(unread) for unread in self._unread if unread.fault.vanished}),
-            unknown=unknown | self._irregular.keys(),
+            (reasons | irregular).items(),
+            {*self._names.foreign, *self._results.foreign},
+            len({self._path(one) for one in unread if one.fault.vanished}),
+            unknown=unknown | irregular.keys(),
         )
 
-    def _list_manifests(self) -> None:
-        recalled = self._recalled
+    def _list_manifests(self) -> list[bytes | memoryview]:
+        """The names in each folder of manifests, 32 raw bytes each."""
+        recalled, names = self._recalled, self._names
+        listings: list[bytes | memoryview] = []
         with under_way(WhenSlow(self._progress), "listing", None, "manifests") as slow:
-            for number, folder in enumerate(self._layout.manifest_folders):
+            for number in range(len(self._layout.manifest_folders)):
                 if recalled is not None and recalled.is_same[number]:
-                    self._names.append(recalled.names(number))
-                    self._foreign += recalled.folders[number].foreign
+                    listings.append(recalled.names(number))
+                    names.foreign += recalled.folders[number].foreign
                 else:
-                    self._names.append(self._list(folder, slow))
+                    listings.append(names.listed(number, slow))
         if recalled is not None:
-            recalled.compare(self._names)
+            recalled.compare(listings)
+        return listings
 
-    def _list(self, folder: str, progress: Progress) -> bytes:
-        digests = bytearray()
-        for part in _list_if_there(os.path.join(self._root, folder)):
-            self._checkpoint()
-            progress.advance(len(part.digests) // DIGEST_BYTES)
-            digests += part.digests
-            foreign = set(part.foreign)
-            for name in part.irregular:
-                digests += self._look_at(f"{folder}/{name}", name)
-                if f"{folder}/{name}" not in self._irregular:
-                    foreign.discard(name)
-            self._foreign += [f"{folder}/{name}" for name in foreign]
-        return bytes(digests)
-
-    def _look_at(self, path: str, name: str) -> bytes:
-        """Looks at a name that was not listed as a regular file.
-
-        On file systems that don't list types, a file that was just being replaced is one, too.
-
-        Returns:
-            The raw digest if it is a regular file now, to be read; else nothing.
-        """
-        kind = kind_of(os.path.join(self._root, path))
-        if kind == REGULAR:
-            return bytes.fromhex(name)
-        if kind is not None:
-            self._irregular[path] = f"{kind}, and the server may read it as a manifest"
-        return b""
-
-    def _tasks(
-        self, total: int, jobs: int, listings: list[bytes | memoryview]
-    ) -> Iterator[str | ReadTask]:
+    def _work(self, total: int, jobs: int, listings: list[bytes | memoryview]) -> Iterator[Work]:
         if self._edges and not (self._recalled is not None and self._recalled.is_same[-1]):
             yield os.path.join(self._root, self._layout.blob_folder)
-        # Comparing takes a fraction of the time that reading takes.
-        most = _MOST_IN_CHUNK if self._recalled is None else _MOST_COMPARED
-        size = self._options.chunk or min(
-            most, max(_LEAST_IN_CHUNK, total // (jobs * _CHUNKS_PER_JOB))
-        )
-        for folder in range(len(listings)):
-            for first, digests in _handed_out(listings, folder, size):
-                yield self._task(folder, slice(first, first + size), digests)
+        comparing, chunk = self._recalled is not None, self._options.chunk
+        merging = not comparing and self._merges(total)
+        sizes = sizes_of_work(total, jobs, comparing=comparing, merging=merging)
+        if chunk is not None:
+            sizes = Sizes(chunk, chunk, 1)
+        for folder, first, digests in handed_out(listings, sizes):
+            task = self._task(folder, slice(first, first + len(digests) // DIGEST_BYTES), digests)
+            yield PieceTask(task) if merging else task
 
-    def _known(self, folder: int, positions: slice | list[int], count: int) -> Known | None:
+    def _merges(self, total: int) -> bool:
+        """Whether workers merge what they read."""
+        return total > LARGE_CACHE if self._options.merge is None else self._options.merge
+
+    def _known(self, folder: int, positions: Positions, count: int) -> Known | None:
         """What is remembered of files that are to be read for the first time."""
         if self._memory is None:
             return None
         if self._recalled is None or isinstance(positions, list):
-            return Known(self._memory.racy, NO_IDENTITY * count)
+            return Known(self._memory.racy, b"")
         urls = bool(self._options.pattern_sets)
         return self._recalled.known(folder, positions.start, count, urls=urls)
 
-    def _task(self, folder: int, positions: slice | list[int], digests: bytes) -> ReadTask:
-        chunk = self._chunks
-        self._chunks += 1
-        self._sent[chunk] = (folder, positions)
+    def _task(self, folder: int, positions: Positions, digests: bytes) -> ReadTask:
         return ReadTask(
             folder=os.path.join(self._root, self._layout.manifest_folders[folder]),
-            chunk=chunk,
+            chunk=self._results.expect(folder, positions),
             digests=digests,
             max_bytes=self._options.max_manifest_bytes,
             edges=self._edges,
@@ -363,77 +295,13 @@ class _Run:
             known=self._known(folder, positions, len(digests) // DIGEST_BYTES),
         )
 
-    def _merge(
-        self,
-        builder: IndexBuilder,
-        gatherer: ShardGatherer,
-        results: Iterable[ListingPart | ShardIndex],
-    ) -> None:
-        """Merges results, which come in any order."""
-        from fastprune.index.digests import DigestSorter, as_digests
-
-        blobs = DigestSorter()
-        listing = False
-        for result in results:
-            self._checkpoint()
-            if isinstance(result, ShardIndex):
-                self._add(builder, gatherer, result)
-                continue
-            if not self._to_read and not listing:
-                # All manifests are read; a worker still lists the blobs.
-                listing = True
-                self._progress.stop()
-                self._progress.start("listing", None, "blobs")
-            if listing:
-                self._progress.advance(len(result.digests) // DIGEST_BYTES)
-            blobs.add(as_digests(result.digests))
-            self._foreign += [f"{self._layout.blob_folder}/{name}" for name in result.foreign]
-            if result.last:
-                builder.set_blobs(blobs.table())
-                self._blobs_listed = True
-        gatherer.flush()
-
-    def _check_whole(self) -> None:
-        """Makes sure that no result is missing: the index would be incomplete."""
-        if self._sent or self._edges != self._blobs_listed:
-            raise WorkerError("the scan is not whole: workers left something out")
-
-    def _add(self, builder: IndexBuilder, gatherer: ShardGatherer, shard: ShardIndex) -> None:
-        folder, positions = self._sent.pop(shard.chunk)
-        rows = builder.rows_of(folder, positions)
-        read = range(len(rows)) if shard.read is None else shard.read
-        if len(read) < len(rows):
-            builder.set_matches(rows, read, shard.known_matches)
-        gatherer.add(shard, rows if shard.read is None else rows[read])
-        for fault in shard.faults:
-            place = read[fault.row]
-            row = int(rows[place])
-            at = positions.start + place if isinstance(positions, slice) else positions[place]
-            self._unread.append(_Unread(folder, at, builder.digest_of(row), fault))
-        self._to_read -= len(rows)
-        if remembered := len(rows) - len(read):
-            self._remembered += remembered
-            self._progress.remembered(remembered)
-        self._progress.advance(len(rows), sum(shard.file_sizes))
-
-    def _read_again(
-        self, builder: IndexBuilder, gatherer: ShardGatherer, executor: Executor
-    ) -> None:
-        """Reads files again that the server may have been writing."""
-        again = [unread for unread in self._unread if unread.fault.retry]
-        self._unread = [unread for unread in self._unread if not unread.fault.retry]
-        tasks = []
-        for folder in range(len(self._layout.manifest_folders)):
-            here = [unread for unread in again if unread.folder == folder]
-            for first in range(0, len(here), _MOST_IN_CHUNK):
-                some = here[first : first + _MOST_IN_CHUNK]
-                digests = b"".join(unread.digest for unread in some)
-                tasks.append(self._task(folder, [unread.position for unread in some], digests))
-        for shard in executor.map_unordered(_run_task, tasks):
-            assert isinstance(shard, ShardIndex)
-            self._add(builder, gatherer, shard)
-        gatherer.flush()
-        self._check_whole()
+    def _to_read_again(self) -> Iterator[ReadTask]:
+        """Files that the server may have been writing."""
+        for folder, unread in self._results.to_be_read_again():
+            for first in range(0, len(unread), _MOST_READ_AGAIN):
+                some = unread[first : first + _MOST_READ_AGAIN]
+                digests = b"".join(one.digest for one in some)
+                yield self._task(folder, [one.position for one in some], digests)
 
     def _measure(self, builder: IndexBuilder, executor: Executor) -> None:
         """Asks for the sizes of the blobs that no descriptor gives: the orphans."""
@@ -441,5 +309,5 @@ class _Run:
         path = os.path.join(self._root, self._layout.blob_folder)
         builder.set_sizes(sizes_of(path, names, executor, self._progress, "blobs"))
 
-    def _path(self, unread: _Unread) -> str:
+    def _path(self, unread: Unread) -> str:
         return f"{self._layout.manifest_folders[unread.folder]}/{unread.digest.hex()}"
