@@ -32,12 +32,13 @@ from arrays import (
     spread,
 )
 from content import FIRST_DAY
+from fastprune.index.merging import merge_shards
 from fastprune.reading.folders import ListingPart
 from fastprune.reading.marks import FileSizes
 from fastprune.reading.shards import EMPTY_TIME, ShardIndex, UrlForm
 from generate import MAX_TAGS
 
-ROWS_IN_SHARD = 1_024  # as the scanner cuts large caches
+ROWS_IN_PIECE, ROWS_IN_CHUNK = 8_192, 1_024  # as the scanner cuts large caches
 NAMES_IN_PART = 10_000
 REGISTRY = "quay.io"
 PATTERNS = (r"^quay\.io/",)
@@ -66,7 +67,7 @@ class Piece(NamedTuple):
 
 def pieces(size: Size, what: str, files: list[int]) -> list[Piece]:
     """All pieces of names or of shards, in order; `files` says how many each folder has."""
-    rows = NAMES_IN_PART if what == "names" else ROWS_IN_SHARD
+    rows = NAMES_IN_PART if what == "names" else ROWS_IN_PIECE
     places = [(folder, first) for folder in FOLDERS for first in range(0, files[folder], rows)]
     return [Piece(size, what, folder, at, first) for at, (folder, first) in enumerate(places)]
 
@@ -92,8 +93,11 @@ def piece_of(piece: Piece) -> Iterator[Any]:
     elif piece.what == "orphans":
         yield FileSizes(0, _packed("q", orphan_sizes(whole)))
     else:
-        files = whole.listing[piece.folder][piece.first : piece.first + ROWS_IN_SHARD]
-        yield shard_of(whole, piece.number, files)
+        files = whole.listing[piece.folder][piece.first : piece.first + ROWS_IN_PIECE]
+        chunks = range(0, len(files), ROWS_IN_CHUNK)
+        yield merge_shards(
+            [shard_of(whole, piece.number, files[at : at + ROWS_IN_CHUNK]) for at in chunks]
+        )
 
 
 def counts_of(whole: Arrays) -> dict[str, Any]:

@@ -216,7 +216,9 @@ def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def spread(starts: Ints, counts: Ints) -> NDArray[np.int64]:
     """All positions in pieces of an array, piece after piece."""
     ends = np.cumsum(counts, dtype=np.int64)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+    shifts = np.repeat(starts - (ends - counts), counts)
+    positions: NDArray[np.int64] = np.arange(ends[-1] if len(ends) else 0) + shifts
+    return positions
 
 
 # The cache.
@@ -324,8 +326,10 @@ def _repositories(manifests: int, rng: np.random.Generator) -> Repositories:
     organisation[500::1_000] = len(ORGANISATIONS)  # the small one
     loaded = rng.random(many) < 0.04
     latest = rng.random(many) < 0.36
+    host = rng.choice(len(weights), many, p=weights / weights.sum()).astype(np.int16)
+    host[0] = 0  # that of `BIGGEST_REPOSITORY`
     return Repositories(
-        host=rng.choice(len(weights), many, p=weights / weights.sum()).astype(np.int16),
+        host=host,
         organisation=organisation,
         word=rng.integers(len(NAMES), size=many, dtype=np.int16),
         tags=tags,

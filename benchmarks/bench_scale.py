@@ -14,6 +14,7 @@ Ten million manifests take about four minutes for one round, and 6 GB: half of i
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pickle
 import sys
@@ -25,18 +26,16 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from array_pieces import PATTERNS, Piece, piece_of, pieces
+from array_pieces import PATTERNS, ROWS_IN_PIECE, Piece, piece_of, pieces
 from arrays import FOLDERS, Size
 from fastprune.cli.session import _set_up_heap
 from fastprune.executors.executor import Executor
 from fastprune.executors.processes import ProcessExecutor
 from fastprune.index.builder import IndexBuilder
 from fastprune.index.cache_index import CacheIndex
-from fastprune.index.digests import DigestSorter, as_digests
-from fastprune.index.gathering import ShardGatherer
 from fastprune.layouts.default import DEFAULT_LAYOUT
-from fastprune.reading.folders import ListingPart
-from fastprune.reading.shards import ShardIndex
+from fastprune.progress import NoProgress
+from fastprune.scanning.results import ScanResults
 from measure import MeasureError, describe_machine, exit_code_of, save_json, show_machine, table
 from scale_steps import STEPS, Facts, Step
 
@@ -111,7 +110,7 @@ def in_a_process(work: Callable[[], T]) -> T:
 
 
 def merged(size: Size, executor: Executor, facts: Facts) -> CacheIndex:
-    """Merges all shards into an index, as the scanner does."""
+    """Takes all that the worker sends into an index, as the scanner does."""
     files = facts.counts["files"]
     listed = [bytearray() for _ in FOLDERS]
     items = pieces(size, "names", files)
@@ -121,20 +120,14 @@ def merged(size: Size, executor: Executor, facts: Facts) -> CacheIndex:
     listed.clear()
     builder = IndexBuilder(ROOT, 0.0, names, (PATTERNS,), layout=DEFAULT_LAYOUT, edges=True)
     names.clear()
-    gatherer, blobs = ShardGatherer(builder), DigestSorter()
-    sent = pieces(size, "shard", files)
-    work: list[Piece] = [Piece(size, "blobs"), *sent]
-    result: ListingPart | ShardIndex
-    for result in executor.map_unordered(piece_of, work):
-        if isinstance(result, ListingPart):
-            blobs.add(as_digests(result.digests))
-            if result.last:
-                builder.set_blobs(blobs.table())
-            continue
-        piece = sent[result.chunk]
-        positions = slice(piece.first, piece.first + len(result.kinds))
-        gatherer.add(result, builder.rows_of(piece.folder, positions))
-    gatherer.flush()
+    results = ScanResults(DEFAULT_LAYOUT.blob_folder, sum(files), NoProgress(), lambda: None)
+    results.build(builder)
+    work = [Piece(size, "blobs")]
+    for piece in pieces(size, "shard", files):
+        last = min(piece.first + ROWS_IN_PIECE, files[piece.folder])
+        results.expect(piece.folder, slice(piece.first, last))
+        work.append(piece)
+    results.take(executor.map_unordered(piece_of, work), edges=True)
     if len(builder.unsized_blobs()) != 32 * facts.counts["orphans"]:
         raise MeasureError("other blobs are orphans than those that nothing refers to")
     builder.set_sizes(executor.map_unordered(piece_of, [Piece(size, "orphans")]))
@@ -247,7 +240,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3, help="times that each step is taken (3)")
     parser.add_argument("--steps", default="", metavar="WORD", help="only steps with this word")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="save the results")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="save the results; what it holds of other sizes stays",
+    )
     return parser.parse_args()
 
 
@@ -257,16 +255,18 @@ def run_benchmark(arguments: argparse.Namespace) -> None:
     print(show_machine(machine))
     steps = [step for step in STEPS if arguments.steps in step.name]
     caches: dict[str, Any] = {}
+    if arguments.json and arguments.json.exists():
+        caches = json.loads(arguments.json.read_text())["caches"]
     for text in arguments.sizes.split(","):
         size = Size(parse_size(text), arguments.seed)
         print(f"\nabout {size.manifests:,} manifests", flush=True)
         results = in_a_process(partial(measure, size, arguments.rounds, steps))
         caches[str(results["manifests"])] = results
+        if arguments.json:
+            save_json(arguments.json, {"machine": machine, "caches": caches})
         merge, manifests = results["steps"][MERGE], results["manifests"]
         print(_line(MERGE, [Cost(**run) for run in merge["runs"]], manifests), flush=True)
     print(f"\n{show(caches)}")
-    if arguments.json:
-        save_json(arguments.json, {"machine": machine, "caches": caches, "growth": growth(caches)})
 
 
 if __name__ == "__main__":
