@@ -130,8 +130,8 @@ def draw_scale(results: dict[str, Any], path: Path) -> None:
     caches = sorted(results["caches"].values(), key=lambda cache: int(cache["manifests"]))
     sizes = [cache["manifests"] for cache in caches]
     figure, (times, memory) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
-    colors = plt.get_cmap("tab10").colors
-    for (step, name), color in zip(SCALE_STEPS.items(), colors, strict=False):
+    for number, (step, name) in enumerate(SCALE_STEPS.items()):
+        color = f"C{number}"
         costs = [cache["steps"][step] for cache in caches]
         seconds = [cost["processor_seconds"] for cost in costs]
         times.plot(sizes, seconds, marker="o", color=color, label=name)
