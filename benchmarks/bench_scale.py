@@ -140,8 +140,17 @@ def ask(executor: Executor, size: Size, what: str) -> Any:
     return answer
 
 
-def measure(size: Size, rounds: int, steps: list[Step]) -> dict[str, Any]:
-    """Merges a cache and takes all steps; runs in a process of its own."""
+def measure(
+    size: Size, rounds: int, steps: list[Step], keep: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Merges a cache and takes all steps; runs in a process of its own.
+
+    Args:
+        size: Which cache.
+        rounds: How often each step is taken.
+        steps: The steps.
+        keep: Is given the results after each step, so that they are there if it is stopped.
+    """
     _set_up_heap()
     # One worker, so that it holds the arrays only once.
     executor = ProcessExecutor(1)
@@ -159,23 +168,24 @@ def measure(size: Size, rounds: int, steps: list[Step]) -> dict[str, Any]:
     for name, count in found.items():
         if count != counts[name]:
             raise MeasureError(f"{count} {name}, not {counts[name]}")
-    costs = {MERGE: [merge]}
+    results = {**counts, "index_bytes": array_bytes(index), "steps": {MERGE: summed_up([merge])}}
+    print(_line(MERGE, [merge], len(index)), flush=True)
     for step in steps:
         take = partial(taken, step, index, facts)
-        costs[step.name] = [in_a_process(take) for _ in range(rounds)]
-        print(_line(step.name, costs[step.name], len(index)), flush=True)
+        costs = [in_a_process(take) for _ in range(rounds)]
+        results["steps"][step.name] = summed_up(costs)
+        print(_line(step.name, costs, len(index)), flush=True)
+        keep(results)
+    return results
+
+
+def summed_up(costs: list[Cost]) -> dict[str, Any]:
+    """Some runs of a step: the shortest times, and the highest peak."""
     return {
-        **counts,
-        "resident_bytes": resident(index),
-        "steps": {
-            name: {
-                "seconds": min(cost.seconds for cost in some),
-                "processor_seconds": min(cost.processor for cost in some),
-                "peak_bytes": max(cost.peak for cost in some),
-                "runs": [cost._asdict() for cost in some],
-            }
-            for name, some in costs.items()
-        },
+        "seconds": min(cost.seconds for cost in costs),
+        "processor_seconds": min(cost.processor for cost in costs),
+        "peak_bytes": max(cost.peak for cost in costs),
+        "runs": [cost._asdict() for cost in costs],
     }
 
 
@@ -193,7 +203,7 @@ def taken(step: Step, index: CacheIndex, facts: Facts) -> Cost:
     return cost
 
 
-def resident(index: CacheIndex) -> int:
+def array_bytes(index: CacheIndex) -> int:
     """Bytes of all arrays of an index."""
     columns = (getattr(index, name) for name in type(index).__dataclass_fields__)
     return sum(column.nbytes for column in columns if isinstance(column, np.ndarray))
@@ -260,12 +270,13 @@ def run_benchmark(arguments: argparse.Namespace) -> None:
     for text in arguments.sizes.split(","):
         size = Size(parse_size(text), arguments.seed)
         print(f"\nabout {size.manifests:,} manifests", flush=True)
-        results = in_a_process(partial(measure, size, arguments.rounds, steps))
-        caches[str(results["manifests"])] = results
-        if arguments.json:
-            save_json(arguments.json, {"machine": machine, "caches": caches})
-        merge, manifests = results["steps"][MERGE], results["manifests"]
-        print(_line(MERGE, [Cost(**run) for run in merge["runs"]], manifests), flush=True)
+
+        def keep(results: dict[str, Any]) -> None:
+            caches[str(results["manifests"])] = results
+            if arguments.json:
+                save_json(arguments.json, {"machine": machine, "caches": caches})
+
+        keep(in_a_process(partial(measure, size, arguments.rounds, steps, keep)))
     print(f"\n{show(caches)}")
 
 
