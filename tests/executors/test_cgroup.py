@@ -85,7 +85,7 @@ def test_what_can_t_be_understood_is_no_limit(lines: str, tmp_path: Path) -> Non
 def test_this_machine_gives_an_answer() -> None:
     quota = cpu_quota()
     assert quota is None or quota > 0
-    assert 1 <= available_jobs() <= 8
+    assert 1 <= available_jobs() <= 16
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,14 @@ def test_this_machine_gives_an_answer() -> None:
         (1, None, 1),
         (2, None, 2),
         (8, None, 8),
-        (64, None, 8),
+        (16, None, 16),
+        (64, None, 16),
         (1, 4.0, 1),
         (2, 0.1, 1),
         (8, 1.0, 1),
         (8, 1.5, 2),
         (64, 3.0, 3),
-        (64, 100.0, 8),
+        (64, 100.0, 16),
     ],
 )
 def test_jobs_follow_cores_and_quota(

@@ -63,6 +63,18 @@ def test_large_tables_find_every_member_and_no_neighbour(count: int, seed: bytes
     check(listed, listed + neighbours)
 
 
+@examples(100)
+@given(parts=st.lists(st.tuples(st.lists(DIGESTS), st.booleans())))
+def test_a_table_of_sorted_and_other_parts_has_each_digest_once(
+    parts: list[tuple[list[bytes], bool]],
+) -> None:
+    sorter = DigestSorter()
+    for part, is_sorted in parts:
+        sorter.add(as_digests(b"".join(sorted(part) if is_sorted else part)))
+    everything = {digest for part, _ in parts for digest in part}
+    assert [one.tobytes() for one in sorter.table().digests] == sorted(everything)
+
+
 @examples(200)
 @given(listed=st.lists(DIGESTS))
 def test_the_sort_order_is_a_permutation_that_sorts(listed: list[bytes]) -> None:

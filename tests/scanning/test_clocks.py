@@ -19,6 +19,7 @@ from tests.support.clock import wait_for_the_clock
 from tests.support.remembered import Remembering, warnings_of
 from tests.support.scanning import scanned
 
+from fastprune.executors.executor import Executor
 from fastprune.index.remembered import RememberedScan
 from fastprune.index.remembered import decoded as scan_in
 from fastprune.reading import identities
@@ -206,8 +207,10 @@ def test_a_folder_that_changes_while_it_is_listed_is_listed_again(
 ) -> None:
     real = _Run._list_manifests
 
-    def listed_too_early(run: _Run) -> list[bytes | memoryview]:
-        listed = real(run)
+    def listed_too_early(
+        run: _Run, open_executor: Callable[[int], Executor]
+    ) -> list[bytes | memoryview]:
+        listed = real(run, open_executor)
         builder.image("b:1", layers=[builder.blob(10)])
         return listed
 

@@ -32,7 +32,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _ITEMS_AHEAD = 2
-_MOST_JOBS = 8
+_MOST_JOBS = 16
 _BUFFER_BYTES = 1 << 20
 
 
@@ -262,7 +262,7 @@ def available_jobs(
     """How many workers `--jobs auto` means on this machine.
 
     The processors that this process may run on, no more than the CPU limit of its
-    control group. Beyond eight workers the process that merges their results is the
+    control group. With more than 16 workers the process that merges their results is the
     bottleneck (benchmarks/README.md), so that is the most for a scan.
 
     Args:

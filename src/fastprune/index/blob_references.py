@@ -221,9 +221,12 @@ class BlobReferences:
             final = np.zeros(len(is_named), dtype=np.uint32)
             final[is_named] = found = missing.find(some)
             ids[numbers] = final.take(named) + np.uint32(len(present))
+            declared = np.concatenate(self._missing_sizes)[is_named]
             missing_sizes = np.full(len(missing), UNKNOWN_SIZE, dtype=np.int64)
-            odd = np.zeros(len(missing), dtype=np.bool_)
-            _raise_to(missing_sizes, found, np.concatenate(self._missing_sizes)[is_named], odd)
+            np.maximum.at(missing_sizes, found, declared)
+            smallest = missing_sizes.copy()
+            np.minimum.at(smallest, found, declared)
+            odd = smallest != missing_sizes
             odd[found[np.concatenate(self._missing_odd)[is_named]]] = True
             foreign_ids = _positions(foreign, missing) + len(present)
             digests = np.concatenate([digests, missing.digests])
@@ -244,11 +247,12 @@ def _raise_to(
     declared: NDArray[np.int64],
     odd: NDArray[np.bool_],
 ) -> None:
-    """Raises sizes[ids] to the declared ones where these are larger; notes where they differ."""
-    before = sizes[ids]
+    """Raises sizes[ids] to the declared ones where these are larger; notes where they differ.
+
+    Each id is there once.
+    """
+    before = sizes.take(ids)
     sizes[ids] = np.maximum(before, declared)
-    differ = (sizes[ids] != declared) | ((before != declared) & (before != UNKNOWN_SIZE))
+    differ = (before != declared) & (before != UNKNOWN_SIZE)
     if bool(differ.any()):
         odd[ids[differ]] = True
-        # Where one id has several sizes, the assignment kept any one of them.
-        np.maximum.at(sizes, ids, declared)

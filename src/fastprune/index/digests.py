@@ -74,13 +74,14 @@ class DigestTable:
 
     def _make_fanout(self) -> NDArray[np.uint32]:
         """Makes the fan-out when something is looked up for the first time."""
-        # About four digests share an entry of the fan-out. So a search takes few steps, and
-        # the fan-out one byte per digest.
-        bits = max(1, min(24, len(self.digests).bit_length() - 2))
+        # About one digest has an entry of the fan-out. So a search takes few steps, and the fan-out
+        # two bytes per digest.
+        bits = max(1, min(24, len(self.digests).bit_length() - 1))
         self._shift = np.uint64(64 - bits)
-        firsts = np.arange(1 << bits, dtype=np.uint64) << self._shift
-        fanout = np.full(len(firsts) + 1, len(self.digests), dtype=np.uint32)
-        fanout[:-1] = np.searchsorted(_keys(self.digests), firsts, side="left")
+        prefixes = _keys(self.digests)
+        prefixes >>= self._shift
+        fanout = np.zeros((1 << bits) + 1, dtype=np.uint32)
+        np.cumsum(np.bincount(prefixes.view(np.int64), minlength=1 << bits), out=fanout[1:])
         self._crowded = int(np.diff(fanout).max()) > _CROWDED
         self._fanout = fanout
         return fanout
@@ -210,8 +211,9 @@ class DigestSorter:
     def add(self, digests: Digests) -> None:
         """Takes digests, uint8 (n, 32), in any order and with repetitions."""
         heads = digests[:, 0] >> _BUCKET_SHIFT
-        order = np.argsort(heads, kind="stable")
-        digests, heads = np.take(digests, order, axis=0), heads[order]
+        if bool((heads[1:] < heads[:-1]).any()):
+            order = np.argsort(heads, kind="stable")
+            digests, heads = np.take(digests, order, axis=0), heads[order]
         bounds = np.searchsorted(heads, np.arange(_BUCKETS + 1)).tolist()
         for bucket, (first, last) in zip(self._buckets, pairwise(bounds), strict=True):
             bucket.extend(digests[first:last].tobytes())

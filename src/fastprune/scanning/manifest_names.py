@@ -1,19 +1,33 @@
 """The names of the manifests in a cache.
 
 Stage: walk. Input: the path of a cache. Output: names, folder by folder. I/O: lists the folders of
-manifests; asks what lies at names that are not listed as regular files.
+manifests, in workers if they are large; asks what lies at names that are not listed as regular
+files.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeAlias
 
+from fastprune.executors.executor import Executor
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES
 from fastprune.progress import Progress
 from fastprune.reading.chunks import REGULAR, kind_of
-from fastprune.reading.folders import list_if_there
+from fastprune.reading.folders import ListingPart, list_if_there
+
+NumberedPart: TypeAlias = tuple[int, ListingPart]
+"""A part of the listing of a folder, behind the number of the folder."""
+
+
+def list_numbered(task: tuple[int, str]) -> Iterator[NumberedPart]:
+    """Lists a folder, given by its number and its path, as `list_if_there` does."""
+    number, path = task
+    for part in list_if_there(path):
+        yield number, part
 
 
 class ManifestNames:
@@ -37,29 +51,48 @@ class ManifestNames:
         self.irregular: dict[str, str] = {}
         self._root, self._layout, self._checkpoint = root, layout, checkpoint
 
-    def listed(self, number: int, progress: Progress) -> bytes:
-        """Lists a folder.
+    def listed(
+        self,
+        numbers: Sequence[int],
+        open_executor: Callable[[int], Executor],
+        progress: Progress,
+    ) -> Iterator[bytes]:
+        """Lists folders. Large ones are listed by workers: there is enough to do in this process.
 
         Args:
-            number: Which of the layout's folders of manifests.
+            numbers: Which of the layout's folders of manifests.
+            open_executor: Gives the executor for at least so many manifests.
             progress: Is told how many names were listed.
 
-        Returns:
-            The names of the manifests, 32 raw bytes each.
+        Yields:
+            For each folder, the names of the manifests, 32 raw bytes each.
         """
-        folder = self._layout.manifest_folders[number]
-        digests = bytearray()
-        for part in list_if_there(os.path.join(self._root, folder)):
+        folders = self._layout.manifest_folders
+        tasks = [(number, os.path.join(self._root, folders[number])) for number in numbers]
+        begun = [(number, list(islice(list_if_there(path), 2))) for number, path in tasks]
+        results: Iterable[NumberedPart] = (
+            (number, part) for number, parts in begun for part in parts
+        )
+        if not all(parts[-1].last for _, parts in begun):
+            count = sum(len(part.digests) for _, part in results) // DIGEST_BYTES
+            results = open_executor(count).map_unordered(list_numbered, tasks)
+        digests = {number: bytearray() for number in numbers}
+        for number, part in results:
             self._checkpoint()
             progress.advance(len(part.digests) // DIGEST_BYTES)
-            digests += part.digests
-            foreign = set(part.foreign)
-            for name in part.irregular:
-                digests += self._look_at(f"{folder}/{name}", name)
-                if f"{folder}/{name}" not in self.irregular:
-                    foreign.discard(name)
-            self.foreign += [f"{folder}/{name}" for name in foreign]
-        return bytes(digests)
+            digests[number] += self._names_in(folders[number], part)
+        for number in numbers:
+            yield bytes(digests.pop(number))
+
+    def _names_in(self, folder: str, part: ListingPart) -> bytes:
+        """The names of manifests in a part of a listing; keeps the others."""
+        digests, foreign = part.digests, set(part.foreign)
+        for name in part.irregular:
+            digests += self._look_at(f"{folder}/{name}", name)
+            if f"{folder}/{name}" not in self.irregular:
+                foreign.discard(name)
+        self.foreign += [f"{folder}/{name}" for name in foreign]
+        return digests
 
     def _look_at(self, path: str, name: str) -> bytes:
         """Looks at a name that was not listed as a regular file.

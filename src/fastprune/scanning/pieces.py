@@ -31,7 +31,21 @@ _MOST_IN_CHUNK = 1_024
 _MOST_COMPARED = 4_096
 _LEAST_IN_CHUNK = 64
 _CHUNKS_PER_JOB = 8
+_NAMES_IN_PART = 1 << 16
 _SILENT_SECONDS = 0.2
+
+
+class ListTask(NamedTuple):
+    """A folder of blobs to list.
+
+    Attributes:
+        path: The folder.
+        sort: Whether to send long parts of the listing, each sorted: then to put them together
+            takes little time.
+    """
+
+    path: str
+    sort: bool
 
 
 class PieceTask(NamedTuple):
@@ -81,16 +95,37 @@ def read_piece(task: PieceTask) -> Iterator[SoFar | MergedShard]:
     yield merge_shards(shards)
 
 
-Work: TypeAlias = str | ReadTask | PieceTask
-"""The path of a folder to list, or manifests to read."""
+def list_sorted(path: str) -> Iterator[ListingPart]:
+    """Lists a folder as `list_if_there` does, in longer parts, and sorts the names in each."""
+    import numpy as np
+
+    from fastprune.index.digests import as_digests, sort_order
+
+    names, foreign = bytearray(), list[str]()
+    told = time.monotonic()
+    for part in list_if_there(path):
+        names += part.digests
+        foreign += part.foreign
+        silent = time.monotonic() - told >= _SILENT_SECONDS
+        if part.last or silent or len(names) >= _NAMES_IN_PART * DIGEST_BYTES:
+            digests = as_digests(bytes(names))
+            ordered = np.take(digests, sort_order(digests), axis=0).tobytes()
+            yield ListingPart(ordered, tuple(foreign), last=part.last)
+            names.clear()
+            foreign.clear()
+            told = time.monotonic()
+
+
+Work: TypeAlias = ListTask | ReadTask | PieceTask
+"""A folder to list, or manifests to read."""
 
 Result: TypeAlias = "ListingPart | ShardIndex | SoFar | MergedShard"
 
 
 def run_task(work: Work) -> Iterable[Result]:
     """The function that a worker runs: it lists a folder, or reads a chunk or a piece."""
-    if isinstance(work, str):
-        return list_if_there(work)
+    if isinstance(work, ListTask):
+        return list_sorted(work.path) if work.sort else list_if_there(work.path)
     return read_piece(work) if isinstance(work, PieceTask) else read_chunk(work)
 
 

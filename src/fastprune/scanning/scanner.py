@@ -1,8 +1,8 @@
 """The scan: from a path to a `CacheIndex`.
 
 Stage: walk, read, parse, index. Input: the path of a cache, an executor. Output:
-`CacheIndex`. I/O: reads only; this process lists the manifests, workers list the blobs
-and read the manifests.
+`CacheIndex`. I/O: reads only; workers list the folders and read the manifests, unless there
+are only a few.
 
 The scan does not decide what a prune removes, but a prune is safe only if the scan is whole. So
 every file that can't be read is in `faults`, and a worker that dies ends the scan.
@@ -33,6 +33,7 @@ from fastprune.scanning.measuring import sizes_of
 from fastprune.scanning.memory import ScanMemory, StateFolder, memory_of
 from fastprune.scanning.pieces import (
     LARGE_CACHE,
+    ListTask,
     PieceTask,
     Sizes,
     Work,
@@ -165,7 +166,7 @@ class _Run:
         )
         if memory is not None:
             memory.recall(open_executor)
-        listings = self._list_manifests()
+        listings = self._list_manifests(open_executor)
         total = sum(map(len, listings)) // DIGEST_BYTES
         self._results = results = ScanResults(
             self._layout.blob_folder, total, self._progress, self._checkpoint
@@ -242,26 +243,28 @@ class _Run:
             unknown=unknown | irregular.keys(),
         )
 
-    def _list_manifests(self) -> list[bytes | memoryview]:
+    def _list_manifests(self, open_executor: Callable[[int], Executor]) -> list[bytes | memoryview]:
         """The names in each folder of manifests, 32 raw bytes each."""
         recalled, names = self._recalled, self._names
-        listings: list[bytes | memoryview] = []
-        with under_way(WhenSlow(self._progress), "listing", None, "manifests") as slow:
-            for number in range(len(self._layout.manifest_folders)):
-                if recalled is not None and recalled.is_same[number]:
-                    listings.append(recalled.names(number))
-                    names.foreign += recalled.folders[number].foreign
-                else:
-                    listings.append(names.listed(number, slow))
+        listings: dict[int, bytes | memoryview] = {}
+        to_list = list(range(len(self._layout.manifest_folders)))
         if recalled is not None:
-            recalled.compare(listings)
-        return listings
+            for number in [number for number in to_list if recalled.is_same[number]]:
+                to_list.remove(number)
+                listings[number] = recalled.names(number)
+                names.foreign += recalled.folders[number].foreign
+        with under_way(WhenSlow(self._progress), "listing", None, "manifests") as slow:
+            listings |= zip(to_list, names.listed(to_list, open_executor, slow), strict=True)
+        in_order = [listings[number] for number in sorted(listings)]
+        if recalled is not None:
+            recalled.compare(in_order)
+        return in_order
 
     def _work(self, total: int, jobs: int, listings: list[bytes | memoryview]) -> Iterator[Work]:
-        if self._edges and not (self._recalled is not None and self._recalled.is_same[-1]):
-            yield os.path.join(self._root, self._layout.blob_folder)
         comparing, chunk = self._recalled is not None, self._options.chunk
         merging = not comparing and self._merges(total)
+        if self._edges and not (self._recalled is not None and self._recalled.is_same[-1]):
+            yield ListTask(os.path.join(self._root, self._layout.blob_folder), sort=merging)
         sizes = sizes_of_work(total, jobs, comparing=comparing, merging=merging)
         if chunk is not None:
             sizes = Sizes(chunk, chunk, 1)

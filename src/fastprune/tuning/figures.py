@@ -122,7 +122,7 @@ class Machine:
 
     Attributes:
         cpus: Processors of the machine.
-        auto_jobs: What `--jobs auto` means: those that may be used, eight at most.
+        auto_jobs: What `--jobs auto` means: those that may be used, 16 at most.
         system: Operating system, release and architecture.
         python: Version of the interpreter.
         mount: The file system of the cache.
