@@ -39,7 +39,7 @@ from fastprune.reading.shards import EMPTY_TIME, ShardIndex, UrlForm
 from generate import MAX_TAGS
 
 ROWS_IN_PIECE, ROWS_IN_CHUNK = 8_192, 1_024  # as the scanner cuts large caches
-NAMES_IN_PART = 10_000
+NAMES_IN_PART = 1 << 16  # as workers list blobs, each part in order
 REGISTRY = "quay.io"
 PATTERNS = (r"^quay\.io/",)
 """The pattern whose bit the shards have."""
@@ -88,8 +88,9 @@ def piece_of(piece: Piece) -> Iterator[Any]:
         many = len(whole.blob_sizes)
         for first in range(0, many, NAMES_IN_PART):
             last = min(first + NAMES_IN_PART, many)
-            digests = whole.digests(BLOB, np.arange(first, last)).tobytes()
-            yield ListingPart(digests, (), last == many)
+            digests = whole.digests(BLOB, np.arange(first, last))
+            ordered = np.take(digests, np.argsort(digests.view(">u8")[:, 0]), axis=0)
+            yield ListingPart(ordered.tobytes(), (), last == many)
     elif piece.what == "orphans":
         yield FileSizes(0, _packed("q", orphan_sizes(whole)))
     else:
