@@ -128,11 +128,12 @@ def draw_rescans(measured: list[tuple[str, dict[str, Any]]], path: Path) -> None
 def draw_scale(results: dict[str, Any], path: Path) -> None:
     """Processor time and peak memory of each step against the number of manifests, on arrays."""
     caches = sorted(results["caches"].values(), key=lambda cache: int(cache["manifests"]))
-    sizes = [cache["manifests"] for cache in caches]
     figure, (times, memory) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
     for number, (step, name) in enumerate(SCALE_STEPS.items()):
         color = f"C{number}"
-        costs = [cache["steps"][step] for cache in caches]
+        measured = [cache for cache in caches if step in cache["steps"]]
+        sizes = [cache["manifests"] for cache in measured]
+        costs = [cache["steps"][step] for cache in measured]
         seconds = [cost["processor_seconds"] for cost in costs]
         times.plot(sizes, seconds, marker="o", color=color, label=name)
         peaks = [cost["peak_bytes"] / 1e9 for cost in costs]
