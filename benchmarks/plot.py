@@ -1,4 +1,4 @@
-"""Draws the committed results: time and memory by size, deletions by concurrency, scans again.
+"""Draws the committed results: time and memory by size, deletions, scans again, ten million.
 
 Usage: ``python benchmarks/plot.py [--results benchmarks/results] [--output docs/images]``
 
@@ -24,6 +24,17 @@ HERE = Path(__file__).resolve().parent
 OURS, THEIRS, MEMORY = "#0b6e99", "#c4561a", "#5b7f2b"
 PRUNE, RIPGREP = "prune, small", "ripgrep"
 KIND_NAMES = {"empty": "empty files", "4k": "4 KiB", "1m": "1 MiB"}
+# The steps of `bench_scale.py` that are drawn: those that differ.
+SCALE_STEPS = {
+    "merge": "merge what workers read",
+    "select --older-than": "select by age",
+    "select --keep-last": "keep the last tags",
+    "select --max-size, 50% of the bytes": "size target",
+    "plan --older-than": "plan",
+    "saved plan": "saved plan of a fifth",
+    "list, text": "list all",
+    "du --by repository, text": "du",
+}
 KIND_COLORS = {"empty": MEMORY, "4k": OURS, "1m": THEIRS}
 
 
@@ -114,6 +125,38 @@ def draw_rescans(measured: list[tuple[str, dict[str, Any]]], path: Path) -> None
     figure.savefig(path, metadata={"Date": None})
 
 
+def draw_scale(results: dict[str, Any], path: Path) -> None:
+    """Processor time and peak memory of each step against the number of manifests, on arrays."""
+    caches = sorted(results["caches"].values(), key=lambda cache: int(cache["manifests"]))
+    figure, (times, memory) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
+    for number, (step, name) in enumerate(SCALE_STEPS.items()):
+        color = f"C{number}"
+        measured = [cache for cache in caches if step in cache["steps"]]
+        sizes = [cache["manifests"] for cache in measured]
+        costs = [cache["steps"][step] for cache in measured]
+        seconds = [cost["processor_seconds"] for cost in costs]
+        times.plot(sizes, seconds, marker="o", color=color, label=name)
+        peaks = [cost["peak_bytes"] / 1e9 for cost in costs]
+        memory.plot(sizes, peaks, marker="o", color=color, label=name)
+    times.set(title="processor time of each step", ylabel="seconds")
+    times.set_yscale("log")
+    times.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    memory.set(title="peak memory, index included", ylabel="GB")
+    memory.set_yscale("log")
+    memory.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    memory.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    memory.yaxis.set_minor_formatter(NullFormatter())
+    for axes in (times, memory):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("manifests")
+        _tidy(axes)
+    handles, labels = times.get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=4)
+    figure.savefig(path, metadata={"Date": None})
+
+
 _BESIDE_POINT: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 9}
 
 
@@ -156,6 +199,7 @@ def main() -> None:
     ]
     if rescans:
         draw_rescans(rescans, arguments.output / "rescans.svg")
+    draw_scale(read("scale.json"), arguments.output / "scale.svg")
 
 
 if __name__ == "__main__":

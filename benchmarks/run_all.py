@@ -2,7 +2,7 @@
 
 Usage: ``sudo python benchmarks/run_all.py --work DIR [--results DIR] [--ociregistry PATH]``
 
-It takes an hour and a half or so and 30 GB, most of it for the caches of one and two million
+It takes two hours or so and 30 GB, most of it for the caches of one and two million
 manifests, which are kept for the next time. Cold runs are left out without permission to empty the
 kernel's caches; comparisons with the original are left out without --ociregistry.
 """
@@ -42,6 +42,8 @@ def runs(work: Path, results: Path, original: str | None) -> list[tuple[str, ...
     commands.append((*rules, "--json", str(results / "rules.json")))
     large = ("--sizes", "2m", "--runs", "3")
     commands.append((*plan, *large, "--json", str(results / "plan-warm-2m.json")))
+    scale = ("bench_scale.py", "--sizes", "100k,1m,2m,10m")
+    commands.append((*scale, "--json", str(results / "scale.json")))
     for size in ("100k", "1m"):
         cache = str(work / f"cache-{size}-seed1")
         commands.append(("bench_parts.py", cache, "--json", str(results / f"parts-{size}.json")))

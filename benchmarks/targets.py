@@ -23,7 +23,7 @@ FIRST, UNCHANGED, ALL_CHANGES = (
     "unchanged",
     "1 % rewritten, 1 % new, 1 % removed",
 )
-K100, M1 = 100_000, 1_000_000
+K100, M1, M10 = 100_000, 1_000_000, 10_000_000
 
 
 class Target(NamedTuple):
@@ -69,6 +69,7 @@ class Results(NamedTuple):
         rules: Results of `bench_rules.py`.
         rescan: Results of `bench_rescan.py`.
         rescan_cold: The same with `--cold`.
+        scale: Results of `bench_scale.py`.
     """
 
     warm: dict[str, Any]
@@ -77,6 +78,7 @@ class Results(NamedTuple):
     rules: dict[str, Any]
     rescan: dict[str, Any] | None = None
     rescan_cold: dict[str, Any] | None = None
+    scale: dict[str, Any] | None = None
 
 
 def targets(results: Results) -> Iterator[Target]:
@@ -88,7 +90,7 @@ def targets(results: Results) -> Iterator[Target]:
     Args:
         results: What the benchmarks have saved.
     """
-    warm, cold, apply, rules, rescan, rescan_cold = results
+    warm, cold, apply, rules, rescan, rescan_cold, scale = results
     hundred, million = _commands(warm, K100), _commands(warm, M1)
     times = " times"
     for command, name, wanted in ((PRUNE, "prune --dry-run", 18), (LIST, "list", 4.5)):
@@ -124,6 +126,8 @@ def targets(results: Results) -> Iterator[Target]:
     startup = warm["startup"]
     yield _cap("--version, of python -c pass", 8, startup["--version"]["ratio"], times)
     yield _cap("--help, of python -c pass", 12, startup["--help"]["ratio"], times)
+    if scale:
+        yield from _scale(scale)
 
 
 def _rescans(warm: dict[str, Any] | None, cold: dict[str, Any] | None) -> Iterator[Target]:
@@ -150,6 +154,31 @@ def _rescans(warm: dict[str, Any] | None, cold: dict[str, Any] | None) -> Iterat
             yield _cap(what, 1.08, cases[FIRST]["ratio_to_full"], times)
         peak = max(case["peak_bytes"] for case in million.values() if "read" in case) / 1e6
         yield _cap("peak memory at 1M, with memory of scans", 350, peak, " MB")
+
+
+def _scale(scale: dict[str, Any]) -> Iterator[Target]:
+    """The targets about ten million manifests on arrays."""
+    million, ten = (_steps(scale, manifests) for manifests in (M1, M10))
+    growth = {
+        name: _per_manifest(step) / _per_manifest(million[name]) for name, step in ten.items()
+    }
+    slowest = max(growth, key=growth.__getitem__)
+    what = f"10M on arrays, {slowest}: time per manifest, of that at 1M"
+    yield _cap(what, 1.3, growth[slowest], " times")
+    largest = max(ten, key=lambda name: float(ten[name]["peak_bytes"]))
+    peak = ten[largest]["peak_bytes"] / 1e6
+    yield _cap(f"10M on arrays, {largest}: peak memory", 3_200, peak, " MB")
+
+
+def _steps(scale: dict[str, Any], manifests: int) -> dict[str, dict[str, Any]]:
+    """The steps of the cache of about so many manifests, each with their exact number."""
+    caches: list[dict[str, Any]] = list(scale["caches"].values())
+    cache = min(caches, key=lambda one: abs(one["manifests"] - manifests))
+    return {name: step | {"manifests": cache["manifests"]} for name, step in cache["steps"].items()}
+
+
+def _per_manifest(step: dict[str, Any]) -> float:
+    return float(step["processor_seconds"]) / int(step["manifests"])
 
 
 def _cap(what: str, wanted: float, measured: float, unit: str) -> Target:
@@ -197,6 +226,7 @@ def read_results(folder: Path) -> Results:
         rules=read("rules.json"),
         rescan=read_if_there("rescan-warm.json"),
         rescan_cold=read_if_there("rescan-cold.json"),
+        scale=read_if_there("scale.json"),
     )
 
 

@@ -91,6 +91,36 @@ def test_scans_with_memory_have_rows_if_they_were_measured() -> None:
     ]
 
 
+def test_ten_million_manifests_have_rows_if_they_were_measured() -> None:
+    import targets
+
+    def cache(manifests: int, **steps: tuple[float, float]) -> dict[str, Any]:
+        costs = {
+            name: {"processor_seconds": seconds, "peak_bytes": peak}
+            for name, (seconds, peak) in steps.items()
+        }
+        return {"manifests": manifests, "steps": costs}
+
+    results = results_with_the_original()._replace(scale=None)
+    before = list(targets.targets(results))
+    scale = {
+        "caches": {
+            "1": cache(1_000_000, merge=(4, 3e8), plan=(1, 3e8)),
+            "5": cache(5_000_000, merge=(99, 9e9), plan=(99, 9e9)),
+            "10": cache(10_000_000, merge=(44, 3.3e9), plan=(15, 3e9)),
+        }
+    }
+    rows = [
+        (target.what.partition(":")[0], target.wanted, target.measured, target.met)
+        for target in targets.targets(results._replace(scale=scale))
+        if target not in before
+    ]
+    assert rows == [
+        ("10M on arrays, plan", 1.3, 1.5, False),
+        ("10M on arrays, merge", 3_200, 3_300, False),
+    ]
+
+
 def test_all_is_measured_with_the_original_if_it_is_given(tmp_path: Path) -> None:
     import run_all
 

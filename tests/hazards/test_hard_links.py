@@ -11,6 +11,7 @@ import pytest
 from tests.cli.inside import run_inside
 from tests.property.running import run
 from tests.support.cachebuilder import CacheBuilder, files
+from tests.support.schemas import as_written
 
 import fastprune
 from fastprune import ApplyOptions, DeleteLimits, Exclusion, Policy, PruneReport
@@ -93,7 +94,7 @@ def test_without_other_names_nothing_is_said_of_them(builder: CacheBuilder) -> N
 
 def test_each_file_is_shown_with_its_own_size(builder: CacheBuilder) -> None:
     link_all(builder, "r/a:0")
-    document = as_document(pruned(builder, Policy(patterns=(":0$",))), summary=False)
+    document = as_written(as_document(pruned(builder, Policy(patterns=(":0$",))), summary=False))
     assert max(one["bytes"] for one in document["blobs"]) == SIZE
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.cachebuilder import CacheBuilder
 from tests.support.scanning import scanned
-from tests.support.schemas import errors
+from tests.support.schemas import as_written, errors
 
 from fastprune import Policy
 from fastprune.plan.prune_plan import make_plan
@@ -59,7 +59,7 @@ def test_the_text_is_short_if_there_is_nothing_to_say(tmp_path: Path) -> None:
 
 
 def test_the_document_has_all_of_it_and_fits_its_schema(tmp_path: Path) -> None:
-    document = as_document(report_with(tmp_path, ALL), summary=False)
+    document = as_written(as_document(report_with(tmp_path, ALL), summary=False))
     assert document["asked"] == {
         "requests": 3,
         "put_back": 1,

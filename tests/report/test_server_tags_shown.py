@@ -12,7 +12,7 @@ import pytest
 from tests.support.cachebuilder import CacheBuilder
 from tests.support.listings import listing_of
 from tests.support.scanning import scanned
-from tests.support.schemas import errors
+from tests.support.schemas import as_written, errors
 
 from fastprune import Policy, ScanOptions, UsageError, make_plan
 from fastprune.deletion.cache_reader import explain_image
@@ -163,7 +163,7 @@ def test_a_report_counts_what_the_server_knows_and_what_its_tags_kept(index: Cac
         "Server: 4 entries, 2 of them tags that no file shows, 1 without a file; manifests that "
         "it does not know: 1" in lines
     )
-    document = as_document(report, summary=False)
+    document = as_written(as_document(report, summary=False))
     assert errors("report", json.loads(json.dumps(document))) == []
     assert document["kept_by"] == {"server-only-tag": 1}
     assert [one["kept_by"] for one in document["kept"]] == ["server-only-tag"]

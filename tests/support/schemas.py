@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,17 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from fastprune.text.escaping import document_lines
+
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 SUFFIX = ".schema.json"
 
 Schema = dict[str, Any]
+
+
+def as_written(document: Mapping[str, object]) -> Any:
+    """A document as a program reads it that gets what a command writes; its lists are lists."""
+    return json.loads("\n".join(document_lines(document)))
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastprune.index.arrays import distinct
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable, as_digests
 from fastprune.index.refcounts import (
@@ -161,7 +162,7 @@ def explain(
     twins = index.twins[children]
     whole, unit = _unit(index, row)
     gone = np.flatnonzero(unit)
-    needed = np.unique(references_of(index, np.flatnonzero(whole))).astype(np.intp)
+    needed = distinct(references_of(index, np.flatnonzero(whole))).astype(np.intp)
     left = drop_references(index, count_references(index), gone)
     there, missing = needed < index.blobs_present, np.intersect1d(needed, index.missing_blobs)
     own, shared = needed[there & (left[needed] == 0)], needed[there & (left[needed] > 0)]
@@ -169,7 +170,7 @@ def explain(
     return Explanation(
         index=index,
         row=row,
-        lists=np.unique(index.child_parents[index.child_rows == row]).astype(np.intp),
+        lists=distinct(index.child_parents[index.child_rows == row]).astype(np.intp),
         # Of a child in both folders, the one that comes first.
         children=children[(twins < 0) | (children < twins) | ~np.isin(twins, children)],
         tags=_tags(index, row),

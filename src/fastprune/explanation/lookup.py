@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from heapq import nsmallest
 from itertools import product
 
 import numpy as np
 
 from fastprune.errors import FastpruneError, UsageError
+from fastprune.index.arrays import distinct
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import edges_of
 from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX, Reference
@@ -76,10 +78,10 @@ def find_manifests(index: CacheIndex, reference: str) -> Rows:
 
 
 def _attempts(index: CacheIndex, reference: str) -> Iterator[Rows]:
-    names = names_of(index)
-    every = np.arange(len(names))
-    urls = list(zip(names.rows(every).tolist(), names.urls(every), strict=True))
     yield _with_path(index, reference)
+    # What follows looks only for URLs that hold the reference. All URLs of a large cache would take
+    # more memory than its index.
+    urls = [(row, url) for row, url in _rows_and_urls(index) if reference in url]
     for registry, tail in product(_DEFAULT_REGISTRIES, ("", _LATEST)):
         whole = registry + reference + tail
         yield _rows(row for row, url in urls if url == whole)
@@ -93,8 +95,15 @@ def _attempts(index: CacheIndex, reference: str) -> Iterator[Rows]:
     yield _rows(row for row, url in urls if url.startswith(reference) or url.endswith(reference))
 
 
+def _rows_and_urls(index: CacheIndex) -> Iterator[tuple[int, str]]:
+    """Each name: the row of its manifest, and the URL."""
+    names = names_of(index)
+    for some, urls in names.pieces(np.arange(len(names))):
+        yield from zip(names.rows(some).tolist(), urls, strict=True)
+
+
 def _rows(rows: Iterable[int]) -> Rows:
-    return np.unique(np.fromiter(rows, dtype=np.intp))
+    return distinct(np.fromiter(rows, dtype=np.intp))
 
 
 def _with_path(index: CacheIndex, reference: str) -> Rows:
@@ -124,15 +133,18 @@ def _outermost(index: CacheIndex, rows: Rows) -> Rows:
 
 def _near_matches(index: CacheIndex, reference: str) -> list[str]:
     """URLs that somebody may have meant by a reference that means none."""
-    names = names_of(index)
-    urls = sorted(set(names.urls(np.arange(len(names)))))
     name = Reference.parse(reference).repository.rpartition("/")[2]
-    by_digest = [url for url in urls if "@" in url]
-    tagged = [url for url in urls if "@" not in url]
-    holding = [url for url in (*tagged, *by_digest) if name and name in url]
-    if holding:
-        return holding[:_MOST_NEAR]
+    if name:
+        # Tags come first.
+        holding = {("@" in url, url) for _, url in _rows_and_urls(index) if name in url}
+        if holding:
+            return [url for _, url in nsmallest(_MOST_NEAR, holding)]
     # Compare only the end of each URL, as the reference may leave out the registry.
-    tails = {"/".join(url.split("/")[-1 - reference.count("/") :]): url for url in tagged}
-    some = list(tails)[:_MOST_COMPARED]
+    segments = reference.count("/") + 1
+    tails: dict[str, str] = {}
+    for _, url in _rows_and_urls(index):
+        if "@" not in url:
+            tail = "/".join(url.split("/")[-segments:])
+            tails[tail] = max(url, tails.get(tail, ""))
+    some = nsmallest(_MOST_COMPARED, tails, key=tails.__getitem__)
     return [tails[tail] for tail in difflib.get_close_matches(reference, some, n=_MOST_NEAR)]

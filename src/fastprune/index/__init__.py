@@ -7,7 +7,7 @@ It takes the shards that `reading` gives, and gives a `CacheIndex`.
   `listed_rows`: which row each name has; `blob_references` and `children` are what images and lists
   refer to. `records`: what manifests say, out of an index again.
 - `digests`, `times`: tables of digests, times as numbers. `arrays`: growing arrays, and steps on
-  arrays by name.
+  arrays by name. `text_order`: orders rows by texts that are never there all at once.
 - `remembered`: what a scan leaves for the next one, and the format of its file. `remembering`: what
   of an index that is. `recalled`: a remembered scan beside the names that are there now.
   `remembered_rows`: those of its rows that still hold. `verified_blobs`: the format of the file

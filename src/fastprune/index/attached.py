@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import paired, unpaired
+from fastprune.index.arrays import distinct, paired, unpaired
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable, as_digests
 from fastprune.text.references import familiar_repository
@@ -75,7 +75,7 @@ def with_attached(index: CacheIndex) -> CacheIndex:
         ] = True
         known = replace(known, others=replace(known.others, attached=others))
     # A list may also refer to a manifest with such a tag: one edge is enough.
-    pairs = np.unique(
+    pairs = distinct(
         np.concatenate(
             [
                 paired(index.child_parents, index.child_rows),
@@ -162,7 +162,7 @@ def _carriers(index: CacheIndex, places: NDArray[np.int64]) -> Rows:
         return np.empty(0, dtype=np.intp)
     order = np.argsort(index.url_starts, kind="stable")
     at = np.searchsorted(index.url_starts[order], places, side="right") - 1
-    return np.unique(order[at])
+    return distinct(order[at])
 
 
 def _repository(url: str) -> str:

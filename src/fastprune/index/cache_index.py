@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.errors import fault_items
+from fastprune.index.arrays import distinct
 from fastprune.index.digests import Digests
 from fastprune.index.server_urls import KnownUrls, OtherTags
 from fastprune.index.times import BAD_TIME, Times, format_times
@@ -256,8 +257,8 @@ class CacheIndex:
             return self
         return replace(
             self,
-            linked_manifests=np.union1d(self.linked_manifests, manifests),
-            linked_blobs=np.union1d(self.linked_blobs, blobs),
+            linked_manifests=distinct(np.concatenate([self.linked_manifests, manifests])),
+            linked_blobs=distinct(np.concatenate([self.linked_blobs, blobs])),
         )
 
     def with_linked_blobs(self, linked: NDArray[np.bool_]) -> CacheIndex:

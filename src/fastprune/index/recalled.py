@@ -123,6 +123,7 @@ class Recalled:
         """Rows of lists that may name one of these as a child that was not there."""
         import numpy as np
 
+        from fastprune.index.arrays import distinct
         from fastprune.index.remembered_rows import heads
 
         strangers = self.scan.column("strangers")
@@ -134,7 +135,7 @@ class Recalled:
         named = np.flatnonzero(wanted[at] == strangers)
         is_list = self.scan.column("kinds") & 1 == 0
         ends = np.cumsum(np.where(is_list, self.scan.column("counts"), 0), dtype=np.int64)
-        return np.unique(np.searchsorted(ends, named, side="right"))
+        return distinct(np.searchsorted(ends, named, side="right"))
 
     def known(self, folder: int, first: int, count: int, *, urls: bool) -> Known:
         """What workers are to compare some files of a folder with.

@@ -11,7 +11,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import positions_in, starts_of, sums_of
+from fastprune.index.arrays import (
+    distinct,
+    paired,
+    positions_in,
+    starts_of,
+    sums_of,
+    unpaired,
+)
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.server_urls import OtherTags
 
@@ -79,8 +86,12 @@ def image_bytes(index: CacheIndex, rows: Rows) -> NDArray[np.int64]:
     """
     if not index.has_edges:
         return index.declared[rows]
-    named = index.known_sizes(references_of(index, rows))
-    return sums_of(named, index.blob_counts[rows])
+    sums = np.empty(len(rows), dtype=np.int64)
+    for first in range(0, len(rows), _PIECE):
+        some = rows[first : first + _PIECE]
+        named = index.known_sizes(references_of(index, some))
+        sums[first : first + _PIECE] = sums_of(named, index.blob_counts[some])
+    return sums
 
 
 def unreferenced(index: CacheIndex, counts: RefCounts) -> Rows:
@@ -197,8 +208,7 @@ def referrers(index: CacheIndex, blobs: Rows) -> tuple[Rows, Rows]:
     images = np.flatnonzero(index.blob_counts)
     images = images[np.argsort(index.blob_starts[images], kind="stable")]
     at = np.searchsorted(index.blob_starts[images], hits, side="right") - 1
-    pairs = np.unique(np.stack([index.blob_ids[hits].astype(np.intp), images[at]]), axis=1)
-    return pairs[0], pairs[1]
+    return unpaired(distinct(paired(index.blob_ids[hits], images[at])))
 
 
 def needing(index: CacheIndex, wanted: Mask) -> Mask:

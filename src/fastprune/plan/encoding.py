@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fastprune.index.arrays import pieces
 from fastprune.index.refcounts import NOBODY, lost_edges
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan.manifest_states import states
@@ -79,36 +80,31 @@ def _documents(
     )
     yield {"record": "plan", "version": VERSION, **asdict(header)}
     yield from _manifests(plan)
-    reasons = plan.blob_reasons(plan.blobs)
-    for name, size, reason in zip(
-        index.blob_names(plan.blobs), plan.blob_bytes.tolist(), reasons, strict=True
-    ):
+    for name, size, reason in plan.blob_items(plan.blobs, plan.blob_bytes):
         yield BlobLine("blob", DIGEST_PREFIX + name, size, reason.text)._asdict()
 
 
 def _manifests(plan: PrunePlan) -> Iterator[dict[str, Any]]:
     index = plan.index
-    rows = plan.manifests
     broken: dict[int, list[str]] = {}
     for parent, child in zip(*map(np.ndarray.tolist, lost_edges(index, plan.removed)), strict=True):
         broken.setdefault(child, []).append(index.path(parent))
-    rules = plan.rules_of(rows)
-    for row, (said, references), rule in zip(
-        rows.tolist(), states(index, rows), rules, strict=True
-    ):
-        owner = int(plan.taken_by[row])
-        yield ManifestLine(
-            record="manifest",
-            path=index.path(row),
-            url=said.url,
-            kind=ManifestKind(said.kind).label,
-            type=said.kind,
-            created=said.created,
-            pulled=said.pulled,
-            bytes=int(index.file_sizes[row]),
-            reason=plan.manifest_reason(row).text,
-            rule=rule,
-            taken_by=None if owner == NOBODY else index.path(owner),
-            breaks=broken.get(row, []),
-            references=references.hex(),
-        )._asdict()
+    for rows in pieces(plan.manifests):
+        columns = (rows.tolist(), states(index, rows), plan.rules_of(rows))
+        for row, (said, references), rule in zip(*columns, strict=True):
+            owner = int(plan.taken_by[row])
+            yield ManifestLine(
+                record="manifest",
+                path=index.path(row),
+                url=said.url,
+                kind=ManifestKind(said.kind).label,
+                type=said.kind,
+                created=said.created,
+                pulled=said.pulled,
+                bytes=int(index.file_sizes[row]),
+                reason=plan.manifest_reason(row).text,
+                rule=rule,
+                taken_by=None if owner == NOBODY else index.path(owner),
+                breaks=broken.get(row, []),
+                references=references.hex(),
+            )._asdict()

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fastprune.index.arrays import pieces
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.records import kept_records
 from fastprune.layouts.layout import ManifestRecord
 from fastprune.model import DIGEST_PREFIX
-
-_BLOCK = 10_000
 
 
 def said_digest(record: ManifestRecord, references: bytes) -> bytes:
@@ -43,8 +42,7 @@ def states(index: CacheIndex, rows: Rows) -> Iterator[tuple[ManifestRecord, byte
         The record; and the sha256 of the raw digests that it refers to. Of an image: its
         layers, in order, and its config. Of a list: its cached children, ascending.
     """
-    for first in range(0, len(rows), _BLOCK):
-        block = rows[first : first + _BLOCK]
+    for block in pieces(rows):
         for record, children in zip(
             kept_records(index, block), _children(index, block), strict=True
         ):

@@ -5,6 +5,7 @@ Stage: plan. Input: a `CacheIndex` and a `Policy`. Output: `PrunePlan`. Pure, no
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.errors import UnreadableManifestsError, UsageError
+from fastprune.index.arrays import pieces
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import (
     NOBODY,
@@ -207,6 +209,19 @@ class PrunePlan:
         before = np.searchsorted(self.orphans, blobs, side="left")
         orphaned = np.searchsorted(self.orphans, blobs, side="right") > before
         return [Reason.ORPHAN if orphan else Reason.LAST_REFERENCE for orphan in orphaned.tolist()]
+
+    def blob_items(
+        self, blobs: Rows, sizes: NDArray[np.int64]
+    ) -> Iterator[tuple[str, int, Reason]]:
+        """Some blobs one by one: the name of each, its size, and why it goes.
+
+        Args:
+            blobs: Ids.
+            sizes: int64: bytes of each.
+        """
+        for some, bytes_of_some in zip(pieces(blobs), pieces(sizes), strict=True):
+            names = self.index.blob_names(some)
+            yield from zip(names, bytes_of_some.tolist(), self.blob_reasons(some), strict=True)
 
     def sparing(self, blobs: Rows) -> PrunePlan:
         """The plan without some of the blobs that would go.

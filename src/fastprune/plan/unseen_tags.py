@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastprune.index.arrays import distinct
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import Mask, owned_edges
 from fastprune.index.server_urls import OtherTags
@@ -54,7 +55,7 @@ def held_by_unseen_tags(
 def _owned(index: CacheIndex, parts: Rows, owners: Rows) -> Mask:
     """Which parts still go with these owners."""
     pairs = zip(
-        *(rows.tolist() for rows in owned_edges(index, np.unique(owners[owners >= 0]))), strict=True
+        *(rows.tolist() for rows in owned_edges(index, distinct(owners[owners >= 0]))), strict=True
     )
     there = set(pairs)
     asked = zip(owners.tolist(), parts.tolist(), strict=True)

@@ -22,6 +22,7 @@ import numpy as np
 
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import image_bytes
+from fastprune.index.text_order import in_text_order
 from fastprune.model import DIGEST_PREFIX, split_url
 from fastprune.selection.rules.names import names_of
 from fastprune.text.cells import cells, fitted, left, right
@@ -81,9 +82,8 @@ def sorted_rows(index: CacheIndex, rows: Rows, key: SortKey, *, reverse: bool) -
         reverse: Largest or latest first.
     """
     names = names_of(index)
-    urls = names.urls(rows)
     # Rows are in the order of their paths, and sorting is stable.
-    by_url = rows[sorted(range(len(rows)), key=urls.__getitem__)]
+    by_url = in_text_order(rows, names.urls)
     if key is SortKey.url:
         return by_url[::-1] if reverse else by_url
     if key is SortKey.size:
@@ -116,7 +116,8 @@ def render(
         paint: Gives text its looks (table).
     """
     if form is Format.url:
-        yield from map(printable, names_of(index).urls(rows))
+        for block in _blocks(rows):
+            yield from map(printable, names_of(index).urls(block))
     elif form is Format.text:
         if header:
             yield " ".join(TEXT_HEADER)
@@ -207,36 +208,54 @@ def _csv_rows(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[tuple[s
         yield repository, shown, kind, created, pulled, bytes_shown, *mark
 
 
-def _server_only(index: CacheIndex, rows: Rows) -> list[bool] | list[None]:
+def _server_only(index: CacheIndex, rows: Rows) -> Iterator[bool | None]:
     """Whether each name is a tag that only the server knows; None if no server was asked."""
-    return [None] * len(rows) if index.known is None else (rows >= len(index)).tolist()
+    for block in _blocks(rows):
+        yield from [None] * len(block) if index.known is None else (block >= len(index)).tolist()
 
 
 def _table_lines(
     index: CacheIndex, rows: Rows, *, header: bool, short: bool, width: int, paint: Paint
 ) -> Iterator[str]:
     """Columns as wide as their content; those that do not fit are cut or left out."""
-    lines = [HEADER] if header else []
     chars = None if width >= _WIDE else _DATE_CHARS
-    marks = _server_only(index, rows)
-    for (repository, tag, kind, *times, size), only in zip(_cells(index, rows), marks, strict=True):
+    widths = list(map(len, HEADER)) if header else [0] * len(HEADER)
+    # Lines are made twice: all of them together would take more memory than the index.
+    for block in _blocks(rows):
+        columns_of_block = zip(
+            *_lines_of_block(index, block, short=short, chars=chars), strict=True
+        )
+        widths = [
+            max(wide, *map(cells, column))
+            for wide, column in zip(widths, columns_of_block, strict=True)
+        ]
+    columns = _fit(widths, width, least_tag=_SHORT_DIGEST if short else widths[_TAG])
+
+    def aligned(line: tuple[str, ...]) -> list[str]:
+        return [_aligned(line[column], column, wide) for column, wide in columns.items()]
+
+    if header:
+        yield paint(Style.HEADING, _GAP.join(aligned(HEADER)))
+    for block in _blocks(rows):
+        for line in _lines_of_block(index, block, short=short, chars=chars):
+            parts = aligned(line)
+            if line[_KIND] == "list" and _KIND in columns:
+                at = list(columns).index(_KIND)
+                parts[at] = parts[at].replace("list", paint(Style.LIST, "list"))
+            yield _GAP.join(parts)
+
+
+def _lines_of_block(
+    index: CacheIndex, block: Rows, *, short: bool, chars: int | None
+) -> Iterator[tuple[str, ...]]:
+    """The texts of each line of a table; `chars` is how many of a time are shown."""
+    marks = _server_only(index, block)
+    for cells_of_row, only in zip(_cells_of_block(index, block), marks, strict=True):
+        repository, tag, kind, *times, size = cells_of_row
         created, pulled = (printable(time[:chars]) or "-" for time in times)
         shown = (printable(_shorten(tag) if short else tag) or "-") + _MARK * bool(only)
         bytes_shown = "-" if kind == "list" else bytes_cell(size)
-        lines.append((printable(repository), shown, kind, created, pulled, bytes_shown))
-    if not lines:
-        return
-    widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
-    columns = _fit(widths, width, least_tag=_SHORT_DIGEST if short else widths[_TAG])
-    for number, line in enumerate(lines):
-        parts = [_aligned(line[column], column, wide) for column, wide in columns.items()]
-        if header and not number:
-            yield paint(Style.HEADING, _GAP.join(parts))
-            continue
-        if line[_KIND] == "list" and _KIND in columns:
-            at = list(columns).index(_KIND)
-            parts[at] = parts[at].replace("list", paint(Style.LIST, "list"))
-        yield _GAP.join(parts)
+        yield printable(repository), shown, kind, created, pulled, bytes_shown
 
 
 def _fit(widths: list[int], width: int, *, least_tag: int) -> dict[int, int]:
@@ -262,17 +281,22 @@ def _aligned(text: str, column: int, width: int) -> str:
 
 
 def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:
+    for block in _blocks(rows):
+        yield from _items_of_block(index, block)
+
+
+def _items_of_block(index: CacheIndex, block: Rows) -> Iterator[dict[str, Any]]:
     names = names_of(index)
-    for name, row, only, (repository, tag, kind, created, pulled, size) in zip(
-        rows.tolist(),
-        names.rows(rows).tolist(),
-        _server_only(index, rows),
-        _cells(index, rows),
+    for url, row, only, (repository, tag, kind, created, pulled, size) in zip(
+        names.urls(block),
+        names.rows(block).tolist(),
+        _server_only(index, block),
+        _cells_of_block(index, block),
         strict=True,
     ):
         by_digest = tag.startswith(DIGEST_PREFIX)
         item = {
-            "url": names.url(name),
+            "url": url,
             "repository": repository,
             "tag": None if by_digest else tag or None,
             "digest": DIGEST_PREFIX + index.digests[row].tobytes().hex(),

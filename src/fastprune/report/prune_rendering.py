@@ -6,11 +6,12 @@ Stage: report. Input: a `PruneReport`. Output: lines, or a document. Pure, no I/
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import itemgetter
 from typing import Any
 
 from fastprune.errors import Exceeded
-from fastprune.index.cache_index import CacheIndex
+from fastprune.index.arrays import pieces
+from fastprune.index.cache_index import CacheIndex, Rows
+from fastprune.index.text_order import in_text_order
 from fastprune.model import DIGEST_PREFIX, ManifestKind
 from fastprune.plan.prune_plan import LeftOut, PrunePlan
 from fastprune.report.asked_rendering import asked_document, asked_lines
@@ -25,8 +26,6 @@ JSON_VERSION = 1
 # What no option of that name keeps.
 _IN_WORDS = {Keep.OTHER_TAG.text: "tag that only the server knows"}
 
-_BY_URL = itemgetter("url", "path")
-
 
 def text_lines(report: PruneReport, *, summary: bool, paint: Paint = plain) -> Iterator[str]:
     """The report as lines of text.
@@ -40,7 +39,12 @@ def text_lines(report: PruneReport, *, summary: bool, paint: Paint = plain) -> I
         mark = " (dry run)" if report.dry_run else ""
         index = report.plan.index
         yield paint(Style.HEADING, f"Prune manifests{mark}:")
-        yield from sorted(map(printable, index.urls(report.manifests)))
+
+        def shown(rows: Rows) -> list[str]:
+            return list(map(printable, index.urls(rows)))
+
+        for piece in pieces(in_text_order(report.manifests, shown)):
+            yield from shown(piece)
         yield paint(Style.HEADING, f"Prune blobs{mark}:")
         # Ids are in the order of the digests.
         yield from index.blob_names(report.blobs)
@@ -146,7 +150,9 @@ def _kept_by_rule(plan: PrunePlan) -> dict[str, int]:
 
 
 def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
-    """The report as a JSON document, described in docs/json.md.
+    """The report as a JSON document, described in docs/json.md, for `text.document_lines`.
+
+    Its lists of items are iterators, as they can be long.
 
     Args:
         report: What was done.
@@ -213,67 +219,56 @@ def exceeded_items(exceeded: tuple[Exceeded, ...]) -> list[dict[str, Any]]:
     return [{"limit": one.limit, "most": one.most, "planned": one.planned} for one in exceeded]
 
 
-def _manifest_items(report: PruneReport) -> list[dict[str, Any]]:
+def _by_url(index: CacheIndex, rows: Rows) -> Iterator[tuple[Rows, list[str]]]:
+    """Some manifests by their URLs, and then by their paths: pieces of rows, with the URLs."""
+    # Rows are in the order of their paths.
+    for piece in pieces(in_text_order(rows, index.urls)):
+        yield piece, index.urls(piece)
+
+
+def _manifest_items(report: PruneReport) -> Iterator[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
-    columns = (report.manifests.tolist(), index.urls(report.manifests))
-    items = [
-        {
-            "url": url,
-            "path": index.path(row),
-            "kind": ManifestKind(int(index.kinds[row])).label,
-            "bytes": int(index.file_sizes[row]),
-            "reason": plan.manifest_reason(row).text,
-            "rule": rule,
-        }
-        for row, url, rule in zip(*columns, plan.rules_of(report.manifests), strict=True)
-    ]
-    return sorted(items, key=_BY_URL)
+    for rows, urls in _by_url(index, report.manifests):
+        for row, url, rule in zip(rows.tolist(), urls, plan.rules_of(rows), strict=True):
+            yield {
+                "url": url,
+                "path": index.path(row),
+                "kind": ManifestKind(int(index.kinds[row])).label,
+                "bytes": int(index.file_sizes[row]),
+                "reason": plan.manifest_reason(row).text,
+                "rule": rule,
+            }
 
 
-def _blob_items(report: PruneReport) -> list[dict[str, Any]]:
+def _blob_items(report: PruneReport) -> Iterator[dict[str, Any]]:
+    for name, size, reason in report.plan.blob_items(report.blobs, report.blob_bytes):
+        yield {"digest": DIGEST_PREFIX + name, "bytes": size, "reason": reason.text}
+
+
+def _protected_items(report: PruneReport) -> Iterator[dict[str, Any]]:
     index, plan = report.plan.index, report.plan
-    return [
-        {"digest": DIGEST_PREFIX + name, "bytes": size, "reason": reason.text}
-        for name, size, reason in zip(
-            index.blob_names(report.blobs),
-            report.blob_bytes.tolist(),
-            plan.blob_reasons(report.blobs),
-            strict=True,
-        )
-    ]
+    for rows, urls in _by_url(index, plan.protected):
+        for row, url, keeper in zip(rows.tolist(), urls, plan.kept_by[rows].tolist(), strict=True):
+            yield {
+                "url": url,
+                "path": index.path(row),
+                "kept_by": index.url(keeper),
+                "kept_by_path": index.path(keeper),
+            }
 
 
-def _protected_items(report: PruneReport) -> list[dict[str, Any]]:
-    index, plan = report.plan.index, report.plan
-    rows = plan.protected
-    items = [
-        {
-            "url": index.url(row),
-            "path": index.path(row),
-            "kept_by": index.url(keeper),
-            "kept_by_path": index.path(keeper),
-        }
-        for row, keeper in zip(rows.tolist(), plan.kept_by[rows].tolist(), strict=True)
-    ]
-    return sorted(items, key=_BY_URL)
-
-
-def _kept_items(plan: PrunePlan) -> list[dict[str, Any]]:
+def _kept_items(plan: PrunePlan) -> Iterator[dict[str, Any]]:
     if plan.selection is None:
-        return []
-    index, rows = plan.index, plan.met_but_kept
-    items = [
-        {
-            "url": url,
-            "path": index.path(row),
-            "kept_by": Keep(rule).text,
-            "rule": plan.keeper_of(row),
-        }
-        for row, rule, url in zip(
-            rows.tolist(), plan.selection.kept_by[rows].tolist(), index.urls(rows), strict=True
-        )
-    ]
-    return sorted(items, key=_BY_URL)
+        return
+    for rows, urls in _by_url(plan.index, plan.met_but_kept):
+        rules = plan.selection.kept_by[rows].tolist()
+        for row, url, rule in zip(rows.tolist(), urls, rules, strict=True):
+            yield {
+                "url": url,
+                "path": plan.index.path(row),
+                "kept_by": Keep(rule).text,
+                "rule": plan.keeper_of(row),
+            }
 
 
 def _plural(count: int, noun: str) -> str:

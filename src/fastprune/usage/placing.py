@@ -13,7 +13,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import paired, unpaired
+from fastprune.index.arrays import distinct, paired, unpaired
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import NOBODY, Mask, references_of
 from fastprune.usage.units import Units
@@ -102,7 +102,7 @@ def members(units: Units, groups: int, of_unit: NDArray[np.int64], selected: Mas
     """
     pair_groups = of_unit[units.pair_units]
     pair_groups = np.where(selected[units.pair_rows], pair_groups, groups + Extra.OUTSIDE)
-    pairs = np.unique(paired(pair_groups, units.pair_rows))
+    pairs = distinct(paired(pair_groups, units.pair_rows))
     return Members(groups, of_unit, *unpaired(pairs))
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastprune.index.cache_index import Rows
+from fastprune.index.text_order import in_text_order
 from fastprune.index.times import BAD_TIME, format_times
 from fastprune.model import DIGEST_PREFIX
 from fastprune.text import escaping
@@ -110,8 +111,7 @@ def sorted_groups(usage: Usage, key: UsageSort, *, reverse: bool) -> Rows:
         reverse: Largest or latest first.
     """
     if key is UsageSort.name:
-        names = usage.names(np.arange(len(usage)))
-        order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.intp)
+        order = in_text_order(np.arange(len(usage)), usage.names)
         return order[::-1] if reverse else order
     values = getattr(usage.columns, key.value)[: len(usage)]
     # Not minus: the smallest int64 has no positive counterpart.

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import paired, unpaired
+from fastprune.index.arrays import distinct, paired, unpaired
 from fastprune.index.cache_index import CacheIndex, Rows
-from fastprune.index.refcounts import Mask, references_of
+from fastprune.index.refcounts import NOBODY, Mask, references_of
 from fastprune.index.times import NO_TIME, Times
 from fastprune.selection.rules.ages import newest_pulls
 from fastprune.usage.placing import Bytes, Extra, Members, Places, members, place
@@ -211,14 +211,18 @@ def _columns(
     many = places.groups + len(Extra)
     is_shared = np.zeros(len(index.blob_digests), dtype=bool)
     rows_shared = (places.groups + Extra.SHARED, places.groups + Extra.SHARED_OUTSIDE)
-    is_shared[: index.blobs_present] = np.isin(places.blobs, rows_shared)
-    pairs: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
+    for row in rows_shared:
+        is_shared[: index.blobs_present] |= places.blobs == row
+    shared, blobs = np.zeros((2, many), dtype=np.int64)
+    # Groups come in their order, so a group has counted a blob if it is the last one that has.
+    last = np.full(len(index.blob_digests), NOBODY, dtype=np.int32)
     for needed, of in among.references(index):
         among_several = is_shared[needed]
-        pairs.append(np.unique(paired(of[among_several], needed[among_several])))
-    sharing, needed = unpaired(np.unique(np.concatenate(pairs)))
-    shared = np.zeros(many, dtype=np.int64)
-    np.add.at(shared, sharing, blob_bytes[needed])
+        sharing, of_several = unpaired(distinct(paired(of[among_several], needed[among_several])))
+        new = last[of_several] != sharing
+        np.add.at(shared, sharing[new], blob_bytes[of_several[new]])
+        np.add.at(blobs, sharing[new], 1)
+        last[of_several] = sharing
     in_several = places.manifests[among.pair_rows] == rows_shared[0]
     np.add.at(
         shared,
@@ -226,7 +230,7 @@ def _columns(
         index.file_sizes[among.pair_rows[in_several]].astype(np.int64),
     )
     images, oldest, newest = _images_and_pulls(index, units, among, many)
-    blobs = np.bincount(places.blobs, minlength=many) + np.bincount(sharing, minlength=many)
+    blobs += np.bincount(places.blobs, minlength=many)
     manifests = np.bincount(among.pair_groups, minlength=many)
     manifests[rows_shared[0]] = np.count_nonzero(places.manifests == rows_shared[0])
     return Columns(unique, shared, images, manifests, blobs, oldest, newest)
@@ -316,7 +320,7 @@ def _users(
         rows = pair_rows[begin:end]
         of = np.repeat(pair_units[begin:end], index.blob_counts[rows])
         # An image may name a layer twice, and a list hold two images with the same one.
-        of, needed = unpaired(np.unique(paired(of, references_of(index, rows))))
+        of, needed = unpaired(distinct(paired(of, references_of(index, rows))))
         np.add.at(images, needed, 1)
         np.minimum.at(first, needed, of)
         known = pulls[of] > NO_TIME

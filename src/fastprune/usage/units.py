@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import begins_run, paired, positions_in, unpaired
+from fastprune.index.arrays import begins_run, distinct, paired, positions_in, unpaired
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import Mask, owned_edges
 from fastprune.selection.rules.defects import broken, dangling
@@ -74,6 +74,7 @@ def _with_children(
         first = np.searchsorted(parents, rows, side="left")
         counts = np.searchsorted(parents, rows, side="right") - first
         found = paired(np.repeat(above, counts), children[positions_in(first, counts)])
-        newest = np.setdiff1d(found, pairs)
+        found = distinct(found)
+        newest = found[~np.isin(found, pairs, assume_unique=True)]
         pairs = np.concatenate([pairs, newest])
     return pairs

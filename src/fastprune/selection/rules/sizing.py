@@ -18,6 +18,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.index.arrays import distinct
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import MOST_LEVELS, Mask, expand, owned_edges, protect, references_of
 from fastprune.index.times import NO_TIME, Times
@@ -126,10 +127,12 @@ def size_target(index: CacheIndex, max_bytes: int | None, free_bytes: int | None
 
 def total_bytes(index: CacheIndex) -> int:
     """Bytes of all manifests and present blobs; of blobs as their descriptors say."""
-    blobs = index.known_sizes(slice(index.blobs_present))
-    # Descriptors may claim any size: the sum may not fit into 64 bits.
-    high, low = int((blobs >> 32).sum()), int((blobs & 0xFFFF_FFFF).sum())
-    return int(index.file_sizes.sum(dtype=np.int64)) + (high << 32) + low
+    total = int(index.file_sizes.sum(dtype=np.int64))
+    for first in range(0, index.blobs_present, _PIECE):
+        blobs = index.known_sizes(slice(first, min(first + _PIECE, index.blobs_present)))
+        # Descriptors may claim any size: the sum may not fit into 64 bits.
+        total += (int((blobs >> 32).sum()) << 32) + int((blobs & 0xFFFF_FFFF).sum())
+    return total
 
 
 def shortest_prefix(
@@ -195,8 +198,12 @@ def _bytes_by_prefix(
     freed = np.zeros(len(images) + 1, dtype=np.int64)
 
     def add(at: Ranks, sizes: NDArray[np.integer], sign: int = 1) -> None:
-        counts = at < _NEVER
-        np.add.at(freed, at[counts], sign * sizes[counts].astype(np.int64))
+        # In pieces, as a selection of all blobs would take a quarter of the memory of the index.
+        for first in range(0, len(at), _PIECE):
+            some = at[first : first + _PIECE]
+            counts = some < _NEVER
+            summands = sizes[first : first + _PIECE][counts].astype(np.int64)
+            np.add.at(freed, some[counts], sign * summands)
 
     sizes = index.file_sizes
     if allow_broken:
@@ -216,7 +223,9 @@ def _bytes_by_prefix(
     blobs = _last_user(index, gone_by)
     if young_blobs is not None:
         blobs[young_blobs] = _NEVER
-    add(blobs, index.known_sizes(slice(len(blobs))))
+    for first in range(0, len(blobs), _PIECE):
+        piece = slice(first, min(first + _PIECE, len(blobs)))
+        add(blobs[piece], index.known_sizes(piece))
     return np.cumsum(freed)
 
 
@@ -230,7 +239,7 @@ def _taken(index: CacheIndex, images: Rows, kept: Mask) -> Ranks:
         sooner = ~kept[children] & (ranks[parents] < ranks[children])
         parents, children = parents[sooner], children[sooner]
         np.minimum.at(ranks, children, ranks[parents])
-        frontier = np.unique(children).astype(np.intp)
+        frontier = distinct(children)
     return ranks
 
 
