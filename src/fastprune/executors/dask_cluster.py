@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import wait
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -205,10 +206,14 @@ class DaskExecutor:
         while not arrived.empty():
             yield arrived.get()
 
-    def _check_alive(self) -> None:
-        """Raises if scheduler or workers are lost, or if a worker came that can't be used."""
+    def _check_connection(self) -> None:
+        """Raises if the scheduler is lost."""
         if self._cluster.is_lost:
             raise ClusterError(f"the Dask scheduler {self._cluster.name} was lost")
+
+    def _check_alive(self) -> None:
+        """Raises if scheduler or workers are lost, or if a worker came that can't be used."""
+        self._check_connection()
         if refused := dict(self._cluster.refused):
             self._agree(refused)
         alone_since = self._cluster.alone_since
@@ -278,6 +283,9 @@ class DaskExecutor:
         answer: Future[Any] | None = None
         try:
             answer = self._portal.start_task_soon(function, *args)
+            while not wait([answer], _LOOKS_EVERY).done:
+                # Dask may wait long for a scheduler that is gone.
+                self._check_connection()
             return answer.result()
         except TimeoutError:
             raise
