@@ -153,8 +153,11 @@ def test_without_a_home_it_says_what_to_do(cache: Path, monkeypatch: pytest.Monk
     assert "name one with --state-dir" in output.err
 
 
+# With the threads of numpy's linear algebra, workers would not be forked: then they would not know
+# what is patched here.
 PROGRAM = """
 import os, signal, sys
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 from fastprune.cli.main import main
 from fastprune.reading import identities
 from fastprune.scanning import blob_memory
