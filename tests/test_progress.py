@@ -15,14 +15,16 @@ from rich.console import Console
 from rich.progress import Progress
 from tests.support.cachebuilder import CacheBuilder
 
-from fastprune import CacheIndex, Policy
+from fastprune import Policy
 from fastprune.cli.messages import set_up_messages
 from fastprune.cli.options import GlobalOptions, LogFormat
 from fastprune.cli.progress_bar import LINE_SECONDS, LineProgress, TerminalProgress
 from fastprune.executors.inline import InlineExecutor
+from fastprune.guard import drift
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.pipeline import PlanOptions, work_out
 from fastprune.progress import SmoothRate, WhenSlow
+from fastprune.reading.folders import FileTimes, StatTask, times_of_files
 from fastprune.scanning.scanner import ScanOptions, scan_cache
 from fastprune.tuning.scanning import list_names
 
@@ -387,14 +389,14 @@ def test_a_long_look_at_the_ages_of_blobs_is_told(
     for size in range(1, 11):
         builder.blob(size)
 
-    class Slowly(list[str]):
-        def __iter__(self) -> Iterator[str]:
-            for name in super().__iter__():
-                clock.now += seconds
-                yield name
+    asked = times_of_files
 
-    names = CacheIndex.blob_names
-    monkeypatch.setattr(CacheIndex, "blob_names", lambda *given: Slowly(names(*given)))
+    def slowly(task: StatTask) -> Iterator[FileTimes]:
+        for part in asked(task):
+            clock.now += seconds * len(part.times)
+            yield part
+
+    monkeypatch.setattr(drift, "times_of_files", slowly)
     told = Told()
     work_out(
         str(builder.root),

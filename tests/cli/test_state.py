@@ -432,7 +432,7 @@ def test_a_broken_manifest_is_read_and_refused_each_time(
 # Commands that always read
 
 
-@pytest.mark.parametrize("words", [("verify",), ("trash", "list"), ("tune",)])
+@pytest.mark.parametrize("words", [("trash", "list"), ("tune",)])
 def test_what_does_not_use_it_has_no_such_option(words: Sequence[str], cache: Path) -> None:
     for option in (("--state-dir", "x"), ("--rescan",)):
         result = run(*words, *option, cache=cache)

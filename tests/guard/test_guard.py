@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.cachebuilder import CacheBuilder, Corruption, snapshot
+from tests.support.elsewhere import Elsewhere
 from tests.support.scanning import scanned
 
 from fastprune import FastpruneError, LockedError
@@ -210,3 +212,20 @@ def test_replaced_blobs_are_found_by_names_and_by_a_listing(
         of_them = {index.blob_digests[blob].tobytes().hex() for blob in blobs.tolist()}
         found = {index.blob_digests[blob].tobytes().hex() for blob in odd}
         assert found == {names[0]} & of_them
+
+
+def test_a_blob_that_a_worker_elsewhere_does_not_see_yet_is_young(tmp_path: Path) -> None:
+    """Else it would be deleted while a client pulls the image that needs it."""
+    builder = CacheBuilder(tmp_path / "cache")
+    for size in range(1, 5):
+        builder.blob(size)
+    seen = tmp_path / "seen"
+    shutil.copytree(builder.root, seen)
+    first, *others = (seen / "blobs").iterdir()
+    first.unlink()
+    for blob in others:
+        os.utime(blob, (1, 1))
+    index = scanned(builder.root)
+    blobs = np.arange(index.blobs_present)
+    young = young_blobs(index, blobs, 1000, executor=Elsewhere(builder.root, seen))
+    assert young.tolist() == blobs.tolist()

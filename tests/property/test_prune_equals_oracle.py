@@ -17,6 +17,7 @@ from tests.support.oracle import (
     kept_lists_lost_children,
     load,
 )
+from tests.support.schemas import as_written
 from tests.support.strategies import CacheSketch, Request, caches, on_disk, requests
 
 from fastprune import PruneReport, UnreadableManifestsError
@@ -107,7 +108,7 @@ def test_a_dry_run_changes_nothing_and_reports_what_the_real_run_then_removes(
 
 
 def _without_marks(report: PruneReport) -> dict[str, object]:
-    document = as_document(report, summary=False)
+    document: dict[str, object] = as_written(as_document(report, summary=False))
     del document["dry_run"], document["seconds"]
     return document
 
@@ -158,7 +159,7 @@ def test_the_totals_of_a_report_are_the_sums_of_its_parts(
 ) -> None:
     with on_disk(sketch) as root:
         before = load(root)
-        document = as_document(prune(root, request), summary=False)
+        document = as_written(as_document(prune(root, request), summary=False))
     totals, cache = document["totals"], document["cache"]
     kinds = [one["kind"] for one in document["manifests"]]
     assert totals["manifests"] == len(kinds) == totals["lists"] + totals["images"]

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from fastprune.executors.executor import Executor, piece_size
-from fastprune.executors.inline import InlineExecutor
+from fastprune.executors.inline import InlineExecutor, here_if_remote
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable, as_digests
 from fastprune.index.refcounts import Mask
@@ -47,13 +47,14 @@ def young_blobs(
         blobs: Ids.
         seconds: How young is too young.
         progress: Is told how many were asked about.
-        executor: Where to ask; None for here.
+        executor: Where to ask, unless its workers are elsewhere; None for here.
 
     Returns:
         The ids of the young ones. A time in the future is young, too.
     """
     youngest = max(GONE_TIME, (time.time() - seconds) * 1e9)
-    executor = executor or InlineExecutor()
+    # A worker elsewhere may not see yet that a blob was written anew.
+    executor = here_if_remote(executor or InlineExecutor())
     folder = os.path.join(index.root, index.layout.blob_folder)
     most = piece_size(len(blobs), executor.jobs, _MOST_IN_TASK)
     names = index.blob_digests[blobs].tobytes()
