@@ -15,7 +15,8 @@ from fastprune.executors.inline import InlineExecutor
 from fastprune.index import verified_blobs
 from fastprune.model import file_names
 from fastprune.reading.blob_contents import HashTask, hash_files
-from fastprune.reading.identities import NOTHING_IS_RACY, blob_identity
+from fastprune.reading.identities import NOTHING_IS_RACY, identity_of
+from fastprune.reading.marks import BLOB_IDENTITY
 from fastprune.scanning.content_since import LAST, Since
 from fastprune.scanning.memory import StateFolder
 from fastprune.scanning.scanner import ScanOptions
@@ -111,7 +112,7 @@ class Verifying:
         columns = {one: found.column(one).copy() for one in verified_blobs.COLUMNS}
         row = file_names(columns["digests"].tobytes()).index(name)
         status = (self.root / "blobs" / name).stat()
-        identity = blob_identity(status, NOTHING_IS_RACY)
+        identity = identity_of(status, NOTHING_IS_RACY, BLOB_IDENTITY)
         columns["identities"][row] = bytearray(identity)
         rows = range(len(columns["digests"]))
         self.file.write_bytes(

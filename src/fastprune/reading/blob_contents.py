@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 from fastprune.layouts.layout import Layout
 from fastprune.model import DIGEST_BYTES, file_names
-from fastprune.reading.folders import StatTask, open_folder, statuses
-from fastprune.reading.identities import NOTHING_IS_RACY, blob_identity, racy_from
+from fastprune.reading.folders import StatTask, open_folder, opened_folder, statuses
+from fastprune.reading.identities import NOTHING_IS_RACY, identities_of, identity_of, racy_from
 from fastprune.reading.marks import (
     ABSENT_MARK,
+    BLOB_IDENTITY,
     BLOB_IDENTITY_BYTES,
     NO_BLOB_IDENTITY,
     FileMark,
@@ -139,20 +140,13 @@ def compare_identities(task: CompareTask) -> Iterator[Unchanged]:
     Raises:
         OSError: The folder can't be opened.
     """
-    folder, flags = open_folder(task.folder), bytearray()
-    try:
-        for row, name in enumerate(file_names(task.digests)):
-            before = task.identities[row * BLOB_IDENTITY_BYTES : (row + 1) * BLOB_IDENTITY_BYTES]
-            try:
-                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            except OSError:
-                # Reading it will say what is wrong with it.
-                flags.append(False)
-            else:
-                now = blob_identity(status, NOTHING_IS_RACY)
-                flags.append(now == before != NO_BLOB_IDENTITY)
-    finally:
-        os.close(folder)
+    names, size = file_names(task.digests), BLOB_IDENTITY_BYTES
+    with opened_folder(task.folder) as folder:
+        found = identities_of(folder, names, NOTHING_IS_RACY, BLOB_IDENTITY)
+    flags = [
+        now == task.identities[row * size : (row + 1) * size] != NO_BLOB_IDENTITY
+        for row, now in enumerate(found)
+    ]
     yield Unchanged(task.first, bytes(flags))
 
 
@@ -265,8 +259,8 @@ class _HashedFile:
         if digest.digest() != self._digest:
             self.verdict = Verdict.ALTERED
             return
-        before, after = blob_identity(status, racy), blob_identity(os.fstat(descriptor), racy)
-        if before == after:
+        before = identity_of(status, racy, BLOB_IDENTITY)
+        if before == identity_of(os.fstat(descriptor), racy, BLOB_IDENTITY):
             self.identity = before
 
     def _note(self, error: OSError) -> None:

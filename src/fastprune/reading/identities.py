@@ -17,15 +17,9 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-from fastprune.reading.marks import (
-    BLOB_IDENTITY,
-    IDENTITY,
-    NO_BLOB_IDENTITY,
-    NO_IDENTITY,
-)
+from fastprune.reading.marks import IDENTITY, NO_IDENTITY
 
 RACY_NANOSECONDS = 2 * 10**9
 """Changes so long before a scan count as racy: far more than the tick of any kernel's clock, and as
@@ -53,37 +47,31 @@ def racy_from(scanned_at: float) -> int:
     return int(scanned_at * 1e9) - RACY_NANOSECONDS
 
 
-def identity_of(status: os.stat_result, racy: int) -> bytes:
+def identity_of(status: os.stat_result, racy: int, form: struct.Struct = IDENTITY) -> bytes:
     """The identity of a file by its status.
 
-    It is `NO_IDENTITY` if the file is racy or no regular file, or if a number is too large.
+    It is zeros if the file is racy or no regular file, or if a number is too large: `NO_IDENTITY`,
+    or `NO_BLOB_IDENTITY`.
 
     Args:
         status: Its status, by `lstat`.
         racy: What `racy_from` gives.
+        form: `IDENTITY` for a manifest, `BLOB_IDENTITY` for a blob.
     """
-    # A size from 4 GiB on does not fit, and manifests are not so large.
-    return _identity(status, racy, IDENTITY, NO_IDENTITY)
-
-
-def blob_identity(status: os.stat_result, racy: int) -> bytes:
-    """The same of a blob; `NO_BLOB_IDENTITY` if there is none."""
-    return _identity(status, racy, BLOB_IDENTITY, NO_BLOB_IDENTITY)
-
-
-def _identity(status: os.stat_result, racy: int, form: struct.Struct, none: bytes) -> bytes:
     changed = status.st_ctime_ns
     if changed >= racy or status.st_mode & _TYPE != stat.S_IFREG:
-        return none
+        return bytes(form.size)
     try:
         return form.pack(status.st_ino, status.st_mtime_ns, changed, status.st_size)
     except struct.error:
         # A number does not fit, such as a time after the year 2262: anybody can set such an mtime.
-        return none
+        return bytes(form.size)
 
 
-def identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:
-    """The identities of files; `NO_IDENTITY` for one whose status the system does not give.
+def identities_of(
+    folder: int, names: Sequence[str], racy: int, form: struct.Struct = IDENTITY
+) -> list[bytes]:
+    """The identities of files; zeros for one whose status the system does not give.
 
     Reading such a file will say what is wrong with it.
 
@@ -91,26 +79,16 @@ def identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:
         folder: Descriptor of the open folder.
         names: File names in it.
         racy: What `racy_from` gives.
+        form: See `identity_of`.
     """
-    return _identities(folder, names, partial(identity_of, racy=racy), NO_IDENTITY)
-
-
-def blob_identities_of(folder: int, names: Sequence[str], racy: int) -> list[bytes]:
-    """The same of blobs; `NO_BLOB_IDENTITY` for one whose status the system does not give."""
-    return _identities(folder, names, partial(blob_identity, racy=racy), NO_BLOB_IDENTITY)
-
-
-def _identities(
-    folder: int, names: Sequence[str], of: Callable[[os.stat_result], bytes], none: bytes
-) -> list[bytes]:
     found = []
     for name in names:
         try:
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except OSError:
-            found.append(none)
+            found.append(bytes(form.size))
         else:
-            found.append(of(status))
+            found.append(identity_of(status, racy, form))
     return found
 
 

@@ -27,8 +27,8 @@ from fastprune.model import file_names, in_chunks
 from fastprune.progress import Progress, WhenSlow, under_way
 from fastprune.reading.blob_contents import CompareTask, compare_identities
 from fastprune.reading.folders import opened_folder
-from fastprune.reading.identities import blob_identities_of, racy_from
-from fastprune.reading.marks import BLOB_IDENTITY_BYTES
+from fastprune.reading.identities import identities_of, racy_from
+from fastprune.reading.marks import BLOB_IDENTITY, BLOB_IDENTITY_BYTES
 from fastprune.scanning.content_since import LAST, Since, say_why_not, seconds_of
 from fastprune.scanning.kept_file import KeptFile
 from fastprune.scanning.store import used_now
@@ -182,7 +182,7 @@ class BlobMemory:
         folder = os.path.join(self._index.root, self._index.layout.blob_folder)
         names = file_names(self._index.blob_digests[blobs].tobytes())
         with opened_folder(folder) as descriptor:
-            seen = blob_identities_of(descriptor, names, racy_from(time.time()))
+            seen = identities_of(descriptor, names, racy_from(time.time()), BLOB_IDENTITY)
         return np.frombuffer(b"".join(seen), dtype=np.uint8).reshape(-1, BLOB_IDENTITY_BYTES)
 
     def keep(self) -> None:
