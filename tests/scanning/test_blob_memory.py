@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -377,7 +378,7 @@ def test_nor_one_of_another_version_cache_or_layout(
 
     def other(self: kept_file.KeptFile, *given: Any) -> None:
         real(self, *given)
-        self.origin[field] = "other"  # type: ignore[literal-required]
+        self.origin = replace(self.origin, **{field: "other"})
 
     with monkeypatch.context() as patch:
         patch.setattr(kept_file.KeptFile, "__init__", other)

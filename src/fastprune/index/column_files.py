@@ -58,7 +58,24 @@ class Piece(NamedTuple):
     checksum: int
 
 
-Header = TypeVar("Header")
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who wrote a file, and about what: the header of each begins with this.
+
+    Attributes:
+        made_by: The version of the fastprune that wrote it.
+        cache: What tells the cache from others.
+        path: Where the cache was; for people.
+        layout: What kind of cache it is.
+    """
+
+    made_by: str
+    cache: str
+    path: str
+    layout: str
+
+
+Header = TypeVar("Header", bound=Origin)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

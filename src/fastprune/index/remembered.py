@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fastprune.index.column_files import (
     ColumnFile,
     ColumnForm,
+    Origin,
     decoded_columns,
     encoded_columns,
 )
@@ -86,24 +87,16 @@ class RememberedFolder(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ScanHeader:
+class ScanHeader(Origin):
     """What is remembered beside the columns.
 
     Attributes:
-        made_by: The version of the fastprune that read it.
-        cache: What tells the cache from others.
-        path: Where the cache was; for people.
-        layout: What kind of cache it is.
         scanned_at: When the scan began: seconds since the epoch.
         max_manifest_bytes: Larger manifest files were not read.
         folders: Those of the manifests, then that of the blobs.
         odd_times: Malformed times as they were written: row, created, pulled.
     """
 
-    made_by: str
-    cache: str
-    path: str
-    layout: str
     scanned_at: float
     max_manifest_bytes: int
     folders: tuple[RememberedFolder, ...]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fastprune.index.column_files import (
     ColumnFile,
     ColumnForm,
+    Origin,
     decoded_columns,
     encoded_columns,
 )
@@ -51,23 +52,15 @@ FORM = ColumnForm(b"fastprune blob\n%d" % VERSION, b"blob", COLUMNS, "verified")
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedHeader:
+class VerifiedHeader(Origin):
     """What is kept beside the columns.
 
     Attributes:
-        made_by: The version of the fastprune that wrote it.
-        cache: What tells the cache from others.
-        path: Where the cache was; for people.
-        layout: What kind of cache it is.
         written_at: When it was written: seconds since the epoch.
         since: What was verified from then on is not read again by a run that goes on with the
             last one: seconds since the epoch.
     """
 
-    made_by: str
-    cache: str
-    path: str
-    layout: str
     written_at: float
     since: int
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -194,7 +195,9 @@ class BlobMemory:
 
     def _write(self) -> None:
         began = time.monotonic()
-        header = VerifiedHeader(**self._file.origin, written_at=time.time(), since=self._series)
+        header = VerifiedHeader(
+            **asdict(self._file.origin), written_at=time.time(), since=self._series
+        )
         rows = np.flatnonzero(self._verified)
         columns = (self._index.present_digests, self._identities, self._verified)
         self._file.write(encoded(header, rows, *columns))

@@ -14,12 +14,11 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol, TypedDict, TypeVar
 
 from fastprune.errors import NotBelievedError, UsageError
 from fastprune.executors.executor import Executor
 from fastprune.executors.inline import InlineExecutor, here_if_remote
-from fastprune.index.column_files import PIECE_BYTES, ColumnFile
+from fastprune.index.column_files import PIECE_BYTES, ColumnFile, Header, Origin
 from fastprune.layouts.layout import Layout
 from fastprune.reading.file_systems import why_not_trusted
 from fastprune.scanning.store import (
@@ -37,42 +36,6 @@ from fastprune.whole_files import folder_of_cache, lies_in
 _log = logging.getLogger("fastprune")
 
 
-class Origin(TypedDict):
-    """Who wrote a file, and about what: fields of the header of each.
-
-    Attributes:
-        made_by: The version of the fastprune that wrote it.
-        cache: What tells the cache from others.
-        path: Where the cache was; for people.
-        layout: What kind of cache it is.
-    """
-
-    made_by: str
-    cache: str
-    path: str
-    layout: str
-
-
-class HasOrigin(Protocol):
-    """A header with the fields of `Origin`."""
-
-    @property
-    def made_by(self) -> str:
-        """See `Origin`."""
-        ...
-
-    @property
-    def cache(self) -> str:
-        """See `Origin`."""
-        ...
-
-    @property
-    def layout(self) -> str:
-        """See `Origin`."""
-        ...
-
-
-Header = TypeVar("Header", bound=HasOrigin)
 Decode = Callable[[memoryview, Callable[[int, int], None]], ColumnFile[Header]]
 
 
@@ -144,10 +107,10 @@ class KeptFile:
                 raise NotBelievedError("it is damaged")
             # Another run on the cache has just written a new one.
 
-    def _check(self, header: HasOrigin, written_at: float) -> None:
-        if header.made_by != self.origin["made_by"]:
+    def _check(self, header: Origin, written_at: float) -> None:
+        if header.made_by != self.origin.made_by:
             raise NotBelievedError("another version of fastprune wrote it")
-        if (header.cache, header.layout) != (self.origin["cache"], self.origin["layout"]):
+        if (header.cache, header.layout) != (self.origin.cache, self.origin.layout):
             raise NotBelievedError("it is about another cache")
         # Another run may have begun after this one, and have ended before it came here.
         if written_at > time.time():

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from fastprune.errors import NotBelievedError
@@ -135,7 +135,7 @@ class ScanMemory:
             used_now(self._file.path)
             return
         header = ScanHeader(
-            **self._file.origin,
+            **asdict(self._file.origin),
             scanned_at=self._scanned_at,
             max_manifest_bytes=self._max_bytes,
             folders=folders,
