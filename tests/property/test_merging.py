@@ -20,7 +20,7 @@ from tests.support.scanning import scanned
 from tests.support.strategies import CacheSketch, caches, on_disk
 
 from fastprune.index.builder import IndexBuilder
-from fastprune.index.digests import as_digests, distinct
+from fastprune.index.digests import as_digests, told_apart
 from fastprune.index.merging import MergedShard, merge_shards, some_rows
 from fastprune.layouts.default import DEFAULT_LAYOUT
 from fastprune.layouts.layout import ManifestRecord
@@ -119,7 +119,7 @@ def test_digests_are_told_apart_by_all_their_bytes(
     digests: list[bytes], again: random.Random
 ) -> None:
     listed = digests + [again.choice(digests) for _ in digests]
-    found = distinct(as_digests(b"".join(listed)))
+    found = told_apart(as_digests(b"".join(listed)))
     assert [one.tobytes() for one in found.digests] == sorted(set(listed))
     assert [found.digests[place].tobytes() for place in found.places] == listed
     assert [listed[at] for at in found.order] == sorted(listed)

@@ -20,7 +20,6 @@ from fastprune.plan.encoding import encode
 from fastprune.plan.prune_plan import PrunePlan, make_plan
 from fastprune.plan.saved_plan import CacheIdentity
 from fastprune.policy.policy import Policy
-from fastprune.report import listing
 from fastprune.report.listing import Format, SortKey, render, sorted_rows
 from fastprune.report.prune_rendering import as_document, text_lines
 from fastprune.report.prune_report import planned_report
@@ -42,7 +41,6 @@ def index(builder: CacheBuilder) -> CacheIndex:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """For how many URLs the index is asked at once; a few are enough for a piece."""
-    monkeypatch.setattr(listing, "_BLOCK", AT_ONCE)
     monkeypatch.setattr(names, "_PIECE", AT_ONCE)
     monkeypatch.setattr(text_order, "_SAMPLES", 2)
     monkeypatch.setattr(text_order.in_text_order, "__kwdefaults__", {"in_bucket": AT_ONCE})

@@ -106,7 +106,7 @@ class DaskExecutor:
     def require(self, view: View) -> None:
         """See `Executor.require`. Workers that come later are asked before they do any work."""
         self._view, self._demands = view, pack_demands(view)
-        self._agree(self._refusals())
+        self.check()
 
     def map_unordered(
         self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.errors import fault_items
-from fastprune.index.arrays import distinct
+from fastprune.index.arrays import distinct, pieces
 from fastprune.index.digests import Digests
 from fastprune.index.server_urls import KnownUrls, OtherTags
 from fastprune.index.times import BAD_TIME, Times, format_times
@@ -239,8 +239,8 @@ class CacheIndex:
 
     def blob_names(self, blobs: Rows) -> Iterator[str]:
         """The names of the files of many blobs, one after the other."""
-        for first in range(0, len(blobs), _PIECE):
-            yield from file_names(self.blob_digests[blobs[first : first + _PIECE]].tobytes())
+        for some in pieces(blobs, _PIECE):
+            yield from file_names(self.blob_digests[some].tobytes())
 
     def known_sizes(self, blobs: NDArray[np.integer] | slice) -> NDArray[np.int64]:
         """Bytes of some blobs, as in `blob_sizes`; 0 where the size is not known."""

@@ -238,7 +238,7 @@ def _distinct(digests: Digests) -> Digests:
     return np.delete(ordered, again, axis=0) if len(again) else ordered
 
 
-class Distinct(NamedTuple):
+class ToldApart(NamedTuple):
     """Digests that may be repeated, as the different ones among them.
 
     Attributes:
@@ -254,7 +254,7 @@ class Distinct(NamedTuple):
     starts: NDArray[np.intp]
 
 
-def distinct(digests: Digests) -> Distinct:
+def told_apart(digests: Digests) -> ToldApart:
     """Finds the different ones among digests, uint8 (n, 32), in any order."""
     keys, words = _keys(digests), _words(digests)
     order = np.argsort(keys)
@@ -271,12 +271,12 @@ def distinct(digests: Digests) -> Distinct:
 
 def _numbered(
     words: NDArray[np.uint64], order: NDArray[np.intp], begins: NDArray[np.bool_]
-) -> Distinct:
+) -> ToldApart:
     starts = np.flatnonzero(begins)
     places = np.empty(len(order), dtype=np.uint32)
     places[order] = np.cumsum(begins, dtype=np.uint32) - np.uint32(1)
     digests = np.take(words, order[starts], axis=0).view(np.uint8)
-    return Distinct(digests, places, order, starts)
+    return ToldApart(digests, places, order, starts)
 
 
 def repeated(ordered: Digests) -> NDArray[np.intp]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fastprune.index.arrays import pieces
 from fastprune.index.attached import with_attached
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable
@@ -19,7 +20,6 @@ from fastprune.server.listing import ServerListing
 
 __all__ = ("KnownUrls", "find_known_urls", "moved_tags", "with_known_urls")
 
-_PIECE = 1 << 16
 _NO_FILE = -1
 
 
@@ -50,7 +50,7 @@ def find_known_urls(index: CacheIndex, listing: ServerListing) -> KnownUrls:
     rows_in_order = rows[entries]
     urls = [listing.urls[entry] for entry in entries.tolist()]
     own = np.zeros(len(urls), dtype=bool)
-    for piece in _pieces(np.arange(len(urls))):
+    for piece in pieces(np.arange(len(urls))):
         first = int(piece[0])
         shown = index.urls(rows_in_order[piece])
         own[piece] = [url == urls[at] for at, url in enumerate(shown, first)]
@@ -87,7 +87,7 @@ def moved_tags(index: CacheIndex) -> Rows:
     listed = {*known.urls, *(url for url, _ in known.strangers)}
     moved = [
         row
-        for piece in _pieces(np.flatnonzero(~shown & ~index.digest_urls))
+        for piece in pieces(np.flatnonzero(~shown & ~index.digest_urls))
         for row, url in zip(piece.tolist(), index.urls(piece), strict=True)
         if url in listed
     ]
@@ -113,7 +113,3 @@ def _strangers(listing: ServerListing, entries: Rows) -> tuple[tuple[str, str], 
     names = file_names(listing.digests[entries].tobytes())
     urls = (listing.urls[entry] for entry in entries.tolist())
     return tuple((url, DIGEST_PREFIX + name) for url, name in zip(urls, names, strict=True))
-
-
-def _pieces(rows: Rows) -> list[Rows]:
-    return [rows[first : first + _PIECE] for first in range(0, len(rows), _PIECE)]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.index.arrays import positions_in, starts_of
-from fastprune.index.digests import Digests, as_digests, distinct
+from fastprune.index.digests import Digests, as_digests, told_apart
 from fastprune.index.times import BAD_TIME, Times, parse_times
 from fastprune.reading.marks import IDENTITY_BYTES
 from fastprune.reading.shard_rows import joined_shards
@@ -94,7 +94,7 @@ def merge_shards(shards: Sequence[ShardIndex]) -> MergedShard:
     is_image = (kinds[: len(counts)] & 1) == 1
     # `compress` copies rows several times as fast as an index does.
     of_image = np.repeat(is_image, counts)
-    blobs, refs, order, starts = distinct(digests.compress(of_image, axis=0))
+    blobs, refs, order, starts = told_apart(digests.compress(of_image, axis=0))
     sizes = np.frombuffer(shard.sizes, dtype=np.int64).take(order)
     # `reduceat` gives an element for an empty piece as well.
     largest = np.maximum.reduceat(sizes, starts) if len(starts) else sizes

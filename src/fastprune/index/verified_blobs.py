@@ -46,8 +46,6 @@ COLUMNS = {
 - `verified`: when its content was found to match its name: seconds since the epoch.
 """
 
-_ROWS_IN_PIECE = 1 << 16
-
 FORM = ColumnForm(b"fastprune blob\n%d" % VERSION, b"blob", COLUMNS, "verified")
 
 
@@ -96,8 +94,10 @@ def encoded(
 
 def _some(column: NDArray[Any], rows: Rows) -> Iterator[NDArray[Any]]:
     """Some rows of a column, in pieces: all of them would take as much memory again."""
-    for first in range(0, len(rows), _ROWS_IN_PIECE):
-        yield column[rows[first : first + _ROWS_IN_PIECE]]
+    from fastprune.index.arrays import pieces
+
+    for some in pieces(rows):
+        yield column[some]
 
 
 def decoded(

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from fastprune.index.arrays import pieces
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import image_bytes
 from fastprune.index.text_order import in_text_order
@@ -36,7 +37,6 @@ TEXT_HEADER = ("IMAGE", "TAG/DIGEST", "TYPE", "CREATED", "PULLED", "SIZE(MB)")
 
 _SHORT_DIGEST = len(DIGEST_PREFIX) + 12
 _TEXT_SHORT_DIGEST = 10
-_BLOCK = 10_000
 _WIDE = 110
 _DATE_CHARS = len("2024-03-01")
 
@@ -116,7 +116,7 @@ def render(
         paint: Gives text its looks (table).
     """
     if form is Format.url:
-        for block in _blocks(rows):
+        for block in pieces(rows):
             yield from map(printable, names_of(index).urls(block))
     elif form is Format.text:
         if header:
@@ -139,14 +139,9 @@ def render(
         yield from json_lines(head, "manifests", _items(index, rows), tail)
 
 
-def _blocks(rows: Rows) -> Iterator[Rows]:
-    for first in range(0, len(rows), _BLOCK):
-        yield rows[first : first + _BLOCK]
-
-
 def _cells(index: CacheIndex, rows: Rows) -> Iterator[_Cells]:
     """The cells of each row."""
-    for block in _blocks(rows):
+    for block in pieces(rows):
         yield from _cells_of_block(index, block)
 
 
@@ -176,7 +171,7 @@ def _megabytes(size: int) -> str:
 
 def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
     digest = slice(len(DIGEST_PREFIX), len(DIGEST_PREFIX) + _TEXT_SHORT_DIGEST if short else None)
-    for block in _blocks(rows):
+    for block in pieces(rows):
         texts = [
             (
                 repository or "-",
@@ -210,7 +205,7 @@ def _csv_rows(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[tuple[s
 
 def _server_only(index: CacheIndex, rows: Rows) -> Iterator[bool | None]:
     """Whether each name is a tag that only the server knows; None if no server was asked."""
-    for block in _blocks(rows):
+    for block in pieces(rows):
         yield from [None] * len(block) if index.known is None else (block >= len(index)).tolist()
 
 
@@ -221,7 +216,7 @@ def _table_lines(
     chars = None if width >= _WIDE else _DATE_CHARS
     widths = list(map(len, HEADER)) if header else [0] * len(HEADER)
     # Lines are made twice: all of them together would take more memory than the index.
-    for block in _blocks(rows):
+    for block in pieces(rows):
         columns_of_block = zip(
             *_lines_of_block(index, block, short=short, chars=chars), strict=True
         )
@@ -236,7 +231,7 @@ def _table_lines(
 
     if header:
         yield paint(Style.HEADING, _GAP.join(aligned(HEADER)))
-    for block in _blocks(rows):
+    for block in pieces(rows):
         for line in _lines_of_block(index, block, short=short, chars=chars):
             parts = aligned(line)
             if line[_KIND] == "list" and _KIND in columns:
@@ -281,7 +276,7 @@ def _aligned(text: str, column: int, width: int) -> str:
 
 
 def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:
-    for block in _blocks(rows):
+    for block in pieces(rows):
         yield from _items_of_block(index, block)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastprune.index.arrays import pieces
 from fastprune.index.cache_index import Rows
 from fastprune.index.text_order import in_text_order
 from fastprune.index.times import BAD_TIME, format_times
@@ -26,8 +27,6 @@ JSON_VERSION = 1
 
 Cutoffs = Mapping[int, int]
 """Numbers of days, ascending, and when each began: seconds, as in `fastprune.index.times`."""
-
-_BLOCK = 10_000
 
 
 class UsageSort(StrEnum):
@@ -127,8 +126,8 @@ def usage_rows(usage: Usage, order: Rows, top: int | None) -> Iterator[UsageRow]
         top: How many groups to show on their own; None for all.
     """
     shown = order[:top]
-    for first in range(0, len(shown), _BLOCK):
-        yield from _group_rows(usage, shown[first : first + _BLOCK])
+    for some in pieces(shown):
+        yield from _group_rows(usage, some)
     rest, columns = order[len(shown) :], usage.columns
     if len(rest):
         row = _sum_row(columns, rest, "others", format_count(len(rest), "other"))

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.index.arrays import pieces
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import Mask
 from fastprune.index.server_urls import OtherTags
@@ -76,8 +77,7 @@ class Names:
 
     def pieces(self, names: Rows) -> Iterator[tuple[Rows, list[str]]]:
         """Some names in pieces that fit into memory, each with its URLs."""
-        for first in range(0, len(names), _PIECE):
-            piece = names[first : first + _PIECE]
+        for piece in pieces(names, _PIECE):
             yield piece, self.urls(piece)
 
     def spread(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
