@@ -64,12 +64,7 @@ def draw_scan(warm: dict[str, Any], cold: dict[str, Any], path: Path) -> None:
         memory.annotate(f"{peak / 1e6:.0f} MB", (size, peak / 1e6), (-8, 8), **_BESIDE_POINT)
     memory.set(title="peak memory, all processes", ylabel="MB", xlim=(5_000, 1.5 * max(sizes)))
     memory.set_ylim(0, max(sampled) / 1e6 * 1.2)
-    for axes in (times, memory):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("manifests")
-        _tidy(axes)
+    _by_manifests(times, memory)
     times.legend(frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
@@ -146,18 +141,23 @@ def draw_scale(results: dict[str, Any], path: Path) -> None:
     memory.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     memory.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     memory.yaxis.set_minor_formatter(NullFormatter())
-    for axes in (times, memory):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("manifests")
-        _tidy(axes)
+    _by_manifests(times, memory)
     handles, labels = times.get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=4)
     figure.savefig(path, metadata={"Date": None})
 
 
 _BESIDE_POINT: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 9}
+
+
+def _by_manifests(*all_axes: Axes) -> None:
+    """Makes the number of manifests the x-axis."""
+    for axes in all_axes:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("manifests")
+        _tidy(axes)
 
 
 def _thousands(value: float, _: object) -> str:

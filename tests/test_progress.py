@@ -164,23 +164,37 @@ def test_the_rate_follows_a_change_and_is_not_shaken_by_one_pause() -> None:
     assert 970 < rate.per_second < 1_000
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
-def test_the_bar_goes_by_bytes_where_they_are_known(
+def bar_on_a_terminal(
     width: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> TerminalProgress:
+    """A bar that draws nothing by itself."""
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr(Progress, "start", lambda _: None)
     progress = TerminalProgress(color=False)
     progress._bar.get_time = clock
+    return progress
+
+
+def line_of(progress: TerminalProgress, width: int) -> str:
+    """What the bar shows: one line, which fits."""
+    shown = io.StringIO()
+    Console(file=shown, width=width).print(progress._bar.get_renderable())
+    (line,) = shown.getvalue().splitlines()
+    assert len(line) <= width
+    return line
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_bar_goes_by_bytes_where_they_are_known(
+    width: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = bar_on_a_terminal(width, clock, monkeypatch)
     progress.start("reading", 1_000, "blobs")
     progress.expect(10**10)
     for _ in range(50):
         clock.now += 1
         progress.advance(1, 10**8)
-    shown = io.StringIO()
-    Console(file=shown, width=width).print(progress._bar.get_renderable())
-    (line,) = shown.getvalue().splitlines()
-    assert len(line) <= width
+    line = line_of(progress, width)
     assert "50/1000" in line
     assert "00:50" in line
     assert ("5.0 GB (100.0 MB/s)" in line) == (width >= 80)
@@ -192,19 +206,13 @@ def test_the_bar_goes_by_bytes_where_they_are_known(
 def test_the_bar_says_how_many_are_remembered_where_there_is_room(
     width: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setattr(Progress, "start", lambda _: None)
-    progress = TerminalProgress(color=False)
-    progress._bar.get_time = clock
+    progress = bar_on_a_terminal(width, clock, monkeypatch)
     progress.start("scanning", 100_000, "manifests")
     for _ in range(10):
         clock.now += 1
         progress.remembered(8_900)
         progress.advance(9_000, 10**7)
-    shown = io.StringIO()
-    Console(file=shown, width=width).print(progress._bar.get_renderable())
-    (line,) = shown.getvalue().splitlines()
-    assert len(line) <= width
+    line = line_of(progress, width)
     assert ("89,000 remembered" in line) == (width >= 80)
     assert ("1,000 read, 89,000 remembered" in line) == (width >= 100)
     assert "90000/100000" in line
@@ -214,17 +222,13 @@ def test_the_bar_says_how_many_are_remembered_where_there_is_room(
 def test_the_bar_fits_every_terminal_and_always_has_rate_and_time_left(
     width: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", str(width))
-    bar = TerminalProgress(color=False)._bar
-    bar.get_time = clock
+    progress = bar_on_a_terminal(width, clock, monkeypatch)
+    bar = progress._bar
     task = bar.add_task("removing", total=63_801, unit="files", rate="7,261/s", bytes="3.8 GB")
     for _ in range(10):
         clock.now += 1
         bar.advance(task, 2_000)
-    shown = io.StringIO()
-    Console(file=shown, width=width).print(bar.get_renderable())
-    (line,) = shown.getvalue().splitlines()
-    assert len(line) <= width
+    line = line_of(progress, width)
     for part in ("removing", "20000/63801", "7,261/s", "00:"):
         assert part in line, line
     assert ("3.8 GB" in line) == (width >= 80)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.support import dask_clusters
 from tests.support.dask_clusters import SECONDS, Cluster, cluster, wait_until
-from tests.support.dask_pieces import (
+from tests.support.work import (
     Counted,
     count,
     end_the_worker,

@@ -17,6 +17,13 @@ from pickle import PicklingError
 from typing import TypeVar
 
 import pytest
+from tests.support.work import (
+    enlarged,
+    fail_at_three,
+    fail_with_what_can_t_be_sent,
+    squares_up_to,
+    yield_what_can_t_be_sent,
+)
 
 from fastprune.errors import FastpruneError, WorkerError
 from fastprune.executors import processes
@@ -31,10 +38,6 @@ LARGE = 2_000_000  # bytes: more than a socket takes before somebody reads
 STARTS = ("forked", "spawned")
 
 
-def squares_up_to(number: int) -> Iterator[int]:
-    yield from (one * one for one in range(number))
-
-
 def echo(value: T) -> Iterator[T]:
     yield value
 
@@ -42,25 +45,6 @@ def echo(value: T) -> Iterator[T]:
 def process_id(_: object) -> Iterator[int]:
     time.sleep(0.01)
     yield os.getpid()
-
-
-def enlarge(size: int) -> Iterator[bytes]:
-    yield bytes(size)
-
-
-def fail_at_three(number: int) -> Iterator[int]:
-    yield number
-    if number == 3:
-        raise FastpruneError("three is too many")
-
-
-def fail_with_what_can_t_be_sent(number: int) -> Iterator[int]:
-    yield number
-    raise ValueError(lambda: None)
-
-
-def yield_what_can_t_be_sent(_: object) -> Iterator[object]:
-    yield lambda: None
 
 
 def yield_then_die(number: int) -> Iterator[int]:
@@ -125,7 +109,7 @@ def test_results_of_one_item_keep_their_order(executor: Executor) -> None:
 
 def test_large_results_arrive_whole(executor: Executor) -> None:
     sizes = [0, 1, LARGE, 70_000]
-    results = run(executor, enlarge, sizes)
+    results = run(executor, enlarged, sizes)
     assert sorted(map(len, results)) == sorted(sizes)
 
 

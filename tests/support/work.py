@@ -1,4 +1,4 @@
-"""Pieces of work for the workers of a cluster, which import them by name."""
+"""Pieces of work for workers, which import them by name."""
 
 from __future__ import annotations
 
