@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from anyio import from_thread
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from tests.support import dask_clusters
 from tests.support.dask_clusters import SECONDS, Cluster, cluster, wait_until
 from tests.support.work import (
@@ -305,3 +308,24 @@ def test_without_dask_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UsageError, match=r"needs Dask, .*: run pip install 'fastprune\[dask\]'"):
         open_dask(parse_address("local:2"))
+
+
+def test_a_signal_while_the_event_loop_starts_waits_until_it_can_be_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """anyio would wait for the thread of a loop that nobody stops, for ever."""
+    started = []
+
+    @contextmanager
+    def interrupted(backend: str) -> Iterator[BlockingPortal]:
+        with start_blocking_portal(backend) as portal:
+            signal.raise_signal(signal.SIGINT)
+            started.append(portal)
+            yield portal
+
+    monkeypatch.setattr(from_thread, "start_blocking_portal", interrupted)
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        open_dask(parse_address("local:1"), patience=SECONDS)
+    assert started
+    assert not set(threading.enumerate()) - before

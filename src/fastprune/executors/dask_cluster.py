@@ -27,6 +27,7 @@ from fastprune.executors.dask_worker import (
     pack_piece,
     unpack_answer,
 )
+from fastprune.executors.ending_signals import signals_wait
 from fastprune.executors.executor import View
 from fastprune.executors.processes import ProcessExecutor
 
@@ -325,7 +326,9 @@ def open_dask(address: ClusterAddress, *, patience: float = PATIENCE) -> DaskExe
         if address.processes:
             # Before there are threads: a process with threads can't be forked.
             pool = opening.enter_context(closing(ProcessExecutor(address.processes, grace=_GRACE)))
-        portal = opening.enter_context(start_blocking_portal("asyncio"))
+        with signals_wait():
+            # If this is cut short, anyio waits for its thread for ever.
+            portal = opening.enter_context(start_blocking_portal("asyncio"))
         cluster = opening.enter_context(
             portal.wrap_async_context_manager(_connection(address, patience))
         )

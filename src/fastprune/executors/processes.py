@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from fastprune.errors import WorkerError
 from fastprune.executors import wire
-from fastprune.executors.ending_signals import ENDING
+from fastprune.executors.ending_signals import signals_wait
 from fastprune.executors.executor import Executor, View
 from fastprune.executors.inline import InlineExecutor
 
@@ -58,7 +58,7 @@ class ProcessExecutor:
         self._busy, self._grace = False, grace
         fork = _can_fork() if fork is None else fork
         try:
-            with _signals_held_back():
+            with signals_wait():
                 for _ in range(jobs):
                     start = _Worker.fork if fork else _Worker.spawn
                     self._workers.append(start(self._workers))
@@ -246,16 +246,6 @@ class _Worker:
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         self._wait()
-
-
-@contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Holds signals back: Python drops what a handler raises during a fork."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _connection() -> tuple[socket.socket, socket.socket]:
