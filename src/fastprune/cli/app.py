@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -16,7 +17,7 @@ import typer
 from fastprune.cli.headings import GLOBAL
 from fastprune.cli.help_text import HelpfulCommand, HelpfulGroup
 from fastprune.cli.options import GlobalOptions, flag, merged, takes
-from fastprune.cli.signals import end_at_once_on_signals, end_on_signals
+from fastprune.cli.signals import end_at_once_on_signals, end_on_signals, leave
 from fastprune.errors import FastpruneError, NoMemoryError
 from fastprune.text.escaping import printable
 
@@ -173,14 +174,16 @@ def run() -> None:
     end_on_signals()
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except _UsageError as error:
         if type(error).show is not _UsageError.show:
             # No command at all: the message is the help.
             error.show()
-            sys.exit(error.exit_code)
-        from fastprune.cli.refusals import say_usage_error
+            code = error.exit_code
+        else:
+            from fastprune.cli.refusals import say_usage_error
 
-        code = say_usage_error(error)
+            code = say_usage_error(error)
     except OSError as error:
         # Commands report their own errors of writing: this one comes from --help.
         from fastprune.cli.refusals import say_unwritten
@@ -190,7 +193,9 @@ def run() -> None:
         # The signal came before a command ran: commands report it themselves.
         code = 128 + signal.SIGINT
     end_at_once_on_signals()
-    sys.exit(code)
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    leave(code or 0)
 
 
 def _not_asked_for() -> None:

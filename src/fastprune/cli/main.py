@@ -5,7 +5,6 @@ It is fast to import: each command imports what it needs when it runs.
 
 from __future__ import annotations
 
-import atexit
 import codecs
 import gc
 import io
@@ -39,8 +38,6 @@ def main() -> None:
     # The program makes few cycles, and collecting garbage while a million names are listed
     # takes longer than listing them.
     gc.set_threshold(100_000, 50, 50)
-    # When the interpreter ends, it looks for cycles several times, in all that was imported.
-    atexit.register(gc.freeze)
     # numpy's linear algebra is not used; its threads would only cost start-up and memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from fastprune.cli.app import run

@@ -2,10 +2,10 @@
 
 Before this part, a signal ends the process by an exception: nothing has been deleted. So it ends
 the wait for an answer of a server as well (`run_unless_ended`). While the program starts, and when
-all is done, it ends the process at once (`end_at_once_on_signals`). During this part, the first
-SIGINT, SIGTERM or SIGHUP ends the work between two batches, and a report that is being written is
-finished; a second SIGINT or SIGTERM ends the process at once. No needed file is lost either way:
-see the order of deletion in `fastprune.deletion.pruning`.
+all is done, it ends the process at once (`end_at_once_on_signals`, `leave`). During this part, the
+first SIGINT, SIGTERM or SIGHUP ends the work between two batches, and a report that is being
+written is finished; a second SIGINT or SIGTERM ends the process at once. No needed file is lost
+either way: see the order of deletion in `fastprune.deletion.pruning`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,18 @@ def end_at_once_on_signals() -> None:
     """
     for number in heeded():
         signal.signal(number, _end_at_once)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once. What was printed has to be flushed.
+
+    Python would take apart all that was imported, which takes time for nothing. Meanwhile it gives
+    its handlers of signals back, so that a signal would end the process with another exit code.
+
+    Args:
+        code: The exit code.
+    """
+    os._exit(code)
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
