@@ -90,9 +90,10 @@ class Cluster:
             OSError: The scheduler is lost.
         """
         async with asyncio.timeout(seconds):
+            await self.look()
             while not self.threads:
-                await self.look()
                 await asyncio.sleep(_LOOKS_OFTEN)
+                await self.look()
 
     async def refusals(self, demands: bytes, seconds: float) -> dict[str, str | Exception]:
         """Asks scheduler and workers for what is not as it has to be.
@@ -110,16 +111,19 @@ class Cluster:
         """
         self.demands = demands
         self.refused.clear()
-        found: dict[str, str | Exception] = {}
         async with asyncio.timeout(seconds):
-            try:
-                # It unpacks pieces to hand them out, so it has to have the package, too.
-                await self._client.run_on_scheduler(surroundings)
-            except OSError:
-                raise
-            except Exception as error:
-                found[f"the scheduler {self.name}"] = error
-            return found | await self._ask(None)
+            answers = await asyncio.gather(self._ask_scheduler(), self._ask(None))
+        return {name: reason for found in answers for name, reason in found.items()}
+
+    async def _ask_scheduler(self) -> dict[str, str | Exception]:
+        """Asks the scheduler for the package: it unpacks pieces to hand them out."""
+        try:
+            await self._client.run_on_scheduler(surroundings)
+        except OSError:
+            raise
+        except Exception as error:
+            return {f"the scheduler {self.name}": error}
+        return {}
 
     async def _ask(self, workers: Sequence[str] | None) -> dict[str, str | Exception]:
         """Asks workers, or all, whether they are as they have to be; see `refusals`."""
@@ -171,13 +175,19 @@ class Cluster:
 
 @asynccontextmanager
 async def connected(
-    address: str, seconds: float, *, security: Any = None, direct: bool = False
+    address: str,
+    seconds: float,
+    *,
+    name: str = "",
+    security: Any = None,
+    direct: bool = False,
 ) -> AsyncIterator[Cluster]:
     """A connection to a scheduler.
 
     Args:
         address: Where it is.
         seconds: How long to wait for the connection.
+        name: The address by which workers reach it; else the same.
         security: The certificates; None takes those of Dask's own configuration.
         direct: Whether workers can be reached from here, so that answers need not pass through
             the scheduler.
@@ -195,7 +205,7 @@ async def connected(
         timeout=seconds,
         direct_to_workers=direct or None,
     )
-    cluster = Cluster(client, address, security)
+    cluster = Cluster(client, name or address, security)
     watch: asyncio.Task[None] | None = None
     try:
         try:
@@ -231,10 +241,11 @@ async def own_scheduler(seconds: float) -> AsyncIterator[Cluster]:
     async with AsyncExitStack() as closing:
         try:
             with dask.config.set({"distributed.scheduler.http.routes": []}):
+                # We are in its process: to reach it, we need no connection and no encryption.
                 scheduler = Scheduler(
-                    host="127.0.0.1",
+                    host=["127.0.0.1", ""],
                     port=0,
-                    protocol="tls://",
+                    protocol=["tls://", "inproc://"],
                     security=security,
                     dashboard=False,
                     dashboard_address="127.0.0.1:0",
@@ -244,8 +255,9 @@ async def own_scheduler(seconds: float) -> AsyncIterator[Cluster]:
                 await scheduler
         except (OSError, RuntimeError, ValueError) as error:
             raise ClusterError(f"a Dask scheduler can't be started here: {error}") from error
+        outside, inside = (listener.contact_address for listener in scheduler.listeners)
         yield await closing.enter_async_context(
-            connected(scheduler.address, seconds, security=security, direct=True)
+            connected(inside, seconds, name=outside, security=security, direct=True)
         )
 
 

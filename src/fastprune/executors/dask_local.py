@@ -43,7 +43,9 @@ def serve(worker: LocalWorker) -> Iterator[str]:
 
     from fastprune.executors.dask_logging import silenced
 
-    # Unlike the workers of our pool, this one makes cycles.
+    # Unlike the workers of our pool, this one makes cycles. What was there before the fork is none
+    # of it: to look through that would copy all its memory.
+    gc.freeze()
     gc.enable()
     settings = {"distributed.worker.profile.enabled": False, "distributed.worker.http.routes": []}
 
