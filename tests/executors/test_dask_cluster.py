@@ -28,6 +28,7 @@ from tests.support.work import (
     runs,
     squares_up_to,
     wait_for,
+    wait_unless_short,
     yield_what_can_t_be_sent,
 )
 
@@ -132,8 +133,18 @@ def test_how_much_is_in_flight_depends_on_the_threads_and_has_a_limit(
     for threads, most in ((1, 16), (2, 16), (10, 22), (400, 802), (10_000, 1024)):
         executor._cluster.__dict__["threads"] = {"a": threads - 1, "b": 1}
         assert executor._most_in_flight(1) == most
-        # Of what takes long, none waits while a worker is free.
-        assert executor._most_in_flight(0) == threads
+        # Of what takes long, one waits for each thread.
+        assert executor._most_in_flight(0) == 2 * threads
+
+
+def test_what_waits_behind_a_long_piece_is_moved_to_a_worker_that_is_free(
+    executor: DaskExecutor, tmp_path: Path
+) -> None:
+    marker = tmp_path / "all others are done"
+    results = executor.map_unordered(wait_unless_short, [str(marker), *[""] * 12], ahead=0)
+    assert [next(results) for _ in range(12)] == [""] * 12
+    marker.touch()
+    assert list(results) == [str(marker)]
 
 
 def test_work_that_is_abandoned_is_not_done(executor: DaskExecutor, tmp_path: Path) -> None:

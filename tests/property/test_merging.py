@@ -174,6 +174,8 @@ def test_a_piece_that_takes_long_tells_how_far_it_is(monkeypatch: pytest.MonkeyP
 
 def test_pieces_get_smaller_towards_the_end_and_small_caches_keep_small_chunks() -> None:
     large = sizes_of_work(5 * LARGE_CACHE, 16, comparing=False, merging=True)
-    assert [large.of(left) for left in (5 * LARGE_CACHE, 400_000, 1)] == [7_812, 3_125, 1_024]
+    assert [large.of(left) for left in (5 * LARGE_CACHE, 400_000, 1)] == [7_812, 3_906, 3_906]
+    remote = sizes_of_work(100_000, 16, comparing=False, merging=True)
+    assert [remote.of(left) for left in (100_000, 1)] == [1_024, 1_024]
     small = sizes_of_work(10_000, 8, comparing=False, merging=False)
     assert {small.of(left) for left in (10_000, 5_000, 1)} == {156}

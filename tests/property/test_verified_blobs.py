@@ -179,9 +179,8 @@ def test_every_file_is_in_one_piece_and_pieces_are_small(
     ordered = bytes_of[order]
     assert ordered.tolist() == sorted(sizes, reverse=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blob_reading, "BYTES_IN_PIECE", most)
         patch.setattr(blob_reading, "FILES_IN_PIECE", files)
-        pieces = [ordered[piece].tolist() for piece in pieces_of(ordered)]
+        pieces = [ordered[piece].tolist() for piece in pieces_of(ordered, most)]
     assert [size for piece in pieces for size in piece] == ordered.tolist()
     for piece in pieces:
         assert 0 < len(piece) <= files

@@ -88,3 +88,12 @@ def wait_for(marker: str) -> Iterator[str]:
     while not Path(marker).exists():
         time.sleep(0.005)
     yield marker
+
+
+def wait_unless_short(marker: str) -> Iterator[str]:
+    """Runs until there is a file, or if none is named, for a moment."""
+    if marker:
+        yield from wait_for(marker)
+    else:
+        time.sleep(0.05)
+        yield ""

@@ -170,7 +170,9 @@ class DaskExecutor:
 
     def _most_in_flight(self, ahead: int) -> int:
         if not ahead:
-            return self.jobs
+            # An answer takes longer than from our own pool, so one waits for each thread. The
+            # scheduler moves what waits to a worker that is free.
+            return 2 * self.jobs
         wanted = (1 + ahead) * (self.jobs + 1)
         return min(_MOST_IN_FLIGHT, max(_LEAST_IN_FLIGHT, wanted))
 

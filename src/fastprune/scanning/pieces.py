@@ -28,6 +28,7 @@ LARGE_CACHE = 200_000
 """With more manifests than this, workers merge: to import numpy costs each of them 0.1 s."""
 
 _MOST_IN_PIECE = 8_192
+_MOST_IN_LAST_PIECE = 4_096
 _MOST_IN_CHUNK = 1_024
 _MOST_COMPARED = 4_096
 _NAMES_IN_PART = 1 << 16
@@ -158,7 +159,8 @@ def sizes_of_work(total: int, jobs: int, *, comparing: bool, merging: bool) -> S
             the end, so that all workers end at about the same time.
     """
     if merging:
-        return Sizes(_MOST_IN_PIECE, _MOST_IN_CHUNK, jobs * PIECES_PER_JOB)
+        least = max(_MOST_IN_CHUNK, piece_size(total, 2 * jobs, _MOST_IN_LAST_PIECE))
+        return Sizes(_MOST_IN_PIECE, least, jobs * PIECES_PER_JOB)
     most = _MOST_COMPARED if comparing else _MOST_IN_CHUNK
     same = piece_size(total, jobs, most)
     return Sizes(same, same, 1)

@@ -12,7 +12,7 @@ is the rule "longest processing time first" (Graham, "Bounds on multiprocessing 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ from fastprune.verification.findings import OddBlobs, odd_blobs
 BYTES_IN_PIECE = 32 << 20
 """A piece of work has so many bytes at most, or one file."""
 
+BYTES_IN_REMOTE_PIECE = 256 << 20
+"""The same for workers elsewhere, to whom a piece costs some milliseconds more."""
+
 FILES_IN_PIECE = 1_024
 """A piece of work has so many files at most."""
 
@@ -42,11 +45,12 @@ def largest_first(blobs: Rows, sizes: NDArray[np.int64]) -> Rows:
     return blobs[np.argsort(-sizes[blobs], kind="stable")]
 
 
-def pieces_of(sizes: NDArray[np.int64]) -> Iterator[slice]:
+def pieces_of(sizes: NDArray[np.int64], bytes_in_piece: int) -> Iterator[slice]:
     """Cuts files that are ordered by size into pieces of work.
 
     Args:
         sizes: int64: bytes of each, descending.
+        bytes_in_piece: How many bytes a piece may have.
 
     Yields:
         The positions of each piece: one large file alone, or many small ones.
@@ -54,7 +58,7 @@ def pieces_of(sizes: NDArray[np.int64]) -> Iterator[slice]:
     ends = np.cumsum(sizes, dtype=np.int64)
     first = 0
     while first < len(sizes):
-        most = (ends[first - 1] if first else 0) + BYTES_IN_PIECE
+        most = (ends[first - 1] if first else 0) + bytes_in_piece
         last = int(np.searchsorted(ends, most, side="right"))
         last = min(max(last, first + 1), first + FILES_IN_PIECE)
         yield slice(first, last)
@@ -96,7 +100,8 @@ def read_blobs(
         if len(ordered):
             with under_way(progress, "reading blobs", len(ordered), "blobs"):
                 progress.expect(int(sizes[ordered].sum()))
-                tasks = _tasks(index, ordered, sizes[ordered], look)
+                most = BYTES_IN_REMOTE_PIECE if executor.remote else BYTES_IN_PIECE
+                tasks = _tasks(index, ordered, pieces_of(sizes[ordered], most), look)
                 # None is handed out ahead: it would wait behind one that may take hours.
                 for part in executor.map_unordered(hash_files, tasks, ahead=0):
                     checkpoint()
@@ -130,10 +135,10 @@ def _read_here(
 
 
 def _tasks(
-    index: CacheIndex, blobs: Rows, sizes: NDArray[np.int64], look: Callable[[Rows], None]
+    index: CacheIndex, blobs: Rows, pieces: Iterable[slice], look: Callable[[Rows], None]
 ) -> Iterator[HashTask]:
     folder = os.path.join(index.root, index.layout.blob_folder)
-    for piece in pieces_of(sizes):
+    for piece in pieces:
         look(blobs[piece])
         digests = index.blob_digests[blobs[piece]].tobytes()
         yield HashTask(folder, piece.start, digests)
