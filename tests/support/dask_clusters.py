@@ -173,9 +173,12 @@ def _started(be: Callable[..., None], *args: Any, wait: bool = True) -> tuple[Ba
 
 
 def _be_scheduler(tell: Connection, allowed_failures: int) -> None:
+    import dask
     from distributed import Scheduler
 
     _be_quiet()
+    # Else it tries for 30 seconds to reach a worker that was killed.
+    dask.config.set({"distributed.comm.timeouts.connect": "3s"})
 
     async def run() -> None:
         scheduler = await Scheduler(

@@ -23,6 +23,11 @@ from fastprune.executors.dask_worker import answer_demands, run_piece, surroundi
 _LOOKS_EVERY = 0.5
 _LOOKS_OFTEN = 0.02
 _CLOSES_WITHIN = 5.0
+# A worker of this machine that can't be reached has ended: Dask would try again for 30 seconds.
+_OWN_SETTINGS = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.comm.timeouts.connect": "5s",
+}
 
 Arrived = SimpleQueue[tuple[str, bytes | Exception]]
 """What came of pieces: the key of each, and the bytes of an answer or what Dask says instead."""
@@ -240,16 +245,16 @@ async def own_scheduler(seconds: float) -> AsyncIterator[Cluster]:
     security = Security.temporary()
     async with AsyncExitStack() as closing:
         try:
-            with dask.config.set({"distributed.scheduler.http.routes": []}):
-                # We are in its process: to reach it, we need no connection and no encryption.
-                scheduler = Scheduler(
-                    host=["127.0.0.1", ""],
-                    port=0,
-                    protocol=["tls://", "inproc://"],
-                    security=security,
-                    dashboard=False,
-                    dashboard_address="127.0.0.1:0",
-                )
+            closing.enter_context(dask.config.set(_OWN_SETTINGS))
+            # We are in its process: to reach it, we need no connection and no encryption.
+            scheduler = Scheduler(
+                host=["127.0.0.1", ""],
+                port=0,
+                protocol=["tls://", "inproc://"],
+                security=security,
+                dashboard=False,
+                dashboard_address="127.0.0.1:0",
+            )
             closing.push_async_callback(lambda: _within(scheduler.close()))
             async with asyncio.timeout(seconds):
                 await scheduler
