@@ -35,12 +35,6 @@ class SavedPlanOptions:
 
 @command(
     "apply",
-    DeleteLimitOptions,
-    PruneOptions,
-    SavedPlanOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
     examples=(
         "fastprune apply prune.plan --dry-run",
         "fastprune apply prune.plan --audit-log prunes.jsonl",

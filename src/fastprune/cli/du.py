@@ -52,11 +52,6 @@ class UsageOptions:
 
 @command(
     "du",
-    SelectionOptions,
-    UsageOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
     examples=(
         "fastprune du --by registry",
         "fastprune du --not-pulled-for 90d --html usage.html",

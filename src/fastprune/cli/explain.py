@@ -31,12 +31,6 @@ class ExplainOptions:
 
 @command(
     "explain",
-    SelectionOptions,
-    PlanningOptions,
-    ExplainOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
     examples=(
         "fastprune explain calico/typha:v3.27.0",
         "fastprune explain calico/typha:v3.27.0 --keep-last 3",

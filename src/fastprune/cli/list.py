@@ -57,11 +57,6 @@ class ListingOptions:
 
 @command(
     "list",
-    ListingOptions,
-    SelectionOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
     examples=(
         "fastprune list --pattern dashboard",
         "fastprune list --not-pulled-for 30d --sort -size --limit 20",

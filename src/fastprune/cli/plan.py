@@ -49,13 +49,6 @@ class WritingOptions:
 
 @command(
     "plan",
-    SelectionOptions,
-    PlanningOptions,
-    DeleteLimitOptions,
-    WritingOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
     examples=(
         "fastprune plan --older-than 1y -o prune.plan",
         "fastprune plan --min-free-space 20% -o - | fastprune apply - --dry-run",

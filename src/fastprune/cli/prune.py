@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 
 @command(
     "prune",
-    SelectionOptions,
-    PlanningOptions,
-    DeleteLimitOptions,
-    PruneOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
     examples=(
         "fastprune prune --not-pulled-for 30d --dry-run",
         "fastprune prune --pattern '^quay.io/' --keep-last 3 --trash",

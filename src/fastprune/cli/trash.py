@@ -78,7 +78,7 @@ class EmptyOptions:
     yes: bool = yes_option()
 
 
-@command("list", ListOptions, examples=("fastprune trash list --format json",), parent=trash)
+@command("list", examples=("fastprune trash list --format json",), parent=trash)
 def show_trash(options: GlobalOptions, listing: ListOptions) -> int:
     """List the runs in the trash: when they were, and what they hold."""
     from fastprune.cli.session import write, write_json
@@ -94,13 +94,7 @@ def show_trash(options: GlobalOptions, listing: ListOptions) -> int:
     return 0
 
 
-@command(
-    "restore",
-    RestoreOptions,
-    ChangeOptions,
-    examples=("fastprune trash restore 20260101 --dry-run",),
-    parent=trash,
-)
+@command("restore", examples=("fastprune trash restore 20260101 --dry-run",), parent=trash)
 def restore_run(options: GlobalOptions, restoring: RestoreOptions, changing: ChangeOptions) -> int:
     """Put a run back into the cache.
 
@@ -129,13 +123,7 @@ def restore_run(options: GlobalOptions, restoring: RestoreOptions, changing: Cha
     return _finish(report, changing, signal_code)
 
 
-@command(
-    "empty",
-    EmptyOptions,
-    ChangeOptions,
-    examples=("fastprune trash empty --older-than 30d",),
-    parent=trash,
-)
+@command("empty", examples=("fastprune trash empty --older-than 30d",), parent=trash)
 def empty_runs(options: GlobalOptions, emptying: EmptyOptions, changing: ChangeOptions) -> int:
     """Delete runs in the trash for good, which frees their bytes."""
     from fastprune.cli.cache_lock import exclusion_of, held

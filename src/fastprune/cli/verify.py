@@ -72,12 +72,6 @@ class ReportOptions:
 
 @command(
     "verify",
-    CheckOptions,
-    RepairOptions,
-    ReportOptions,
-    ServerOptions,
-    VerifiedOptions,
-    ClusterOptions,
     examples=(
         "fastprune verify --content --content-since last",
         "fastprune verify --repair --dry-run",
