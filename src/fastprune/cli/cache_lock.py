@@ -24,14 +24,7 @@ def exclusion_of(
     trash_only: bool = False,
     named: NamedServer | None = None,
 ) -> Exclusion:
-    """How others are kept away, as the options say.
-
-    Args:
-        lock_wait: What --lock-wait says.
-        no_lock: What --no-lock says.
-        force: What --force says.
-        trash_only: See `Exclusion`.
-        named: What --server says.
+    """How others are kept away, as the options say; see `Exclusion`.
 
     Raises:
         UsageError: A value can't be used.
@@ -46,10 +39,6 @@ def exclusion_of(
 @contextmanager
 def held(session: Session, exclusion: Exclusion) -> Iterator[HeldCache]:
     """Holds the cache; says what --force overrides, and if it has to do without the lock.
-
-    Args:
-        session: The global options.
-        exclusion: How others are kept away.
 
     Raises:
         FastpruneError: See `fastprune.guard.exclusive.hold`.

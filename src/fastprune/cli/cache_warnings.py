@@ -100,9 +100,7 @@ def warn_of_undurable(root: str, folders: Sequence[str]) -> None:
 def warn_of_servers(root: str, named: NamedServer | None = None) -> tuple[ServerFinding, ...]:
     """Warns of servers that run on the cache: they may have changed it since it was read.
 
-    Args:
-        root: Path of the cache.
-        named: The server of --server, which is expected to run on it.
+    The server of --server, if one is named, is expected to run on it.
     """
     from fastprune.guard.server_findings import in_words
     from fastprune.guard.servers import servers_in_the_way
@@ -114,12 +112,7 @@ def warn_of_servers(root: str, named: NamedServer | None = None) -> tuple[Server
 
 
 def warn_of_own_pruning(root: str, config: ServerConfig | None) -> None:
-    """Says once that the server prunes as well, if its configuration file says so.
-
-    Args:
-        root: Path of the cache.
-        config: What --config-file says; None if it is not given.
-    """
+    """Says once that the server prunes as well, if its configuration file says so."""
     from fastprune.guard.servers import pruning_servers
 
     file = config.source if config is not None and config.prunes_by_itself else ""

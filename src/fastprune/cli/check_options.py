@@ -48,10 +48,6 @@ class CheckOptions:
 def verify_options_of(scan: ScanOptions, checks: CheckOptions) -> VerifyOptions:
     """How the options say to verify.
 
-    Args:
-        scan: How to scan.
-        checks: What is checked.
-
     Raises:
         UsageError: A value can't be used.
     """

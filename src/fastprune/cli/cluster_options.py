@@ -36,9 +36,7 @@ class ClusterOptions:
 def cluster_address(cluster: ClusterOptions, options: GlobalOptions) -> ClusterAddress | None:
     """The address of the cluster that the option or the environment names; None for none.
 
-    Args:
-        cluster: The option.
-        options: The global options: `--jobs` comes before the environment.
+    `--jobs` comes before the environment.
 
     Raises:
         UsageError: It can't be used, or beside it `--jobs` says otherwise.
@@ -65,9 +63,6 @@ def cluster_address(cluster: ClusterOptions, options: GlobalOptions) -> ClusterA
 @contextmanager
 def opened_cluster(address: ClusterAddress) -> Iterator[Executor]:
     """Connects to a cluster, and ends the connection. Dask says nothing on stderr meanwhile.
-
-    Args:
-        address: Where it is.
 
     Raises:
         FastpruneError: It can't be used.

@@ -32,9 +32,7 @@ _PROGRAM = "fastprune: "
 def set_up_messages(options: GlobalOptions, cache: str | None = None) -> None:
     """Sets where messages go, and what they look like.
 
-    Args:
-        options: The global options.
-        cache: Path of the cache, whose folders can't hold the log file.
+    The log file may not lie in a folder of the cache.
 
     Raises:
         UsageError: The log file can't be opened, or lies in a folder of the cache.
@@ -80,13 +78,7 @@ def facts(**values: Any) -> dict[str, dict[str, Any]]:
 
 
 def notice(text: str, *values: object, **about: Any) -> None:
-    """Writes a message at any level, unless --quiet was given.
-
-    Args:
-        text: The message, with % for the values, as in the calls of `log`.
-        values: The values in it.
-        about: See `facts`.
-    """
+    """Writes a message at any level, unless --quiet was given; `about` is as in `facts`."""
     _notices.info(text, *values, extra=facts(**about))
 
 

@@ -199,11 +199,7 @@ class GlobalOptions:
 
 
 def takes(*groups: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., None]]:
-    """Makes a command of a function that gets the context, and a value per group.
-
-    Args:
-        groups: Groups of options.
-    """
+    """Makes a command of a function that gets the context, and a value per group of options."""
     # Help and completion show a command's own options before the global ones.
     fields = [
         (field, hints[field.name])

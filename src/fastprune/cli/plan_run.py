@@ -55,14 +55,8 @@ def run_with_metrics(
 ) -> int:
     """Opens the session of a command that carries a plan out, does its work, and writes metrics.
 
-    Args:
-        command: The name of the command.
-        options: The global options.
-        state: Where the scan is remembered.
-        cluster: Where the cache is read.
-        pruning: How to carry the plan out. Where it does not say whether this is a dry run,
-            the server's configuration file does.
-        work: Does it, with options that say so, and gives the exit code.
+    Where the options do not say whether this is a dry run, the server's configuration file does.
+    The work gets options that say so, and gives the exit code.
 
     Raises:
         FastpruneError: It can't be done.
@@ -104,8 +98,7 @@ def carry_out(
         work_out: Gets the plan, once the cache is locked; for a dry run, without a lock.
         note: Records metrics as they become known.
         zone: What --zone says, for the ages of the page that --html writes.
-        server: The server that runs on the cache, which is asked to remove what goes; None if
-            none does.
+        server: Runs on the cache, and is asked to remove what goes.
         grace: With a server: seconds for which blobs are spared that nothing refers to.
 
     Raises:
@@ -223,12 +216,6 @@ def with_estimate(
     """The report of a dry run with an estimate of the real one.
 
     With a running server there is none: how fast it removes images was not measured.
-
-    Args:
-        report: The report.
-        session: Has the rate that tune saved.
-        pace: What --max-deletes-per-second says.
-        most_seconds: What --max-duration says.
     """
     from fastprune.report.estimates import estimate
 
@@ -296,15 +283,7 @@ def _say_problems(report: PruneReport) -> None:
 def print_report(
     report: PruneReport, command: str, *, form: str, summary: bool, paint: Paint
 ) -> None:
-    """Prints a report.
-
-    Args:
-        report: What was done.
-        command: The name of the command.
-        form: text or json.
-        summary: Leave out the line of each manifest and blob.
-        paint: Colours text, or leaves it as it is.
-    """
+    """Prints a report; the summary leaves out the line of each manifest and blob."""
     from fastprune.report.prune_rendering import as_document, text_lines
 
     if form == "json":

@@ -42,11 +42,7 @@ class TerminalProgress:
     """
 
     def __init__(self, *, color: bool) -> None:
-        """Draws nothing yet.
-
-        Args:
-            color: Whether to use colours.
-        """
+        """Draws nothing yet."""
         from rich.console import Console
         from rich.progress import (
             BarColumn,

@@ -29,8 +29,6 @@ class ServerConfig:
     """The settings of the file that concern fastprune.
 
     Attributes:
-        source: Path of the file, for messages.
-        image_path: `imagePath`.
         prune: `pruneConfig` as a mapping with lower-case keys; empty if there is none.
         prunes_by_itself: Whether a server with this file prunes by itself.
     """
@@ -54,10 +52,9 @@ class PruneSettings:
 
 
 class ConfigFile:
-    """The file of --config-file. It is read once, at the first use: a pipe gives its content once.
+    """The file of --config-file.
 
-    Attributes:
-        path: Its path.
+    It is read once, at the first use: a pipe gives its content once.
     """
 
     def __init__(self, path: str) -> None:

@@ -92,9 +92,7 @@ def name_of(server: ServerClient | None) -> NamedServer | None:
 def listing_of(session: Session, server: ServerClient | None) -> ServerListing | None:
     """What a server knows, for the scans of a command; None for none.
 
-    Args:
-        session: The cache, which must be there before the server is asked.
-        server: The server, which is asked now; None for none.
+    It is asked now. The cache must be there before.
 
     Raises:
         NoCacheError: There is no cache.
@@ -114,11 +112,8 @@ def listing_of(session: Session, server: ServerClient | None) -> ServerListing |
 def check_agreement(index: CacheIndex, server: ServerClient | None) -> None:
     """Makes sure that a server may serve a cache of which nothing is removed now.
 
-    Before something is removed, the deletion makes sure that it does.
-
-    Args:
-        index: The cache, scanned with what the server lists.
-        server: The server; None for none.
+    The cache was scanned with what the server lists. Before something is removed, the deletion
+    makes sure of it.
 
     Raises:
         WrongServerError: Its list and the files differ.
@@ -131,12 +126,7 @@ def check_agreement(index: CacheIndex, server: ServerClient | None) -> None:
 
 
 def ask(server: ServerClient, work: Callable[[], Awaitable[T]]) -> T:
-    """Asks the server something. Blocking; a signal ends the wait for an answer.
-
-    Args:
-        server: The server, which is connected to meanwhile.
-        work: What asks.
-    """
+    """Connects to the server, and asks it. Blocking; a signal ends the wait for an answer."""
 
     async def connected() -> T:
         async with server:

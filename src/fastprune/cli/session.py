@@ -59,17 +59,10 @@ class Session:
     """The global options, resolved.
 
     Attributes:
-        image_path: The cache.
-        config: The server's configuration file.
-        jobs: Number of scan workers.
         saved_concurrency: Threads that delete, if the command line does not say; None for
             auto.
         saved_rate: Files a second that tune measured, if that was saved.
         max_manifest_bytes: Larger manifest files are refused.
-        quiet: Write nothing but errors on stderr.
-        show_progress: Whether to show progress at all.
-        color: The value of --color.
-        log_format: The value of --log-format.
         inputs: What this run reads from files and stdin.
         state: Where what was read is remembered; None for nowhere.
         dask: The cluster whose workers read the cache; None for processes of our own.
@@ -175,10 +168,7 @@ def open_session(
 ) -> Session:
     """Resolves the global options and sets up messages.
 
-    Args:
-        options: The global options.
-        state: Where to remember what is read; None for a command that remembers nothing.
-        cluster: Where the cache is read; None for a command that needs no other machines.
+    Without options for state, nothing is remembered; without those of a cluster, none is used.
 
     Raises:
         UsageError: One of them can't be used.

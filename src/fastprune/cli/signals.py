@@ -38,9 +38,6 @@ def leave(code: int) -> NoReturn:
 
     Python would take apart all that was imported, which takes time for nothing. Meanwhile it gives
     its handlers of signals back, so that a signal would end the process with another exit code.
-
-    Args:
-        code: The exit code.
     """
     os._exit(code)
 
@@ -125,9 +122,6 @@ def run_unless_ended(work: Callable[[], Awaitable[T]]) -> T:
 
     A signal cancels the work, and then ends the process by an exception. If the exception came
     in the middle of the event loop, it could be lost, or leave the loop in disorder.
-
-    Args:
-        work: What to run.
     """
     import anyio
 

@@ -43,11 +43,7 @@ class SavedDefaults:
 
 
 def load_defaults(image_path: str) -> SavedDefaults:
-    """The defaults that were saved for a cache. Unusable values are ignored with a warning.
-
-    Args:
-        image_path: The cache.
-    """
+    """The defaults that were saved for a cache. Unusable values are ignored with a warning."""
     path = _file()
     try:
         entry = _read_caches(path).get(_key(image_path))
@@ -74,10 +70,6 @@ def load_defaults(image_path: str) -> SavedDefaults:
 
 def save_defaults(image_path: str, defaults: SavedDefaults) -> str:
     """Saves the defaults for a cache, beside those for others.
-
-    Args:
-        image_path: The cache.
-        defaults: What to use from now on.
 
     Returns:
         The path of the file.
