@@ -64,12 +64,7 @@ class Reading:
 
     @contextmanager
     def workers(self, root: str, layout: Layout) -> Iterator[OpenExecutor]:
-        """Gives what opens the executor; one of our own is opened once and closed in the end.
-
-        Args:
-            root: Path of the cache that they read.
-            layout: What kind of cache it is.
-        """
+        """Gives what opens the executor; one of our own is opened once and closed in the end."""
         with ExitStack() as closing:
             opened = [] if self.executor is None else [self.executor]
 
@@ -277,13 +272,7 @@ def _measured(
 
 
 def asked_for_links(index: CacheIndex, manifests: Rows, blobs: Rows) -> CacheIndex:
-    """The index that knows which of some files have other names (hard links).
-
-    Args:
-        index: The cache.
-        manifests: Rows of those to ask about.
-        blobs: Ids of such blobs.
-    """
+    """The index that knows which of some files have other names (hard links)."""
     from fastprune.executors.inline import InlineExecutor
 
     # Those of one image: too few for workers.

@@ -14,12 +14,7 @@ from fastprune.text.style import Paint, Style
 
 
 def asked_lines(report: PruneReport, paint: Paint) -> Iterator[str]:
-    """Lines about what a running server was asked, and what went with it; none without one.
-
-    Args:
-        report: What was done.
-        paint: Gives what needs attention its looks.
-    """
+    """Lines about what a running server was asked, and what went with it; none without one."""
     asked = report.asked
     if asked is None:
         return

@@ -73,14 +73,7 @@ class SortKey(StrEnum):
 
 
 def sorted_rows(index: CacheIndex, rows: Rows, key: SortKey, *, reverse: bool) -> Rows:
-    """Orders rows, or names; ties go by URL, then path.
-
-    Args:
-        index: The cache.
-        rows: Which manifests, or names of them, ascending.
-        key: What to order by.
-        reverse: Largest or latest first.
-    """
+    """Orders rows, or names, which are ascending; ties go by URL, then path."""
     names = names_of(index)
     # Rows are in the order of their paths, and sorting is stable.
     by_url = in_text_order(rows, names.urls)

@@ -28,13 +28,7 @@ _IN_WORDS = {Keep.OTHER_TAG.text: "tag that only the server knows"}
 
 
 def text_lines(report: PruneReport, *, summary: bool, paint: Paint = plain) -> Iterator[str]:
-    """The report as lines of text.
-
-    Args:
-        report: What was done.
-        summary: Leave out the line of each manifest and blob.
-        paint: Gives headings, and what went wrong, their looks.
-    """
+    """The report as lines of text; the summary leaves out the line of each manifest and blob."""
     if not summary:
         mark = " (dry run)" if report.dry_run else ""
         index = report.plan.index
@@ -152,11 +146,7 @@ def _kept_by_rule(plan: PrunePlan) -> dict[str, int]:
 def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
     """The report as a JSON document, described in docs/json.md, for `text.document_lines`.
 
-    Its lists of items are iterators, as they can be long.
-
-    Args:
-        report: What was done.
-        summary: Leave out the items.
+    Its lists of items are iterators, as they can be long; the summary leaves them out.
     """
     index, target = report.plan.index, report.plan.target
     document: dict[str, Any] = {

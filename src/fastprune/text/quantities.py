@@ -32,11 +32,8 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|[smhdwy])", re.ASCII)
 def parse_duration(text: str, option: str) -> float:
     """Parses a duration: a number and a unit, or a sum of such, as `36h` or `1d12h`.
 
-    Units are s, m, h, d, w (7 d) and y (365 d); ociregistry's ns, us and ms as well.
-
-    Args:
-        text: The duration.
-        option: Where it was given, for the message.
+    Units are s, m, h, d, w (7 d) and y (365 d); ociregistry's ns, us and ms as well. The message
+    names the option that gave it.
 
     Returns:
         Seconds.
@@ -59,9 +56,7 @@ def parse_duration(text: str, option: str) -> float:
 def parse_size(text: str, option: str) -> int:
     """Parses a size: a number and a unit, as `500GB` (10^9) or `1.5TiB` (2^40).
 
-    Args:
-        text: The size; the unit is B, or k, M, G, T, P with or without i, and B.
-        option: Where it was given, for the message.
+    The unit is B, or k, M, G, T, P with or without i, and B.
 
     Returns:
         Bytes.
@@ -85,10 +80,6 @@ def parse_size(text: str, option: str) -> int:
 
 def parse_percentage(text: str, option: str) -> float:
     """Parses a percentage, as `5%` or `0.1%`.
-
-    Args:
-        text: The percentage.
-        option: Where it was given, for the message.
 
     Returns:
         The share, more than 0 and at most 1.

@@ -94,11 +94,6 @@ def _cut(names: Names, most: int) -> Names:
 def list_names(root: str, layout: Layout, progress: Progress | None = None) -> CacheNames:
     """Lists a cache.
 
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
-        progress: Is told how many files there are so far.
-
     Raises:
         NoCacheError: There is no manifest in it.
         FastpruneError: A folder can't be listed.

@@ -60,10 +60,6 @@ def scratch_parent(root: str) -> str:
 def scratch_cache(parent: str, layout: Layout) -> Iterator[str]:
     """Makes a folder that looks like an empty cache; removes it in the end.
 
-    Args:
-        parent: Where to make it.
-        layout: What kind of cache it looks like.
-
     Yields:
         The path of the folder, which has the folder for blobs in it.
 
@@ -120,11 +116,7 @@ def room_for_files(path: str) -> int:
 
 
 def create_file(name: str, folder: int) -> None:
-    """Creates a file of `FILE_BYTES` whose blocks are allocated.
-
-    Args:
-        name: Its name, which must be new.
-        folder: The open folder.
+    """Creates a file of `FILE_BYTES`, with a new name, whose blocks are allocated.
 
     Raises:
         OSError: It can't be made, as when the disk is full.

@@ -28,11 +28,7 @@ _ESCAPES = {
 
 
 def render_page(document: dict[str, Any]) -> bytes:
-    """Makes the page.
-
-    Args:
-        document: What `fastprune.usage.page.page_document` gives.
-    """
+    """Makes the page of the document that `fastprune.usage.page.page_document` gives."""
     style = _part("page.css")
     script = '"use strict";\n' + "".join(map(_part, _SCRIPTS))
     parts = {

@@ -102,13 +102,7 @@ class WhatIf(NamedTuple):
 
 
 def sorted_groups(usage: Usage, key: UsageSort, *, reverse: bool) -> Rows:
-    """Orders the groups of a usage.
-
-    Args:
-        usage: The usage.
-        key: What to order by.
-        reverse: Largest or latest first.
-    """
+    """Orders the groups of a usage."""
     if key is UsageSort.name:
         order = in_text_order(np.arange(len(usage)), usage.names)
         return order[::-1] if reverse else order
@@ -180,12 +174,7 @@ def _sum_row(columns: Columns, some: Rows, kind: str, name: str = "") -> UsageRo
 
 
 def age_rows(ages: Ages, cutoffs: Cutoffs) -> Iterator[AgeRow]:
-    """The histogram: every file and image that was asked for is in one row.
-
-    Args:
-        ages: Of the cache.
-        cutoffs: The days to tell apart, ascending.
-    """
+    """The histogram: every file and image that was asked for is in one row."""
     (total, images), (known, known_images) = ages.asked_for, ages.known
     ends: list[tuple[int | None, int, int]] = [(None, known, known_images)]
     ends += [(days, *ages.pulled_before(cutoff)) for days, cutoff in cutoffs.items()]
@@ -196,12 +185,7 @@ def age_rows(ages: Ages, cutoffs: Cutoffs) -> Iterator[AgeRow]:
 
 
 def what_ifs(ages: Ages, cutoffs: Cutoffs) -> Iterator[WhatIf]:
-    """What a prune by age would leave, for each of some ages.
-
-    Args:
-        ages: Of the cache.
-        cutoffs: The ages.
-    """
+    """What a prune by age would leave, for each of some ages."""
     total, orphans = ages.total, ages.orphan_bytes
     for days, cutoff in cutoffs.items():
         size, images = ages.pulled_before(cutoff)
@@ -213,14 +197,7 @@ def what_ifs(ages: Ages, cutoffs: Cutoffs) -> Iterator[WhatIf]:
 def json_lines(
     usage: Usage, rows: Iterator[UsageRow], ages: Ages, cutoffs: Cutoffs
 ) -> Iterator[str]:
-    """One JSON document, described in docs/du.md; written row by row.
-
-    Args:
-        usage: The usage.
-        rows: The rows of `usage_rows`.
-        ages: The ages of the same cache.
-        cutoffs: The ages to tell apart.
-    """
+    """One JSON document, described in docs/du.md, of the rows of `usage_rows`; made row by row."""
     index = usage.index
     head: dict[str, Any] = {
         "version": JSON_VERSION,
@@ -252,10 +229,6 @@ def _item(row: UsageRow) -> dict[str, Any]:
 
 
 def csv_lines(rows: Iterator[UsageRow]) -> Iterator[str]:
-    """The rows as CSV, with the names of the columns first; sizes in bytes.
-
-    Args:
-        rows: What `usage_rows` gives.
-    """
+    """The rows of `usage_rows` as CSV, with the names of the columns first; sizes in bytes."""
     cells = (["" if cell is None else str(cell) for cell in row] for row in rows)
     return escaping.csv_lines(chain([UsageRow._fields], cells))

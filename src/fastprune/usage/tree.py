@@ -126,15 +126,7 @@ def level(
 def tree(
     registries: Level, namespaces: Level, repositories: Level, images: Level, most: Most = MOST
 ) -> Node:
-    """The cache as a tree.
-
-    Args:
-        registries: The usage by registry.
-        namespaces: By the first two parts of the names of repositories.
-        repositories: By repository.
-        images: By image.
-        most: How much to show.
-    """
+    """The cache as a tree; a namespace is the first two parts of the name of a repository."""
     top = _largest(repositories, most.repositories)
     nodes = dict(zip(top.tolist(), _repository_nodes(repositories, images, top, most), strict=True))
     top = _largest(namespaces, most.namespaces)
@@ -289,10 +281,6 @@ def savings(one: Level, most: int) -> dict[str, Any]:
     """How many groups there are, and those that give most.
 
     A group is a row: name, bytes, shared, goes, images, newest pull.
-
-    Args:
-        one: The usage by repository or image.
-        most: How many at most.
     """
     rows = [
         [node["n"], node["b"], *(node.get(key, 0) for key in "sgi"), node.get("p")]
