@@ -133,22 +133,15 @@ def _read_caches(path: str) -> dict[str, Any]:
             import orjson
 
             document = orjson.loads(file.read())
-        if not _is_usable(document):
-            raise ValueError(f'it is no object of version {VERSION} with an object "caches"')
+        match document:
+            case {"version": number, "caches": dict(caches)} if number == VERSION:
+                return caches
+        raise ValueError(f'it is no object of version {VERSION} with an object "caches"')
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError as error:
         log.warning("%s is damaged and not used: %s", path, error)
         return {}
-    return dict(document["caches"])
-
-
-def _is_usable(document: Any) -> bool:
-    return (
-        isinstance(document, dict)
-        and document.get("version") == VERSION
-        and isinstance(document.get("caches"), dict)
-    )
 
 
 def _number(entry: dict[str, Any], key: str, where: str) -> int | None:
