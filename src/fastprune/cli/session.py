@@ -244,16 +244,13 @@ def give_up_stdout(error: OSError) -> None:
     Raises:
         FastpruneError: The reader is still there.
     """
+    stdout = sys.stdout.fileno()
+    # isatty says no of a terminal that hung up.
+    hung_up = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(stdout).st_mode)
     # The interpreter flushes stdout once more when it ends.
-    hung_up = error.errno == errno.EIO and _is_terminal(sys.stdout.fileno())
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
     if not hung_up and not isinstance(error, BrokenPipeError):
         raise FastpruneError(f"the output can't be written: {error.strerror}") from None
-
-
-def _is_terminal(descriptor: int) -> bool:
-    """Whether it is a terminal, or was one that hung up, for which isatty says no."""
-    return stat.S_ISCHR(os.fstat(descriptor).st_mode)
 
 
 def write_json(document: Mapping[str, object]) -> None:
