@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from fastprune.cli.session import Session
     from fastprune.deletion.held_cache import HeldCache
     from fastprune.guard.exclusive import Exclusion
-    from fastprune.guard.named_server import NamedServer
     from fastprune.guard.server_findings import ServerFinding
+    from fastprune.server.client import ServerClient
 
 
 def exclusion_of(
@@ -22,7 +22,7 @@ def exclusion_of(
     no_lock: bool,
     force: bool = False,
     trash_only: bool = False,
-    named: NamedServer | None = None,
+    server: ServerClient | None = None,
 ) -> Exclusion:
     """How others are kept away, as the options say; see `Exclusion`.
 
@@ -33,6 +33,7 @@ def exclusion_of(
     from fastprune.guard.exclusive import Exclusion
 
     wait = seconds_of(lock_wait, "--lock-wait") or 0
+    named = None if server is None else server.address
     return Exclusion(wait=wait, force=force, no_lock=no_lock, trash_only=trash_only, named=named)
 
 

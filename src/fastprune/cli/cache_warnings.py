@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastprune.cli.server_config import ServerConfig
-    from fastprune.guard.named_server import NamedServer
     from fastprune.guard.server_findings import ServerFinding
     from fastprune.index.cache_index import CacheIndex
     from fastprune.report.prune_report import PruneReport
+    from fastprune.server.client import ServerClient
 
 _MOST_NAMED = 5
 
@@ -97,15 +97,12 @@ def warn_of_undurable(root: str, folders: Sequence[str]) -> None:
         )
 
 
-def warn_of_servers(root: str, named: NamedServer | None = None) -> tuple[ServerFinding, ...]:
-    """Warns of servers that run on the cache: they may have changed it since it was read.
-
-    The server of --server, if one is named, is expected to run on it.
-    """
+def warn_of_servers(root: str, expected: ServerClient | None) -> tuple[ServerFinding, ...]:
+    """Warns of servers that run on the cache: they may have changed it since it was read."""
     from fastprune.guard.server_findings import in_words
     from fastprune.guard.servers import servers_in_the_way
 
-    found = servers_in_the_way(root, named)
+    found = servers_in_the_way(root, None if expected is None else expected.address)
     for server in found:
         log.warning("%s", in_words([server], "this cache"))
     return found

@@ -10,7 +10,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, html_option, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
-from fastprune.cli.server_options import ServerOptions, listing_of, name_of, server_of
+from fastprune.cli.server_options import ServerOptions, listing_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UsageError
 
@@ -100,7 +100,7 @@ def show_usage(
 
     warn_about(survey.index)
     warn_of_links(survey.index, survey.blob_bytes)
-    warn_of_servers(session.image_path, name_of(server))
+    warn_of_servers(session.image_path, server)
     if page is not None:
         write_page(page, survey, None, "du", zone)
     usage = survey.usage(By(wanted.by), depth=wanted.depth)

@@ -11,7 +11,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, argument, format_option, option
 from fastprune.cli.plan_options import PlanningOptions, SelectionOptions
-from fastprune.cli.server_options import ServerOptions, listing_of, name_of, server_of
+from fastprune.cli.server_options import ServerOptions, listing_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.policy.criteria import parse_zone
 
@@ -72,7 +72,7 @@ def explain_image(
     from fastprune.pipeline import PlanOptions
 
     warn_about(index)
-    warn_of_servers(session.image_path, name_of(server))
+    warn_of_servers(session.image_path, server)
     plan_options = request.options if request else PlanOptions(session.scan_options)
     explanation = explain_image(index, wanted.reference, policy, plan_options)
     if wanted.form == "json":

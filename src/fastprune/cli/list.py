@@ -11,7 +11,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
-from fastprune.cli.server_options import ServerOptions, listing_of, name_of, server_of
+from fastprune.cli.server_options import ServerOptions, listing_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UnreadableManifestsError, UsageError
 from fastprune.text.quantities import format_count
@@ -103,7 +103,7 @@ def list_manifests(
     from fastprune.selection.selecting import selected_names
 
     warn_about(index)
-    warn_of_servers(session.image_path, name_of(server))
+    warn_of_servers(session.image_path, server)
     terminal = sys.stdout.isatty()
     chosen = Format(wanted.form) if wanted.form else (Format.table if terminal else Format.text)
     tabular = chosen in (Format.table, Format.csv)

@@ -12,13 +12,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import STDOUT, GlobalOptions, html_option, metrics_option, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PlanningOptions, SelectionOptions
-from fastprune.cli.server_options import (
-    ServerOptions,
-    check_agreement,
-    listing_of,
-    name_of,
-    server_of,
-)
+from fastprune.cli.server_options import ServerOptions, check_agreement, listing_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import DeleteLimitError, Exceeded, UsageError
 
@@ -95,7 +89,7 @@ def plan_prune(
         check_agreement(timed.plan.index, server)
         note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
         warn_about(timed.plan.index)
-        servers = warn_of_servers(root, name_of(server))
+        servers = warn_of_servers(root, server)
         if page is not None:
             write_plan_page(page, timed.plan, "plan", request.zone, progress=session.progress())
         exceeded = request.delete_limits.exceeded_by(timed.plan)

@@ -20,7 +20,7 @@ from fastprune.cli.option_values import check_form, seconds_of
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.plan_options import PruneOptions
 from fastprune.cli.server_config import prune_settings
-from fastprune.cli.server_options import check_agreement, name_of
+from fastprune.cli.server_options import check_agreement
 from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.signals import run_until_signal
 from fastprune.cli.state_folder import StateOptions
@@ -130,7 +130,7 @@ def carry_out(
     note(report_values(report))
     _say_problems(report)
     if report.dry_run:
-        found = warn_of_servers(session.image_path, name_of(server))
+        found = warn_of_servers(session.image_path, server)
         report = dataclasses.replace(report, servers=found)
     if page is not None:
         write_plan_page(page, report.plan, command, zone, progress=session.progress())
@@ -156,10 +156,7 @@ def _carry_out(
     longest = seconds_of(pruning.max_duration, "--max-duration")
     deadline = None if longest is None else time.monotonic() + longest
     exclusion = exclusion_of(
-        pruning.lock_wait,
-        no_lock=pruning.no_lock,
-        force=pruning.force,
-        named=name_of(server),
+        pruning.lock_wait, no_lock=pruning.no_lock, force=pruning.force, server=server
     )
     if pruning.dry_run:
         timed = work_out(session.reader(), deadline)

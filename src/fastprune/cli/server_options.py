@@ -18,7 +18,6 @@ from fastprune.errors import UsageError
 
 if TYPE_CHECKING:
     from fastprune.cli.session import Session
-    from fastprune.guard.named_server import NamedServer
     from fastprune.index.cache_index import CacheIndex
     from fastprune.server.client import ServerClient
     from fastprune.server.listing import ServerListing
@@ -82,11 +81,6 @@ def server_of(options: ServerOptions) -> ServerClient | None:
 
     timeout = DEFAULT_TIMEOUT if seconds is None else seconds
     return ServerClient(address, ca_file=options.server_ca, timeout=timeout)
-
-
-def name_of(server: ServerClient | None) -> NamedServer | None:
-    """The server as guards know it, which may run on the cache; None for none."""
-    return None if server is None else server.address
 
 
 def listing_of(session: Session, server: ServerClient | None) -> ServerListing | None:

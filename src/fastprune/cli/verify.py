@@ -23,7 +23,7 @@ from fastprune.cli.options import (
     no_lock_option,
     yes_option,
 )
-from fastprune.cli.server_options import ServerOptions, ask, listing_of, name_of, server_of
+from fastprune.cli.server_options import ServerOptions, ask, listing_of, server_of
 from fastprune.cli.signals import run_until_signal
 from fastprune.cli.state_folder import VerifiedOptions
 from fastprune.errors import UsageError
@@ -137,7 +137,7 @@ def _verify(
         findings, report, code = _checked(session, verify_options, server), None, 0
     note(findings_values(findings))
     if report is None or report.dry_run:
-        warn_of_servers(session.image_path, name_of(server))
+        warn_of_servers(session.image_path, server)
     if report is not None:
         _say_problems(report)
     _print(findings, report, reporting)
@@ -244,10 +244,7 @@ def _repair(
     from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
 
     exclusion = exclusion_of(
-        repairing.lock_wait,
-        no_lock=repairing.no_lock,
-        force=repairing.force,
-        named=name_of(server),
+        repairing.lock_wait, no_lock=repairing.no_lock, force=repairing.force, server=server
     )
     if repairing.dry_run:
         findings = _checked(session, options, server)
