@@ -10,7 +10,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import KEEP
 from fastprune.cli.options import GlobalOptions, argument, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PruneOptions
-from fastprune.cli.server_options import ServerOptions, grace_of, listing_of, server_of
+from fastprune.cli.server_options import ServerOptions, grace_of, scan_options_of, server_of
 from fastprune.cli.state_folder import StateOptions
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def apply_plan(
         grace = grace_of(spared, server, otherwise=saved.header.grace)
 
         def plan(reader: CacheReader, deadline: float | None) -> TimedPlan:
-            listing = listing_of(session, server)
-            scan = dataclasses.replace(session.scan_options, listing=listing)
+            scan = scan_options_of(session, server)
             return reader.replan(saved, PlanOptions(scan, grace=grace, deadline=deadline))
 
         return carry_out(

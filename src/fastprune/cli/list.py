@@ -11,7 +11,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
-from fastprune.cli.server_options import ServerOptions, listing_of, server_of
+from fastprune.cli.server_options import ServerOptions, scan_options_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UnreadableManifestsError, UsageError
 from fastprune.text.quantities import format_count
@@ -92,12 +92,10 @@ def list_manifests(
         keys = ", ".join(_KEYS)
         raise UsageError(f"--sort: {sort!r} is none of {keys}, with or without a minus")
     server = server_of(running)
+    scan = scan_options_of(session, server)
     # An image and its children have one age: edges are needed for that.
-    index = session.scan(
-        edges=meant.needs_edges,
-        pattern_sets=meant.pattern_sets,
-        listing=listing_of(session, server),
-    )
+    scan = dataclasses.replace(scan, edges=meant.needs_edges, pattern_sets=meant.pattern_sets)
+    index = session.scan(scan)
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.report.listing import Format, SortKey, render, sorted_rows
     from fastprune.selection.selecting import selected_names

@@ -16,7 +16,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.html_page import checked_html, write_plan_page
 from fastprune.cli.messages import facts, log, notice, say_error
 from fastprune.cli.metrics_file import Note, failures_in_metrics, with_metrics
-from fastprune.cli.option_values import check_form, seconds_of
+from fastprune.cli.option_values import seconds_of
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.plan_options import PruneOptions
 from fastprune.cli.server_config import prune_settings
@@ -31,7 +31,6 @@ from fastprune.pipeline import TimedPlan
 from fastprune.policy.delete_limits import DeleteLimits
 from fastprune.report.metrics import NOTHING_DONE, plan_values, report_values
 from fastprune.text.quantities import format_bytes, format_count
-from fastprune.text.style import Paint
 
 if TYPE_CHECKING:
     from fastprune.deletion.cache_reader import CacheReader
@@ -104,7 +103,6 @@ def carry_out(
     Raises:
         FastpruneError: It can't be done; nothing was deleted.
     """
-    check_form(pruning.form)
     if server is not None and pruning.trash:
         raise UsageError(
             "--trash: can't be combined with --server, as a server deletes what it is asked to "
@@ -134,7 +132,7 @@ def carry_out(
         report = dataclasses.replace(report, servers=found)
     if page is not None:
         write_plan_page(page, report.plan, command, zone, progress=session.progress())
-    print_report(report, command, form=pruning.form, summary=pruning.summary, paint=session.paint)
+    print_report(report, session, command, form=pruning.form, summary=pruning.summary)
     if report.exceeded:
         say_error(DeleteLimitError(report.exceeded))
     return code
@@ -278,7 +276,7 @@ def _say_problems(report: PruneReport) -> None:
 
 
 def print_report(
-    report: PruneReport, command: str, *, form: str, summary: bool, paint: Paint
+    report: PruneReport, session: Session, command: str, *, form: str, summary: bool
 ) -> None:
     """Prints a report; the summary leaves out the line of each manifest and blob."""
     from fastprune.report.prune_rendering import as_document, text_lines
@@ -286,4 +284,4 @@ def print_report(
     if form == "json":
         write_json(as_document(report, summary=summary) | {"command": command})
     else:
-        write(text_lines(report, summary=summary, paint=paint))
+        write(text_lines(report, summary=summary, paint=session.paint))

@@ -19,6 +19,7 @@ from fastprune.errors import UsageError
 if TYPE_CHECKING:
     from fastprune.cli.session import Session
     from fastprune.index.cache_index import CacheIndex
+    from fastprune.scanning.scanner import ScanOptions
     from fastprune.server.client import ServerClient
     from fastprune.server.listing import ServerListing
 
@@ -83,24 +84,22 @@ def server_of(options: ServerOptions) -> ServerClient | None:
     return ServerClient(address, ca_file=options.server_ca, timeout=timeout)
 
 
-def listing_of(session: Session, server: ServerClient | None) -> ServerListing | None:
-    """What a server knows, for the scans of a command; None for none.
-
-    It is asked now. The cache must be there before.
+def scan_options_of(session: Session, server: ServerClient | None) -> ScanOptions:
+    """How the scans of a command are done: with what a server knows now, if there is one.
 
     Raises:
-        NoCacheError: There is no cache.
+        NoCacheError: There is no cache: the server is not asked.
         ServerError: The server gives no answer, or one that is not as it should be.
     """
     if server is None:
-        return None
+        return session.scan_options
     session.check_cache()
 
     async def fetch() -> ServerListing:
         await server.check()
         return await server.listing()
 
-    return ask(server, fetch)
+    return dataclasses.replace(session.scan_options, listing=ask(server, fetch))
 
 
 def check_agreement(index: CacheIndex, server: ServerClient | None) -> None:

@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from fastprune.index.cache_index import CacheIndex
     from fastprune.pipeline import OpenExecutor
     from fastprune.scanning.memory import StateFolder
-    from fastprune.server.listing import ServerListing
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 3 << 20
@@ -108,17 +107,8 @@ class Session:
 
         return CacheReader(self.image_path, DEFAULT_LAYOUT, self.workers, self.progress)
 
-    def scan(
-        self,
-        *,
-        edges: bool = True,
-        pattern_sets: tuple[tuple[str, ...], ...] = (),
-        listing: ServerListing | None = None,
-    ) -> CacheIndex:
-        """Scans the cache, with workers of its own; see `ScanOptions` for the arguments."""
-        options = replace(
-            self.scan_options, edges=edges, pattern_sets=pattern_sets, listing=listing
-        )
+    def scan(self, options: ScanOptions) -> CacheIndex:
+        """Scans the cache, with workers of its own."""
         with self.workers() as open_executor:
             return scan_cache(self.image_path, open_executor, options, progress=self.progress())
 

@@ -23,7 +23,7 @@ from fastprune.cli.options import (
     no_lock_option,
     yes_option,
 )
-from fastprune.cli.server_options import ServerOptions, ask, listing_of, server_of
+from fastprune.cli.server_options import ServerOptions, ask, scan_options_of, server_of
 from fastprune.cli.signals import run_until_signal
 from fastprune.cli.state_folder import VerifiedOptions
 from fastprune.errors import UsageError
@@ -141,30 +141,20 @@ def _verify(
     if report is not None:
         _say_problems(report)
     _print(findings, report, reporting)
-    return code or _exit_code(findings, report, strict=reporting.strict)
+    if not code and reporting.strict and findings.notes:
+        return 3
+    return code or (findings if report is None else report).exit_code
 
 
 def _checked(session: Session, options: VerifyOptions, server: ServerClient | None) -> Findings:
     """Verifies, and asks the server what of the damage it has in memory."""
-    findings = session.reader().verify(_with_list(session, options, server))
+    options = dataclasses.replace(options, scan=scan_options_of(session, server))
+    findings = session.reader().verify(options)
     if server is None:
         return findings
     from fastprune.deletion.healing import with_served
 
     return ask(server, partial(with_served, server, findings))
-
-
-def _with_list(
-    session: Session, options: VerifyOptions, server: ServerClient | None
-) -> VerifyOptions:
-    """The options with what the server lists now."""
-    scan = dataclasses.replace(options.scan, listing=listing_of(session, server))
-    return dataclasses.replace(options, scan=scan)
-
-
-def _exit_code(findings: Findings, report: RepairReport | None, *, strict: bool) -> int:
-    code = findings.exit_code if report is None else report.exit_code
-    return 3 if strict and findings.notes else code
 
 
 def _check_repair_options(repairing: RepairOptions) -> None:
@@ -257,7 +247,8 @@ def _repair(
         held(session, exclusion) as cache,
         opened_audit(repairing.audit_log, session.image_path) as audit,
     ):
-        findings = cache.reader.verify(_with_list(session, options, server))
+        options = dataclasses.replace(options, scan=scan_options_of(session, server))
+        findings = cache.reader.verify(options)
         if server is not None:
             findings = ask(server, partial(cache.with_served, findings, server))
         plan = _planned(findings)
