@@ -34,11 +34,6 @@ from fastprune.selection.rules.names import names_of
 from fastprune.selection.rules.tags import find_tags
 from fastprune.text.quantities import format_count, format_ordinal
 
-NOT_SELECTED = "criteria-not-met"
-NEEDED = "needed-by-list"
-BELONGS = "belongs-to-kept-image"
-ENOUGH = "older-ones-are-enough"
-
 
 class Verdict(NamedTuple):
     """What a prune would do to a manifest.
@@ -177,9 +172,9 @@ def explain(
         uncached=_uncached(index, named_children),
         last_pull=int(newest_pulls(index)[row]),
         unit=gone,
-        own=Blobs(own, _size(index, own)),
-        shared=Blobs(shared, _size(index, shared)),
-        missing=Blobs(missing, _size(index, missing)),
+        own=_blobs(index, own),
+        shared=_blobs(index, shared),
+        missing=_blobs(index, missing),
         sharing=_sharing(index, shared, unit, row),
         frees=frees,
         linked=goes - frees,
@@ -231,12 +226,12 @@ def _uncached(index: CacheIndex, named: bytes | None) -> int | None:
     return int((~cached).sum())
 
 
-def _size(index: CacheIndex, blobs: Rows) -> int:
-    return int(index.known_sizes(blobs).sum())
+def _blobs(index: CacheIndex, ids: Rows) -> Blobs:
+    return Blobs(ids, int(index.known_sizes(ids).sum()))
 
 
 def _bytes(index: CacheIndex, manifests: Rows, blobs: Rows) -> int:
-    return _size(index, blobs) + int(index.file_sizes[manifests].sum(dtype=np.int64))
+    return _blobs(index, blobs).size + int(index.file_sizes[manifests].sum(dtype=np.int64))
 
 
 def _sharing(index: CacheIndex, shared: Rows, unit: Mask, row: int) -> tuple[Sharing, ...]:
@@ -285,25 +280,20 @@ def _verdict(plan: PrunePlan, row: int) -> Verdict:
 
 
 def _neither_removed_nor_kept(plan: PrunePlan, row: int, *, meets: bool) -> Verdict:
-    images = _staying_images(plan, row)
-    if images and (not plan.allow_broken if meets else plan.index.belongs(row)):
-        return _needed(plan, row, images[0])
+    # Those that stay and have this manifest as a part.
+    wholes = plan.index.part_parents[plan.index.part_rows == row]
+    staying = wholes[~plan.removed[wholes]].tolist()
+    if staying and (not plan.allow_broken if meets else plan.index.belongs(row)):
+        return _needed(plan, row, staying[0])
     if meets:
-        return Verdict(goes=False, reason=ENOUGH)
+        return Verdict(goes=False, reason="older-ones-are-enough")
     rules = len(plan.policy.rules)
     details = f"none of {format_count(rules, 'rule')} selects it" if rules else ""
-    return Verdict(goes=False, reason=NOT_SELECTED, details=details)
-
-
-def _staying_images(plan: PrunePlan, row: int) -> list[int]:
-    """Rows of manifests that stay and have this one as a part."""
-    wholes = plan.index.part_parents[plan.index.part_rows == row]
-    staying: list[int] = wholes[~plan.removed[wholes]].tolist()
-    return staying
+    return Verdict(goes=False, reason="criteria-not-met", details=details)
 
 
 def _needed(plan: PrunePlan, row: int, because_of: int) -> Verdict:
-    reason = BELONGS if plan.index.belongs(row) else NEEDED
+    reason = "belongs-to-kept-image" if plan.index.belongs(row) else "needed-by-list"
     return Verdict(goes=False, reason=reason, because_of=because_of)
 
 
