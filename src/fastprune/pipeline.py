@@ -169,15 +169,9 @@ def work_out_again(
     progress: Progress | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> TimedPlan:
-    """Scans a cache and works out which parts of a saved plan still hold.
+    """Scans a cache and works out which parts of a saved plan still hold; else see `work_out`.
 
-    Args:
-        root: Path of the cache.
-        saved: The plan.
-        open_executor: Gives the executor for a number of manifests.
-        options: How; the plan decides about broken lists and corrupt manifests.
-        progress: Is told about the scan.
-        checkpoint: Called often; raises if the work is to end.
+    The plan, not the options, decides about broken lists and corrupt manifests.
 
     Raises:
         NoCacheError: There is no cache at this path.

@@ -86,12 +86,7 @@ class KnownAs(NamedTuple):
 
 
 class Blobs(NamedTuple):
-    """Some of the blobs of an image.
-
-    Attributes:
-        ids: Which, ascending.
-        size: Their bytes, by the descriptors.
-    """
+    """Some of the blobs of an image, ascending, and their bytes by the descriptors."""
 
     ids: Rows
     size: int

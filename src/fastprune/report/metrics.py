@@ -87,12 +87,7 @@ _SAMPLE = re.compile(rf"{PREFIX}(\w+)\{{([^\n]*)\}} (\S+)")
 
 
 class Labels(NamedTuple):
-    """The labels that distinguish the metrics of one file from those of others.
-
-    Attributes:
-        command: prune, apply, plan, verify.
-        image_path: The cache.
-    """
+    """The labels that distinguish the metrics of one file from those of others."""
 
     command: str
     image_path: str

@@ -17,8 +17,6 @@ class Failure(NamedTuple):
 
     Attributes:
         path: Relative to the cache.
-        errno: The error number of the system.
-        message: What it means.
     """
 
     path: str

@@ -64,9 +64,6 @@ class DeleteMeter:
 
     Attributes:
         scratch: A folder that `scratch_cache` made.
-        layout: What kind of cache it looks like.
-        clock: Gives seconds.
-        progress: Is told about files.
         stopped: Called often; returns why the measuring must end, or an empty text.
     """
 

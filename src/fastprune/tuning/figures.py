@@ -125,10 +125,7 @@ class Machine:
     """A machine, as far as it explains figures.
 
     Attributes:
-        cpus: Processors of the machine.
         auto_jobs: What `--jobs auto` means for the cache.
-        system: Operating system, release and architecture.
-        python: Version of the interpreter.
         mount: The file system of the cache.
     """
 

@@ -56,12 +56,7 @@ Names: TypeAlias = tuple[bytes, ...]
 
 
 class CacheNames(NamedTuple):
-    """The names of the files in a cache.
-
-    Attributes:
-        manifests: The names of all manifests.
-        blobs: Number of blobs.
-    """
+    """The names of all manifests in a cache, and how many blobs there are."""
 
     manifests: Names
     blobs: int
@@ -125,10 +120,6 @@ class ScanMeter:
     """Times scans of one sample of a cache.
 
     Attributes:
-        root: Path of the cache.
-        layout: What kind of cache it is.
-        clock: Gives seconds.
-        progress: Is told about manifests.
         most: Manifests that are read in each round, at most.
         least: At least, however short the time is.
         small: Up to so many manifests in the cache, workers don't pay.
