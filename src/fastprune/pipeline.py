@@ -283,11 +283,7 @@ class _Files(NamedTuple):
 
 
 def _files_of(
-    index: CacheIndex,
-    manifests: Rows,
-    blobs: Rows,
-    executor: Executor,
-    progress: Progress | None,
+    index: CacheIndex, manifests: Rows, blobs: Rows, executor: Executor, progress: Progress | None
 ) -> _Files:
     """Asks the file system about some manifests and blobs."""
     import numpy as np

@@ -111,11 +111,7 @@ def command(
 def add_group(name: str, summary: str, *, examples: Sequence[str]) -> typer.Typer:
     """Adds a group of commands, which takes the global options like a command."""
     group = typer.Typer(
-        name=name,
-        cls=HelpfulGroup,
-        help=summary,
-        epilog="\n".join(examples),
-        no_args_is_help=True,
+        name=name, cls=HelpfulGroup, help=summary, epilog="\n".join(examples), no_args_is_help=True
     )
 
     @group.callback()

@@ -34,9 +34,7 @@ def warn_about(index: CacheIndex) -> None:
         log.warning(
             "%s to the cache, left alone: %s%s",
             format_count(
-                len(foreign),
-                "file or folder does not belong",
-                "files or folders do not belong",
+                len(foreign), "file or folder does not belong", "files or folders do not belong"
             ),
             named,
             more,

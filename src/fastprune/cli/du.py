@@ -52,10 +52,7 @@ class UsageOptions:
 
 @command(
     "du",
-    examples=(
-        "fastprune du --by registry",
-        "fastprune du --not-pulled-for 90d --html usage.html",
-    ),
+    examples=("fastprune du --by registry", "fastprune du --not-pulled-for 90d --html usage.html"),
 )
 def show_usage(
     options: GlobalOptions,

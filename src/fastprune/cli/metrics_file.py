@@ -35,12 +35,7 @@ Note = Callable[[Values], None]
 
 
 def with_metrics(
-    path: str | None,
-    command: str,
-    root: str,
-    work: Callable[[Note], int],
-    *,
-    dry_run: bool = False,
+    path: str | None, command: str, root: str, work: Callable[[Note], int], *, dry_run: bool = False
 ) -> int:
     """Does the work of a command, and writes its metrics, if they were asked for.
 

@@ -146,9 +146,7 @@ def run_unless_ended(work: Callable[[], Awaitable[T]]) -> T:
     return done[0]
 
 
-def run_until_signal(
-    work: Callable[[Callable[[], str]], Awaitable[T]],
-) -> tuple[T, int | None]:
+def run_until_signal(work: Callable[[Callable[[], str]], Awaitable[T]]) -> tuple[T, int | None]:
     """Runs asynchronous work in an event loop (uvloop where there is one).
 
     Args:

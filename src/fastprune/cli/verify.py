@@ -212,10 +212,7 @@ def _print(findings: Findings, report: RepairReport | None, reporting: ReportOpt
 
 
 def _repair(
-    session: Session,
-    repairing: RepairOptions,
-    options: VerifyOptions,
-    server: ServerClient | None,
+    session: Session, repairing: RepairOptions, options: VerifyOptions, server: ServerClient | None
 ) -> tuple[Findings, RepairReport | None, int]:
     """Verifies and repairs.
 

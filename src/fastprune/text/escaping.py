@@ -73,10 +73,7 @@ def _spread(value: object, columns: int) -> str:
 
 
 def json_lines(
-    head: dict[str, Any],
-    name: str,
-    rows: Iterable[object],
-    tail: dict[str, Any] | None = None,
+    head: dict[str, Any], name: str, rows: Iterable[object], tail: dict[str, Any] | None = None
 ) -> Iterator[str]:
     """One JSON object, written row by row: a million rows are never in memory at once.
 

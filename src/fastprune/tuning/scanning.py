@@ -194,11 +194,7 @@ class ScanMeter:
         return max(shares) < _BUSY_SHARE
 
     def _climb(
-        self,
-        spread: Names,
-        executors: Sequence[Executor],
-        seconds: float,
-        trials: WaitingTrials,
+        self, spread: Names, executors: Sequence[Executor], seconds: float, trials: WaitingTrials
     ) -> ScanFigures:
         """Times ever more workers, until more are no faster.
 

@@ -84,10 +84,7 @@ def scratch_cache(parent: str, layout: Layout) -> Iterator[str]:
 def _clear(path: str, blobs: str) -> None:
     """Removes the folder and all files that are left in it."""
     try:
-        with (
-            opened_folder(blobs) as folder,
-            ThreadPoolExecutor(_CLEARING_THREADS) as threads,
-        ):
+        with opened_folder(blobs) as folder, ThreadPoolExecutor(_CLEARING_THREADS) as threads:
             for part in list_folder(blobs):
                 chunks = in_chunks(part.digests, Unlinker.batch_size)
                 names = (file_names(digests) for _, digests in chunks)

@@ -122,11 +122,7 @@ def file_pulls(index: CacheIndex, selected: Mask | None = None) -> tuple[Times, 
 
 
 def measure_ages(
-    index: CacheIndex,
-    units: Units,
-    blob_bytes: Bytes,
-    *,
-    selected: Mask | None = None,
+    index: CacheIndex, units: Units, blob_bytes: Bytes, *, selected: Mask | None = None
 ) -> Ages:
     """Works out the ages of all files.
 
