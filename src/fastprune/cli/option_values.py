@@ -16,21 +16,13 @@ _MOST_THREADS = 1024
 
 
 def check_form(form: str) -> None:
-    """Checks the value of --format.
-
-    Raises:
-        UsageError: It is neither text nor json.
-    """
+    """Refuses a value of --format that is neither text nor json."""
     if form not in ("text", "json"):
         raise UsageError(f"--format: {form!r} is neither text nor json")
 
 
 def check_choice(value: str, option: str, allowed: tuple[str, ...]) -> None:
-    """Checks the value of an option that takes one of several words.
-
-    Raises:
-        UsageError: It is none of them.
-    """
+    """Refuses a value of an option that is none of the allowed words."""
     if value not in allowed:
         raise UsageError(f"{option}: {value!r} is none of {', '.join(allowed)}")
 

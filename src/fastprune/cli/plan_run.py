@@ -56,9 +56,6 @@ def run_with_metrics(
 
     Where the options do not say whether this is a dry run, the server's configuration file does.
     The work gets options that say so, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done.
     """
     asked = bool(pruning.dry_run)
     with failures_in_metrics(pruning.metrics_file, command, options, dry_run=asked):
@@ -89,16 +86,9 @@ def carry_out(
 ) -> int:
     """Gets a plan, carries it out, prints the report, and gives the exit code.
 
-    Args:
-        session: The global options.
-        command: The name of the command, for the report.
-        pruning: How to carry the plan out.
-        delete_limits: How much the plan may remove.
-        work_out: Gets the plan, once the cache is locked; for a dry run, without a lock.
-        note: Records metrics as they become known.
-        zone: What --zone says, for the ages of the page that --html writes.
-        server: Runs on the cache, and is asked to remove what goes.
-        grace: With a server: seconds for which blobs are spared that nothing refers to.
+    The plan is worked out once the cache is locked; for a dry run, without a lock. A running server
+    is asked to remove what goes; `grace` is then how many seconds blobs are spared that nothing
+    refers to. The zone is for the ages of the page that --html writes.
 
     Raises:
         FastpruneError: It can't be done; nothing was deleted.

@@ -32,8 +32,6 @@ class SavedDefaults:
     """Values that are used if the command line does not give them; None means auto.
 
     Attributes:
-        jobs: Number of scan workers.
-        concurrency: Number of threads that delete.
         deletes_per_second: How fast files went at that concurrency; None if not known.
     """
 
@@ -69,10 +67,7 @@ def load_defaults(image_path: str) -> SavedDefaults:
 
 
 def save_defaults(image_path: str, defaults: SavedDefaults) -> str:
-    """Saves the defaults for a cache, beside those for others.
-
-    Returns:
-        The path of the file.
+    """Saves the defaults for a cache, beside those for others; gives the path of the file.
 
     Raises:
         FastpruneError: The file can't be written, or an existing one can't be read.

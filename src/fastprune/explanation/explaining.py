@@ -39,7 +39,6 @@ class Verdict(NamedTuple):
     """What a prune would do to a manifest.
 
     Attributes:
-        goes: Whether it would be removed.
         reason: Why, in a word.
         because_of: The row of the list that takes it along or keeps it, or of the image that it
             belongs to; `NOBODY` if none.
@@ -74,7 +73,6 @@ class KnownAs(NamedTuple):
     """A URL by which a running server knows the manifest.
 
     Attributes:
-        url: The URL.
         server_only: Whether it is a tag that only the server knows.
         keeps: Whether the prune does not select that tag, so that the manifest stays; None if it
             is not about a prune.
@@ -140,13 +138,9 @@ def explain(
     *,
     named_children: bytes | None = None,
 ) -> Explanation:
-    """Explains a manifest.
+    """Explains a manifest of a cache that was scanned with edges, for the prune of a plan, if any.
 
-    Args:
-        index: The cache, scanned with edges.
-        row: The manifest.
-        plan: The prune that it is explained for, if any.
-        named_children: The raw digests that a list names, as its file says.
+    `named_children` are the raw digests that a list names, as its file says.
     """
     children = index.child_rows[edges_of(index, np.array([row]))].astype(np.intp)
     twins = index.twins[children]

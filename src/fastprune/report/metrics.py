@@ -103,9 +103,7 @@ class RunFacts:
     """The facts about a run that every command has.
 
     Attributes:
-        exit_code: That of the program.
         ended: Seconds since the epoch.
-        seconds: How long it took.
     """
 
     labels: Labels

@@ -58,10 +58,7 @@ def scratch_parent(root: str) -> str:
 
 @contextmanager
 def scratch_cache(parent: str, layout: Layout) -> Iterator[str]:
-    """Makes a folder that looks like an empty cache; removes it in the end.
-
-    Yields:
-        The path of the folder, which has the folder for blobs in it.
+    """Makes a folder that looks like an empty cache, with one for blobs; removes it in the end.
 
     Raises:
         FastpruneError: It can't be made, or not be removed.

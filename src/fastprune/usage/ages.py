@@ -124,14 +124,7 @@ def file_pulls(index: CacheIndex, selected: Mask | None = None) -> tuple[Times, 
 def measure_ages(
     index: CacheIndex, units: Units, blob_bytes: Bytes, *, selected: Mask | None = None
 ) -> Ages:
-    """Works out the ages of all files.
-
-    Args:
-        index: The cache, scanned with edges.
-        units: Its units.
-        blob_bytes: int64: the size of the file of each present blob.
-        selected: bool (n,): the manifests that may go; None for all.
-    """
+    """Works out the ages of all files of a cache that was scanned with edges; see `file_pulls`."""
     blob_pulls, pulls = file_pulls(index, selected)
     heads = pulls[units.heads]
     return Ages(blob_pulls, blob_bytes, pulls, index.file_sizes, heads, index.linked_blobs)

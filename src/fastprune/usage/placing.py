@@ -87,14 +87,7 @@ class Members:
 
 
 def members(units: Units, groups: int, of_unit: NDArray[np.int64], selected: Mask) -> Members:
-    """Puts the selected manifests into the groups of their units, the others outside.
-
-    Args:
-        units: The units.
-        groups: How many groups there are.
-        of_unit: int64 (u,): the group of each unit.
-        selected: bool (n,): the manifests that are asked for.
-    """
+    """Puts the selected manifests into the groups of their units, the others outside."""
     pair_groups = of_unit[units.pair_units]
     pair_groups = np.where(selected[units.pair_rows], pair_groups, groups + Extra.OUTSIDE)
     pairs = distinct(paired(pair_groups, units.pair_rows))

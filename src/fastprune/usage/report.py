@@ -47,13 +47,9 @@ class UsageRow(NamedTuple):
     Attributes:
         kind: The grouping (`repository`), `others`, or an `Extra`, in lower case.
         name: Of the registry, repository, image or layer; else empty.
-        unique: Bytes that only it needs.
         shared: Bytes that others need, too; None where they can't be told.
-        images: Images in it.
-        manifests: Manifest files in it.
         blobs: Blobs that it needs; None where they can't be told.
         oldest: The first pull of its images, `YYYY-MM-DDTHH:MM:SS`; empty if not known.
-        newest: The last one.
         image: Of a layer: one of the images that need it.
     """
 
@@ -75,7 +71,6 @@ class AgeRow(NamedTuple):
     Attributes:
         least: Days that have passed since, at least; None if no time is known.
         most: Fewer days than this; None for no end.
-        images: How many images.
         bytes: Bytes of the files that nothing pulled later needs.
     """
 
@@ -89,8 +84,6 @@ class WhatIf(NamedTuple):
     """What a prune of all that was not pulled for some days would leave.
 
     Attributes:
-        days: How many.
-        images_left: Images that would stay.
         bytes_left: What would be left on disk: blobs and manifests.
         bytes_freed: What would come free, orphans included.
     """
@@ -114,10 +107,7 @@ def sorted_groups(usage: Usage, key: UsageSort, *, reverse: bool) -> Rows:
 def usage_rows(usage: Usage, order: Rows, top: int | None) -> Iterator[UsageRow]:
     """All rows: groups, one row for the groups not shown, and extra rows that are not empty.
 
-    Args:
-        usage: What to show.
-        order: All groups, in order.
-        top: How many groups to show on their own; None for all.
+    The `top` first groups of the order are shown on their own; all, if that is None.
     """
     shown = order[:top]
     for some in pieces(shown):

@@ -39,12 +39,9 @@ the mean of the newest pulls of its bytes, `c` children."""
 
 
 class Most(NamedTuple):
-    """How much the tree shows by name; the others are summed.
+    """How much the tree shows by name, the largest of each; the others are summed.
 
     Attributes:
-        registries: So many, the largest.
-        namespaces: The same.
-        repositories: The same.
         images: Of each of the `detailed` largest repositories.
         images_of_others: Of each of the other repositories.
         detailed: Repositories that are shown in detail.
@@ -96,11 +93,7 @@ def level(
 ) -> Level:
     """Works out what would go of each row of a usage, and how old it is.
 
-    Args:
-        usage: By registry, repository or image.
-        blob_bytes: int64: the size of the file of each present blob.
-        pulls: What `file_pulls` gives.
-        plan: What would go; None for nothing.
+    The pulls are what `file_pulls` gives. Without a plan, nothing would go.
     """
     places = usage.places
     assert places is not None
