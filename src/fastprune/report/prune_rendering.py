@@ -18,7 +18,7 @@ from fastprune.report.asked_rendering import asked_document, asked_lines
 from fastprune.report.prune_report import PruneReport
 from fastprune.selection.evaluating import Keep
 from fastprune.text.escaping import printable
-from fastprune.text.quantities import format_bytes, format_seconds
+from fastprune.text.quantities import format_bytes, format_seconds, plain_count
 from fastprune.text.style import Paint, Style, plain
 
 JSON_VERSION = 1
@@ -58,8 +58,8 @@ def _totals(report: PruneReport, paint: Paint) -> Iterator[str]:
     verb = "moved to the trash" if report.trash else "freed"
     done = f"would be {verb}" if report.dry_run else verb
     yield (
-        f"Manifests: {manifests} ({_plural(len(report.lists), 'list')}, "
-        f"{_plural(len(report.images), 'image')})"
+        f"Manifests: {manifests} ({plain_count(len(report.lists), 'list')}, "
+        f"{plain_count(len(report.images), 'image')})"
     )
     yield f"Blobs: {len(report.blobs)}"
     yield from _size_totals(report, done)
@@ -259,7 +259,3 @@ def _kept_items(plan: PrunePlan) -> Iterator[dict[str, Any]]:
                 "kept_by": Keep(rule).text,
                 "rule": plan.keeper_of(row),
             }
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

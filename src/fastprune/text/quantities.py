@@ -108,6 +108,11 @@ def format_count(count: int, singular: str, plural: str = "") -> str:
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
+def plain_count(count: int, singular: str) -> str:
+    """`format_count` without commas: `12345 blobs`."""
+    return format_count(count, singular).replace(",", "")
+
+
 def format_ordinal(number: int) -> str:
     """An ordinal number: `1st`, `2nd`, `11th`."""
     last = 0 if number // 10 % 10 == 1 else number % 10
