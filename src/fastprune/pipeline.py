@@ -185,12 +185,9 @@ def work_out_again(
 
     check_root(root, options.scan.layout)
     check_same_cache(saved.header.cache, root)
-
-    def plan_from(index: CacheIndex, young_blobs: Rows | None) -> PrunePlan:
-        del young_blobs
-        return replan(saved, index)
-
-    return _plan(root, plan_from, open_executor, options, progress, checkpoint)
+    return _plan(
+        root, lambda index, _: replan(saved, index), open_executor, options, progress, checkpoint
+    )
 
 
 def _plan(

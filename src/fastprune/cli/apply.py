@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from fastprune.cli.session import Session
     from fastprune.deletion.cache_reader import CacheReader
     from fastprune.pipeline import TimedPlan
-    from fastprune.plan.saved_plan import SavedPlan
+
+_STDIN = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +67,15 @@ def apply_plan(
         server, spared = server_of(running), seconds_of(wanted.grace, "--grace")
         grace_of(spared, server)
         delete_limits = delete_limits_of(limits)
-        if is_stdin(wanted.file):
+        from_stdin = is_stdin(wanted.file)
+        if from_stdin:
             session.inputs.take_stdin("the plan")
         session.check_cache()
-        saved = _load(wanted.file)
+        import anyio
+
+        from fastprune.plan.files import load_plan
+
+        saved = anyio.run(load_plan, _STDIN if from_stdin else wanted.file)
         grace = grace_of(spared, server, otherwise=saved.header.grace)
 
         def plan(reader: CacheReader, deadline: float | None) -> TimedPlan:
@@ -81,15 +87,3 @@ def apply_plan(
         )
 
     return run_with_metrics("apply", options, state, cluster, pruning, work)
-
-
-_STDIN = 0
-
-
-def _load(file: str) -> SavedPlan:
-    import anyio
-
-    from fastprune.plan.files import load_plan
-    from fastprune.policy.criteria_io import is_stdin
-
-    return anyio.run(load_plan, _STDIN if is_stdin(file) else file)

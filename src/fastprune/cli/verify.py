@@ -106,10 +106,7 @@ def check_cache(
         # Reading blobs keeps more processors busy than merging a scan can feed.
         auto = auto_jobs(session.image_path, DEFAULT_LAYOUT, merging=False)
         session = dataclasses.replace(session, jobs=auto.jobs)
-
-    def work(note: Note) -> int:
-        return _verify(session, checks, repairing, reporting, server_of(running), note)
-
+    work = partial(_verify, session, checks, repairing, reporting, running)
     return with_metrics(metrics_file, "verify", session.image_path, work, dry_run=dry_run)
 
 
@@ -121,13 +118,14 @@ def _verify(
     checks: CheckOptions,
     repairing: RepairOptions,
     reporting: ReportOptions,
-    server: ServerClient | None,
+    running: ServerOptions,
     note: Note,
 ) -> int:
     from fastprune.cli.cache_warnings import warn_of_servers
     from fastprune.cli.option_values import check_form
     from fastprune.verification.report import findings_values
 
+    server = server_of(running)
     check_form(reporting.form)
     _check_repair_options(repairing)
     verify_options = verify_options_of(session.scan_options, checks)

@@ -18,13 +18,7 @@ from typing import Any
 import orjson
 
 _SCRIPTS = ("words.js", "squarify.js", "map.js", "charts.js", "table.js", "page.js")
-_ESCAPES = {
-    "<": "\\u003c",
-    ">": "\\u003e",
-    "&": "\\u0026",
-    "\u2028": "\\u2028",
-    "\u2029": "\\u2029",
-}
+_ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def render_page(document: dict[str, Any]) -> bytes:
