@@ -24,11 +24,7 @@ def exclusion_of(
     trash_only: bool = False,
     server: ServerClient | None = None,
 ) -> Exclusion:
-    """How others are kept away, as the options say; see `Exclusion`.
-
-    Raises:
-        UsageError: A value can't be used.
-    """
+    """How others are kept away, as the options say; see `Exclusion`."""
     from fastprune.cli.option_values import seconds_of
     from fastprune.guard.exclusive import Exclusion
 
@@ -39,10 +35,9 @@ def exclusion_of(
 
 @contextmanager
 def held(session: Session, exclusion: Exclusion) -> Iterator[HeldCache]:
-    """Holds the cache; says what --force overrides, and if it has to do without the lock.
+    """Holds the cache, as `fastprune.guard.exclusive.hold` does.
 
-    Raises:
-        FastpruneError: See `fastprune.guard.exclusive.hold`.
+    Says what --force overrides, and if it has to do without the lock.
     """
     from fastprune.deletion.held_cache import held_cache
 

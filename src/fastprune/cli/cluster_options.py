@@ -62,11 +62,7 @@ def cluster_address(cluster: ClusterOptions, options: GlobalOptions) -> ClusterA
 
 @contextmanager
 def opened_cluster(address: ClusterAddress) -> Iterator[Executor]:
-    """Connects to a cluster, and ends the connection. Dask says nothing on stderr meanwhile.
-
-    Raises:
-        FastpruneError: It can't be used.
-    """
+    """Connects to a cluster, and ends the connection. Dask says nothing on stderr meanwhile."""
     from fastprune.executors.dask_cluster import open_dask
     from fastprune.executors.dask_logging import silenced
 

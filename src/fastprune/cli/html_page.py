@@ -44,11 +44,7 @@ def checked_html(path: str | None, root: str) -> str | None:
 def write_plan_page(
     target: str, plan: PrunePlan, command: str, zone: str | None, *, progress: Progress
 ) -> None:
-    """Writes the page of what a plan would free; `target` is what `checked_html` returned.
-
-    Raises:
-        FastpruneError: It can't be written.
-    """
+    """Writes the page of what a plan would free; `target` is what `checked_html` returned."""
     from fastprune.executors.inline import InlineExecutor
     from fastprune.policy.policy import Policy
     from fastprune.scanning.measuring import measure_blobs
@@ -66,9 +62,6 @@ def write_page(
     """Writes the page of a survey; `target` is what `checked_html` returned.
 
     The plan says what would go; None for nothing.
-
-    Raises:
-        FastpruneError: It can't be written.
     """
     from fastprune.usage.page import NAMESPACE_DEPTH, PAGE_DAYS, page_document
     from fastprune.usage.page_template import render_page

@@ -54,7 +54,7 @@ def request_of(
     """The request of the options, completed from the policy file or the server's config file.
 
     Raises:
-        UsageError: A value can't be used, or nothing says what to prune.
+        UsageError: Nothing says what to prune.
         NoCacheError: There is no cache, and the free space of its file system is asked for.
     """
     settings = prune_settings(session.config)
@@ -92,7 +92,6 @@ def policy_and_zone(
     """The policy of `list` and `du`, and the server's time zone; without criteria, all.
 
     Raises:
-        UsageError: A value can't be used.
         NoCacheError: There is no cache, and the free space of its file system is asked for.
     """
     if policy_file is None:

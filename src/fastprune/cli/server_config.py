@@ -128,11 +128,7 @@ def _plain(key: str) -> str:
 
 
 def prune_settings(config: ServerConfig) -> PruneSettings:
-    """Translates `pruneConfig`.
-
-    Raises:
-        UsageError: A known key has a value that can't be used.
-    """
+    """Translates `pruneConfig`."""
     prune = config.prune or {}
     where = f"--config-file {config.source}: pruneConfig"
     kind = str(prune.get("type") or "").lower()

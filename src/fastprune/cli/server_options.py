@@ -56,11 +56,7 @@ class ServerOptions:
 
 
 def server_of(options: ServerOptions) -> ServerClient | None:
-    """The server that the options or the environment name; None for none. Connects to nothing.
-
-    Raises:
-        UsageError: A value can't be used.
-    """
+    """The server that the options or the environment name; None for none. Connects to nothing."""
     named_by, url = "--server", options.server
     if url is None:
         named_by, url = f"${SERVER_VARIABLE}", os.environ.get(SERVER_VARIABLE) or None

@@ -126,11 +126,7 @@ class Session:
         check_root(self.image_path, DEFAULT_LAYOUT)
 
     def concurrency(self, option: str | None) -> int | None:
-        """Threads that delete, by the option or else as saved; None for auto.
-
-        Raises:
-            UsageError: The option can't be used.
-        """
+        """Threads that delete, by the option or else as saved; None for auto."""
         if option is None:
             return self.saved_concurrency
         return parse_number_or_auto(option, "--concurrency")

@@ -156,11 +156,7 @@ def _checked(session: Session, options: VerifyOptions, server: ServerClient | No
 
 
 def _check_repair_options(repairing: RepairOptions) -> None:
-    """Makes sure that nobody takes a mere check for a repair.
-
-    Raises:
-        UsageError: An option means something only with --repair.
-    """
+    """Refuses options of a repair without --repair: nobody may take a mere check for one."""
     given = dataclasses.asdict(repairing)
     if given.pop("repair"):
         return

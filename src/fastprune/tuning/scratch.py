@@ -138,11 +138,7 @@ def _allocate(descriptor: int) -> None:
 
 @contextmanager
 def making_files(folder: str) -> Iterator[None]:
-    """Says which folder it was if files or folders can't be made in it.
-
-    Raises:
-        FastpruneError: They can't.
-    """
+    """Makes a `FastpruneError`, which names the folder, if files or folders can't be made in it."""
     try:
         yield
     except OSError as error:
