@@ -116,28 +116,14 @@ no_lock_option = functools.partial(
 )
 
 
-class LogLevel(StrEnum):
-    """The least level of messages on stderr."""
+LogLevel = StrEnum("LogLevel", "debug info warning error")
+"""The least level of messages on stderr."""
 
-    debug = "debug"
-    info = "info"
-    warning = "warning"
-    error = "error"
+LogFormat = StrEnum("LogFormat", "text json")
+"""How messages are written."""
 
-
-class LogFormat(StrEnum):
-    """How messages are written."""
-
-    text = "text"
-    json = "json"
-
-
-class Color(StrEnum):
-    """Whether to use colours."""
-
-    auto = "auto"
-    always = "always"
-    never = "never"
+Color = StrEnum("Color", "auto always never")
+"""Whether to use colours."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,25 +51,11 @@ _LEAST_REPOSITORY = 16
 _GAP = "  "
 _MARK = " (server only)"
 
+Format = StrEnum("Format", "table text url json jsonl csv")
+"""How `list` prints."""
 
-class Format(StrEnum):
-    """How `list` prints."""
-
-    table = "table"
-    text = "text"
-    url = "url"
-    json = "json"
-    jsonl = "jsonl"
-    csv = "csv"
-
-
-class SortKey(StrEnum):
-    """What `list` orders by; a minus before it reverses the order."""
-
-    url = "url"
-    created = "created"
-    pulled = "pulled"
-    size = "size"
+SortKey = StrEnum("SortKey", "url created pulled size")
+"""What `list` orders by; a minus before it reverses the order."""
 
 
 def sorted_rows(index: CacheIndex, rows: Rows, key: SortKey, *, reverse: bool) -> Rows:
@@ -152,11 +138,6 @@ def _shorten(tag: str) -> str:
     return tag[:_SHORT_DIGEST] if tag.startswith(DIGEST_PREFIX) else tag
 
 
-def _megabytes(size: int) -> str:
-    """A list has no size; an image without one looks the same in the original."""
-    return f"{size / 1e6:.1f}" if size else "n/a"
-
-
 def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
     digest = slice(len(DIGEST_PREFIX), len(DIGEST_PREFIX) + _TEXT_SHORT_DIGEST if short else None)
     for block in pieces(rows):
@@ -167,7 +148,8 @@ def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
                 kind,
                 created or "-",
                 pulled or "-",
-                _megabytes(size),
+                # A list has no size; an image without one looks the same in the original.
+                f"{size / 1e6:.1f}" if size else "n/a",
             )
             for repository, tag, kind, created, pulled, size in _cells(index, block)
         ]

@@ -29,16 +29,8 @@ Cutoffs = Mapping[int, int]
 """Numbers of days, ascending, and when each began: seconds, as in `fastprune.index.times`."""
 
 
-class UsageSort(StrEnum):
-    """What `du` orders by; a minus before it reverses the order."""
-
-    name = "name"
-    unique = "unique"
-    shared = "shared"
-    total = "total"
-    images = "images"
-    oldest = "oldest"
-    newest = "newest"
+UsageSort = StrEnum("UsageSort", "name unique shared total images oldest newest")
+"""What `du` orders by; a minus before it reverses the order."""
 
 
 class UsageRow(NamedTuple):
