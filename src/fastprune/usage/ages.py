@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.index.arrays import pieces
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import Mask, references_of
 from fastprune.index.times import NO_TIME, Times
@@ -114,8 +115,7 @@ def file_pulls(index: CacheIndex, selected: Mask | None = None) -> tuple[Times, 
     if selected is not None:
         pulls[~selected] = _STAYS
     last = np.full(len(index.blob_digests), _NEVER_NEEDED, dtype=np.int64)
-    for first in range(0, len(index), _PIECE):
-        rows = np.arange(first, min(first + _PIECE, len(index)))
+    for rows in pieces(np.arange(len(index)), _PIECE):
         users = np.repeat(pulls[rows], index.blob_counts[rows])
         np.maximum.at(last, references_of(index, rows), users)
     return last[: index.blobs_present], pulls
