@@ -205,7 +205,9 @@ class ScanMeter:
         found: list[Measurement] = []
         climbing = True
         with under_way(self.progress, "scanning", None, "manifests"):
-            each = self._share_of_worker(spread, started[1], seconds / len(trials.settings))
+            one = self._measure_one(started[1], _cut(spread, _LEAST_WAITING), rounds=1)
+            fits = seconds / len(trials.settings) * one.rate / (_LEAST_ROUNDS + 1)
+            each = max(_LEAST_WAITING, min(_MOST_WAITING, int(fits)))
             for jobs in trials.settings:
                 if not climbing and jobs != trials.wanted:
                     continue
@@ -222,12 +224,6 @@ class ScanMeter:
                 found.append(one)
         most = max(one.count for one in found)
         return ScanFigures(most, too_small=False, measurements=tuple(found), waits=True)
-
-    def _share_of_worker(self, spread: Names, executor: Executor, seconds: float) -> int:
-        """How many manifests each worker reads in a round."""
-        one = self._measure_one(executor, _cut(spread, _LEAST_WAITING), rounds=1)
-        fits = seconds * one.rate / (_LEAST_ROUNDS + 1)
-        return max(_LEAST_WAITING, min(_MOST_WAITING, int(fits)))
 
     def _measure_one(
         self, executor: Executor, sample: Names, rounds: int = _LEAST_ROUNDS
