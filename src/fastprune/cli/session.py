@@ -231,7 +231,7 @@ def give_up_stdout(error: OSError) -> None:
         FastpruneError: The reader is still there.
     """
     stdout = sys.stdout.fileno()
-    # isatty says no of a terminal that hung up.
+    # isatty answers no for a terminal that hung up.
     hung_up = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(stdout).st_mode)
     # The interpreter flushes stdout once more when it ends.
     os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
