@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from fastprune.cli.headings import CLUSTER
@@ -66,9 +66,6 @@ def opened_cluster(address: ClusterAddress) -> Iterator[Executor]:
     from fastprune.executors.dask_cluster import open_dask
     from fastprune.executors.dask_logging import silenced
 
-    with ExitStack() as closing:
-        if not logging.getLogger("fastprune").isEnabledFor(logging.DEBUG):
-            closing.enter_context(silenced())
-        executor = open_dask(address)
-        closing.callback(executor.close)
+    in_detail = logging.getLogger("fastprune").isEnabledFor(logging.DEBUG)
+    with nullcontext() if in_detail else silenced(), closing(open_dask(address)) as executor:
         yield executor

@@ -42,8 +42,7 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _end_at_once(number: int, frame: FrameType | None) -> None:
-    del frame
+def _end_at_once(number: int, _: FrameType | None) -> None:
     os._exit(128 + number)
 
 
@@ -63,8 +62,7 @@ def end_on_signals() -> None:
         signal.signal(number, _end)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    del frame
+def _end(number: int, _: FrameType | None) -> None:
     _ended_by.append(number)
     if not _says_it_again(number, _ended_by[:-1]):
         _raise(number)
@@ -103,8 +101,7 @@ def signals_held_back() -> Iterator[Callable[[], str]]:
     """
     arrived: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame
+    def note(number: int, _: FrameType | None) -> None:
         arrived.append(number)
 
     before = {number: signal.signal(number, note) for number in heeded()}
