@@ -25,7 +25,6 @@ from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.signals import run_until_signal
 from fastprune.cli.state_folder import StateOptions
 from fastprune.cli.terminal import confirmed
-from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
 from fastprune.errors import DeleteLimitError, UsageError
 from fastprune.pipeline import TimedPlan
 from fastprune.policy.delete_limits import DeleteLimits
@@ -137,10 +136,11 @@ def _carry_out(
     grace: float,
 ) -> tuple[PruneReport, int] | None:
     """Gives the report and the exit code; None if the user answered no."""
-    concurrency = session.concurrency(pruning.concurrency)
+    limits = session.limits(pruning.concurrency)
     pace = pruning.max_deletes_per_second
     if pace is not None and not 0 < pace < math.inf:
         raise UsageError(f"--max-deletes-per-second {pace}: must be a finite number above 0")
+    limits = dataclasses.replace(limits, per_second=pace)
     longest = seconds_of(pruning.max_duration, "--max-duration")
     deadline = None if longest is None else time.monotonic() + longest
     exclusion = exclusion_of(
@@ -165,7 +165,6 @@ def _carry_out(
         must_ask = not timed.plan.is_empty and not pruning.yes
         if must_ask and not _confirmed(session, timed.plan, pruning):
             return None
-        limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace)
         options = ApplyOptions(pruning.trash, delete_limits=delete_limits, journal=audit)
 
         async def apply(stopped: Callable[[], str]) -> PruneReport:

@@ -43,6 +43,7 @@ from fastprune.text.style import Paint
 
 if TYPE_CHECKING:
     from fastprune.deletion.cache_reader import CacheReader
+    from fastprune.deletion.pace import Limits
     from fastprune.executors.dask_address import ClusterAddress
     from fastprune.index.cache_index import CacheIndex
     from fastprune.pipeline import OpenExecutor
@@ -130,6 +131,12 @@ class Session:
         if option is None:
             return self.saved_concurrency
         return parse_number_or_auto(option, "--concurrency")
+
+    def limits(self, option: str | None) -> Limits:
+        """How fast files go, by `concurrency`."""
+        from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
+
+        return Limits(self.concurrency(option) or DEFAULT_CONCURRENCY)
 
     def progress(self) -> Progress:
         """Shows progress: a bar on a terminal, lines elsewhere, or nothing."""

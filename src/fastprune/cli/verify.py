@@ -222,7 +222,6 @@ def _repair(
     from fastprune.cli.cache_warnings import warn_of_undurable
     from fastprune.cli.messages import log, notice
     from fastprune.deletion.held_cache import ApplyOptions
-    from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
 
     exclusion = exclusion_of(
         repairing.lock_wait, no_lock=repairing.no_lock, force=repairing.force, server=server
@@ -246,7 +245,7 @@ def _repair(
         if not plan.is_empty and not repairing.yes and not _confirmed_repair(plan):
             notice("nothing was moved")
             return findings, None, 1
-        limits = Limits(session.concurrency(None) or DEFAULT_CONCURRENCY)
+        limits = session.limits(None)
 
         async def repair(stopped: Callable[[], str]) -> RepairReport:
             how = ApplyOptions(limits=limits.or_when(stopped), journal=audit, server=server)
