@@ -59,7 +59,10 @@ SortKey = StrEnum("SortKey", "url created pulled size")
 
 
 def sorted_rows(index: CacheIndex, rows: Rows, key: SortKey, *, reverse: bool) -> Rows:
-    """Orders rows, or names, which are ascending; ties go by URL, then path."""
+    """Orders ascending rows, or names; reversed, the largest or latest come first.
+
+    Ties go by URL, then path.
+    """
     names = names_of(index)
     # Rows are in the order of their paths, and sorting is stable.
     by_url = in_text_order(rows, names.urls)

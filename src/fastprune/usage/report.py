@@ -87,7 +87,7 @@ class WhatIf(NamedTuple):
 
 
 def sorted_groups(usage: Usage, key: UsageSort, *, reverse: bool) -> Rows:
-    """Orders the groups of a usage."""
+    """Orders the groups of a usage; reversed, the largest or latest come first."""
     if key is UsageSort.name:
         order = in_text_order(np.arange(len(usage)), usage.names)
         return order[::-1] if reverse else order
