@@ -29,7 +29,7 @@ class ServerConfig:
     """The settings of the file that concern fastprune.
 
     Attributes:
-        prune: `pruneConfig` as a mapping with lower-case keys; empty if there is none.
+        prune: `pruneConfig` as a mapping with lower-case keys; None or empty if there is none.
         prunes_by_itself: Whether a server with this file prunes by itself.
     """
 
