@@ -169,7 +169,7 @@ def work_out_again(
     progress: Progress | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> TimedPlan:
-    """Scans a cache and works out which parts of a saved plan still hold; else see `work_out`.
+    """Scans a cache and works out what of a saved plan still holds; for the rest see `work_out`.
 
     The plan, not the options, decides about broken lists and corrupt manifests.
 

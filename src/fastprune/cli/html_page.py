@@ -61,7 +61,7 @@ def write_page(
 ) -> None:
     """Writes the page of a survey; `target` is what `checked_html` returned.
 
-    The plan says what would go; None for nothing.
+    The plan says what would go; without one, nothing would.
     """
     from fastprune.usage.page import NAMESPACE_DEPTH, PAGE_DAYS, page_document
     from fastprune.usage.page_template import render_page

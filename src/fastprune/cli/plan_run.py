@@ -86,8 +86,8 @@ def carry_out(
     """Gets a plan, carries it out, prints the report, and gives the exit code.
 
     The plan is worked out once the cache is locked; for a dry run, without a lock. A running server
-    is asked to remove what goes; `grace` is then how many seconds blobs are spared that nothing
-    refers to. The zone is for the ages of the page that --html writes.
+    is asked to remove what goes: then blobs that nothing refers to are spared if they are younger
+    than `grace`, in seconds. The zone is for the ages of the page that --html writes.
 
     Raises:
         FastpruneError: It can't be done; nothing was deleted.

@@ -32,7 +32,7 @@ def wants_json(groups: Iterable[Any]) -> bool:
 def say_refusal(error: FastpruneError, options: GlobalOptions, *, command: str | None) -> int:
     """Writes the message of an error, and returns the exit code.
 
-    Prints a JSON document as well, if the name of the command is given for it.
+    Prints a JSON document as well if the name of the command is given.
     """
     if command is not None:
         try:

@@ -19,7 +19,7 @@ _UNKNOWN = Mount("", "unknown", "")
 def describe(path: str, auto_jobs: int | None = None) -> Machine:
     """Describes this machine, and the file system that a cache is on.
 
-    Without `auto_jobs`, it is what `--jobs auto` means on local file systems.
+    If `auto_jobs` is not given, it is what `--jobs auto` means on local file systems.
     """
     import psutil
 

@@ -85,7 +85,7 @@ def survey_cache(
     progress: Progress | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> Survey:
-    """Scans a cache and asks for the sizes of its files; else see `pipeline.work_out`.
+    """Scans a cache and asks for the sizes of its files; for the rest see `pipeline.work_out`.
 
     The policy says which manifests are asked for; without any criterion, all.
 
