@@ -95,8 +95,6 @@ class Explanation:
     """The facts about a manifest, with the children that would go with it.
 
     Attributes:
-        index: The cache.
-        row: The manifest.
         lists: Rows of the lists that refer to it.
         children: Rows of its cached children, each digest once.
         tags: Rows of manifests whose tags belong to it.

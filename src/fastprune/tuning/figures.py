@@ -111,7 +111,6 @@ class Mount(NamedTuple):
 
     Attributes:
         point: The folder at which it is mounted.
-        kind: Its type, as in ext4.
         options: How it is mounted, with commas between.
     """
 
@@ -141,12 +140,7 @@ class TuneReport:
     """All that was found out.
 
     Attributes:
-        image_path: The cache.
         machine: What it was measured on.
-        manifests: Manifests in the cache.
-        blobs: Blobs in the cache.
-        scan: How fast manifests are read.
-        deletion: How fast files are deleted.
         seconds: How long the measuring took.
     """
 
