@@ -64,12 +64,7 @@ class Reading:
 
     @contextmanager
     def workers(self, root: str, layout: Layout) -> Iterator[OpenExecutor]:
-        """Gives what opens the executor; one of our own is opened once and closed in the end.
-
-        Args:
-            root: Path of the cache that they read.
-            layout: What kind of cache it is.
-        """
+        """Gives what opens the executor; one of our own is opened once and closed in the end."""
         with ExitStack() as closing:
             opened = [] if self.executor is None else [self.executor]
 
@@ -174,15 +169,9 @@ def work_out_again(
     progress: Progress | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> TimedPlan:
-    """Scans a cache and works out which parts of a saved plan still hold.
+    """Scans a cache and works out what of a saved plan still holds; for the rest see `work_out`.
 
-    Args:
-        root: Path of the cache.
-        saved: The plan.
-        open_executor: Gives the executor for a number of manifests.
-        options: How; the plan decides about broken lists and corrupt manifests.
-        progress: Is told about the scan.
-        checkpoint: Called often; raises if the work is to end.
+    The plan, not the options, decides about broken lists and corrupt manifests.
 
     Raises:
         NoCacheError: There is no cache at this path.
@@ -196,12 +185,9 @@ def work_out_again(
 
     check_root(root, options.scan.layout)
     check_same_cache(saved.header.cache, root)
-
-    def plan_from(index: CacheIndex, young_blobs: Rows | None) -> PrunePlan:
-        del young_blobs
-        return replan(saved, index)
-
-    return _plan(root, plan_from, open_executor, options, progress, checkpoint)
+    return _plan(
+        root, lambda index, _: replan(saved, index), open_executor, options, progress, checkpoint
+    )
 
 
 def _plan(
@@ -277,13 +263,7 @@ def _measured(
 
 
 def asked_for_links(index: CacheIndex, manifests: Rows, blobs: Rows) -> CacheIndex:
-    """The index that knows which of some files have other names (hard links).
-
-    Args:
-        index: The cache.
-        manifests: Rows of those to ask about.
-        blobs: Ids of such blobs.
-    """
+    """The index that knows which of some files have other names (hard links)."""
     from fastprune.executors.inline import InlineExecutor
 
     # Those of one image: too few for workers.
@@ -300,11 +280,7 @@ class _Files(NamedTuple):
 
 
 def _files_of(
-    index: CacheIndex,
-    manifests: Rows,
-    blobs: Rows,
-    executor: Executor,
-    progress: Progress | None,
+    index: CacheIndex, manifests: Rows, blobs: Rows, executor: Executor, progress: Progress | None
 ) -> _Files:
     """Asks the file system about some manifests and blobs."""
     import numpy as np

@@ -56,14 +56,7 @@ Told = TypeVar("Told", bound=Progress)
 
 @contextmanager
 def under_way(progress: Told, step: str, total: int | None, unit: str) -> Iterator[Told]:
-    """Tells that a step begins, and in any case that it has ended.
-
-    Args:
-        progress: The progress to tell; the context gives it back.
-        step: See `Progress.start`.
-        total: See `Progress.start`.
-        unit: See `Progress.start`.
-    """
+    """Tells that a step begins, and in any case that it has ended; see `Progress.start`."""
     progress.start(step, total, unit)
     try:
         yield progress
@@ -79,20 +72,11 @@ class SmoothRate:
     """
 
     def __init__(self, now: float) -> None:
-        """Nothing is done yet.
-
-        Args:
-            now: The time, in seconds.
-        """
+        """Nothing is done yet."""
         self._at, self._size, self._seconds = now, 0.0, 0.0
 
     def add(self, size: int, now: float) -> None:
-        """So many bytes were done since the last call.
-
-        Args:
-            size: Bytes.
-            now: The time, in seconds.
-        """
+        """So many bytes were done since the last call; `now` is in seconds."""
         passed = max(0.0, now - self._at)
         kept = math.exp(-passed / _SMOOTH_SECONDS)
         self._size = self._size * kept + size
@@ -128,11 +112,7 @@ class WhenSlow:
     """Passes a step on when it has taken a second: most steps are shorter."""
 
     def __init__(self, progress: Progress | None) -> None:
-        """Says nothing yet.
-
-        Args:
-            progress: The progress to tell, if any.
-        """
+        """Says nothing yet."""
         self._progress = progress or NoProgress()
         self._started = False
 

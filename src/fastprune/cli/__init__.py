@@ -18,4 +18,6 @@ holds its options and what it does. Around them:
 - `messages`, `cache_warnings`, `refusals`: messages on stderr. `terminal`: its width, colours and
   answers. `progress_bar`: progress on stderr.
 - `audit_log`, `metrics_file`, `html_page`: files that a command writes, too.
+
+A value of an option that can't be used is a `UsageError`, wherever it is found out.
 """

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import typer
 
@@ -73,21 +73,17 @@ def _globals(context: typer.Context, options: GlobalOptions, _: _VersionOption) 
 
 
 def command(
-    name: str, *groups: type[Any], examples: Sequence[str], parent: typer.Typer = app
+    name: str, *, examples: Sequence[str], parent: typer.Typer = app
 ) -> Callable[[Callable[..., int]], None]:
-    """Registers a function as a command.
+    """Registers a function as a command, whose help ends with the examples.
 
-    Its first parameter gets the `GlobalOptions`, the next ones a value per group; it returns
+    The types of its parameters are its groups of options, the `GlobalOptions` first; it returns
     the exit code. Errors of the library become messages and exit codes.
-
-    Args:
-        name: The name on the command line.
-        groups: More groups of options.
-        examples: Command lines that its help ends with.
-        parent: The program, or a group of commands.
     """
 
     def register(function: Callable[..., int]) -> None:
+        groups = [hint for name, hint in get_type_hints(function).items() if name != "return"]
+
         @functools.wraps(function)
         def guarded(context: typer.Context, options: GlobalOptions, *values: Any) -> None:
             options = merged(context.obj, options)
@@ -102,30 +98,20 @@ def command(
                 from fastprune.cli.messages import notice
 
                 # Once something may be deleted, `run_until_signal` takes signals.
-                notice("interrupted; nothing was deleted", exit_code=128 + signal.SIGINT)
                 code = 128 + signal.SIGINT
+                notice("interrupted; nothing was deleted", exit_code=code)
             raise typer.Exit(code)
 
         shown = parent.command(name, cls=HelpfulCommand, epilog="\n".join(examples))
-        shown(takes(GlobalOptions, *groups)(guarded))
+        shown(takes(*groups)(guarded))
 
     return register
 
 
 def add_group(name: str, summary: str, *, examples: Sequence[str]) -> typer.Typer:
-    """Adds a group of commands, which takes the global options like a command.
-
-    Args:
-        name: The name on the command line.
-        summary: The first sentence of its help.
-        examples: Command lines that its help ends with.
-    """
+    """Adds a group of commands, which takes the global options like a command."""
     group = typer.Typer(
-        name=name,
-        cls=HelpfulGroup,
-        help=summary,
-        epilog="\n".join(examples),
-        no_args_is_help=True,
+        name=name, cls=HelpfulGroup, help=summary, epilog="\n".join(examples), no_args_is_help=True
     )
 
     @group.callback()

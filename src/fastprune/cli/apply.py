@@ -10,7 +10,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import KEEP
 from fastprune.cli.options import GlobalOptions, argument, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PruneOptions
-from fastprune.cli.server_options import ServerOptions, grace_of, listing_of, server_of
+from fastprune.cli.server_options import ServerOptions, grace_of, scan_options_of, server_of
 from fastprune.cli.state_folder import StateOptions
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from fastprune.cli.session import Session
     from fastprune.deletion.cache_reader import CacheReader
     from fastprune.pipeline import TimedPlan
-    from fastprune.plan.saved_plan import SavedPlan
+
+_STDIN = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +36,6 @@ class SavedPlanOptions:
 
 @command(
     "apply",
-    DeleteLimitOptions,
-    PruneOptions,
-    SavedPlanOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
     examples=(
         "fastprune apply prune.plan --dry-run",
         "fastprune apply prune.plan --audit-log prunes.jsonl",
@@ -72,15 +67,19 @@ def apply_plan(
         server, spared = server_of(running), seconds_of(wanted.grace, "--grace")
         grace_of(spared, server)
         delete_limits = delete_limits_of(limits)
-        if is_stdin(wanted.file):
+        from_stdin = is_stdin(wanted.file)
+        if from_stdin:
             session.inputs.take_stdin("the plan")
         session.check_cache()
-        saved = _load(wanted.file)
+        import anyio
+
+        from fastprune.plan.files import load_plan
+
+        saved = anyio.run(load_plan, _STDIN if from_stdin else wanted.file)
         grace = grace_of(spared, server, otherwise=saved.header.grace)
 
         def plan(reader: CacheReader, deadline: float | None) -> TimedPlan:
-            listing = listing_of(session, server)
-            scan = dataclasses.replace(session.scan_options, listing=listing)
+            scan = scan_options_of(session, server)
             return reader.replan(saved, PlanOptions(scan, grace=grace, deadline=deadline))
 
         return carry_out(
@@ -88,15 +87,3 @@ def apply_plan(
         )
 
     return run_with_metrics("apply", options, state, cluster, pruning, work)
-
-
-_STDIN = 0
-
-
-def _load(file: str) -> SavedPlan:
-    import anyio
-
-    from fastprune.plan.files import load_plan
-    from fastprune.policy.criteria_io import is_stdin
-
-    return anyio.run(load_plan, _STDIN if is_stdin(file) else file)

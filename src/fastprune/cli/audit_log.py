@@ -13,10 +13,6 @@ from fastprune.cli.messages import log
 def opened_audit(path: str | None, root: str) -> Iterator[AuditFile | None]:
     """Opens the file of the audit log, if one was asked for; says so if it is not whole.
 
-    Args:
-        path: The value of `--audit-log`.
-        root: Path of the cache.
-
     Raises:
         UsageError: It can't be opened; nothing was deleted.
     """

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from fastprune.cli.session import Session
     from fastprune.deletion.held_cache import HeldCache
     from fastprune.guard.exclusive import Exclusion
-    from fastprune.guard.named_server import NamedServer
     from fastprune.guard.server_findings import ServerFinding
+    from fastprune.server.client import ServerClient
 
 
 def exclusion_of(
@@ -22,37 +22,22 @@ def exclusion_of(
     no_lock: bool,
     force: bool = False,
     trash_only: bool = False,
-    named: NamedServer | None = None,
+    server: ServerClient | None = None,
 ) -> Exclusion:
-    """How others are kept away, as the options say.
-
-    Args:
-        lock_wait: What --lock-wait says.
-        no_lock: What --no-lock says.
-        force: What --force says.
-        trash_only: See `Exclusion`.
-        named: What --server says.
-
-    Raises:
-        UsageError: A value can't be used.
-    """
+    """How others are kept away, as the options say; see `Exclusion`."""
     from fastprune.cli.option_values import seconds_of
     from fastprune.guard.exclusive import Exclusion
 
     wait = seconds_of(lock_wait, "--lock-wait") or 0
+    named = None if server is None else server.address
     return Exclusion(wait=wait, force=force, no_lock=no_lock, trash_only=trash_only, named=named)
 
 
 @contextmanager
 def held(session: Session, exclusion: Exclusion) -> Iterator[HeldCache]:
-    """Holds the cache; says what --force overrides, and if it has to do without the lock.
+    """Holds the cache, as `fastprune.guard.exclusive.hold` does.
 
-    Args:
-        session: The global options.
-        exclusion: How others are kept away.
-
-    Raises:
-        FastpruneError: See `fastprune.guard.exclusive.hold`.
+    Says what --force overrides, and if it has to do without the lock.
     """
     from fastprune.deletion.held_cache import held_cache
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastprune.cli.server_config import ServerConfig
-    from fastprune.guard.named_server import NamedServer
     from fastprune.guard.server_findings import ServerFinding
     from fastprune.index.cache_index import CacheIndex
     from fastprune.report.prune_report import PruneReport
+    from fastprune.server.client import ServerClient
 
 _MOST_NAMED = 5
 
@@ -34,9 +34,7 @@ def warn_about(index: CacheIndex) -> None:
         log.warning(
             "%s to the cache, left alone: %s%s",
             format_count(
-                len(foreign),
-                "file or folder does not belong",
-                "files or folders do not belong",
+                len(foreign), "file or folder does not belong", "files or folders do not belong"
             ),
             named,
             more,
@@ -97,29 +95,19 @@ def warn_of_undurable(root: str, folders: Sequence[str]) -> None:
         )
 
 
-def warn_of_servers(root: str, named: NamedServer | None = None) -> tuple[ServerFinding, ...]:
-    """Warns of servers that run on the cache: they may have changed it since it was read.
-
-    Args:
-        root: Path of the cache.
-        named: The server of --server, which is expected to run on it.
-    """
+def warn_of_servers(root: str, expected: ServerClient | None) -> tuple[ServerFinding, ...]:
+    """Warns of servers that run on the cache: they may have changed it since it was read."""
     from fastprune.guard.server_findings import in_words
     from fastprune.guard.servers import servers_in_the_way
 
-    found = servers_in_the_way(root, named)
+    found = servers_in_the_way(root, None if expected is None else expected.address)
     for server in found:
         log.warning("%s", in_words([server], "this cache"))
     return found
 
 
 def warn_of_own_pruning(root: str, config: ServerConfig | None) -> None:
-    """Says once that the server prunes as well, if its configuration file says so.
-
-    Args:
-        root: Path of the cache.
-        config: What --config-file says; None if it is not given.
-    """
+    """Says once that the server prunes as well, if its configuration file says so."""
     from fastprune.guard.servers import pruning_servers
 
     file = config.source if config is not None and config.prunes_by_itself else ""

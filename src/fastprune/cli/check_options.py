@@ -46,15 +46,7 @@ class CheckOptions:
 
 
 def verify_options_of(scan: ScanOptions, checks: CheckOptions) -> VerifyOptions:
-    """How the options say to verify.
-
-    Args:
-        scan: How to scan.
-        checks: What is checked.
-
-    Raises:
-        UsageError: A value can't be used.
-    """
+    """How the options say to verify."""
     from fastprune.verification.verifier import VerifyOptions
 
     if checks.content_since is not None and not checks.content:
@@ -76,11 +68,7 @@ def verify_options_of(scan: ScanOptions, checks: CheckOptions) -> VerifyOptions:
 
 
 def _since_of(text: str | None) -> Since:
-    """The value of --content-since; a time is on the clock of this machine.
-
-    Raises:
-        UsageError: It is neither a date nor `last`.
-    """
+    """The value of --content-since: `last`, or a time on the clock of this machine."""
     if text is None:
         return None
     from fastprune.policy.criteria import parse_cutoff

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from fastprune.cli.headings import CLUSTER
@@ -36,9 +36,7 @@ class ClusterOptions:
 def cluster_address(cluster: ClusterOptions, options: GlobalOptions) -> ClusterAddress | None:
     """The address of the cluster that the option or the environment names; None for none.
 
-    Args:
-        cluster: The option.
-        options: The global options: `--jobs` comes before the environment.
+    `--jobs` comes before the environment.
 
     Raises:
         UsageError: It can't be used, or beside it `--jobs` says otherwise.
@@ -64,20 +62,10 @@ def cluster_address(cluster: ClusterOptions, options: GlobalOptions) -> ClusterA
 
 @contextmanager
 def opened_cluster(address: ClusterAddress) -> Iterator[Executor]:
-    """Connects to a cluster, and ends the connection. Dask says nothing on stderr meanwhile.
-
-    Args:
-        address: Where it is.
-
-    Raises:
-        FastpruneError: It can't be used.
-    """
+    """Connects to a cluster, and ends the connection. Dask says nothing on stderr meanwhile."""
     from fastprune.executors.dask_cluster import open_dask
     from fastprune.executors.dask_logging import silenced
 
-    with ExitStack() as closing:
-        if not logging.getLogger("fastprune").isEnabledFor(logging.DEBUG):
-            closing.enter_context(silenced())
-        executor = open_dask(address)
-        closing.callback(executor.close)
+    in_detail = logging.getLogger("fastprune").isEnabledFor(logging.DEBUG)
+    with nullcontext() if in_detail else silenced(), closing(open_dask(address)) as executor:
         yield executor

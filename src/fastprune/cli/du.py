@@ -10,7 +10,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, html_option, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
-from fastprune.cli.server_options import ServerOptions, listing_of, name_of, server_of
+from fastprune.cli.server_options import ServerOptions, scan_options_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UsageError
 
@@ -52,15 +52,7 @@ class UsageOptions:
 
 @command(
     "du",
-    SelectionOptions,
-    UsageOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
-    examples=(
-        "fastprune du --by registry",
-        "fastprune du --not-pulled-for 90d --html usage.html",
-    ),
+    examples=("fastprune du --by registry", "fastprune du --not-pulled-for 90d --html usage.html"),
 )
 def show_usage(
     options: GlobalOptions,
@@ -94,9 +86,7 @@ def show_usage(
     policy, zone = policy_and_zone(session, selection, wanted.policy)
     page = checked_html(wanted.html, session.image_path)
     server = server_of(running)
-    listing = listing_of(session, server)
-    scan = dataclasses.replace(session.scan_options, listing=listing)
-    survey = session.reader().survey(policy, scan)
+    survey = session.reader().survey(policy, scan_options_of(session, server))
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.usage.ages import AGES
     from fastprune.usage.report import UsageSort, csv_lines, json_lines, sorted_groups, usage_rows
@@ -105,7 +95,7 @@ def show_usage(
 
     warn_about(survey.index)
     warn_of_links(survey.index, survey.blob_bytes)
-    warn_of_servers(session.image_path, name_of(server))
+    warn_of_servers(session.image_path, server)
     if page is not None:
         write_page(page, survey, None, "du", zone)
     usage = survey.usage(By(wanted.by), depth=wanted.depth)
@@ -120,7 +110,7 @@ def show_usage(
     ages, began = survey.ages(), cutoffs(AGES, now, zone)
     if wanted.form == "json":
         write(json_lines(usage, rows, ages, began))
-        return 0
-    width, paint = terminal_width(), session.paint
-    write(table_lines(usage, list(rows), ages, began, width=width, paint=paint))
+    else:
+        width, paint = terminal_width(), session.paint
+        write(table_lines(usage, list(rows), ages, began, width=width, paint=paint))
     return 0

@@ -11,7 +11,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, argument, format_option, option
 from fastprune.cli.plan_options import PlanningOptions, SelectionOptions
-from fastprune.cli.server_options import ServerOptions, listing_of, name_of, server_of
+from fastprune.cli.server_options import ServerOptions, scan_options_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.policy.criteria import parse_zone
 
@@ -31,12 +31,6 @@ class ExplainOptions:
 
 @command(
     "explain",
-    SelectionOptions,
-    PlanningOptions,
-    ExplainOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
     examples=(
         "fastprune explain calico/typha:v3.27.0",
         "fastprune explain calico/typha:v3.27.0 --keep-last 3",
@@ -69,16 +63,16 @@ def explain_image(
         request = request_of(session, selection, planning, server=server)
     policy, zone = (request.policy, request.zone) if request else (None, selection.zone)
     clock = datetime.now(UTC).astimezone(parse_zone(zone))
-    index = session.scan(
-        pattern_sets=policy.pattern_sets if policy else (), listing=listing_of(session, server)
-    )
+    scan = scan_options_of(session, server)
+    patterns = policy.pattern_sets if policy else ()
+    index = session.scan(dataclasses.replace(scan, pattern_sets=patterns))
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.deletion.cache_reader import explain_image
     from fastprune.explanation.report import as_document, text_lines
     from fastprune.pipeline import PlanOptions
 
     warn_about(index)
-    warn_of_servers(session.image_path, name_of(server))
+    warn_of_servers(session.image_path, server)
     plan_options = request.options if request else PlanOptions(session.scan_options)
     explanation = explain_image(index, wanted.reference, policy, plan_options)
     if wanted.form == "json":

@@ -35,7 +35,16 @@ class HelpfulCommand(_WithExamples, typer.core.TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes arguments and options."""
-        _write_options(self, ctx, formatter)
+        arguments = [
+            record
+            for parameter in self.get_params(ctx)
+            if parameter.param_type_name == "argument"
+            if (record := parameter.get_help_record(ctx)) is not None
+        ]
+        sections = {"Arguments": arguments} if arguments else {}
+        sections |= _rows(self, ctx)
+        del sections[GLOBAL]
+        _write_rows(formatter, sections)
         _write_names(self, ctx, formatter)
 
 
@@ -60,19 +69,6 @@ def _rows(command: Any, context: Any) -> dict[str, list[tuple[str, str]]]:
             # Options that typer adds, such as --help, have no heading.
             found[getattr(parameter, "rich_help_panel", None) or GLOBAL].append(record)
     return {heading: rows for heading, rows in found.items() if rows}
-
-
-def _write_options(command: Any, context: Any, formatter: Any) -> None:
-    arguments = [
-        record
-        for parameter in command.get_params(context)
-        if parameter.param_type_name == "argument"
-        if (record := parameter.get_help_record(context)) is not None
-    ]
-    sections = {"Arguments": arguments} if arguments else {}
-    sections |= _rows(command, context)
-    del sections[GLOBAL]
-    _write_rows(formatter, sections)
 
 
 def _write_rows(formatter: Any, sections: dict[str, list[tuple[str, str]]]) -> None:

@@ -23,10 +23,6 @@ _MODE = 0o644
 def checked_html(path: str | None, root: str) -> str | None:
     """Checks the value of --html, before a long scan.
 
-    Args:
-        path: The value, if there is one.
-        root: Path of the cache.
-
     Raises:
         UsageError: No page can be written there.
     """
@@ -48,18 +44,7 @@ def checked_html(path: str | None, root: str) -> str | None:
 def write_plan_page(
     target: str, plan: PrunePlan, command: str, zone: str | None, *, progress: Progress
 ) -> None:
-    """Writes the page of what a plan would free.
-
-    Args:
-        target: The path that `checked_html` returned.
-        plan: The plan.
-        command: The name of the command.
-        zone: The value of --zone.
-        progress: Is told about the blobs whose sizes are asked for.
-
-    Raises:
-        FastpruneError: It can't be written.
-    """
+    """Writes the page of what a plan would free; `target` is what `checked_html` returned."""
     from fastprune.executors.inline import InlineExecutor
     from fastprune.policy.policy import Policy
     from fastprune.scanning.measuring import measure_blobs
@@ -74,17 +59,9 @@ def write_plan_page(
 def write_page(
     target: str, survey: Survey, plan: PrunePlan | None, command: str, zone: str | None
 ) -> None:
-    """Writes the page of a survey.
+    """Writes the page of a survey; `target` is what `checked_html` returned.
 
-    Args:
-        target: The path that `checked_html` returned.
-        survey: The cache.
-        plan: What would go; None for nothing.
-        command: The name of the command.
-        zone: The value of --zone.
-
-    Raises:
-        FastpruneError: It can't be written.
+    The plan says what would go; without one, nothing would.
     """
     from fastprune.usage.page import NAMESPACE_DEPTH, PAGE_DAYS, page_document
     from fastprune.usage.page_template import render_page
@@ -120,12 +97,6 @@ def write_page(
 
 
 def cutoffs(days: tuple[int, ...], now: datetime, zone: str | None) -> dict[int, int]:
-    """For each number of days, the time that was so many days ago, on the server's clock.
-
-    Args:
-        days: The numbers of days.
-        now: The current time, with a zone.
-        zone: The value of --zone.
-    """
+    """For each number of days, the time that was so many days ago, on the server's clock."""
     server = parse_zone(zone)
     return {one: parse_time(cutoff_ago(_DAY * one, now, server)) or 0 for one in days}

@@ -11,7 +11,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import GlobalOptions, option, policy_option
 from fastprune.cli.plan_options import SelectionOptions
-from fastprune.cli.server_options import ServerOptions, listing_of, name_of, server_of
+from fastprune.cli.server_options import ServerOptions, scan_options_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UnreadableManifestsError, UsageError
 from fastprune.text.quantities import format_count
@@ -57,11 +57,6 @@ class ListingOptions:
 
 @command(
     "list",
-    ListingOptions,
-    SelectionOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
     examples=(
         "fastprune list --pattern dashboard",
         "fastprune list --not-pulled-for 30d --sort -size --limit 20",
@@ -97,18 +92,16 @@ def list_manifests(
         keys = ", ".join(_KEYS)
         raise UsageError(f"--sort: {sort!r} is none of {keys}, with or without a minus")
     server = server_of(running)
+    scan = scan_options_of(session, server)
     # An image and its children have one age: edges are needed for that.
-    index = session.scan(
-        edges=meant.needs_edges,
-        pattern_sets=meant.pattern_sets,
-        listing=listing_of(session, server),
-    )
+    scan = dataclasses.replace(scan, edges=meant.needs_edges, pattern_sets=meant.pattern_sets)
+    index = session.scan(scan)
     # numpy was imported while the workers read, so these imports are cheap now.
     from fastprune.report.listing import Format, SortKey, render, sorted_rows
     from fastprune.selection.selecting import selected_names
 
     warn_about(index)
-    warn_of_servers(session.image_path, name_of(server))
+    warn_of_servers(session.image_path, server)
     terminal = sys.stdout.isatty()
     chosen = Format(wanted.form) if wanted.form else (Format.table if terminal else Format.text)
     tabular = chosen in (Format.table, Format.csv)

@@ -32,26 +32,23 @@ _PROGRAM = "fastprune: "
 def set_up_messages(options: GlobalOptions, cache: str | None = None) -> None:
     """Sets where messages go, and what they look like.
 
-    Args:
-        options: The global options.
-        cache: Path of the cache, whose folders can't hold the log file.
+    The log file may not lie in a folder of the cache.
 
     Raises:
         UsageError: The log file can't be opened, or lies in a folder of the cache.
     """
     level = options.log_level or LogLevel.warning
-    as_json = options.log_format is LogFormat.json
-    paint = paint_for(options.color, sys.stderr)
-    stderr = _written_as(logging.StreamHandler(sys.stderr), as_json, _StderrFormat(paint))
+    as_json = _JsonFormat() if options.log_format is LogFormat.json else None
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(as_json or _StderrFormat(paint_for(options.color, sys.stderr)))
     stderr.setLevel(logging.ERROR if options.quiet else logging.NOTSET)
-    handlers: list[logging.Handler] = [stderr]
     # Do not stop if a message can't be written.
     logging.raiseExceptions = False
     log.setLevel(level.upper())
     _notices.setLevel(logging.INFO)
     for old in log.handlers:
         old.close()
-    log.handlers[:] = _notices.handlers[:] = handlers
+    log.handlers[:] = _notices.handlers[:] = [stderr]
     if options.log_file:
         if cache is not None:
             _refuse_in_cache(options.log_file, cache)
@@ -59,8 +56,9 @@ def set_up_messages(options: GlobalOptions, cache: str | None = None) -> None:
             file = logging.FileHandler(options.log_file, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"--log-file {options.log_file}: {error.strerror}") from None
-        handlers.append(_written_as(file, as_json, _FileFormat()))
-        log.handlers[:] = _notices.handlers[:] = handlers
+        file.setFormatter(as_json or _FileFormat())
+        log.addHandler(file)
+        _notices.addHandler(file)
 
 
 def _refuse_in_cache(path: str, cache: str) -> None:
@@ -80,13 +78,7 @@ def facts(**values: Any) -> dict[str, dict[str, Any]]:
 
 
 def notice(text: str, *values: object, **about: Any) -> None:
-    """Writes a message at any level, unless --quiet was given.
-
-    Args:
-        text: The message, with % for the values, as in the calls of `log`.
-        values: The values in it.
-        about: See `facts`.
-    """
+    """Writes a message at any level, unless --quiet was given; `about` is as in `facts`."""
     _notices.info(text, *values, extra=facts(**about))
 
 
@@ -98,13 +90,6 @@ def say_error(error: FastpruneError) -> None:
         lines += [f"  {printable(path)}: {printable(reason)}" for path, reason in error.faults]
         about["corrupt"] = error.items
     log.error("\n".join(lines), extra=facts(**about, hint=error.hint or None))
-
-
-def _written_as(
-    handler: logging.Handler, as_json: bool, text: logging.Formatter
-) -> logging.Handler:
-    handler.setFormatter(_JsonFormat() if as_json else text)
-    return handler
 
 
 class _StderrFormat(logging.Formatter):

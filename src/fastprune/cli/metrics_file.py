@@ -35,21 +35,11 @@ Note = Callable[[Values], None]
 
 
 def with_metrics(
-    path: str | None,
-    command: str,
-    root: str,
-    work: Callable[[Note], int],
-    *,
-    dry_run: bool = False,
+    path: str | None, command: str, root: str, work: Callable[[Note], int], *, dry_run: bool = False
 ) -> int:
     """Does the work of a command, and writes its metrics, if they were asked for.
 
-    Args:
-        path: The value of --metrics-file.
-        command: The name of the command.
-        root: Path of the cache.
-        work: Does the work, records metrics, and returns the exit code.
-        dry_run: Whether the run is one.
+    The work records metrics as they become known, and returns the exit code.
 
     Returns:
         The exit code; 1 if only the metrics failed.
@@ -91,12 +81,8 @@ def failures_in_metrics(
 ) -> Iterator[None]:
     """Counts an error in its body, before `with_metrics` has begun, as a failed run.
 
-    Args:
-        path: See `with_metrics`.
-        command: See `with_metrics`.
-        options: The global options. If only their configuration file could name the cache, and
-            it can't be read, the cache of the previous run counts.
-        dry_run: See `with_metrics`.
+    If only the configuration file of the options could name the cache, and it can't be read, the
+    cache of the previous run counts.
     """
     try:
         yield

@@ -16,40 +16,24 @@ _MOST_THREADS = 1024
 
 
 def check_form(form: str) -> None:
-    """Checks the value of --format.
-
-    Raises:
-        UsageError: It is neither text nor json.
-    """
+    """Refuses a value of --format that is neither text nor json."""
     if form not in ("text", "json"):
         raise UsageError(f"--format: {form!r} is neither text nor json")
 
 
 def check_choice(value: str, option: str, allowed: tuple[str, ...]) -> None:
-    """Checks the value of an option that takes one of several words.
-
-    Raises:
-        UsageError: It is none of them.
-    """
+    """Refuses a value of an option that is none of the allowed words."""
     if value not in allowed:
         raise UsageError(f"{option}: {value!r} is none of {', '.join(allowed)}")
 
 
 def seconds_of(text: str | None, option: str) -> float | None:
-    """The seconds of an option's duration; None if it was not given.
-
-    Raises:
-        UsageError: It is no duration.
-    """
+    """The seconds of an option's duration; None if it was not given."""
     return parse_duration(text, option) if text is not None else None
 
 
 def parse_number_or_auto(text: str | None, option: str) -> int | None:
-    """Parses `N|auto`; None for auto.
-
-    Raises:
-        UsageError: It is neither auto nor a number from 1 to 1024.
-    """
+    """Parses `N|auto`, with a number from 1 to 1024; None for auto."""
     if text is None or text == "auto":
         return None
     if re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= _MOST_THREADS:
@@ -58,11 +42,7 @@ def parse_number_or_auto(text: str | None, option: str) -> int | None:
 
 
 def delete_limits_of(options: DeleteLimitOptions) -> DeleteLimits:
-    """The delete limits that the options give.
-
-    Raises:
-        UsageError: A value can't be used.
-    """
+    """The delete limits that the options give."""
     size = options.max_delete_size
     limits = DeleteLimits(
         count=options.max_delete_count,

@@ -65,13 +65,7 @@ flag = functools.partial(option, default=False)
 
 
 def argument(value: str, text: str, *, default: Any = dataclasses.MISSING) -> Any:
-    """A field of a group that is an argument.
-
-    Args:
-        value: What `--help` calls it, as in `FILE`.
-        text: What `--help` says about it.
-        default: The value if it is not given; `dataclasses.MISSING` if it has to be given.
-    """
+    """A field of a group that is an argument; `--help` calls it by the value, as in `FILE`."""
     shown = typer.Argument(metavar=value, help=text)
     return dataclasses.field(default=default, metadata={_SHOWN: shown})
 
@@ -122,28 +116,14 @@ no_lock_option = functools.partial(
 )
 
 
-class LogLevel(StrEnum):
-    """The least level of messages on stderr."""
+LogLevel = StrEnum("LogLevel", "debug info warning error")
+"""The least level of messages on stderr."""
 
-    debug = "debug"
-    info = "info"
-    warning = "warning"
-    error = "error"
+LogFormat = StrEnum("LogFormat", "text json")
+"""How messages are written."""
 
-
-class LogFormat(StrEnum):
-    """How messages are written."""
-
-    text = "text"
-    json = "json"
-
-
-class Color(StrEnum):
-    """Whether to use colours."""
-
-    auto = "auto"
-    always = "always"
-    never = "never"
+Color = StrEnum("Color", "auto always never")
+"""Whether to use colours."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,11 +179,7 @@ class GlobalOptions:
 
 
 def takes(*groups: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., None]]:
-    """Makes a command of a function that gets the context, and a value per group.
-
-    Args:
-        groups: Groups of options.
-    """
+    """Makes a command of a function that gets the context, and a value per group of options."""
     # Help and completion show a command's own options before the global ones.
     fields = [
         (field, hints[field.name])
@@ -256,17 +232,20 @@ def _check_texts(
     """
     for name, parsed in given.items():
         value = parsed.path if isinstance(parsed, ConfigFile) else parsed
+        option = _name_of(shown[name])
         for text in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(text, str) and (text.startswith("--") or text in _SHORT_OPTIONS):
+            if not isinstance(text, str):
+                continue
+            if text.startswith("--") or text in _SHORT_OPTIONS:
                 raise typer.BadParameter(
-                    f"{text!r} looks like an option; the value of "
-                    f"{_name_of(shown[name])} is missing"
+                    f"{text!r} looks like an option; the value of {option} is missing"
                 )
-            if _is_file(shown[name], text) and leads_nowhere(text):
-                option = _name_of(shown[name])
+            # A dash is stdin or stdout.
+            is_file = text != "-" and "FILE" in (shown[name].metavar or "")
+            if is_file and leads_nowhere(text):
                 raise typer.BadParameter(f"{option} {text}: {NOWHERE}; give an absolute path")
-        if value == "" and isinstance(value, str) and name not in may_be_empty:
-            raise typer.BadParameter(f"the value of {_name_of(shown[name])} is empty")
+        if value == "" and name not in may_be_empty:
+            raise typer.BadParameter(f"the value of {option} is empty")
 
 
 def leads_nowhere(path: str) -> bool:
@@ -278,11 +257,6 @@ def leads_nowhere(path: str) -> bool:
     except FileNotFoundError:
         return True
     return False
-
-
-def _is_file(shown: Any, value: Any) -> bool:
-    """Whether the value of an option is the path of a file; a dash is stdin or stdout."""
-    return isinstance(value, str) and value != "-" and "FILE" in (shown.metavar or "")
 
 
 def _name_of(shown: Any) -> str:

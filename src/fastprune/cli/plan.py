@@ -12,13 +12,7 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.headings import OUTPUT
 from fastprune.cli.options import STDOUT, GlobalOptions, html_option, metrics_option, option
 from fastprune.cli.plan_options import DeleteLimitOptions, PlanningOptions, SelectionOptions
-from fastprune.cli.server_options import (
-    ServerOptions,
-    check_agreement,
-    listing_of,
-    name_of,
-    server_of,
-)
+from fastprune.cli.server_options import ServerOptions, check_agreement, scan_options_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import DeleteLimitError, Exceeded, UsageError
 
@@ -49,13 +43,6 @@ class WritingOptions:
 
 @command(
     "plan",
-    SelectionOptions,
-    PlanningOptions,
-    DeleteLimitOptions,
-    WritingOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
     examples=(
         "fastprune plan --older-than 1y -o prune.plan",
         "fastprune plan --min-free-space 20% -o - | fastprune apply - --dry-run",
@@ -96,13 +83,12 @@ def plan_prune(
         _check_output(writing.output, root)
         if server is not None:
             warn_of_own_pruning(root, session.config)
-        scan = dataclasses.replace(request.options.scan, listing=listing_of(session, server))
-        how = dataclasses.replace(request.options, scan=scan)
+        how = dataclasses.replace(request.options, scan=scan_options_of(session, server))
         timed = session.reader().plan(request.policy, how)
         check_agreement(timed.plan.index, server)
         note(plan_values(timed.plan) | {"last_run_step_duration_seconds": timed.seconds})
         warn_about(timed.plan.index)
-        servers = warn_of_servers(root, name_of(server))
+        servers = warn_of_servers(root, server)
         if page is not None:
             write_plan_page(page, timed.plan, "plan", request.zone, progress=session.progress())
         exceeded = request.delete_limits.exceeded_by(timed.plan)
@@ -169,6 +155,6 @@ def _print_totals(
     warn_of_shortfall(report)
     report = with_estimate(report, session)
     if writing.output != STDOUT:
-        print_report(report, "plan", form=writing.form, summary=True, paint=session.paint)
+        print_report(report, session, "plan", form=writing.form, summary=True)
     elif not session.quiet:
         print("\n".join(text_lines(report, summary=True)), file=sys.stderr)

@@ -16,22 +16,20 @@ from fastprune.cli.cluster_options import ClusterOptions
 from fastprune.cli.html_page import checked_html, write_plan_page
 from fastprune.cli.messages import facts, log, notice, say_error
 from fastprune.cli.metrics_file import Note, failures_in_metrics, with_metrics
-from fastprune.cli.option_values import check_form, seconds_of
+from fastprune.cli.option_values import seconds_of
 from fastprune.cli.options import GlobalOptions
 from fastprune.cli.plan_options import PruneOptions
 from fastprune.cli.server_config import prune_settings
-from fastprune.cli.server_options import check_agreement, name_of
+from fastprune.cli.server_options import check_agreement
 from fastprune.cli.session import Session, open_session, write, write_json
 from fastprune.cli.signals import run_until_signal
 from fastprune.cli.state_folder import StateOptions
 from fastprune.cli.terminal import confirmed
-from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
 from fastprune.errors import DeleteLimitError, UsageError
 from fastprune.pipeline import TimedPlan
 from fastprune.policy.delete_limits import DeleteLimits
 from fastprune.report.metrics import NOTHING_DONE, plan_values, report_values
 from fastprune.text.quantities import format_bytes, format_count
-from fastprune.text.style import Paint
 
 if TYPE_CHECKING:
     from fastprune.deletion.cache_reader import CacheReader
@@ -55,17 +53,8 @@ def run_with_metrics(
 ) -> int:
     """Opens the session of a command that carries a plan out, does its work, and writes metrics.
 
-    Args:
-        command: The name of the command.
-        options: The global options.
-        state: Where the scan is remembered.
-        cluster: Where the cache is read.
-        pruning: How to carry the plan out. Where it does not say whether this is a dry run,
-            the server's configuration file does.
-        work: Does it, with options that say so, and gives the exit code.
-
-    Raises:
-        FastpruneError: It can't be done.
+    Where the options do not say whether this is a dry run, the server's configuration file does.
+    The work gets options that say so, and gives the exit code.
     """
     asked = bool(pruning.dry_run)
     with failures_in_metrics(pruning.metrics_file, command, options, dry_run=asked):
@@ -96,22 +85,13 @@ def carry_out(
 ) -> int:
     """Gets a plan, carries it out, prints the report, and gives the exit code.
 
-    Args:
-        session: The global options.
-        command: The name of the command, for the report.
-        pruning: How to carry the plan out.
-        delete_limits: How much the plan may remove.
-        work_out: Gets the plan, once the cache is locked; for a dry run, without a lock.
-        note: Records metrics as they become known.
-        zone: What --zone says, for the ages of the page that --html writes.
-        server: The server that runs on the cache, which is asked to remove what goes; None if
-            none does.
-        grace: With a server: seconds for which blobs are spared that nothing refers to.
+    The plan is worked out once the cache is locked; for a dry run, without a lock. A running server
+    is asked to remove what goes: then blobs that nothing refers to are spared if they are younger
+    than `grace`, in seconds. The zone is for the ages of the page that --html writes.
 
     Raises:
         FastpruneError: It can't be done; nothing was deleted.
     """
-    check_form(pruning.form)
     if server is not None and pruning.trash:
         raise UsageError(
             "--trash: can't be combined with --server, as a server deletes what it is asked to "
@@ -137,11 +117,11 @@ def carry_out(
     note(report_values(report))
     _say_problems(report)
     if report.dry_run:
-        found = warn_of_servers(session.image_path, name_of(server))
+        found = warn_of_servers(session.image_path, server)
         report = dataclasses.replace(report, servers=found)
     if page is not None:
         write_plan_page(page, report.plan, command, zone, progress=session.progress())
-    print_report(report, command, form=pruning.form, summary=pruning.summary, paint=session.paint)
+    print_report(report, session, command, form=pruning.form, summary=pruning.summary)
     if report.exceeded:
         say_error(DeleteLimitError(report.exceeded))
     return code
@@ -156,17 +136,15 @@ def _carry_out(
     grace: float,
 ) -> tuple[PruneReport, int] | None:
     """Gives the report and the exit code; None if the user answered no."""
-    concurrency = session.concurrency(pruning.concurrency)
+    limits = session.limits(pruning.concurrency)
     pace = pruning.max_deletes_per_second
     if pace is not None and not 0 < pace < math.inf:
         raise UsageError(f"--max-deletes-per-second {pace}: must be a finite number above 0")
+    limits = dataclasses.replace(limits, per_second=pace)
     longest = seconds_of(pruning.max_duration, "--max-duration")
     deadline = None if longest is None else time.monotonic() + longest
     exclusion = exclusion_of(
-        pruning.lock_wait,
-        no_lock=pruning.no_lock,
-        force=pruning.force,
-        named=name_of(server),
+        pruning.lock_wait, no_lock=pruning.no_lock, force=pruning.force, server=server
     )
     if pruning.dry_run:
         timed = work_out(session.reader(), deadline)
@@ -187,7 +165,6 @@ def _carry_out(
         must_ask = not timed.plan.is_empty and not pruning.yes
         if must_ask and not _confirmed(session, timed.plan, pruning):
             return None
-        limits = Limits(concurrency or DEFAULT_CONCURRENCY, per_second=pace)
         options = ApplyOptions(pruning.trash, delete_limits=delete_limits, journal=audit)
 
         async def apply(stopped: Callable[[], str]) -> PruneReport:
@@ -223,12 +200,6 @@ def with_estimate(
     """The report of a dry run with an estimate of the real one.
 
     With a running server there is none: how fast it removes images was not measured.
-
-    Args:
-        report: The report.
-        session: Has the rate that tune saved.
-        pace: What --max-deletes-per-second says.
-        most_seconds: What --max-duration says.
     """
     from fastprune.report.estimates import estimate
 
@@ -294,20 +265,12 @@ def _say_problems(report: PruneReport) -> None:
 
 
 def print_report(
-    report: PruneReport, command: str, *, form: str, summary: bool, paint: Paint
+    report: PruneReport, session: Session, command: str, *, form: str, summary: bool
 ) -> None:
-    """Prints a report.
-
-    Args:
-        report: What was done.
-        command: The name of the command.
-        form: text or json.
-        summary: Leave out the line of each manifest and blob.
-        paint: Colours text, or leaves it as it is.
-    """
+    """Prints a report; the summary leaves out the line of each manifest and blob."""
     from fastprune.report.prune_rendering import as_document, text_lines
 
     if form == "json":
         write_json(as_document(report, summary=summary) | {"command": command})
     else:
-        write(text_lines(report, summary=summary, paint=paint))
+        write(text_lines(report, summary=summary, paint=session.paint))

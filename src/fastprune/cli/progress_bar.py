@@ -42,18 +42,9 @@ class TerminalProgress:
     """
 
     def __init__(self, *, color: bool) -> None:
-        """Draws nothing yet.
-
-        Args:
-            color: Whether to use colours.
-        """
+        """Draws nothing yet."""
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.theme import Theme
 
         console = Console(stderr=True, no_color=not color, theme=Theme(_STYLES))

@@ -14,7 +14,7 @@ from fastprune.cli.plan_options import (
     PruneOptions,
     SelectionOptions,
 )
-from fastprune.cli.server_options import ServerOptions, listing_of, server_of
+from fastprune.cli.server_options import ServerOptions, scan_options_of, server_of
 from fastprune.cli.state_folder import StateOptions
 from fastprune.errors import UsageError
 
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 
 @command(
     "prune",
-    SelectionOptions,
-    PlanningOptions,
-    DeleteLimitOptions,
-    PruneOptions,
-    ServerOptions,
-    StateOptions,
-    ClusterOptions,
     examples=(
         "fastprune prune --not-pulled-for 30d --dry-run",
         "fastprune prune --pattern '^quay.io/' --keep-last 3 --trash",
@@ -71,8 +64,7 @@ def prune_manifests(
             )
 
         def plan(reader: CacheReader, deadline: float | None) -> TimedPlan:
-            listing = listing_of(session, server)
-            scan = dataclasses.replace(request.options.scan, listing=listing)
+            scan = scan_options_of(session, server)
             how = dataclasses.replace(request.options, scan=scan, deadline=deadline)
             return reader.plan(request.policy, how)
 

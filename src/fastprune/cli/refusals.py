@@ -21,11 +21,7 @@ JSON_VERSION = 1
 
 
 def wants_json(groups: Iterable[Any]) -> bool:
-    """Whether `--format json` was given.
-
-    Args:
-        groups: The groups of options of a command.
-    """
+    """Whether `--format json` is in one of the groups of options of a command."""
     # If the plan goes to stdout, nothing else may go there.
     return any(
         getattr(group, "form", None) == "json" and getattr(group, "output", None) != STDOUT
@@ -36,10 +32,7 @@ def wants_json(groups: Iterable[Any]) -> bool:
 def say_refusal(error: FastpruneError, options: GlobalOptions, *, command: str | None) -> int:
     """Writes the message of an error, and returns the exit code.
 
-    Args:
-        error: The error.
-        options: The global options.
-        command: The name of the command, if it is to print a JSON document; None if not.
+    Prints a JSON document as well if the name of the command is given.
     """
     if command is not None:
         try:
@@ -98,8 +91,7 @@ _PARSER_WORDS = (
 def say_usage_error(error: Any) -> int:
     """Writes what is wrong with the command line, and returns the exit code.
 
-    Args:
-        error: The error of the parser: a usage error of click, or of typer's own copy of it.
+    The error is a usage error of click, or of typer's own copy of it.
     """
     # The options were not parsed, but the message should have the format that they ask for.
     set_up_messages(

@@ -31,9 +31,6 @@ class Request:
     """The policy and the plan options that a command line asks for.
 
     Attributes:
-        policy: What to select and what to keep.
-        options: How a plan is worked out.
-        delete_limits: How much a plan may remove.
         zone: The server's time zone; None for that of this machine.
         min_free_space: The option, or the key of the policy file, that asks for free space; empty
             if none does.
@@ -56,15 +53,8 @@ def request_of(
 ) -> Request:
     """The request of the options, completed from the policy file or the server's config file.
 
-    Args:
-        session: The global options.
-        selection: What to select and to keep.
-        planning: How to plan.
-        limits: How much may go.
-        server: The server that runs on the cache; None for none.
-
     Raises:
-        UsageError: A value can't be used, or nothing says what to prune.
+        UsageError: Nothing says what to prune.
         NoCacheError: There is no cache, and the free space of its file system is asked for.
     """
     settings = prune_settings(session.config)
@@ -101,13 +91,7 @@ def policy_and_zone(
 ) -> tuple[Policy, str | None]:
     """The policy of `list` and `du`, and the server's time zone; without criteria, all.
 
-    Args:
-        session: The global options.
-        selection: The options.
-        policy_file: The value of --policy.
-
     Raises:
-        UsageError: A value can't be used.
         NoCacheError: There is no cache, and the free space of its file system is asked for.
     """
     if policy_file is None:

@@ -29,9 +29,7 @@ class ServerConfig:
     """The settings of the file that concern fastprune.
 
     Attributes:
-        source: Path of the file, for messages.
-        image_path: `imagePath`.
-        prune: `pruneConfig` as a mapping with lower-case keys; empty if there is none.
+        prune: `pruneConfig` as a mapping with lower-case keys; None or empty if there is none.
         prunes_by_itself: Whether a server with this file prunes by itself.
     """
 
@@ -54,10 +52,9 @@ class PruneSettings:
 
 
 class ConfigFile:
-    """The file of --config-file. It is read once, at the first use: a pipe gives its content once.
+    """The file of --config-file.
 
-    Attributes:
-        path: Its path.
+    It is read once, at the first use: a pipe gives its content once.
     """
 
     def __init__(self, path: str) -> None:
@@ -131,11 +128,7 @@ def _plain(key: str) -> str:
 
 
 def prune_settings(config: ServerConfig) -> PruneSettings:
-    """Translates `pruneConfig`.
-
-    Raises:
-        UsageError: A known key has a value that can't be used.
-    """
+    """Translates `pruneConfig`."""
     prune = config.prune or {}
     where = f"--config-file {config.source}: pruneConfig"
     kind = str(prune.get("type") or "").lower()

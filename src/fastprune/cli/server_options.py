@@ -18,8 +18,8 @@ from fastprune.errors import UsageError
 
 if TYPE_CHECKING:
     from fastprune.cli.session import Session
-    from fastprune.guard.named_server import NamedServer
     from fastprune.index.cache_index import CacheIndex
+    from fastprune.scanning.scanner import ScanOptions
     from fastprune.server.client import ServerClient
     from fastprune.server.listing import ServerListing
 
@@ -56,11 +56,7 @@ class ServerOptions:
 
 
 def server_of(options: ServerOptions) -> ServerClient | None:
-    """The server that the options or the environment name; None for none. Connects to nothing.
-
-    Raises:
-        UsageError: A value can't be used.
-    """
+    """The server that the options or the environment name; None for none. Connects to nothing."""
     named_by, url = "--server", options.server
     if url is None:
         named_by, url = f"${SERVER_VARIABLE}", os.environ.get(SERVER_VARIABLE) or None
@@ -84,41 +80,29 @@ def server_of(options: ServerOptions) -> ServerClient | None:
     return ServerClient(address, ca_file=options.server_ca, timeout=timeout)
 
 
-def name_of(server: ServerClient | None) -> NamedServer | None:
-    """The server as guards know it, which may run on the cache; None for none."""
-    return None if server is None else server.address
-
-
-def listing_of(session: Session, server: ServerClient | None) -> ServerListing | None:
-    """What a server knows, for the scans of a command; None for none.
-
-    Args:
-        session: The cache, which must be there before the server is asked.
-        server: The server, which is asked now; None for none.
+def scan_options_of(session: Session, server: ServerClient | None) -> ScanOptions:
+    """How the scans of a command are done: with what a server knows now, if there is one.
 
     Raises:
-        NoCacheError: There is no cache.
+        NoCacheError: There is no cache: the server is not asked.
         ServerError: The server gives no answer, or one that is not as it should be.
     """
     if server is None:
-        return None
+        return session.scan_options
     session.check_cache()
 
     async def fetch() -> ServerListing:
         await server.check()
         return await server.listing()
 
-    return ask(server, fetch)
+    return dataclasses.replace(session.scan_options, listing=ask(server, fetch))
 
 
 def check_agreement(index: CacheIndex, server: ServerClient | None) -> None:
     """Makes sure that a server may serve a cache of which nothing is removed now.
 
-    Before something is removed, the deletion makes sure that it does.
-
-    Args:
-        index: The cache, scanned with what the server lists.
-        server: The server; None for none.
+    The cache was scanned with what the server lists. Before something is removed, the deletion
+    makes sure of it.
 
     Raises:
         WrongServerError: Its list and the files differ.
@@ -131,12 +115,7 @@ def check_agreement(index: CacheIndex, server: ServerClient | None) -> None:
 
 
 def ask(server: ServerClient, work: Callable[[], Awaitable[T]]) -> T:
-    """Asks the server something. Blocking; a signal ends the wait for an answer.
-
-    Args:
-        server: The server, which is connected to meanwhile.
-        work: What asks.
-    """
+    """Connects to the server, and asks it. Blocking; a signal ends the wait for an answer."""
 
     async def connected() -> T:
         async with server:

@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -43,11 +43,11 @@ from fastprune.text.style import Paint
 
 if TYPE_CHECKING:
     from fastprune.deletion.cache_reader import CacheReader
+    from fastprune.deletion.pace import Limits
     from fastprune.executors.dask_address import ClusterAddress
     from fastprune.index.cache_index import CacheIndex
     from fastprune.pipeline import OpenExecutor
     from fastprune.scanning.memory import StateFolder
-    from fastprune.server.listing import ServerListing
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 3 << 20
@@ -59,17 +59,10 @@ class Session:
     """The global options, resolved.
 
     Attributes:
-        image_path: The cache.
-        config: The server's configuration file.
-        jobs: Number of scan workers.
         saved_concurrency: Threads that delete, if the command line does not say; None for
             auto.
         saved_rate: Files a second that tune measured, if that was saved.
         max_manifest_bytes: Larger manifest files are refused.
-        quiet: Write nothing but errors on stderr.
-        show_progress: Whether to show progress at all.
-        color: The value of --color.
-        log_format: The value of --log-format.
         inputs: What this run reads from files and stdin.
         state: Where what was read is remembered; None for nowhere.
         dask: The cluster whose workers read the cache; None for processes of our own.
@@ -115,17 +108,8 @@ class Session:
 
         return CacheReader(self.image_path, DEFAULT_LAYOUT, self.workers, self.progress)
 
-    def scan(
-        self,
-        *,
-        edges: bool = True,
-        pattern_sets: tuple[tuple[str, ...], ...] = (),
-        listing: ServerListing | None = None,
-    ) -> CacheIndex:
-        """Scans the cache, with workers of its own; see `ScanOptions` for the arguments."""
-        options = replace(
-            self.scan_options, edges=edges, pattern_sets=pattern_sets, listing=listing
-        )
+    def scan(self, options: ScanOptions) -> CacheIndex:
+        """Scans the cache, with workers of its own."""
         with self.workers() as open_executor:
             return scan_cache(self.image_path, open_executor, options, progress=self.progress())
 
@@ -143,14 +127,16 @@ class Session:
         check_root(self.image_path, DEFAULT_LAYOUT)
 
     def concurrency(self, option: str | None) -> int | None:
-        """Threads that delete, by the option or else as saved; None for auto.
-
-        Raises:
-            UsageError: The option can't be used.
-        """
+        """Threads that delete, by the option or else as saved; None for auto."""
         if option is None:
             return self.saved_concurrency
         return parse_number_or_auto(option, "--concurrency")
+
+    def limits(self, option: str | None) -> Limits:
+        """How fast files go, by `concurrency`."""
+        from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
+
+        return Limits(self.concurrency(option) or DEFAULT_CONCURRENCY)
 
     def progress(self) -> Progress:
         """Shows progress: a bar on a terminal, lines elsewhere, or nothing."""
@@ -175,10 +161,7 @@ def open_session(
 ) -> Session:
     """Resolves the global options and sets up messages.
 
-    Args:
-        options: The global options.
-        state: Where to remember what is read; None for a command that remembers nothing.
-        cluster: Where the cache is read; None for a command that needs no other machines.
+    Without options for state, nothing is remembered; without those of a cluster, none is used.
 
     Raises:
         UsageError: One of them can't be used.
@@ -254,16 +237,13 @@ def give_up_stdout(error: OSError) -> None:
     Raises:
         FastpruneError: The reader is still there.
     """
+    stdout = sys.stdout.fileno()
+    # isatty answers no for a terminal that hung up.
+    hung_up = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(stdout).st_mode)
     # The interpreter flushes stdout once more when it ends.
-    hung_up = error.errno == errno.EIO and _is_terminal(sys.stdout.fileno())
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
     if not hung_up and not isinstance(error, BrokenPipeError):
         raise FastpruneError(f"the output can't be written: {error.strerror}") from None
-
-
-def _is_terminal(descriptor: int) -> bool:
-    """Whether it is a terminal, or was one that hung up, for which isatty says no."""
-    return stat.S_ISCHR(os.fstat(descriptor).st_mode)
 
 
 def write_json(document: Mapping[str, object]) -> None:

@@ -38,15 +38,11 @@ def leave(code: int) -> NoReturn:
 
     Python would take apart all that was imported, which takes time for nothing. Meanwhile it gives
     its handlers of signals back, so that a signal would end the process with another exit code.
-
-    Args:
-        code: The exit code.
     """
     os._exit(code)
 
 
-def _end_at_once(number: int, frame: FrameType | None) -> None:
-    del frame
+def _end_at_once(number: int, _: FrameType | None) -> None:
     os._exit(128 + number)
 
 
@@ -66,8 +62,7 @@ def end_on_signals() -> None:
         signal.signal(number, _end)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    del frame
+def _end(number: int, _: FrameType | None) -> None:
     _ended_by.append(number)
     if not _says_it_again(number, _ended_by[:-1]):
         _raise(number)
@@ -106,8 +101,7 @@ def signals_held_back() -> Iterator[Callable[[], str]]:
     """
     arrived: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame
+    def note(number: int, _: FrameType | None) -> None:
         arrived.append(number)
 
     before = {number: signal.signal(number, note) for number in heeded()}
@@ -125,9 +119,6 @@ def run_unless_ended(work: Callable[[], Awaitable[T]]) -> T:
 
     A signal cancels the work, and then ends the process by an exception. If the exception came
     in the middle of the event loop, it could be lost, or leave the loop in disorder.
-
-    Args:
-        work: What to run.
     """
     import anyio
 
@@ -152,9 +143,7 @@ def run_unless_ended(work: Callable[[], Awaitable[T]]) -> T:
     return done[0]
 
 
-def run_until_signal(
-    work: Callable[[Callable[[], str]], Awaitable[T]],
-) -> tuple[T, int | None]:
+def run_until_signal(work: Callable[[Callable[[], str]], Awaitable[T]]) -> tuple[T, int | None]:
     """Runs asynchronous work in an event loop (uvloop where there is one).
 
     Args:

@@ -56,10 +56,6 @@ class VerifiedOptions:
 def state_folder(options: StateOptions | VerifiedOptions, image_path: str) -> StateFolder | None:
     """The folder for state that the options or the environment name; None for none.
 
-    Args:
-        options: The options.
-        image_path: The cache.
-
     Raises:
         UsageError: The path is relative, and the working folder was deleted.
     """

@@ -33,10 +33,7 @@ def terminal_width() -> int:
 def confirmed(question: str, *, stdin_taken: bool = False) -> bool:
     """Asks a yes-or-no question; without a terminal it does not ask, and goes on.
 
-    Args:
-        question: The question.
-        stdin_taken: Whether an option reads stdin: then the answer is read from the terminal of
-            the process.
+    If an option has taken stdin, the answer is read from the terminal of the process.
     """
     if not sys.stderr.isatty():
         return True
@@ -67,10 +64,6 @@ def wants_color(choice: Color | None, stream: TextIO) -> bool:
     `--color always` or `never` decides; else NO_COLOR (https://no-color.org) and then
     FORCE_COLOR (https://force-color.org), if they are not empty; else whether it is a
     terminal, and one that knows colours.
-
-    Args:
-        choice: The value of --color.
-        stream: stdout or stderr.
     """
     if choice in (Color.always, Color.never):
         return choice is Color.always
@@ -82,10 +75,5 @@ def wants_color(choice: Color | None, stream: TextIO) -> bool:
 
 
 def paint_for(choice: Color | None, stream: TextIO) -> Paint:
-    """The `Paint` for text on a stream.
-
-    Args:
-        choice: The value of --color.
-        stream: stdout or stderr.
-    """
+    """The `Paint` for text on a stream."""
     return colored if wants_color(choice, stream) else plain

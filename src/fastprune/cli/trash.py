@@ -26,7 +26,6 @@ from fastprune.text.quantities import format_bytes, format_count
 if TYPE_CHECKING:
     from fastprune.cli.session import Session
     from fastprune.deletion.cache_reader import CacheReader
-    from fastprune.deletion.pace import Limits
     from fastprune.trash.model import RunContents, TrashContents
     from fastprune.trash.report import TrashReport
 
@@ -78,7 +77,7 @@ class EmptyOptions:
     yes: bool = yes_option()
 
 
-@command("list", ListOptions, examples=("fastprune trash list --format json",), parent=trash)
+@command("list", examples=("fastprune trash list --format json",), parent=trash)
 def show_trash(options: GlobalOptions, listing: ListOptions) -> int:
     """List the runs in the trash: when they were, and what they hold."""
     from fastprune.cli.session import write, write_json
@@ -94,13 +93,7 @@ def show_trash(options: GlobalOptions, listing: ListOptions) -> int:
     return 0
 
 
-@command(
-    "restore",
-    RestoreOptions,
-    ChangeOptions,
-    examples=("fastprune trash restore 20260101 --dry-run",),
-    parent=trash,
-)
+@command("restore", examples=("fastprune trash restore 20260101 --dry-run",), parent=trash)
 def restore_run(options: GlobalOptions, restoring: RestoreOptions, changing: ChangeOptions) -> int:
     """Put a run back into the cache.
 
@@ -111,7 +104,7 @@ def restore_run(options: GlobalOptions, restoring: RestoreOptions, changing: Cha
     from fastprune.cli.cache_lock import exclusion_of, held
 
     session = _open(options, changing.form)
-    limits = _limits(session, changing)
+    limits = session.limits(changing.concurrency)
     exclusion = exclusion_of(changing.lock_wait, no_lock=changing.no_lock, force=restoring.force)
     if changing.dry_run:
         began = time.monotonic()
@@ -129,13 +122,7 @@ def restore_run(options: GlobalOptions, restoring: RestoreOptions, changing: Cha
     return _finish(report, changing, signal_code)
 
 
-@command(
-    "empty",
-    EmptyOptions,
-    ChangeOptions,
-    examples=("fastprune trash empty --older-than 30d",),
-    parent=trash,
-)
+@command("empty", examples=("fastprune trash empty --older-than 30d",), parent=trash)
 def empty_runs(options: GlobalOptions, emptying: EmptyOptions, changing: ChangeOptions) -> int:
     """Delete runs in the trash for good, which frees their bytes."""
     from fastprune.cli.cache_lock import exclusion_of, held
@@ -144,7 +131,7 @@ def empty_runs(options: GlobalOptions, emptying: EmptyOptions, changing: ChangeO
 
     session = _open(options, changing.form)
     root = session.image_path
-    limits = _limits(session, changing)
+    limits = session.limits(changing.concurrency)
     seconds = seconds_of(emptying.older_than, "--older-than")
     age = None if seconds is None else timedelta(seconds=seconds)
     exclusion = exclusion_of(changing.lock_wait, no_lock=changing.no_lock, trash_only=True)
@@ -177,12 +164,6 @@ def _open(options: GlobalOptions, form: str) -> Session:
     session = open_session(options)
     session.check_cache()
     return session
-
-
-def _limits(session: Session, changing: ChangeOptions) -> Limits:
-    from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
-
-    return Limits(session.concurrency(changing.concurrency) or DEFAULT_CONCURRENCY)
 
 
 def _read(

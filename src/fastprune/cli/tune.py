@@ -44,7 +44,7 @@ class TuneOptions:
     form: str = format_option()
 
 
-@command("tune", TuneOptions, examples=("fastprune tune --save",))
+@command("tune", examples=("fastprune tune --save",))
 def tune_cache(options: GlobalOptions, tuning: TuneOptions) -> int:
     """Measure this machine; recommend --jobs and --concurrency.
 

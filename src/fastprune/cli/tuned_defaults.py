@@ -32,8 +32,6 @@ class SavedDefaults:
     """Values that are used if the command line does not give them; None means auto.
 
     Attributes:
-        jobs: Number of scan workers.
-        concurrency: Number of threads that delete.
         deletes_per_second: How fast files went at that concurrency; None if not known.
     """
 
@@ -43,11 +41,7 @@ class SavedDefaults:
 
 
 def load_defaults(image_path: str) -> SavedDefaults:
-    """The defaults that were saved for a cache. Unusable values are ignored with a warning.
-
-    Args:
-        image_path: The cache.
-    """
+    """The defaults that were saved for a cache. Unusable values are ignored with a warning."""
     path = _file()
     try:
         entry = _read_caches(path).get(_key(image_path))
@@ -73,14 +67,7 @@ def load_defaults(image_path: str) -> SavedDefaults:
 
 
 def save_defaults(image_path: str, defaults: SavedDefaults) -> str:
-    """Saves the defaults for a cache, beside those for others.
-
-    Args:
-        image_path: The cache.
-        defaults: What to use from now on.
-
-    Returns:
-        The path of the file.
+    """Saves the defaults for a cache, beside those for others; gives the path of the file.
 
     Raises:
         FastpruneError: The file can't be written, or an existing one can't be read.
@@ -141,22 +128,15 @@ def _read_caches(path: str) -> dict[str, Any]:
             import orjson
 
             document = orjson.loads(file.read())
-        if not _is_usable(document):
-            raise ValueError(f'it is no object of version {VERSION} with an object "caches"')
+        match document:
+            case {"version": number, "caches": dict(caches)} if number == VERSION:
+                return caches
+        raise ValueError(f'it is no object of version {VERSION} with an object "caches"')
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError as error:
         log.warning("%s is damaged and not used: %s", path, error)
         return {}
-    return dict(document["caches"])
-
-
-def _is_usable(document: Any) -> bool:
-    return (
-        isinstance(document, dict)
-        and document.get("version") == VERSION
-        and isinstance(document.get("caches"), dict)
-    )
 
 
 def _number(entry: dict[str, Any], key: str, where: str) -> int | None:

@@ -23,7 +23,7 @@ from fastprune.cli.options import (
     no_lock_option,
     yes_option,
 )
-from fastprune.cli.server_options import ServerOptions, ask, listing_of, name_of, server_of
+from fastprune.cli.server_options import ServerOptions, ask, scan_options_of, server_of
 from fastprune.cli.signals import run_until_signal
 from fastprune.cli.state_folder import VerifiedOptions
 from fastprune.errors import UsageError
@@ -72,12 +72,6 @@ class ReportOptions:
 
 @command(
     "verify",
-    CheckOptions,
-    RepairOptions,
-    ReportOptions,
-    ServerOptions,
-    VerifiedOptions,
-    ClusterOptions,
     examples=(
         "fastprune verify --content --content-since last",
         "fastprune verify --repair --dry-run",
@@ -112,10 +106,7 @@ def check_cache(
         # Reading blobs keeps more processors busy than merging a scan can feed.
         auto = auto_jobs(session.image_path, DEFAULT_LAYOUT, merging=False)
         session = dataclasses.replace(session, jobs=auto.jobs)
-
-    def work(note: Note) -> int:
-        return _verify(session, checks, repairing, reporting, server_of(running), note)
-
+    work = partial(_verify, session, checks, repairing, reporting, running)
     return with_metrics(metrics_file, "verify", session.image_path, work, dry_run=dry_run)
 
 
@@ -127,13 +118,14 @@ def _verify(
     checks: CheckOptions,
     repairing: RepairOptions,
     reporting: ReportOptions,
-    server: ServerClient | None,
+    running: ServerOptions,
     note: Note,
 ) -> int:
     from fastprune.cli.cache_warnings import warn_of_servers
     from fastprune.cli.option_values import check_form
     from fastprune.verification.report import findings_values
 
+    server = server_of(running)
     check_form(reporting.form)
     _check_repair_options(repairing)
     verify_options = verify_options_of(session.scan_options, checks)
@@ -143,16 +135,19 @@ def _verify(
         findings, report, code = _checked(session, verify_options, server), None, 0
     note(findings_values(findings))
     if report is None or report.dry_run:
-        warn_of_servers(session.image_path, name_of(server))
+        warn_of_servers(session.image_path, server)
     if report is not None:
         _say_problems(report)
     _print(findings, report, reporting)
-    return code or _exit_code(findings, report, strict=reporting.strict)
+    if not code and reporting.strict and findings.notes:
+        return 3
+    return code or (findings if report is None else report).exit_code
 
 
 def _checked(session: Session, options: VerifyOptions, server: ServerClient | None) -> Findings:
     """Verifies, and asks the server what of the damage it has in memory."""
-    findings = session.reader().verify(_with_list(session, options, server))
+    options = dataclasses.replace(options, scan=scan_options_of(session, server))
+    findings = session.reader().verify(options)
     if server is None:
         return findings
     from fastprune.deletion.healing import with_served
@@ -160,25 +155,8 @@ def _checked(session: Session, options: VerifyOptions, server: ServerClient | No
     return ask(server, partial(with_served, server, findings))
 
 
-def _with_list(
-    session: Session, options: VerifyOptions, server: ServerClient | None
-) -> VerifyOptions:
-    """The options with what the server lists now."""
-    scan = dataclasses.replace(options.scan, listing=listing_of(session, server))
-    return dataclasses.replace(options, scan=scan)
-
-
-def _exit_code(findings: Findings, report: RepairReport | None, *, strict: bool) -> int:
-    code = findings.exit_code if report is None else report.exit_code
-    return 3 if strict and findings.notes else code
-
-
 def _check_repair_options(repairing: RepairOptions) -> None:
-    """Makes sure that nobody takes a mere check for a repair.
-
-    Raises:
-        UsageError: An option means something only with --repair.
-    """
+    """Refuses options of a repair without --repair: nobody may take a mere check for one."""
     given = dataclasses.asdict(repairing)
     if given.pop("repair"):
         return
@@ -228,10 +206,7 @@ def _print(findings: Findings, report: RepairReport | None, reporting: ReportOpt
 
 
 def _repair(
-    session: Session,
-    repairing: RepairOptions,
-    options: VerifyOptions,
-    server: ServerClient | None,
+    session: Session, repairing: RepairOptions, options: VerifyOptions, server: ServerClient | None
 ) -> tuple[Findings, RepairReport | None, int]:
     """Verifies and repairs.
 
@@ -247,13 +222,9 @@ def _repair(
     from fastprune.cli.cache_warnings import warn_of_undurable
     from fastprune.cli.messages import log, notice
     from fastprune.deletion.held_cache import ApplyOptions
-    from fastprune.deletion.pace import DEFAULT_CONCURRENCY, Limits
 
     exclusion = exclusion_of(
-        repairing.lock_wait,
-        no_lock=repairing.no_lock,
-        force=repairing.force,
-        named=name_of(server),
+        repairing.lock_wait, no_lock=repairing.no_lock, force=repairing.force, server=server
     )
     if repairing.dry_run:
         findings = _checked(session, options, server)
@@ -266,14 +237,15 @@ def _repair(
         held(session, exclusion) as cache,
         opened_audit(repairing.audit_log, session.image_path) as audit,
     ):
-        findings = cache.reader.verify(_with_list(session, options, server))
+        options = dataclasses.replace(options, scan=scan_options_of(session, server))
+        findings = cache.reader.verify(options)
         if server is not None:
             findings = ask(server, partial(cache.with_served, findings, server))
         plan = _planned(findings)
         if not plan.is_empty and not repairing.yes and not _confirmed_repair(plan):
             notice("nothing was moved")
             return findings, None, 1
-        limits = Limits(session.concurrency(None) or DEFAULT_CONCURRENCY)
+        limits = session.limits(None)
 
         async def repair(stopped: Callable[[], str]) -> RepairReport:
             how = ApplyOptions(limits=limits.or_when(stopped), journal=audit, server=server)

@@ -34,17 +34,11 @@ from fastprune.selection.rules.names import names_of
 from fastprune.selection.rules.tags import find_tags
 from fastprune.text.quantities import format_count, format_ordinal
 
-NOT_SELECTED = "criteria-not-met"
-NEEDED = "needed-by-list"
-BELONGS = "belongs-to-kept-image"
-ENOUGH = "older-ones-are-enough"
-
 
 class Verdict(NamedTuple):
     """What a prune would do to a manifest.
 
     Attributes:
-        goes: Whether it would be removed.
         reason: Why, in a word.
         because_of: The row of the list that takes it along or keeps it, or of the image that it
             belongs to; `NOBODY` if none.
@@ -79,7 +73,6 @@ class KnownAs(NamedTuple):
     """A URL by which a running server knows the manifest.
 
     Attributes:
-        url: The URL.
         server_only: Whether it is a tag that only the server knows.
         keeps: Whether the prune does not select that tag, so that the manifest stays; None if it
             is not about a prune.
@@ -91,12 +84,7 @@ class KnownAs(NamedTuple):
 
 
 class Blobs(NamedTuple):
-    """Some of the blobs of an image.
-
-    Attributes:
-        ids: Which, ascending.
-        size: Their bytes, by the descriptors.
-    """
+    """Some of the blobs of an image, ascending, and their bytes by the descriptors."""
 
     ids: Rows
     size: int
@@ -107,8 +95,6 @@ class Explanation:
     """The facts about a manifest, with the children that would go with it.
 
     Attributes:
-        index: The cache.
-        row: The manifest.
         lists: Rows of the lists that refer to it.
         children: Rows of its cached children, each digest once.
         tags: Rows of manifests whose tags belong to it.
@@ -150,13 +136,9 @@ def explain(
     *,
     named_children: bytes | None = None,
 ) -> Explanation:
-    """Explains a manifest.
+    """Explains a manifest of a cache that was scanned with edges, for the prune of a plan, if any.
 
-    Args:
-        index: The cache, scanned with edges.
-        row: The manifest.
-        plan: The prune that it is explained for, if any.
-        named_children: The raw digests that a list names, as its file says.
+    `named_children` are the raw digests that a list names, as its file says.
     """
     children = index.child_rows[edges_of(index, np.array([row]))].astype(np.intp)
     twins = index.twins[children]
@@ -177,9 +159,9 @@ def explain(
         uncached=_uncached(index, named_children),
         last_pull=int(newest_pulls(index)[row]),
         unit=gone,
-        own=Blobs(own, _size(index, own)),
-        shared=Blobs(shared, _size(index, shared)),
-        missing=Blobs(missing, _size(index, missing)),
+        own=_blobs(index, own),
+        shared=_blobs(index, shared),
+        missing=_blobs(index, missing),
         sharing=_sharing(index, shared, unit, row),
         frees=frees,
         linked=goes - frees,
@@ -231,12 +213,12 @@ def _uncached(index: CacheIndex, named: bytes | None) -> int | None:
     return int((~cached).sum())
 
 
-def _size(index: CacheIndex, blobs: Rows) -> int:
-    return int(index.known_sizes(blobs).sum())
+def _blobs(index: CacheIndex, ids: Rows) -> Blobs:
+    return Blobs(ids, int(index.known_sizes(ids).sum()))
 
 
 def _bytes(index: CacheIndex, manifests: Rows, blobs: Rows) -> int:
-    return _size(index, blobs) + int(index.file_sizes[manifests].sum(dtype=np.int64))
+    return _blobs(index, blobs).size + int(index.file_sizes[manifests].sum(dtype=np.int64))
 
 
 def _sharing(index: CacheIndex, shared: Rows, unit: Mask, row: int) -> tuple[Sharing, ...]:
@@ -285,25 +267,20 @@ def _verdict(plan: PrunePlan, row: int) -> Verdict:
 
 
 def _neither_removed_nor_kept(plan: PrunePlan, row: int, *, meets: bool) -> Verdict:
-    images = _staying_images(plan, row)
-    if images and (not plan.allow_broken if meets else plan.index.belongs(row)):
-        return _needed(plan, row, images[0])
+    # Those that stay and have this manifest as a part.
+    wholes = plan.index.part_parents[plan.index.part_rows == row]
+    staying = wholes[~plan.removed[wholes]].tolist()
+    if staying and (not plan.allow_broken if meets else plan.index.belongs(row)):
+        return _needed(plan, row, staying[0])
     if meets:
-        return Verdict(goes=False, reason=ENOUGH)
+        return Verdict(goes=False, reason="older-ones-are-enough")
     rules = len(plan.policy.rules)
     details = f"none of {format_count(rules, 'rule')} selects it" if rules else ""
-    return Verdict(goes=False, reason=NOT_SELECTED, details=details)
-
-
-def _staying_images(plan: PrunePlan, row: int) -> list[int]:
-    """Rows of manifests that stay and have this one as a part."""
-    wholes = plan.index.part_parents[plan.index.part_rows == row]
-    staying: list[int] = wholes[~plan.removed[wholes]].tolist()
-    return staying
+    return Verdict(goes=False, reason="criteria-not-met", details=details)
 
 
 def _needed(plan: PrunePlan, row: int, because_of: int) -> Verdict:
-    reason = BELONGS if plan.index.belongs(row) else NEEDED
+    reason = "belongs-to-kept-image" if plan.index.belongs(row) else "needed-by-list"
     return Verdict(goes=False, reason=reason, because_of=because_of)
 
 

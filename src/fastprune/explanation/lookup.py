@@ -31,10 +31,7 @@ _MOST_NEAR = 5
 
 
 def find_manifest(index: CacheIndex, reference: str) -> int:
-    """Finds the one manifest that a reference means; see `find_manifests`.
-
-    Returns:
-        Its row.
+    """Finds the row of the one manifest that a reference means; see `find_manifests`.
 
     Raises:
         UsageError: It may mean several; the message names them.
@@ -62,10 +59,6 @@ def find_manifests(index: CacheIndex, reference: str) -> Rows:
     beginning of a digest, four digits at least; the end of a URL from a slash on, with
     `:latest` if need be, or with an end of its digest left out; the beginning or end of a
     URL. A tag that only a server knows means the same as a URL that a file shows.
-
-    Args:
-        index: The cache, scanned with edges.
-        reference: What is looked for.
 
     Returns:
         Rows, ascending; without children of a list that is among them.

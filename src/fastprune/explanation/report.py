@@ -50,14 +50,9 @@ _VERDICTS = {
 def text_lines(
     explanation: Explanation, *, now: int, most: int, width: int = 80, paint: Paint = plain
 ) -> Iterator[str]:
-    """The explanation as lines of text.
+    """The explanation as lines of text, with at most `most` names of each sort.
 
-    Args:
-        explanation: What to show.
-        now: Seconds on the server's clock, as in `fastprune.index.times`.
-        most: How many names of each sort to show.
-        width: Columns of the terminal.
-        paint: Gives the name, and whether it would go, their looks.
+    `now` is in seconds on the server's clock, as in `fastprune.index.times`.
     """
 
     def named(lines: list[str]) -> Iterator[str]:
@@ -161,9 +156,7 @@ def _verdict(verdict: Verdict) -> str:
 def as_document(explanation: Explanation, *, most: int) -> dict[str, Any]:
     """The explanation as a JSON document, described in docs/explain.md.
 
-    Args:
-        explanation: What to show.
-        most: How many names of each sort to give; their numbers are always there.
+    It has at most `most` names of each sort; their numbers are always there.
     """
     index, row = explanation.index, explanation.row
     rows = np.array([row])

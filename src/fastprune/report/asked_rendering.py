@@ -9,34 +9,29 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastprune.report.prune_report import AskedServer, PruneReport
-from fastprune.text.quantities import format_bytes
+from fastprune.text.quantities import format_bytes, plain_count
 from fastprune.text.style import Paint, Style
 
 
 def asked_lines(report: PruneReport, paint: Paint) -> Iterator[str]:
-    """Lines about what a running server was asked, and what went with it; none without one.
-
-    Args:
-        report: What was done.
-        paint: Gives what needs attention its looks.
-    """
+    """Lines about what a running server was asked, and what went with it; none without one."""
     asked = report.asked
     if asked is None:
         return
     yield f"Requests to the server: {asked.requests}"
     if asked.moved:
         yield (
-            f"Moved to the trash, as the server can't remove it: {_files(asked.moved)}, "
-            f"{asked.bytes_moved} ({format_bytes(asked.bytes_moved)}); the next run with "
-            "--server deletes it"
+            "Moved to the trash, as the server can't remove it: "
+            f"{plain_count(asked.moved, 'file')}, {asked.bytes_moved} "
+            f"({format_bytes(asked.bytes_moved)}); the next run with --server deletes it"
         )
     if asked.emptied:
         yield (
-            f"Deleted of earlier runs with --server: {_files(asked.emptied)}, "
+            f"Deleted of earlier runs with --server: {plain_count(asked.emptied, 'file')}, "
             f"{asked.bytes_emptied} ({format_bytes(asked.bytes_emptied)})"
         )
     if asked.put_back:
-        yield f"Put back, as it is needed: {_files(asked.put_back)}"
+        yield f"Put back, as it is needed: {plain_count(asked.put_back, 'file')}"
     if asked.counted:
         yield (
             "Blobs left, as the server still counts references to them: "
@@ -67,7 +62,3 @@ def asked_document(asked: AskedServer) -> dict[str, Any]:
         "shared": list(asked.shared),
         "disturbed": list(asked.disturbed),
     }
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"

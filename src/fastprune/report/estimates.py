@@ -43,10 +43,7 @@ class RunEstimate:
 
     Attributes:
         scan_seconds: Reading the cache and working out what goes.
-        files: Files that go.
         size: Bytes that come free; 0 if files are only moved.
-        files_per_second: How fast they go.
-        basis: Where that rate comes from.
         most_seconds: When --max-duration stops the run; None for never.
     """
 

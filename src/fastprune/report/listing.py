@@ -51,35 +51,17 @@ _LEAST_REPOSITORY = 16
 _GAP = "  "
 _MARK = " (server only)"
 
+Format = StrEnum("Format", "table text url json jsonl csv")
+"""How `list` prints."""
 
-class Format(StrEnum):
-    """How `list` prints."""
-
-    table = "table"
-    text = "text"
-    url = "url"
-    json = "json"
-    jsonl = "jsonl"
-    csv = "csv"
-
-
-class SortKey(StrEnum):
-    """What `list` orders by; a minus before it reverses the order."""
-
-    url = "url"
-    created = "created"
-    pulled = "pulled"
-    size = "size"
+SortKey = StrEnum("SortKey", "url created pulled size")
+"""What `list` orders by; a minus before it reverses the order."""
 
 
 def sorted_rows(index: CacheIndex, rows: Rows, key: SortKey, *, reverse: bool) -> Rows:
-    """Orders rows, or names; ties go by URL, then path.
+    """Orders ascending rows, or names; reversed, the largest or latest come first.
 
-    Args:
-        index: The cache.
-        rows: Which manifests, or names of them, ascending.
-        key: What to order by.
-        reverse: Largest or latest first.
+    Ties go by URL, then path.
     """
     names = names_of(index)
     # Rows are in the order of their paths, and sorting is stable.
@@ -139,13 +121,8 @@ def render(
         yield from json_lines(head, "manifests", _items(index, rows), tail)
 
 
-def _cells(index: CacheIndex, rows: Rows) -> Iterator[_Cells]:
+def _cells(index: CacheIndex, block: Rows) -> Iterator[_Cells]:
     """The cells of each row."""
-    for block in pieces(rows):
-        yield from _cells_of_block(index, block)
-
-
-def _cells_of_block(index: CacheIndex, block: Rows) -> Iterator[_Cells]:
     names = names_of(index)
     rows = names.rows(block)
     kinds = np.where(index.kinds[rows] & 1, "image", "list").tolist()
@@ -164,11 +141,6 @@ def _shorten(tag: str) -> str:
     return tag[:_SHORT_DIGEST] if tag.startswith(DIGEST_PREFIX) else tag
 
 
-def _megabytes(size: int) -> str:
-    """A list has no size; an image without one looks the same in the original."""
-    return f"{size / 1e6:.1f}" if size else "n/a"
-
-
 def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
     digest = slice(len(DIGEST_PREFIX), len(DIGEST_PREFIX) + _TEXT_SHORT_DIGEST if short else None)
     for block in pieces(rows):
@@ -179,9 +151,10 @@ def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
                 kind,
                 created or "-",
                 pulled or "-",
-                _megabytes(size),
+                # A list has no size; an image without one looks the same in the original.
+                f"{size / 1e6:.1f}" if size else "n/a",
             )
-            for repository, tag, kind, created, pulled, size in _cells_of_block(index, block)
+            for repository, tag, kind, created, pulled, size in _cells(index, block)
         ]
         lines = list(map(" ".join, texts))
         # No line has fewer blanks than there are between the columns, so none has more if all
@@ -194,19 +167,19 @@ def _text_lines(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[str]:
 
 
 def _csv_rows(index: CacheIndex, rows: Rows, *, short: bool) -> Iterator[tuple[str, ...]]:
-    marks = _server_only(index, rows)
-    for cells_of_row, only in zip(_cells(index, rows), marks, strict=True):
-        repository, tag, kind, created, pulled, size = cells_of_row
-        shown = _shorten(tag) if short else tag
-        bytes_shown = "" if kind == "list" else str(size)
-        mark = () if only is None else (str(only).lower(),)
-        yield repository, shown, kind, created, pulled, bytes_shown, *mark
-
-
-def _server_only(index: CacheIndex, rows: Rows) -> Iterator[bool | None]:
-    """Whether each name is a tag that only the server knows; None if no server was asked."""
     for block in pieces(rows):
-        yield from [None] * len(block) if index.known is None else (block >= len(index)).tolist()
+        for cells_of_row, only in _marked(index, block):
+            repository, tag, kind, created, pulled, size = cells_of_row
+            shown = _shorten(tag) if short else tag
+            bytes_shown = "" if kind == "list" else str(size)
+            mark = () if only is None else (str(only).lower(),)
+            yield repository, shown, kind, created, pulled, bytes_shown, *mark
+
+
+def _marked(index: CacheIndex, block: Rows) -> Iterator[tuple[_Cells, bool | None]]:
+    """The cells of each row, and whether only the server knows it; None if none was asked."""
+    marks = [None] * len(block) if index.known is None else (block >= len(index)).tolist()
+    return zip(_cells(index, block), marks, strict=True)
 
 
 def _table_lines(
@@ -244,8 +217,7 @@ def _lines_of_block(
     index: CacheIndex, block: Rows, *, short: bool, chars: int | None
 ) -> Iterator[tuple[str, ...]]:
     """The texts of each line of a table; `chars` is how many of a time are shown."""
-    marks = _server_only(index, block)
-    for cells_of_row, only in zip(_cells_of_block(index, block), marks, strict=True):
+    for cells_of_row, only in _marked(index, block):
         repository, tag, kind, *times, size = cells_of_row
         created, pulled = (printable(time[:chars]) or "-" for time in times)
         shown = (printable(_shorten(tag) if short else tag) or "-") + _MARK * bool(only)
@@ -276,30 +248,22 @@ def _aligned(text: str, column: int, width: int) -> str:
 
 
 def _items(index: CacheIndex, rows: Rows) -> Iterator[dict[str, Any]]:
-    for block in pieces(rows):
-        yield from _items_of_block(index, block)
-
-
-def _items_of_block(index: CacheIndex, block: Rows) -> Iterator[dict[str, Any]]:
     names = names_of(index)
-    for url, row, only, (repository, tag, kind, created, pulled, size) in zip(
-        names.urls(block),
-        names.rows(block).tolist(),
-        _server_only(index, block),
-        _cells_of_block(index, block),
-        strict=True,
-    ):
-        by_digest = tag.startswith(DIGEST_PREFIX)
-        item = {
-            "url": url,
-            "repository": repository,
-            "tag": None if by_digest else tag or None,
-            "digest": DIGEST_PREFIX + index.digests[row].tobytes().hex(),
-            "kind": kind,
-            "type": int(index.kinds[row]),
-            "created": created or None,
-            "pulled": pulled or None,
-            "bytes": None if kind == "list" else size,
-            "path": index.path(row),
-        }
-        yield item if only is None else item | {"server_only": only}
+    for block in pieces(rows):
+        named = zip(names.urls(block), names.rows(block).tolist(), strict=True)
+        for (url, row), (cells_of_row, only) in zip(named, _marked(index, block), strict=True):
+            repository, tag, kind, created, pulled, size = cells_of_row
+            by_digest = tag.startswith(DIGEST_PREFIX)
+            item = {
+                "url": url,
+                "repository": repository,
+                "tag": None if by_digest else tag or None,
+                "digest": DIGEST_PREFIX + index.digests[row].tobytes().hex(),
+                "kind": kind,
+                "type": int(index.kinds[row]),
+                "created": created or None,
+                "pulled": pulled or None,
+                "bytes": None if kind == "list" else size,
+                "path": index.path(row),
+            }
+            yield item if only is None else item | {"server_only": only}

@@ -87,12 +87,7 @@ _SAMPLE = re.compile(rf"{PREFIX}(\w+)\{{([^\n]*)\}} (\S+)")
 
 
 class Labels(NamedTuple):
-    """The labels that distinguish the metrics of one file from those of others.
-
-    Attributes:
-        command: prune, apply, plan, verify.
-        image_path: The cache.
-    """
+    """The labels that distinguish the metrics of one file from those of others."""
 
     command: str
     image_path: str
@@ -108,12 +103,7 @@ class RunFacts:
     """The facts about a run that every command has.
 
     Attributes:
-        labels: Of every metric.
-        version: That of fastprune.
-        dry_run: Whether it was one.
-        exit_code: That of the program.
         ended: Seconds since the epoch.
-        seconds: How long it took.
     """
 
     labels: Labels
@@ -125,13 +115,7 @@ class RunFacts:
 
 
 def render(facts: RunFacts, values: Values, kept: Mapping[str, float]) -> str:
-    """The file of a run.
-
-    Args:
-        facts: The facts about the run.
-        values: More metrics of this run.
-        kept: The values in the old file; see `parse_kept`.
-    """
+    """The file of a run: its facts, more metrics of it, and the values that `parse_kept` gave."""
     succeeded = facts.exit_code == 0 and not facts.dry_run
     freed = values.get("last_run_freed_bytes", 0)
     assert isinstance(freed, float | int)
@@ -186,11 +170,9 @@ def is_ours(text: str) -> bool:
 
 
 def parse_kept(text: str, labels: Labels) -> dict[str, float]:
-    """The values of an old file that a new one continues.
+    """The values of an old file that a new one with the same labels continues.
 
-    Args:
-        text: The old file; lines that can't be understood are ignored.
-        labels: The labels of the metrics that are wanted.
+    Lines that can't be understood are ignored.
     """
     kept = {}
     for name, of, value in _samples(text):
@@ -201,12 +183,7 @@ def parse_kept(text: str, labels: Labels) -> dict[str, float]:
 
 
 def parse_image_path(text: str, command: str) -> str | None:
-    """Which cache a file is about.
-
-    Args:
-        text: The content of the file.
-        command: Whose metrics are wanted; those of others are not.
-    """
+    """Which cache a file is about, if it has metrics of the command."""
     for _, of, _ in _samples(text):
         if (path := _IMAGE_PATH.search(of)) and of.startswith(f'command="{command}",'):
             return _ESCAPED.sub(lambda pair: "\n" if pair[1] == "n" else pair[1], path[1])

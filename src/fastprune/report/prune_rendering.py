@@ -18,7 +18,7 @@ from fastprune.report.asked_rendering import asked_document, asked_lines
 from fastprune.report.prune_report import PruneReport
 from fastprune.selection.evaluating import Keep
 from fastprune.text.escaping import printable
-from fastprune.text.quantities import format_bytes, format_seconds
+from fastprune.text.quantities import format_bytes, format_seconds, plain_count
 from fastprune.text.style import Paint, Style, plain
 
 JSON_VERSION = 1
@@ -28,13 +28,7 @@ _IN_WORDS = {Keep.OTHER_TAG.text: "tag that only the server knows"}
 
 
 def text_lines(report: PruneReport, *, summary: bool, paint: Paint = plain) -> Iterator[str]:
-    """The report as lines of text.
-
-    Args:
-        report: What was done.
-        summary: Leave out the line of each manifest and blob.
-        paint: Gives headings, and what went wrong, their looks.
-    """
+    """The report as lines of text; the summary leaves out the line of each manifest and blob."""
     if not summary:
         mark = " (dry run)" if report.dry_run else ""
         index = report.plan.index
@@ -64,8 +58,8 @@ def _totals(report: PruneReport, paint: Paint) -> Iterator[str]:
     verb = "moved to the trash" if report.trash else "freed"
     done = f"would be {verb}" if report.dry_run else verb
     yield (
-        f"Manifests: {manifests} ({_plural(len(report.lists), 'list')}, "
-        f"{_plural(len(report.images), 'image')})"
+        f"Manifests: {manifests} ({plain_count(len(report.lists), 'list')}, "
+        f"{plain_count(len(report.images), 'image')})"
     )
     yield f"Blobs: {len(report.blobs)}"
     yield from _size_totals(report, done)
@@ -152,11 +146,7 @@ def _kept_by_rule(plan: PrunePlan) -> dict[str, int]:
 def as_document(report: PruneReport, *, summary: bool) -> dict[str, Any]:
     """The report as a JSON document, described in docs/json.md, for `text.document_lines`.
 
-    Its lists of items are iterators, as they can be long.
-
-    Args:
-        report: What was done.
-        summary: Leave out the items.
+    Its lists of items are iterators, as they can be long; the summary leaves them out.
     """
     index, target = report.plan.index, report.plan.target
     document: dict[str, Any] = {
@@ -269,7 +259,3 @@ def _kept_items(plan: PrunePlan) -> Iterator[dict[str, Any]]:
                 "kept_by": Keep(rule).text,
                 "rule": plan.keeper_of(row),
             }
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

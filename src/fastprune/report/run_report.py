@@ -17,8 +17,6 @@ class Failure(NamedTuple):
 
     Attributes:
         path: Relative to the cache.
-        errno: The error number of the system.
-        message: What it means.
     """
 
     path: str
@@ -32,7 +30,6 @@ class RunReport:
 
     Attributes:
         dry_run: Whether nothing was touched.
-        failures: What could not be done.
         left: Files that were not tried, because the run was stopped.
         stopped: Why the run was stopped; empty if it wasn't.
         servers: Servers that were found during the run and stopped it.

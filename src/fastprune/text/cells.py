@@ -24,9 +24,7 @@ def cells(text: str) -> int:
 def fitted(text: str, width: int) -> str:
     """Cuts the middle out of a text that is too wide: both ends tell images apart.
 
-    Args:
-        text: What to show.
-        width: Cells available. The result may take one less: a wide character can't be cut.
+    The result may take one cell less: a wide character can't be cut.
     """
     if cells(text) <= width:
         return text
@@ -61,9 +59,7 @@ def right(text: str, width: int) -> str:
 def bar(share: float, width: int) -> str:
     """A bar, drawn in eighths of a cell; a share above 0 draws at least one eighth.
 
-    Args:
-        share: How long it is, from 0 to 1.
-        width: Cells that 1 takes.
+    A share of 1 fills the width.
     """
     eighths = round(min(max(share, 0), 1) * width * 8)
     if share > 0 and width > 0:

@@ -32,12 +32,7 @@ def column(text: str) -> str:
 
 
 def to_json(document: object, *, indent: bool = False) -> bytes:
-    """A document as JSON that is safe to print; `in_utf8` escapes what is not UTF-8.
-
-    Args:
-        document: Made of the types that JSON has.
-        indent: Spread it over lines.
-    """
+    """A document as JSON that is safe to print; `in_utf8` escapes what is not UTF-8."""
     import orjson
 
     option = orjson.OPT_INDENT_2 if indent else None
@@ -50,9 +45,8 @@ def to_json(document: object, *, indent: bool = False) -> bytes:
 def document_lines(document: Mapping[str, object]) -> Iterator[str]:
     """The lines of `to_json(document, indent=True)`; a long list need not be in memory at once.
 
-    Args:
-        document: As for `to_json`, and not empty. A value that is an iterator stands for a
-            list: its items are made while they are written.
+    The document is not empty. A value that is an iterator stands for a list: its items are made
+    while they are written.
 
     Yields:
         One or more lines at a time, without the last end of line.
@@ -79,10 +73,7 @@ def _spread(value: object, columns: int) -> str:
 
 
 def json_lines(
-    head: dict[str, Any],
-    name: str,
-    rows: Iterable[object],
-    tail: dict[str, Any] | None = None,
+    head: dict[str, Any], name: str, rows: Iterable[object], tail: dict[str, Any] | None = None
 ) -> Iterator[str]:
     """One JSON object, written row by row: a million rows are never in memory at once.
 

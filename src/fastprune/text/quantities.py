@@ -30,16 +30,10 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|[smhdwy])", re.ASCII)
 
 
 def parse_duration(text: str, option: str) -> float:
-    """Parses a duration: a number and a unit, or a sum of such, as `36h` or `1d12h`.
+    """Parses a duration to seconds: a number and a unit, or a sum of such, as `36h` or `1d12h`.
 
-    Units are s, m, h, d, w (7 d) and y (365 d); ociregistry's ns, us and ms as well.
-
-    Args:
-        text: The duration.
-        option: Where it was given, for the message.
-
-    Returns:
-        Seconds.
+    Units are s, m, h, d, w (7 d) and y (365 d); ociregistry's ns, us and ms as well. The message
+    names the option that gave it.
 
     Raises:
         UsageError: It is negative, has no unit, overflows, or is something else.
@@ -57,14 +51,9 @@ def parse_duration(text: str, option: str) -> float:
 
 
 def parse_size(text: str, option: str) -> int:
-    """Parses a size: a number and a unit, as `500GB` (10^9) or `1.5TiB` (2^40).
+    """Parses a size to bytes: a number and a unit, as `500GB` (10^9) or `1.5TiB` (2^40).
 
-    Args:
-        text: The size; the unit is B, or k, M, G, T, P with or without i, and B.
-        option: Where it was given, for the message.
-
-    Returns:
-        Bytes.
+    The unit is B, or k, M, G, T, P with or without i, and B.
 
     Raises:
         UsageError: It is negative, has no unit, overflows, or is something else.
@@ -84,14 +73,7 @@ def parse_size(text: str, option: str) -> int:
 
 
 def parse_percentage(text: str, option: str) -> float:
-    """Parses a percentage, as `5%` or `0.1%`.
-
-    Args:
-        text: The percentage.
-        option: Where it was given, for the message.
-
-    Returns:
-        The share, more than 0 and at most 1.
+    """Parses a percentage, as `5%` or `0.1%`, to a share of more than 0 and at most 1.
 
     Raises:
         UsageError: It is out of this range, has no sign, or is something else.
@@ -124,6 +106,11 @@ def bytes_cell(count: int) -> str:
 def format_count(count: int, singular: str, plural: str = "") -> str:
     """A number and its noun: `1 blob`, `12,345 blobs`."""
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
+def plain_count(count: int, singular: str) -> str:
+    """`format_count` without commas: `12345 blobs`."""
+    return format_count(count, singular).replace(",", "")
 
 
 def format_ordinal(number: int) -> str:

@@ -58,11 +58,7 @@ def parse_references(text: str, source: str) -> Iterator[str]:
 
 
 def parse_reference(text: str) -> tuple[str, ...]:
-    """Completes one reference; see `parse_references`.
-
-    Returns:
-        The references in full; none if it is malformed.
-    """
+    """Completes one reference; gives none if it is malformed. See `parse_references`."""
     for scheme in _SCHEMES:
         text = text.removeprefix(scheme)
     if is_hex_name(text.removeprefix(DIGEST_PREFIX)):

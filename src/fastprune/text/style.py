@@ -30,9 +30,8 @@ Paint = Callable[[Style, str], str]
 """Gives text the looks of a style."""
 
 
-def plain(style: Style, text: str) -> str:
+def plain(_: Style, text: str) -> str:
     """Leaves text as it is. A `Paint`."""
-    del style
     return text
 
 

@@ -12,12 +12,7 @@ if TYPE_CHECKING:
 
 
 def yaml_problem(error: yaml.YAMLError, text: str) -> tuple[int | None, str]:
-    """The line of an error, counted from 1, if it is known; and what is wrong there.
-
-    Args:
-        error: What `yaml.compose` raised.
-        text: The document.
-    """
+    """The line of an error of `yaml.compose`, from 1, if it is known; and what is wrong there."""
     import yaml
 
     if isinstance(error, yaml.reader.ReaderError):

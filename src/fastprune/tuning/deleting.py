@@ -64,9 +64,6 @@ class DeleteMeter:
 
     Attributes:
         scratch: A folder that `scratch_cache` made.
-        layout: What kind of cache it looks like.
-        clock: Gives seconds.
-        progress: Is told about files.
         stopped: Called often; returns why the measuring must end, or an empty text.
     """
 
@@ -148,7 +145,12 @@ class DeleteMeter:
         self, pieces: Sequence[Sequence[bytes]], deadline: float
     ) -> dict[int, list[float]]:
         """Seconds to delete a piece with each setting, in each round; one round at least."""
-        await self._start_threads()
+        most = max(CONCURRENCY_SETTINGS)
+        threads = Threads(most)
+        # All threads are started before anything is timed.
+        async with anyio.create_task_group() as tasks:
+            for _ in range(most):
+                tasks.start_soon(partial(threads.run, time.sleep, 0.002))
         times: dict[int, list[float]] = {setting: [] for setting in CONCURRENCY_SETTINGS}
         waiting = iter(pieces)
         for number in range(_ROUNDS):
@@ -157,14 +159,6 @@ class DeleteMeter:
             if self.clock() > deadline:
                 break
         return times
-
-    async def _start_threads(self) -> None:
-        """Starts the threads before anything is timed."""
-        most = max(CONCURRENCY_SETTINGS)
-        threads = Threads(most)
-        async with anyio.create_task_group() as tasks:
-            for _ in range(most):
-                tasks.start_soon(partial(threads.run, time.sleep, 0.002))
 
     async def _delete(self, digests: Sequence[bytes], concurrency: int) -> float:
         """Seconds to delete files."""

@@ -111,7 +111,6 @@ class Mount(NamedTuple):
 
     Attributes:
         point: The folder at which it is mounted.
-        kind: Its type, as in ext4.
         options: How it is mounted, with commas between.
     """
 
@@ -125,10 +124,7 @@ class Machine:
     """A machine, as far as it explains figures.
 
     Attributes:
-        cpus: Processors of the machine.
         auto_jobs: What `--jobs auto` means for the cache.
-        system: Operating system, release and architecture.
-        python: Version of the interpreter.
         mount: The file system of the cache.
     """
 
@@ -144,12 +140,7 @@ class TuneReport:
     """All that was found out.
 
     Attributes:
-        image_path: The cache.
         machine: What it was measured on.
-        manifests: Manifests in the cache.
-        blobs: Blobs in the cache.
-        scan: How fast manifests are read.
-        deletion: How fast files are deleted.
         seconds: How long the measuring took.
     """
 
@@ -214,9 +205,7 @@ def smallest_good(measurements: Sequence[Measurement]) -> int:
 def job_settings(auto: int, wanted: int | None = None) -> tuple[int, ...]:
     """The numbers of scan workers to try, ascending.
 
-    Args:
-        auto: What `--jobs auto` means here; up to twice as many are tried.
-        wanted: One more setting to try, of any size.
+    Up to twice as many as `--jobs auto` means here are tried, and the wanted setting, of any size.
     """
     settings = {auto, *(jobs for jobs in _JOB_SETTINGS if jobs <= 2 * auto)}
     return tuple(sorted(settings if wanted is None else settings | {wanted}))
@@ -225,10 +214,7 @@ def job_settings(auto: int, wanted: int | None = None) -> tuple[int, ...]:
 def waiting_settings(auto: int, wanted: int | None = None, *, most: int) -> tuple[int, ...]:
     """The numbers of scan workers to try where they wait for the file system, ascending.
 
-    Args:
-        auto: What `--jobs auto` means here.
-        wanted: One more setting to try, of any size.
-        most: No more than these otherwise, but one.
+    Besides one worker and the wanted setting, none is above `most`.
     """
     settings = {1, *(jobs for jobs in (*_WAITING_SETTINGS, auto) if jobs <= most)}
     return tuple(sorted(settings if wanted is None else settings | {wanted}))

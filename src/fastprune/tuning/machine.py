@@ -19,9 +19,7 @@ _UNKNOWN = Mount("", "unknown", "")
 def describe(path: str, auto_jobs: int | None = None) -> Machine:
     """Describes this machine, and the file system that a cache is on.
 
-    Args:
-        path: Path of the cache.
-        auto_jobs: What `--jobs auto` means for it; None for what it means on local file systems.
+    If `auto_jobs` is not given, it is what `--jobs auto` means on local file systems.
     """
     import psutil
 
@@ -40,12 +38,10 @@ def describe(path: str, auto_jobs: int | None = None) -> Machine:
 
 
 def mount_of(path: str, mounts: Iterable[Mount]) -> Mount:
-    """The file system that a path is on.
+    """The file system that a path is on, which is absolute and has no symbolic links.
 
-    Args:
-        path: Absolute, without symbolic links.
-        mounts: In the order in which they were mounted: of two at one folder, the later
-            one hides the other.
+    The mounts are in the order in which they were mounted: of two at one folder, the later one
+    hides the other.
     """
     around = [mount for mount in mounts if f"{path}/".startswith(f"{mount.point.rstrip('/')}/")]
     # max takes the first of equals.

@@ -19,12 +19,7 @@ _LEAST_BAR, _MOST_BAR = 10, 60
 
 
 def text_lines(report: TuneReport, *, width: int) -> Iterator[str]:
-    """The report as lines of text.
-
-    Args:
-        report: What was found out.
-        width: Columns that there are.
-    """
+    """The report as lines of text."""
     machine, scan, deletion = report.machine, report.scan, report.deletion
     advice = report.recommendation
     yield (
@@ -90,12 +85,7 @@ def _table(
 
 
 def as_document(report: TuneReport, *, saved: str | None) -> dict[str, Any]:
-    """The report as a JSON document.
-
-    Args:
-        report: What was found out.
-        saved: The file that the recommendation was written to, if any.
-    """
+    """The report as a JSON document; `saved` is the file that the recommendation is in, if any."""
     machine, scan, deletion = report.machine, report.scan, report.deletion
     advice, estimate = report.recommendation, report.estimate
     return {

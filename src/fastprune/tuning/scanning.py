@@ -56,12 +56,7 @@ Names: TypeAlias = tuple[bytes, ...]
 
 
 class CacheNames(NamedTuple):
-    """The names of the files in a cache.
-
-    Attributes:
-        manifests: The names of all manifests.
-        blobs: Number of blobs.
-    """
+    """The names of all manifests in a cache, and how many blobs there are."""
 
     manifests: Names
     blobs: int
@@ -94,11 +89,6 @@ def _cut(names: Names, most: int) -> Names:
 def list_names(root: str, layout: Layout, progress: Progress | None = None) -> CacheNames:
     """Lists a cache.
 
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
-        progress: Is told how many files there are so far.
-
     Raises:
         NoCacheError: There is no manifest in it.
         FastpruneError: A folder can't be listed.
@@ -130,10 +120,6 @@ class ScanMeter:
     """Times scans of one sample of a cache.
 
     Attributes:
-        root: Path of the cache.
-        layout: What kind of cache it is.
-        clock: Gives seconds.
-        progress: Is told about manifests.
         most: Manifests that are read in each round, at most.
         least: At least, however short the time is.
         small: Up to so many manifests in the cache, workers don't pay.
@@ -208,11 +194,7 @@ class ScanMeter:
         return max(shares) < _BUSY_SHARE
 
     def _climb(
-        self,
-        spread: Names,
-        executors: Sequence[Executor],
-        seconds: float,
-        trials: WaitingTrials,
+        self, spread: Names, executors: Sequence[Executor], seconds: float, trials: WaitingTrials
     ) -> ScanFigures:
         """Times ever more workers, until more are no faster.
 
@@ -223,7 +205,9 @@ class ScanMeter:
         found: list[Measurement] = []
         climbing = True
         with under_way(self.progress, "scanning", None, "manifests"):
-            each = self._share_of_worker(spread, started[1], seconds / len(trials.settings))
+            one = self._measure_one(started[1], _cut(spread, _LEAST_WAITING), rounds=1)
+            fits = seconds / len(trials.settings) * one.rate / (_LEAST_ROUNDS + 1)
+            each = max(_LEAST_WAITING, min(_MOST_WAITING, int(fits)))
             for jobs in trials.settings:
                 if not climbing and jobs != trials.wanted:
                     continue
@@ -240,12 +224,6 @@ class ScanMeter:
                 found.append(one)
         most = max(one.count for one in found)
         return ScanFigures(most, too_small=False, measurements=tuple(found), waits=True)
-
-    def _share_of_worker(self, spread: Names, executor: Executor, seconds: float) -> int:
-        """How many manifests each worker reads in a round."""
-        one = self._measure_one(executor, _cut(spread, _LEAST_WAITING), rounds=1)
-        fits = seconds * one.rate / (_LEAST_ROUNDS + 1)
-        return max(_LEAST_WAITING, min(_MOST_WAITING, int(fits)))
 
     def _measure_one(
         self, executor: Executor, sample: Names, rounds: int = _LEAST_ROUNDS

@@ -58,14 +58,7 @@ def scratch_parent(root: str) -> str:
 
 @contextmanager
 def scratch_cache(parent: str, layout: Layout) -> Iterator[str]:
-    """Makes a folder that looks like an empty cache; removes it in the end.
-
-    Args:
-        parent: Where to make it.
-        layout: What kind of cache it looks like.
-
-    Yields:
-        The path of the folder, which has the folder for blobs in it.
+    """Makes a folder that looks like an empty cache, with one for blobs; removes it in the end.
 
     Raises:
         FastpruneError: It can't be made, or not be removed.
@@ -88,10 +81,7 @@ def scratch_cache(parent: str, layout: Layout) -> Iterator[str]:
 def _clear(path: str, blobs: str) -> None:
     """Removes the folder and all files that are left in it."""
     try:
-        with (
-            opened_folder(blobs) as folder,
-            ThreadPoolExecutor(_CLEARING_THREADS) as threads,
-        ):
+        with opened_folder(blobs) as folder, ThreadPoolExecutor(_CLEARING_THREADS) as threads:
             for part in list_folder(blobs):
                 chunks = in_chunks(part.digests, Unlinker.batch_size)
                 names = (file_names(digests) for _, digests in chunks)
@@ -120,11 +110,7 @@ def room_for_files(path: str) -> int:
 
 
 def create_file(name: str, folder: int) -> None:
-    """Creates a file of `FILE_BYTES` whose blocks are allocated.
-
-    Args:
-        name: Its name, which must be new.
-        folder: The open folder.
+    """Creates a file of `FILE_BYTES`, with a new name, whose blocks are allocated.
 
     Raises:
         OSError: It can't be made, as when the disk is full.
@@ -152,11 +138,7 @@ def _allocate(descriptor: int) -> None:
 
 @contextmanager
 def making_files(folder: str) -> Iterator[None]:
-    """Says which folder it was if files or folders can't be made in it.
-
-    Raises:
-        FastpruneError: They can't.
-    """
+    """Makes a `FastpruneError`, which names the folder, if files or folders can't be made in it."""
     try:
         yield
     except OSError as error:

@@ -39,13 +39,7 @@ class WaitingTrials:
 
 
 def waiting_trials(root: str, layout: Layout, wanted: int | None = None) -> WaitingTrials:
-    """What to try for a cache if workers wait.
-
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
-        wanted: One more setting to try, of any size.
-    """
+    """What to try for a cache if workers wait; the wanted setting in any case."""
     auto = auto_jobs(root, layout)
     settings = waiting_settings(auto.jobs, wanted, most=jobs_by_memory())
     return WaitingTrials(settings, start_workers, known=bool(auto.waits), wanted=wanted)

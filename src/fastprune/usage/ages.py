@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.index.arrays import pieces
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import Mask, references_of
 from fastprune.index.times import NO_TIME, Times
@@ -114,28 +115,16 @@ def file_pulls(index: CacheIndex, selected: Mask | None = None) -> tuple[Times, 
     if selected is not None:
         pulls[~selected] = _STAYS
     last = np.full(len(index.blob_digests), _NEVER_NEEDED, dtype=np.int64)
-    for first in range(0, len(index), _PIECE):
-        rows = np.arange(first, min(first + _PIECE, len(index)))
+    for rows in pieces(np.arange(len(index)), _PIECE):
         users = np.repeat(pulls[rows], index.blob_counts[rows])
         np.maximum.at(last, references_of(index, rows), users)
     return last[: index.blobs_present], pulls
 
 
 def measure_ages(
-    index: CacheIndex,
-    units: Units,
-    blob_bytes: Bytes,
-    *,
-    selected: Mask | None = None,
+    index: CacheIndex, units: Units, blob_bytes: Bytes, *, selected: Mask | None = None
 ) -> Ages:
-    """Works out the ages of all files.
-
-    Args:
-        index: The cache, scanned with edges.
-        units: Its units.
-        blob_bytes: int64: the size of the file of each present blob.
-        selected: bool (n,): the manifests that may go; None for all.
-    """
+    """Works out the ages of all files of a cache that was scanned with edges; see `file_pulls`."""
     blob_pulls, pulls = file_pulls(index, selected)
     heads = pulls[units.heads]
     return Ages(blob_pulls, blob_bytes, pulls, index.file_sizes, heads, index.linked_blobs)

@@ -18,21 +18,11 @@ from typing import Any
 import orjson
 
 _SCRIPTS = ("words.js", "squarify.js", "map.js", "charts.js", "table.js", "page.js")
-_ESCAPES = {
-    "<": "\\u003c",
-    ">": "\\u003e",
-    "&": "\\u0026",
-    "\u2028": "\\u2028",
-    "\u2029": "\\u2029",
-}
+_ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def render_page(document: dict[str, Any]) -> bytes:
-    """Makes the page.
-
-    Args:
-        document: What `fastprune.usage.page.page_document` gives.
-    """
+    """Makes the page of the document that `fastprune.usage.page.page_document` gives."""
     style = _part("page.css")
     script = '"use strict";\n' + "".join(map(_part, _SCRIPTS))
     parts = {

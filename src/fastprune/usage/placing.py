@@ -52,12 +52,7 @@ class Places:
     manifests: NDArray[np.int32]
 
     def sums(self, blob_bytes: Bytes, manifest_bytes: NDArray[np.integer]) -> Bytes:
-        """Bytes of the files in each row.
-
-        Args:
-            blob_bytes: int64: of each present blob.
-            manifest_bytes: (n,): of each manifest.
-        """
+        """Bytes of the files in each row, from those of each present blob and each manifest."""
         sums = np.zeros(self.groups + len(Extra), dtype=np.int64)
         np.add.at(sums, self.blobs, blob_bytes)
         np.add.at(sums, self.manifests, manifest_bytes.astype(np.int64))
@@ -92,14 +87,7 @@ class Members:
 
 
 def members(units: Units, groups: int, of_unit: NDArray[np.int64], selected: Mask) -> Members:
-    """Puts the selected manifests into the groups of their units, the others outside.
-
-    Args:
-        units: The units.
-        groups: How many groups there are.
-        of_unit: int64 (u,): the group of each unit.
-        selected: bool (n,): the manifests that are asked for.
-    """
+    """Puts the selected manifests into the groups of their units, the others outside."""
     pair_groups = of_unit[units.pair_units]
     pair_groups = np.where(selected[units.pair_rows], pair_groups, groups + Extra.OUTSIDE)
     pairs = distinct(paired(pair_groups, units.pair_rows))
@@ -107,12 +95,7 @@ def members(units: Units, groups: int, of_unit: NDArray[np.int64], selected: Mas
 
 
 def place(index: CacheIndex, among: Members) -> Places:
-    """Finds the row of every file: that of the one group that needs it, or an `Extra`.
-
-    Args:
-        index: The cache.
-        among: The groups.
-    """
+    """Finds the row of every file: that of the one group that needs it, or an `Extra`."""
     groups = among.groups
     blobs = np.full(len(index.blob_digests), NOBODY, dtype=np.int32)
     for needed, of in among.references(index):

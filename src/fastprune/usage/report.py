@@ -29,16 +29,8 @@ Cutoffs = Mapping[int, int]
 """Numbers of days, ascending, and when each began: seconds, as in `fastprune.index.times`."""
 
 
-class UsageSort(StrEnum):
-    """What `du` orders by; a minus before it reverses the order."""
-
-    name = "name"
-    unique = "unique"
-    shared = "shared"
-    total = "total"
-    images = "images"
-    oldest = "oldest"
-    newest = "newest"
+UsageSort = StrEnum("UsageSort", "name unique shared total images oldest newest")
+"""What `du` orders by; a minus before it reverses the order."""
 
 
 class UsageRow(NamedTuple):
@@ -47,13 +39,9 @@ class UsageRow(NamedTuple):
     Attributes:
         kind: The grouping (`repository`), `others`, or an `Extra`, in lower case.
         name: Of the registry, repository, image or layer; else empty.
-        unique: Bytes that only it needs.
         shared: Bytes that others need, too; None where they can't be told.
-        images: Images in it.
-        manifests: Manifest files in it.
         blobs: Blobs that it needs; None where they can't be told.
         oldest: The first pull of its images, `YYYY-MM-DDTHH:MM:SS`; empty if not known.
-        newest: The last one.
         image: Of a layer: one of the images that need it.
     """
 
@@ -75,7 +63,6 @@ class AgeRow(NamedTuple):
     Attributes:
         least: Days that have passed since, at least; None if no time is known.
         most: Fewer days than this; None for no end.
-        images: How many images.
         bytes: Bytes of the files that nothing pulled later needs.
     """
 
@@ -89,8 +76,6 @@ class WhatIf(NamedTuple):
     """What a prune of all that was not pulled for some days would leave.
 
     Attributes:
-        days: How many.
-        images_left: Images that would stay.
         bytes_left: What would be left on disk: blobs and manifests.
         bytes_freed: What would come free, orphans included.
     """
@@ -102,13 +87,7 @@ class WhatIf(NamedTuple):
 
 
 def sorted_groups(usage: Usage, key: UsageSort, *, reverse: bool) -> Rows:
-    """Orders the groups of a usage.
-
-    Args:
-        usage: The usage.
-        key: What to order by.
-        reverse: Largest or latest first.
-    """
+    """Orders the groups of a usage; reversed, the largest or latest come first."""
     if key is UsageSort.name:
         order = in_text_order(np.arange(len(usage)), usage.names)
         return order[::-1] if reverse else order
@@ -120,10 +99,7 @@ def sorted_groups(usage: Usage, key: UsageSort, *, reverse: bool) -> Rows:
 def usage_rows(usage: Usage, order: Rows, top: int | None) -> Iterator[UsageRow]:
     """All rows: groups, one row for the groups not shown, and extra rows that are not empty.
 
-    Args:
-        usage: What to show.
-        order: All groups, in order.
-        top: How many groups to show on their own; None for all.
+    The `top` first groups of the order are shown on their own; all, if that is None.
     """
     shown = order[:top]
     for some in pieces(shown):
@@ -180,12 +156,7 @@ def _sum_row(columns: Columns, some: Rows, kind: str, name: str = "") -> UsageRo
 
 
 def age_rows(ages: Ages, cutoffs: Cutoffs) -> Iterator[AgeRow]:
-    """The histogram: every file and image that was asked for is in one row.
-
-    Args:
-        ages: Of the cache.
-        cutoffs: The days to tell apart, ascending.
-    """
+    """The histogram: every file and image that was asked for is in one row."""
     (total, images), (known, known_images) = ages.asked_for, ages.known
     ends: list[tuple[int | None, int, int]] = [(None, known, known_images)]
     ends += [(days, *ages.pulled_before(cutoff)) for days, cutoff in cutoffs.items()]
@@ -196,12 +167,7 @@ def age_rows(ages: Ages, cutoffs: Cutoffs) -> Iterator[AgeRow]:
 
 
 def what_ifs(ages: Ages, cutoffs: Cutoffs) -> Iterator[WhatIf]:
-    """What a prune by age would leave, for each of some ages.
-
-    Args:
-        ages: Of the cache.
-        cutoffs: The ages.
-    """
+    """What a prune by age would leave, for each of some ages."""
     total, orphans = ages.total, ages.orphan_bytes
     for days, cutoff in cutoffs.items():
         size, images = ages.pulled_before(cutoff)
@@ -213,14 +179,7 @@ def what_ifs(ages: Ages, cutoffs: Cutoffs) -> Iterator[WhatIf]:
 def json_lines(
     usage: Usage, rows: Iterator[UsageRow], ages: Ages, cutoffs: Cutoffs
 ) -> Iterator[str]:
-    """One JSON document, described in docs/du.md; written row by row.
-
-    Args:
-        usage: The usage.
-        rows: The rows of `usage_rows`.
-        ages: The ages of the same cache.
-        cutoffs: The ages to tell apart.
-    """
+    """One JSON document, described in docs/du.md, of the rows of `usage_rows`; made row by row."""
     index = usage.index
     head: dict[str, Any] = {
         "version": JSON_VERSION,
@@ -252,10 +211,6 @@ def _item(row: UsageRow) -> dict[str, Any]:
 
 
 def csv_lines(rows: Iterator[UsageRow]) -> Iterator[str]:
-    """The rows as CSV, with the names of the columns first; sizes in bytes.
-
-    Args:
-        rows: What `usage_rows` gives.
-    """
+    """The rows of `usage_rows` as CSV, with the names of the columns first; sizes in bytes."""
     cells = (["" if cell is None else str(cell) for cell in row] for row in rows)
     return escaping.csv_lines(chain([UsageRow._fields], cells))

@@ -37,11 +37,7 @@ class Names:
 
 
 def repository_lengths(index: CacheIndex) -> NDArray[np.int64]:
-    """How many bytes of each URL are the repository: all before its tag or digest.
-
-    Returns:
-        int64 (n,).
-    """
+    """How many bytes of each URL come before its tag or digest: int64 (n,)."""
     starts = index.url_starts
     ends = starts + index.url_lengths
     ats = _places(index, "@")

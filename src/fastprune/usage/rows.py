@@ -133,18 +133,9 @@ def measure(
     apart: bool = True,
     unreadable_bytes: int = 0,
 ) -> Usage:
-    """Works out where the space goes.
+    """Works out where the space goes; see `Survey`, which has the arguments, and its `usage`.
 
-    Args:
-        index: The cache, scanned with edges.
-        units: Its units.
-        blob_bytes: int64: the size of the file of each present blob.
-        by: What makes a group.
-        selected: bool (n,): the manifests that are asked for; None for all. A file that any
-            other manifest needs is then unique to no group.
-        depth: Cut the names of repositories down to so many segments, the registry included.
-        apart: Whether dangling and broken images have rows of their own.
-        unreadable_bytes: Bytes of the manifests that can't be read.
+    A file that is needed by a manifest which is not selected is unique to no group.
     """
     chosen = np.ones(len(index), dtype=bool) if selected is None else selected
     count, of_unit, lengths, name_rows = _grouped(index, units, by, depth)

@@ -85,15 +85,9 @@ def survey_cache(
     progress: Progress | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> Survey:
-    """Scans a cache and asks for the sizes of its files.
+    """Scans a cache and asks for the sizes of its files; for the rest see `pipeline.work_out`.
 
-    Args:
-        root: Path of the cache.
-        policy: Which manifests are asked for; without any criterion, all.
-        open_executor: Gives the executor for a number of manifests.
-        options: How to scan; its patterns are replaced by those of the policy.
-        progress: Is told about the scan.
-        checkpoint: Called often; raises if the work is to end.
+    The policy says which manifests are asked for; without any criterion, all.
 
     Raises:
         NoCacheError: There is no cache at this path.

@@ -50,16 +50,7 @@ def table_lines(
     width: int,
     paint: Paint = plain,
 ) -> Iterator[str]:
-    """The usage and the ages as tables.
-
-    Args:
-        usage: The usage.
-        rows: The rows of `usage_rows`.
-        ages: The ages of the same cache.
-        cutoffs: The ages to tell apart.
-        width: Columns of the terminal.
-        paint: Gives the headings their looks.
-    """
+    """The usage, with the rows of `usage_rows`, and the ages of the same cache as tables."""
     index = usage.index
     yield (
         f"{printable(index.root)}: {format_bytes(usage.total)} in "

@@ -39,12 +39,9 @@ the mean of the newest pulls of its bytes, `c` children."""
 
 
 class Most(NamedTuple):
-    """How much the tree shows by name; the others are summed.
+    """How much the tree shows by name, the largest of each; the others are summed.
 
     Attributes:
-        registries: So many, the largest.
-        namespaces: The same.
-        repositories: The same.
         images: Of each of the `detailed` largest repositories.
         images_of_others: Of each of the other repositories.
         detailed: Repositories that are shown in detail.
@@ -96,11 +93,7 @@ def level(
 ) -> Level:
     """Works out what would go of each row of a usage, and how old it is.
 
-    Args:
-        usage: By registry, repository or image.
-        blob_bytes: int64: the size of the file of each present blob.
-        pulls: What `file_pulls` gives.
-        plan: What would go; None for nothing.
+    The pulls are what `file_pulls` gives. Without a plan, nothing would go.
     """
     places = usage.places
     assert places is not None
@@ -126,15 +119,7 @@ def level(
 def tree(
     registries: Level, namespaces: Level, repositories: Level, images: Level, most: Most = MOST
 ) -> Node:
-    """The cache as a tree.
-
-    Args:
-        registries: The usage by registry.
-        namespaces: By the first two parts of the names of repositories.
-        repositories: By repository.
-        images: By image.
-        most: How much to show.
-    """
+    """The cache as a tree; a namespace is the first two parts of the name of a repository."""
     top = _largest(repositories, most.repositories)
     nodes = dict(zip(top.tolist(), _repository_nodes(repositories, images, top, most), strict=True))
     top = _largest(namespaces, most.namespaces)
@@ -289,10 +274,6 @@ def savings(one: Level, most: int) -> dict[str, Any]:
     """How many groups there are, and those that give most.
 
     A group is a row: name, bytes, shared, goes, images, newest pull.
-
-    Args:
-        one: The usage by repository or image.
-        most: How many at most.
     """
     rows = [
         [node["n"], node["b"], *(node.get(key, 0) for key in "sgi"), node.get("p")]
