@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from fastprune.deletion.checks import Check
 from fastprune.deletion.deleter import (
     NO_HARD_LINKS,
     Batch,
@@ -21,7 +20,7 @@ from fastprune.deletion.deleter import (
     Outcome,
     Restorer,
     Unlinker,
-    look_at,
+    all_of,
     set_aside,
 )
 from fastprune.errors import TrashError
@@ -72,8 +71,7 @@ class Aside:
             As `set_aside` does: what has a second name now has `Outcome.REMOVED`.
         """
         if self._blobs not in self.cache:
-            # Nothing is there.
-            return BatchResult(bytearray([Outcome.GONE]) * len(names), [0] * len(names), {})
+            return all_of(len(names), Outcome.GONE)
         batch = Batch(names, [0] * len(names))
         result = set_aside(self.cache[self._blobs], self.trash[self._blobs], batch)
         sync_if_offered(self.trash[self._blobs])
@@ -102,11 +100,17 @@ class Aside:
         batch = Batch(names, [0] * len(names))
         result = Restorer().put_back(self.trash[folder], self.cache[folder], batch)
         sync_if_offered(self.cache[folder])
-        failed = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.FAILED]
+        failed = [
+            f"{folder}/{names[at]}: {result.message(at)}" for at in result.where(Outcome.FAILED)
+        ]
         # One that is not in the trash may be in the cache: it was put back before.
-        lost = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.GONE]
-        failed += [at for at in lost if not _is_there(names[at], self.cache[folder])]
-        return [f"{folder}/{names[at]}: {_why(result, at)}" for at in failed]
+        lost = [names[at] for at in result.where(Outcome.GONE)]
+        failed += [
+            f"{folder}/{name}: it is not in the trash any more"
+            for name in lost
+            if not _is_there(name, self.cache[folder])
+        ]
+        return failed
 
     def discard(self, names: list[str], folder: str | None = None) -> None:
         """Removes files from the run; what can't be removed is left for the next run."""
@@ -114,14 +118,6 @@ class Aside:
             return
         batch = Batch(names, [0] * len(names))
         Unlinker().remove(self.trash[folder or self._blobs], batch)
-
-    def still(self, names: list[str], folder: str, checks: Sequence[Check]) -> BatchResult:
-        """Asks checks about files that were moved to the run; see `look_at`."""
-        return look_at(self.trash[folder], Batch(names, [0] * len(names), checks))
-
-
-def _why(result: BatchResult, at: int) -> str:
-    return result.message(at) if at in result.errors else "it is not in the trash any more"
 
 
 def _is_there(name: str, folder: int) -> bool:

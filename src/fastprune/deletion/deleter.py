@@ -77,6 +77,31 @@ class BatchResult(NamedTuple):
         """Why a file failed, in words."""
         return (self.said or {}).get(position) or os.strerror(self.errors[position])
 
+    def where(self, *outcomes: Outcome) -> list[int]:
+        """Positions of the files with some outcomes."""
+        return [at for at, outcome in enumerate(self.outcomes) if outcome in outcomes]
+
+
+def all_of(
+    count: int, outcome: Outcome, *, freed: Sequence[int] = (), number: int = 0, said: str = ""
+) -> BatchResult:
+    """The same outcome for so many files.
+
+    Args:
+        count: How many.
+        outcome: What became of each.
+        freed: Bytes of each, if they were removed.
+        number: Their errno, if they failed.
+        said: Why they failed; empty if that is what the errno means.
+    """
+    failed = range(count if outcome == Outcome.FAILED else 0)
+    return BatchResult(
+        bytearray([outcome]) * count,
+        list(freed) or [0] * count,
+        dict.fromkeys(failed, number),
+        dict.fromkeys(failed, said),
+    )
+
 
 class Deleter(Protocol):
     """Removes batches of files, in one way or another.
@@ -208,10 +233,10 @@ class Mover:
         try:
             trash = self._trash[_identity(folder)]
         except OSError as error:
-            return _all_failed(batch, error.errno or errno.EIO)
+            return all_of(len(batch.names), Outcome.FAILED, number=error.errno or errno.EIO)
         except KeyError:
             # Another folder has its name since the run began.
-            return _all_failed(batch, errno.ESTALE)
+            return all_of(len(batch.names), Outcome.FAILED, number=errno.ESTALE)
         unchecked = batch.checks is None
 
         def move(name: str) -> bool:
@@ -231,13 +256,6 @@ class Mover:
         """
         trash = self._trash.get(_identity(folder))
         sync(*(one for one in (trash, folder) if one is not None))
-
-
-def _all_failed(batch: Batch, number: int) -> BatchResult:
-    """The result of a batch of which nothing was touched, for an errno."""
-    files = len(batch.names)
-    outcomes = bytearray([Outcome.FAILED]) * files
-    return BatchResult(outcomes, [0] * files, dict.fromkeys(range(files), number))
 
 
 def _identity(folder: int) -> tuple[int, int]:

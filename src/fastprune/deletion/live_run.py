@@ -13,7 +13,7 @@ import numpy as np
 
 from fastprune.deletion.accounts import Account, blob_files, manifest_files
 from fastprune.deletion.aside import Aside
-from fastprune.deletion.deleter import BatchResult, Deleter, Outcome, Unlinker
+from fastprune.deletion.deleter import BatchResult, Deleter, Outcome, Unlinker, all_of
 from fastprune.deletion.looking import Look
 from fastprune.deletion.pace import RequestSizes
 from fastprune.deletion.phases import Files, Phases
@@ -180,24 +180,4 @@ def part_of(result: BatchResult, positions: Sequence[int]) -> BatchResult:
         [result.freed[at] for at in positions],
         errors,
         said,
-    )
-
-
-def all_of(
-    count: int, outcome: Outcome, *, freed: Sequence[int] = (), said: str = ""
-) -> BatchResult:
-    """The same outcome for so many files.
-
-    Args:
-        count: How many.
-        outcome: What became of each.
-        freed: Bytes of each, if they were removed.
-        said: Why, if they failed.
-    """
-    failed = range(count if outcome == Outcome.FAILED else 0)
-    return BatchResult(
-        bytearray([outcome]) * count,
-        list(freed) or [0] * count,
-        dict.fromkeys(failed, 0),
-        dict.fromkeys(failed, said),
     )

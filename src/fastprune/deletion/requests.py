@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import anyio
 import numpy as np
 
-from fastprune.deletion.deleter import BatchResult, Outcome, look_at
-from fastprune.deletion.live_run import LiveRun, all_of, part_of
+from fastprune.deletion.deleter import BatchResult, Outcome, all_of, look_at
+from fastprune.deletion.live_run import LiveRun, part_of
 from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED
 from fastprune.deletion.pace import MOST_IN_REQUEST
 from fastprune.errors import ServerError
@@ -200,13 +200,10 @@ async def _prepare(run: LiveRun, batch: _Batch) -> None:
     if run.phases.crew.must_stop():
         return
     index = run.plan.index
-    unchanged = np.frombuffer(bytes(result.outcomes), dtype=np.uint8) == Outcome.REMOVED
-    left = np.flatnonzero(~unchanged)
-    await run.note_manifests(
-        batch.kind, batch.folder, batch.rows[left], part_of(result, left.tolist())
-    )
-    outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
-    run.look.went(batch.rows[outcomes == Outcome.GONE])
+    unchanged = np.frombuffer(result.outcomes, dtype=np.uint8) == Outcome.REMOVED
+    left = np.flatnonzero(~unchanged).tolist()
+    await run.note_manifests(batch.kind, batch.folder, batch.rows[left], part_of(result, left))
+    run.look.went(batch.rows[result.where(Outcome.GONE)])
     for wrong, why in ((odd, _NO_FILE), (run.miscounted, MISCOUNTED)):
         held = np.flatnonzero(unchanged & _rows_with(run, batch.rows, wrong))
         failed = all_of(len(held), Outcome.FAILED, said=why)
@@ -226,10 +223,9 @@ def _keep(run: LiveRun, batch: _Batch) -> Mask:
     if not len(blobs):
         return odd
     result = run.aside.keep(run.names(blobs))
-    outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
-    batch.kept = blobs[outcomes == Outcome.REMOVED]
-    odd[blobs[outcomes == Outcome.CHANGED]] = True
-    for at in np.flatnonzero(outcomes == Outcome.FAILED)[:1].tolist():
+    batch.kept = blobs[result.where(Outcome.REMOVED)]
+    odd[blobs[result.where(Outcome.CHANGED)]] = True
+    for at in result.where(Outcome.FAILED)[:1]:
         run.phases.crew.stop(
             f"{index.layout.blob_folder}/{index.blob_name(int(blobs[at]))} can't be set aside: "
             f"{result.message(at)}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import anyio
 import numpy as np
 
-from fastprune.deletion.deleter import Batch, BatchResult, Outcome
+from fastprune.deletion.deleter import Batch, BatchResult, Outcome, look_at
 from fastprune.deletion.live_run import MOVED, LiveRun, part_of
 from fastprune.deletion.phases import batch_of
 from fastprune.errors import ServerError
@@ -58,8 +58,8 @@ async def _move_some(run: LiveRun, kind: str, folder: str, rows: Rows) -> None:
     files = run.files_of(kind, folder, rows, action=MOVED)
     (piece,) = files.pieces(len(files))
     result = await in_thread(run.mover.remove, run.aside.cache[folder], piece.batch)
-    back = await in_thread(_changed_meanwhile, run, folder, piece.batch, result)
-    moved = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.REMOVED]
+    moved = result.where(Outcome.REMOVED)
+    back = await in_thread(_changed_meanwhile, run, folder, piece.batch, moved)
     error: ServerError | None = None
     try:
         known = await _known_by_now(run, folder, rows, moved)
@@ -73,21 +73,18 @@ async def _move_some(run: LiveRun, kind: str, folder: str, rows: Rows) -> None:
     for at in back:
         result.outcomes[at], result.freed[at] = Outcome.CHANGED, 0
     await run.note_manifests(kind, folder, rows, result, action=MOVED)
-    outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
-    run.look.went(rows[np.isin(outcomes, (Outcome.REMOVED, Outcome.GONE))])
+    run.look.went(rows[result.where(Outcome.REMOVED, Outcome.GONE)])
     await run.phases.settle(folder, run.mover.settle, run.aside.cache[folder])
     if error is not None:
         raise error
 
 
-def _changed_meanwhile(run: LiveRun, folder: str, batch: Batch, result: BatchResult) -> set[int]:
+def _changed_meanwhile(run: LiveRun, folder: str, batch: Batch, moved: list[int]) -> set[int]:
     """Which of the files that were moved were written between the last look and the move."""
     assert batch.checks is not None
-    moved = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.REMOVED]
-    names = [batch.names[at] for at in moved]
-    found = run.aside.still(names, folder, [batch.checks[at] for at in moved])
-    pairs = zip(moved, found.outcomes, strict=True)
-    return {at for at, outcome in pairs if outcome != Outcome.REMOVED}
+    names, checks = [batch.names[at] for at in moved], [batch.checks[at] for at in moved]
+    found = look_at(run.aside.trash[folder], Batch(names, [0] * len(names), checks))
+    return set(moved).difference(moved[at] for at in found.where(Outcome.REMOVED))
 
 
 async def _known_by_now(run: LiveRun, folder: str, rows: Rows, positions: list[int]) -> set[int]:
@@ -167,8 +164,7 @@ def _move_unneeded(run: LiveRun, blobs: Rows) -> tuple[Rows, BatchResult]:
     sizes = run.plan.blob_bytes[np.searchsorted(run.plan.blobs, blobs)]
     batch = batch_of(index.blob_digests[blobs], sizes)
     result = run.mover.remove(run.aside.cache[index.layout.blob_folder], batch)
-    moved = np.frombuffer(bytes(result.outcomes), dtype=np.uint8) == Outcome.REMOVED
-    back = moved.copy()
+    back = np.frombuffer(result.outcomes, dtype=np.uint8) == Outcome.REMOVED
     try:
         look.again()
     except OSError as error:
