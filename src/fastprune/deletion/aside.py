@@ -9,10 +9,10 @@ may remove the first one. What the server can't remove is set aside by moving it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from fastprune.deletion.checks import status_of
 from fastprune.deletion.deleter import (
     NO_HARD_LINKS,
     Batch,
@@ -80,7 +80,7 @@ class Aside:
     def missing(self, names: Sequence[str], folder: str | None = None) -> list[bool]:
         """Which names a folder of the cache has no file of; by default that of the blobs."""
         opened = self.cache.get(folder or self._blobs)
-        return [opened is None or not _is_there(name, opened) for name in names]
+        return [opened is None or status_of(name, opened) is None for name in names]
 
     def put_back(self, names: list[str], folder: str | None = None) -> list[str]:
         """Puts files back durably, never over what is there; they stay in the trash as well.
@@ -108,7 +108,7 @@ class Aside:
         failed += [
             f"{folder}/{name}: it is not in the trash any more"
             for name in lost
-            if not _is_there(name, self.cache[folder])
+            if status_of(name, self.cache[folder]) is None
         ]
         return failed
 
@@ -118,14 +118,6 @@ class Aside:
             return
         batch = Batch(names, [0] * len(names))
         Unlinker().remove(self.trash[folder or self._blobs], batch)
-
-
-def _is_there(name: str, folder: int) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 @contextmanager

@@ -70,6 +70,18 @@ def still_has(mark: FileMark, folder: int, name: str) -> bool:
     return now == mark and now != ABSENT_MARK
 
 
+def status_of(name: str, folder: int | None = None) -> os.stat_result | None:
+    """The status of a file, itself or a link: by its path, or its name in an open folder.
+
+    Returns:
+        None if there is no such file.
+    """
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
 def content_of(folder: int, name: str) -> bytes | None:
     """What is in a file; None if it is no regular file.
 

@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from fastprune.deletion.checks import Check
+from fastprune.deletion.checks import Check, status_of
 from fastprune.errors import TrashError
 from fastprune.layouts.layout import Layout
 from fastprune.reading.trash_folders import STEPS, open_root, open_step, opened_cache, opened_run
@@ -211,12 +211,9 @@ def _is_gone(name: str, folder: int) -> bool:
     asked once more: a move fails the same way if the trash is gone, and a file server may be wrong.
     """
     try:
-        _status(name, folder)
-    except FileNotFoundError:
-        return True
+        return status_of(name, folder) is None
     except OSError:
         return False
-    return False
 
 
 class Mover:
@@ -389,12 +386,7 @@ class Restorer(Unlinker):
             batch: The files. What has another file of its name in the cache gets
                 `Outcome.CHANGED`.
         """
-
-        def restore(name: str) -> bool:
-            status = _status(name, trash)
-            return stat.S_ISREG(status.st_mode) and _link_back(name, trash, folder, status)
-
-        return _one_by_one(trash, batch, restore)
+        return _one_by_one(trash, batch, lambda name: _link_back(name, trash, folder))
 
 
 def set_aside(folder: int, trash: int, batch: Batch) -> BatchResult:
@@ -409,36 +401,32 @@ def set_aside(folder: int, trash: int, batch: Batch) -> BatchResult:
         What has a second name now has `Outcome.REMOVED`, although it is still in the cache. What
         is no regular file has `Outcome.CHANGED`.
     """
-
-    def link(name: str) -> bool:
-        status = _status(name, folder)
-        return stat.S_ISREG(status.st_mode) and _link(name, folder, trash, status)
-
-    return _one_by_one(folder, batch, link)
+    return _one_by_one(folder, batch, lambda name: _link(name, folder, trash))
 
 
-def _link(name: str, source: int, target: int, status: os.stat_result) -> bool:
-    """Makes a second name for a file in another folder; False if that has another file."""
+def _link(name: str, source: int, target: int) -> bool:
+    """Makes a second name for a regular file in a folder; False if that has another file."""
+    status = _status(name, source)
+    if not stat.S_ISREG(status.st_mode):
+        return False
     try:
         os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
     except FileExistsError:
-        there = _status(name, target)
         # It may be the same file: an earlier run ended before it removed the other name.
-        return (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
+        return os.path.samestat(_status(name, target), status)
     return True
 
 
-def _link_back(name: str, trash: int, folder: int, status: os.stat_result) -> bool:
+def _link_back(name: str, trash: int, folder: int) -> bool:
     """Makes a name in the cache for a file of the trash; False if it has another file."""
     try:
-        return _link(name, trash, folder, status)
+        return _link(name, trash, folder)
     except OSError as error:
         if error.errno not in NO_HARD_LINKS:
             raise
         # Without hard links it must be looked for first. The lock keeps every other fastprune
         # away. If a server writes the file in between, it is the same blob or manifest.
-        with suppress(FileNotFoundError):
-            _status(name, folder)
+        if status_of(name, folder) is not None:
             return False
         os.rename(name, name, src_dir_fd=trash, dst_dir_fd=folder)
     return True

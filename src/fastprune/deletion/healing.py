@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fastprune.deletion.batches import Crew
+from fastprune.deletion.checks import status_of
 from fastprune.deletion.journal import Journal, JournalEntry
 from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED, Look, miscounted
 from fastprune.errors import JournalError, ServerError
@@ -259,13 +260,8 @@ class Healing:
         names = index.blob_names(_blobs_of(index, self._rows(some)))
         paths = [one.path for one in some]
         paths += [f"{index.layout.blob_folder}/{name}" for name in names]
-        sizes = {}
-        for path in paths:
-            try:
-                sizes[path] = os.lstat(os.path.join(index.root, path)).st_size
-            except FileNotFoundError:
-                continue
-        return sizes
+        found = {path: status_of(os.path.join(index.root, path)) for path in paths}
+        return {path: status.st_size for path, status in found.items() if status is not None}
 
     def _entries(
         self, some: Sequence[ServedManifest], before: dict[str, int], after: dict[str, int]

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from fastprune.deletion.aside import Aside, opened_aside
-from fastprune.deletion.checks import content_of
+from fastprune.deletion.checks import content_of, status_of
 from fastprune.deletion.deleter import Outcome, remove_run
 from fastprune.deletion.looking import Look, split_digests
 from fastprune.deletion.phases import Phases
@@ -215,7 +215,8 @@ def _to_delete(index: CacheIndex, aside: Aside, run: str, now: datetime) -> RunC
         names, sizes = [], []
         for name in held.get(folder, ()):
             status = os.stat(name, dir_fd=aside.trash[folder], follow_symlinks=False)
-            if not recent or not _is_same(name, aside.cache[folder], status):
+            there = status_of(name, aside.cache[folder]) if recent else None
+            if there is None or not os.path.samestat(there, status):
                 names.append(name)
                 # What has another name frees nothing.
                 sizes.append(status.st_size if status.st_nlink == 1 else 0)
@@ -223,10 +224,3 @@ def _to_delete(index: CacheIndex, aside: Aside, run: str, now: datetime) -> RunC
             digests = as_digests(bytes.fromhex("".join(names)))
             groups.append(FileGroup(kind, folder, digests, np.array(sizes, dtype=np.int64)))
     return RunContents(run, index.layout, tuple(groups), as_digests(b""), ())
-
-
-def _is_same(name: str, folder: int, status: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), status)
-    except FileNotFoundError:
-        return False

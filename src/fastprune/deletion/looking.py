@@ -17,7 +17,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from fastprune.deletion.checks import content_of
+from fastprune.deletion.checks import content_of, status_of
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.guard.drift import manifests_changed_at, new_manifests
 from fastprune.index.cache_index import CacheIndex, Rows
@@ -197,9 +197,8 @@ class Look:
 
         The server writes it in place, so the folder does not change.
         """
-        try:
-            status = os.lstat(os.path.join(self.index.root, path))
-        except FileNotFoundError:
+        status = status_of(os.path.join(self.index.root, path))
+        if status is None:
             return
         state = (status.st_ino, status.st_size, status.st_mtime_ns)
         known, self._faults[path] = self._faults.get(path), state

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from fastprune.deletion.checks import status_of
 from fastprune.deletion.deleter import Outcome, Restorer, Unlinker, remove_empty, remove_run
 from fastprune.deletion.pace import Limits
 from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
@@ -258,9 +259,8 @@ def _check_folders(contents: RunContents, cache: dict[str, int]) -> None:
 
 def _is_in_the_way(name: str, trash: int, folder: int) -> bool:
     """Whether the cache has another file of this name."""
-    try:
-        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
+    there = status_of(name, folder)
+    if there is None:
         return False
     return not os.path.samestat(there, os.stat(name, dir_fd=trash, follow_symlinks=False))
 
