@@ -54,7 +54,6 @@ from fastprune.executors.threads import in_thread
 from fastprune.guard.drift import young_manifests
 from fastprune.index.cache_index import Rows
 from fastprune.index.refcounts import list_levels, references_of
-from fastprune.model import file_names
 from fastprune.plan.prune_plan import PrunePlan, freed
 from fastprune.report.prune_report import AskedServer, PruneReport
 from fastprune.server.asked import Server
@@ -187,13 +186,10 @@ class _Asking:
         went = np.concatenate([live.account.removed(kind)[0] for kind in ("list", "image")])
         if not live.requests or not len(went):
             return
-        listing = await live.server.listing()
         paths = {index.path(row) for row in went.tolist()}
-        names = file_names(listing.digests.tobytes())
         folder_of = index.layout.manifest_folder_of
-        listed = {
-            f"{folder_of(url)}/{name}": url for url, name in zip(listing.urls, names, strict=True)
-        }
+        names = (await live.server.listing()).names
+        listed = {f"{folder_of(url)}/{name}": url for url, name in names.items()}
         missing = await in_thread(self._missing, sorted(paths.intersection(listed)))
         live.disturbed.update(missing)
         for path in missing:

@@ -155,11 +155,7 @@ async def _listed(
     manifests = {
         path: one for path, one in manifests.items() if folder_of(one.url) == path.partition("/")[0]
     }
-    urls = sorted({one.url for one in manifests.values()})
-    if not urls:
-        return {}
-    listing = await server.listing(urls)
-    names = dict(zip(listing.urls, file_names(listing.digests.tobytes()), strict=True))
+    names = (await server.listing(sorted({one.url for one in manifests.values()}))).names
     return {
         path: one for path, one in manifests.items() if names.get(one.url) == path.partition("/")[2]
     }

@@ -20,6 +20,7 @@ from fastprune.executors.threads import in_thread
 from fastprune.index.arrays import positions_in
 from fastprune.index.cache_index import Rows
 from fastprune.index.refcounts import Mask, references_of
+from fastprune.model import file_names
 from fastprune.reading.reader import reason_of
 from fastprune.server.expressions import in_requests
 from fastprune.server.unlisted import never_listed, never_to_prune
@@ -113,7 +114,7 @@ async def ask_for(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:
     crew = run.phases.crew
     urls = run.known.urls_of(rows)
     began = run.clock()
-    listed = await _listed(run, [url for of_row in urls for url in of_row])
+    listed = (await run.server.listing([url for of_row in urls for url in of_row])).names
     seconds = run.clock() - began
     names = _names(run, rows)
     urls = [
@@ -160,17 +161,8 @@ async def _request(run: LiveRun, batch: _Batch, seconds: float) -> Rows:
     return await _account(run, batch, error)
 
 
-async def _listed(run: LiveRun, urls: list[str]) -> dict[str, str]:
-    """The digests, in hex, that the server lists for some URLs."""
-    if not urls:
-        return {}
-    listing = await run.server.listing(urls)
-    digests = (digest.tobytes().hex() for digest in listing.digests)
-    return dict(zip(listing.urls, digests, strict=True))
-
-
 def _names(run: LiveRun, rows: Rows) -> list[str]:
-    return [digest.tobytes().hex() for digest in run.plan.index.digests[rows]]
+    return file_names(run.plan.index.digests[rows].tobytes())
 
 
 def _last_references(run: LiveRun, rows: Rows) -> int:
@@ -264,7 +256,7 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
     listed: dict[str, str] | None = None
     if error is None:
         try:
-            listed = await _listed(run, batch.all_urls)
+            listed = (await run.server.listing(batch.all_urls)).names
         except ServerError as failure:
             error = failure
     batch.safe &= error is None

@@ -97,11 +97,7 @@ async def _known_by_now(run: LiveRun, folder: str, rows: Rows, positions: list[i
         {url for url in (shown, *known) if folder_of(url) == folder}
         for shown, known in zip(index.urls(some), run.known.urls_of(some), strict=True)
     ]
-    wanted = sorted(set().union(*urls))
-    if not wanted:
-        return set()
-    listing = await run.server.listing(wanted)
-    listed = dict(zip(listing.urls, file_names(listing.digests.tobytes()), strict=True))
+    listed = (await run.server.listing(sorted(set().union(*urls)))).names
     names = file_names(index.digests[some].tobytes())
     return {
         at
