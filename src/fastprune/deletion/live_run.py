@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprune.deletion.accounts import Account, blob_files, manifest_files
 from fastprune.deletion.aside import Aside
-from fastprune.deletion.deleter import BatchResult, Deleter, Outcome, Unlinker, all_of
+from fastprune.deletion.deleter import BatchResult, Deleter, Outcome, Unlinker
 from fastprune.deletion.looking import Look
 from fastprune.deletion.pace import RequestSizes
 from fastprune.deletion.phases import Files, Phases
@@ -88,13 +89,13 @@ class LiveRun:
         """The names of the files of some blobs."""
         return list(self.plan.index.blob_names(blobs))
 
+    def sizes_of(self, blobs: Rows) -> NDArray[np.int64]:
+        """Bytes of some blobs of the plan."""
+        return self.plan.blob_bytes[np.searchsorted(self.plan.blobs, blobs)]
+
     def goes(self, blobs: Rows) -> Mask:
         """Which of some blobs the plan removes, as it is now; bool, one for each id."""
         return np.isin(blobs, self.plan.blobs)
-
-    def files_of(self, kind: str, folder: str, rows: Rows, *, action: str | None = None) -> Files:
-        """The files of some manifests of a folder; see `manifest_files`."""
-        return manifest_files(self.plan, kind, folder, rows, action=action)
 
     async def note_manifests(
         self,
@@ -105,16 +106,8 @@ class LiveRun:
         *,
         action: str | None = None,
     ) -> None:
-        """Notes what became of manifests; those that stay narrow the plan.
-
-        Args:
-            kind: list or image.
-            folder: The folder that they are in.
-            rows: The manifests.
-            result: What became of each.
-            action: See `JournalEntry.action`.
-        """
-        files = self.files_of(kind, folder, rows, action=action)
+        """Notes what became of manifests; those that stay narrow the plan."""
+        files = manifest_files(self.plan, kind, folder, rows, action=action)
         await self.phases.note(self.account.add(rows, files), result)
         self.plan = self.plan.without(rows[~files.are(Outcome.REMOVED, Outcome.GONE)])
 
@@ -123,18 +116,9 @@ class LiveRun:
         return blob_files(self.plan, np.searchsorted(self.plan.blobs, blobs), action=action)
 
     async def note_blobs(
-        self, blobs: Rows, result: BatchResult | None = None, *, action: str | None = None
+        self, blobs: Rows, result: BatchResult, *, action: str | None = None
     ) -> None:
-        """Notes what became of some blobs of the plan.
-
-        Args:
-            blobs: Their ids.
-            result: What became of each; None if all are gone from the cache.
-            action: See `JournalEntry.action`.
-        """
-        if result is None:
-            sizes = self.plan.blob_bytes[np.searchsorted(self.plan.blobs, blobs)]
-            result = all_of(len(blobs), Outcome.REMOVED, freed=sizes.tolist())
+        """Notes what became of some blobs of the plan."""
         files = self.files_of_blobs(blobs, action=action)
         await self.phases.note(self.account.add(blobs, files), result)
 
@@ -167,12 +151,7 @@ class LiveRun:
 
 
 def part_of(result: BatchResult, positions: Sequence[int]) -> BatchResult:
-    """What became of some files of a batch.
-
-    Args:
-        result: What became of all.
-        positions: Which ones.
-    """
+    """What became of the files at some positions of a batch."""
     errors = {to: result.errors[at] for to, at in enumerate(positions) if at in result.errors}
     said = {to: result.message(at) for to, at in enumerate(positions) if at in result.errors}
     return BatchResult(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import anyio
 import numpy as np
 
+from fastprune.deletion.accounts import manifest_batch
 from fastprune.deletion.deleter import BatchResult, Outcome, all_of, look_at
 from fastprune.deletion.live_run import LiveRun, part_of
 from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED
@@ -227,9 +228,7 @@ def _keep(run: LiveRun, batch: _Batch) -> Mask:
 
 def _look(run: LiveRun, batch: _Batch) -> tuple[BatchResult, Mask]:
     """Looks at the files of a batch, and for new manifests; which share a blob with one."""
-    files = run.files_of(batch.kind, batch.folder, batch.rows)
-    (piece,) = files.pieces(len(files))
-    result = look_at(run.aside.cache[batch.folder], piece.batch)
+    result = look_at(run.aside.cache[batch.folder], manifest_batch(run.plan.index, batch.rows))
     run.look.again_if_changed()
     wanted = np.zeros(len(run.plan.index.blob_digests), dtype=np.bool_)
     for blobs in (run.plan.blobs, run.held_by_pulls):
@@ -278,7 +277,8 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
         result = all_of(len(rows), became, freed=sizes, said=said)
         await run.note_manifests(batch.kind, batch.folder, rows, result)
     gone = await in_thread(_put_back_what_stays, run, batch)
-    await run.note_blobs(gone)
+    removed = all_of(len(gone), Outcome.REMOVED, freed=run.sizes_of(gone).tolist())
+    await run.note_blobs(gone, removed)
     for folder in (batch.folder, run.plan.index.layout.blob_folder):
         durable = await run.settle(folder)
         batch.safe &= durable
@@ -359,9 +359,7 @@ def _judge(
         What became of each, as values of `Outcome`; and the rows that the server can't reach.
     """
     names = _names(run, batch.rows)
-    files = run.files_of(batch.kind, batch.folder, batch.rows)
-    (piece,) = files.pieces(len(files))
-    found = look_at(run.aside.cache[batch.folder], piece.batch)
+    found = look_at(run.aside.cache[batch.folder], manifest_batch(run.plan.index, batch.rows))
     outcomes = np.full(len(batch.rows), _OPEN, dtype=np.intp)
     away, late = [], []
     for at, (name, urls) in enumerate(zip(names, batch.urls, strict=True)):

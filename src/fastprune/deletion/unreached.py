@@ -11,9 +11,9 @@ from __future__ import annotations
 import anyio
 import numpy as np
 
+from fastprune.deletion.accounts import manifest_batch
 from fastprune.deletion.deleter import Batch, BatchResult, Outcome, look_at
 from fastprune.deletion.live_run import MOVED, LiveRun, part_of
-from fastprune.deletion.phases import batch_of
 from fastprune.errors import ServerError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.drift import replaced_blobs, young_blobs
@@ -55,11 +55,10 @@ async def move_manifests(run: LiveRun, kind: str, folder: str, rows: Rows) -> No
 
 
 async def _move_some(run: LiveRun, kind: str, folder: str, rows: Rows) -> None:
-    files = run.files_of(kind, folder, rows, action=MOVED)
-    (piece,) = files.pieces(len(files))
-    result = await in_thread(run.mover.remove, run.aside.cache[folder], piece.batch)
+    batch = manifest_batch(run.plan.index, rows)
+    result = await in_thread(run.mover.remove, run.aside.cache[folder], batch)
     moved = result.where(Outcome.REMOVED)
-    back = await in_thread(_changed_meanwhile, run, folder, piece.batch, moved)
+    back = await in_thread(_changed_meanwhile, run, folder, batch, moved)
     error: ServerError | None = None
     try:
         known = await _known_by_now(run, folder, rows, moved)
@@ -67,7 +66,7 @@ async def _move_some(run: LiveRun, kind: str, folder: str, rows: Rows) -> None:
     except ServerError as failure:
         # Whether a pull was under way is not known.
         error, back = failure, set(moved)
-    names = [piece.batch.names[at] for at in sorted(back)]
+    names = [batch.names[at] for at in sorted(back)]
     if await in_thread(run.back, names, folder):
         await in_thread(run.aside.discard, names, folder)
     for at in back:
@@ -132,8 +131,7 @@ async def move_blobs(run: LiveRun, went: Rows) -> None:
     run.phases.leave_alone(run.files_of_blobs(blobs[odd]))
     blobs = blobs[~odd]
     # The largest first, as without a server.
-    sizes = run.plan.blob_bytes[np.searchsorted(run.plan.blobs, blobs)]
-    blobs = blobs[np.argsort(-sizes, kind="stable")]
+    blobs = blobs[np.argsort(-run.sizes_of(blobs), kind="stable")]
     most = crew.at_once(_MOST_BLOBS)
     for first in range(0, len(blobs), most):
         some = blobs[first : first + most]
@@ -157,8 +155,7 @@ def _move_unneeded(run: LiveRun, blobs: Rows) -> tuple[Rows, BatchResult]:
     index, look = run.plan.index, run.look
     look.again_if_changed()
     blobs = blobs[~look.needed(blobs)]
-    sizes = run.plan.blob_bytes[np.searchsorted(run.plan.blobs, blobs)]
-    batch = batch_of(index.blob_digests[blobs], sizes)
+    batch = Batch(run.names(blobs), run.sizes_of(blobs).tolist())
     result = run.mover.remove(run.aside.cache[index.layout.blob_folder], batch)
     back = np.frombuffer(result.outcomes, dtype=np.uint8) == Outcome.REMOVED
     try:
