@@ -45,7 +45,7 @@ from fastprune.deletion.aside import opened_aside
 from fastprune.deletion.deleter import Deleter, Unlinker
 from fastprune.deletion.leftovers import Tidied, tidy
 from fastprune.deletion.live_run import LiveRun
-from fastprune.deletion.looking import Look, miscounted
+from fastprune.deletion.looking import Look, blobs_of, miscounted
 from fastprune.deletion.phases import Phases, RunContext
 from fastprune.deletion.requests import ask_for, first_part, leave_what_is_half_removed
 from fastprune.deletion.unreached import move_blobs, move_manifests
@@ -53,7 +53,7 @@ from fastprune.errors import ServerError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.drift import young_manifests
 from fastprune.index.cache_index import Rows
-from fastprune.index.refcounts import list_levels, references_of
+from fastprune.index.refcounts import list_levels
 from fastprune.plan.prune_plan import PrunePlan, freed
 from fastprune.report.prune_report import AskedServer, PruneReport
 from fastprune.server.asked import Server
@@ -210,7 +210,7 @@ class _Asking:
         """The names of blobs that will have to be set aside; some of them, if there are many."""
         live = self._live
         images = live.plan.images[live.known.loaded(len(live.plan.index))[live.plan.images]]
-        return live.names(np.unique(references_of(live.plan.index, images[:100])).astype(np.intp))
+        return live.names(blobs_of(live.plan.index, images[:100]))
 
     async def _manifests(self, kind: str, rows: Rows) -> None:
         """Removes lists or images: those that the server knows by asking, the others by moving."""

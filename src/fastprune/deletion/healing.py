@@ -24,12 +24,11 @@ import numpy as np
 from fastprune.deletion.batches import Crew
 from fastprune.deletion.checks import status_of
 from fastprune.deletion.journal import Journal, JournalEntry
-from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED, Look, miscounted
+from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED, Look, blobs_of, miscounted
 from fastprune.errors import JournalError, ServerError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.agreement import check_loaded, listed_entries, lost_entries
-from fastprune.index.cache_index import CacheIndex, Rows
-from fastprune.index.refcounts import Mask, references_of
+from fastprune.index.refcounts import Mask
 from fastprune.reading.marks import FileMark
 from fastprune.server.asked import Server
 from fastprune.server.expressions import in_requests
@@ -108,7 +107,7 @@ class Healing:
         self._row_of = {index.path(row): row for row in findings.damaged_rows.tolist()}
         self._look = Look(index)
         self._pulled = np.zeros(len(index.blob_digests), dtype=np.bool_)
-        self._pulled[_blobs_of(index, self._pulls())] = True
+        self._pulled[blobs_of(index, self._pulls())] = True
         self._miscounted = np.zeros(len(index.blob_digests), dtype=np.bool_)
 
     async def heal(self, served: Sequence[ServedManifest]) -> None:
@@ -216,7 +215,7 @@ class Healing:
             return one.path != self.touched and os.path.lexists(os.path.join(root, one.path))
         if one.reason is not ServedReason.MISSING_BLOB:
             return False
-        missing = np.intersect1d(_blobs_of(index, self._rows([one])), self.findings.missing)
+        missing = np.intersect1d(blobs_of(index, self._rows([one])), self.findings.missing)
         folder = os.path.join(root, index.layout.blob_folder)
         return all(
             os.path.lexists(os.path.join(folder, name)) for name in index.blob_names(missing)
@@ -224,7 +223,7 @@ class Healing:
 
     def _is_miscounted(self, one: ServedManifest) -> bool:
         """Whether the server counts too few references to a blob, as a failed pull leaves it."""
-        return bool(self._miscounted[_blobs_of(self.findings.index, self._rows([one]))].any())
+        return bool(self._miscounted[blobs_of(self.findings.index, self._rows([one]))].any())
 
     def _pulls(self) -> list[int]:
         """The rows that may belong to pulls that were under way when the cache was scanned."""
@@ -244,7 +243,7 @@ class Healing:
         self._look.again()
         shared = set()
         for one in some:
-            blobs = _blobs_of(self.findings.index, self._rows([one]))
+            blobs = blobs_of(self.findings.index, self._rows([one]))
             wanted = self._pulled[blobs] | self._look.wanted(blobs)
             if wanted.any() or (self._look.unknown and len(blobs)):
                 shared.add(one.url)
@@ -257,7 +256,7 @@ class Healing:
     def _there(self, some: Sequence[ServedManifest]) -> dict[str, int]:
         """Which of the files of some manifests are there, blobs too: path -> bytes."""
         index = self.findings.index
-        names = index.blob_names(_blobs_of(index, self._rows(some)))
+        names = index.blob_names(blobs_of(index, self._rows(some)))
         paths = [one.path for one in some]
         paths += [f"{index.layout.blob_folder}/{name}" for name in names]
         found = {path: status_of(os.path.join(index.root, path)) for path in paths}
@@ -287,7 +286,3 @@ class Healing:
             yield JournalEntry(
                 "blob", path, None, _BLOB_REASON, size, "removed", None, action=_ACTION
             )
-
-
-def _blobs_of(index: CacheIndex, rows: Sequence[int]) -> Rows:
-    return np.unique(references_of(index, np.array(rows, dtype=np.intp))).astype(np.intp)

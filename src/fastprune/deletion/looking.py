@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -231,6 +231,11 @@ def miscounted(look: Look, known: KnownUrls, found: BlobCounts) -> Mask:
     ids = look.ids_of(found.digests)
     counts[ids[ids >= 0]] = found.counts[ids >= 0]
     return counts < least
+
+
+def blobs_of(index: CacheIndex, rows: Rows | Sequence[int]) -> Rows:
+    """The ids of the blobs that some manifests refer to, each once, ascending."""
+    return np.unique(references_of(index, np.asarray(rows, dtype=np.intp))).astype(np.intp)
 
 
 def split_digests(raw: bytes) -> list[bytes]:

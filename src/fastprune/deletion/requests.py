@@ -14,7 +14,7 @@ import numpy as np
 from fastprune.deletion.accounts import manifest_batch
 from fastprune.deletion.deleter import BatchResult, Outcome, all_of, look_at
 from fastprune.deletion.live_run import LiveRun, part_of
-from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED
+from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED, blobs_of
 from fastprune.deletion.pace import MOST_IN_REQUEST
 from fastprune.errors import ServerError
 from fastprune.executors.threads import in_thread
@@ -212,7 +212,7 @@ def _keep(run: LiveRun, batch: _Batch) -> Mask:
     """Gives the blobs of a batch a second name; bool (m,): those that are no regular files."""
     index = run.plan.index
     odd = np.zeros(len(index.blob_digests), dtype=np.bool_)
-    blobs = np.unique(references_of(index, batch.rows)).astype(np.intp)
+    blobs = blobs_of(index, batch.rows)
     if not len(blobs):
         return odd
     result = run.aside.keep(run.names(blobs))
@@ -315,8 +315,7 @@ async def _have_written(
         if (await in_thread(run.aside.missing, [name], batch.folder))[0]:
             continue
         outcomes[at] = Outcome.CHANGED
-        blobs = run.names(np.unique(references_of(index, row)).astype(np.intp))
-        if any(await in_thread(run.aside.missing, blobs)):
+        if any(await in_thread(run.aside.missing, run.names(blobs_of(index, row)))):
             run.disturbed.add(index.path(int(row[0])))
 
 
