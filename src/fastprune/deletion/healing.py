@@ -115,7 +115,10 @@ class Healing:
         by_url = {one.url: one for one in served}
         done = 0
         try:
-            await self._find_miscounted()
+            # Before the server forgets anything of its list.
+            if (known := self.findings.index.known) is not None:
+                counts = await self.server.counted_blobs()
+                self._miscounted = miscounted(self._look, known, counts)
         except ServerError as error:
             self.crew.stop(str(error))
         for urls in in_requests(list(by_url), _MOST_IN_REQUEST):
@@ -130,17 +133,6 @@ class Healing:
             done += len(urls)
         self.left = len(by_url) - done
 
-    async def _find_miscounted(self) -> None:
-        """Compares what the server counts with its list, before it forgets anything of that.
-
-        Raises:
-            ServerError: It does not say.
-        """
-        known = self.findings.index.known
-        if known is not None:
-            found = await self.server.counted_blobs()
-            self._miscounted = miscounted(self._look, known, found)
-
     async def _heal(self, some: Sequence[ServedManifest]) -> None:
         """One request.
 
@@ -154,18 +146,13 @@ class Healing:
         # Someone else has healed what is not listed any more.
         self.healed += [one for one in some if one.entry not in listed]
         some = [one for one in some if one.entry in listed]
-        back = await in_thread(lambda: {one.url for one in some if self._is_back(one)})
-        self._fail([one for one in some if one.url in back], "it is whole again; verify again")
-        some = [one for one in some if one.url not in back]
-        self._fail([one for one in some if never_to_prune(one.url)], HALF_REMOVED)
-        some = [one for one in some if not never_to_prune(one.url)]
-        wrong = {one.url for one in some if self._is_miscounted(one)}
-        self._fail([one for one in some if one.url in wrong], MISCOUNTED)
-        some = [one for one in some if one.url not in wrong]
+        back = await in_thread(lambda: {one for one in some if self._is_back(one)})
+        some = self._without(some, back.__contains__, "it is whole again; verify again")
+        some = self._without(some, lambda one: never_to_prune(one.url), HALF_REMOVED)
+        some = self._without(some, self._is_miscounted, MISCOUNTED)
         # As late as possible: a pull may begin at any time.
         shared = await in_thread(self._shared, some)
-        self._fail([one for one in some if one.url in shared], _IS_PULLED)
-        some = [one for one in some if one.url not in shared]
+        some = self._without(some, shared.__contains__, _IS_PULLED)
         if not some:
             return
         before = await in_thread(self._there, some)
@@ -186,26 +173,30 @@ class Healing:
             listed = await listed_entries(self.server, [one.url for one in some])
         except ServerError as failure:
             error = error or failure
-            self._fail(some, str(error))
+            self.unhealed += [(one, str(error)) for one in some]
             listed = None
         after = await in_thread(self._there, some)
         if listed is not None:
-            still = [one for one in some if one.entry in listed]
-            self._fail(still, "the server lists it still, or again")
-            forgotten = [one for one in some if one.entry not in listed]
-            stuck = [one for one in forgotten if one.path in after]
-            self._fail(stuck, "the server has forgotten it, but its file is still there")
-            self.healed += [one for one in forgotten if one.path not in after]
+            forgotten = self._without(
+                some, lambda one: one.entry in listed, "the server lists it still, or again"
+            )
+            self.healed += self._without(
+                forgotten,
+                lambda one: one.path in after,
+                "the server has forgotten it, but its file is still there",
+            )
         if self.journal is not None:
-            entries = list(self._entries(some, before, after))
-            if entries:
-                await self.journal.note(entries)
-                await self.journal.settle()
+            await self.journal.note(list(self._entries(some, before, after)))
+            await self.journal.settle()
         if error is not None:
             raise error
 
-    def _fail(self, some: Sequence[ServedManifest], why: str) -> None:
-        self.unhealed += [(one, why) for one in some]
+    def _without(
+        self, some: Sequence[ServedManifest], fails: Callable[[ServedManifest], bool], why: str
+    ) -> list[ServedManifest]:
+        """Notes that those which fail are not healed, and why; gives the others."""
+        self.unhealed += [(one, why) for one in some if fails(one)]
+        return [one for one in some if not fails(one)]
 
     def _is_back(self, one: ServedManifest) -> bool:
         """Whether what was missing has come since it was found."""
@@ -235,8 +226,8 @@ class Healing:
         young = findings.marked_rows[written >= (self.now() - SECONDS_OF_A_PULL) * 1e9]
         return [row for row in np.intersect1d(young, findings.broken).tolist() if not loaded[row]]
 
-    def _shared(self, some: Sequence[ServedManifest]) -> set[str]:
-        """The URLs of those that share a blob with an image that is pulled now.
+    def _shared(self, some: Sequence[ServedManifest]) -> set[ServedManifest]:
+        """Those that share a blob with an image that is pulled now.
 
         Those without a file are not among them: nobody knows their blobs.
         """
@@ -246,7 +237,7 @@ class Healing:
             blobs = blobs_of(self.findings.index, self._rows([one]))
             wanted = self._pulled[blobs] | self._look.wanted(blobs)
             if wanted.any() or (self._look.unknown and len(blobs)):
-                shared.add(one.url)
+                shared.add(one)
         return shared
 
     def _rows(self, some: Sequence[ServedManifest]) -> list[int]:
@@ -266,9 +257,9 @@ class Healing:
         self, some: Sequence[ServedManifest], before: dict[str, int], after: dict[str, int]
     ) -> Iterator[JournalEntry]:
         """What the journal is told: of each manifest, and of each blob that has gone."""
+        index = self.findings.index
         kinds = {
-            self.findings.index.path(row): "list" if self.findings.index.is_list[row] else "image"
-            for row in self._rows(some)
+            index.path(row): "list" if index.is_list[row] else "image" for row in self._rows(some)
         }
         failed = {one.url: why for one, why in self.unhealed}
         of_manifests: set[str] = set()
