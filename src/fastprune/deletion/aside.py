@@ -65,11 +65,7 @@ class Aside:
                 )
 
     def keep(self, names: list[str]) -> BatchResult:
-        """Sets blobs aside by a second name, durably.
-
-        Returns:
-            As `set_aside` does: what has a second name now has `Outcome.REMOVED`.
-        """
+        """Sets blobs aside by a second name, durably; see `set_aside`."""
         if self._blobs not in self.cache:
             return all_of(len(names), Outcome.GONE)
         batch = Batch(names, [0] * len(names))
@@ -90,7 +86,7 @@ class Aside:
             folder: Their folder; by default that of the blobs.
 
         Returns:
-            What could not be put back: the path of each, and why.
+            What could not be put back, and why.
         """
         if not names:
             return []
@@ -116,17 +112,12 @@ class Aside:
         """Removes files from the run; what can't be removed is left for the next run."""
         if not names:
             return
-        batch = Batch(names, [0] * len(names))
-        Unlinker().remove(self.trash[folder or self._blobs], batch)
+        Unlinker().remove(self.trash[folder or self._blobs], Batch(names, [0] * len(names)))
 
 
 @contextmanager
 def opened_aside(index: CacheIndex, run: str) -> Iterator[Aside]:
-    """Opens the folders of a cache and of a run.
-
-    Args:
-        index: The cache.
-        run: The id of a run in its trash.
+    """Opens the folders of a cache and of a run in its trash.
 
     Raises:
         OSError: One can't be opened.

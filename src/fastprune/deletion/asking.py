@@ -37,6 +37,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import compress
 
 import numpy as np
 
@@ -198,13 +199,9 @@ class _Asking:
 
     def _missing(self, paths: list[str]) -> list[str]:
         """Which of some files are not in the cache."""
-        aside = self._live.aside
         parts = [path.partition("/") for path in paths]
-        return [
-            path
-            for path, (folder, _, name) in zip(paths, parts, strict=True)
-            if aside.missing([name], folder)[0]
-        ]
+        missing = [self._live.aside.missing([name], folder)[0] for folder, _, name in parts]
+        return list(compress(paths, missing))
 
     def _blobs_to_keep(self) -> list[str]:
         """The names of blobs that will have to be set aside; some of them, if there are many."""
@@ -222,10 +219,7 @@ class _Asking:
             here = rows[slice(*np.searchsorted(rows, ends))]
             here = await leave_what_is_half_removed(live, kind, folder, here)
             asked, away = here[loaded[here]], here[~loaded[here]]
-            while len(asked) and not crew.must_stop():
-                asked = asked[live.plan.removed[asked]]
-                if not len(asked):
-                    break
+            while len(asked := asked[live.plan.removed[asked]]) and not crew.must_stop():
                 part = first_part(live, asked)
                 out_of_reach = await ask_for(live, kind, folder, asked[:part])
                 away, asked = np.union1d(away, out_of_reach), asked[part:]

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import compress
 
 import numpy as np
 
@@ -96,7 +97,7 @@ async def tidy(
             aside = await in_thread(opened.enter_context, opened_aside(index, run))
             held = await in_thread(_names_in, index, run)
             manifests = await in_thread(_read, index, aside, held)
-            listed = await _listed(index, server, manifests)
+            listed = await _listed(server, manifests)
             back, not_back = await in_thread(_put_back, index, aside, held, listed, look, counted)
             put_back += back
             failed += not_back
@@ -109,10 +110,6 @@ async def tidy(
 
 def live_runs(root: str, layout: Layout) -> list[str]:
     """The ids of the live runs in the trash of a cache, oldest first. Blocking.
-
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
 
     Raises:
         TrashError: The trash can't be listed.
@@ -132,7 +129,7 @@ def _names_in(index: CacheIndex, run: str) -> dict[str, list[str]]:
 
 
 def _read(index: CacheIndex, aside: Aside, held: Mapping[str, list[str]]) -> dict[str, _Manifest]:
-    """The manifests of a run by path; without those that can't be understood."""
+    """The manifests of a run that lie in the folder of their URL and can be understood, by path."""
     read: dict[str, _Manifest] = {}
     for folder in index.layout.manifest_folders:
         for name in held.get(folder, ()):
@@ -143,18 +140,13 @@ def _read(index: CacheIndex, aside: Aside, held: Mapping[str, list[str]]) -> dic
                 needs = b"" if is_list else pack_digests([record.digests])
             except ManifestError:
                 continue
-            read[f"{folder}/{name}"] = _Manifest(record.url, needs)
+            if index.layout.manifest_folder_of(record.url) == folder:
+                read[f"{folder}/{name}"] = _Manifest(record.url, needs)
     return read
 
 
-async def _listed(
-    index: CacheIndex, server: Server, manifests: Mapping[str, _Manifest]
-) -> dict[str, _Manifest]:
+async def _listed(server: Server, manifests: Mapping[str, _Manifest]) -> dict[str, _Manifest]:
     """Those of some manifests that the server lists as such files: it has pulled them since."""
-    folder_of = index.layout.manifest_folder_of
-    manifests = {
-        path: one for path, one in manifests.items() if folder_of(one.url) == path.partition("/")[0]
-    }
     names = (await server.listing(sorted({one.url for one in manifests.values()}))).names
     return {
         path: one for path, one in manifests.items() if names.get(one.url) == path.partition("/")[2]
@@ -179,20 +171,18 @@ def _put_back(
     needed = look.needed_by_name(as_digests(bytes.fromhex("".join(blobs))))
     wanted = {digest for one in listed.values() for digest in split_digests(one.needs)} | counted
     wanted_names = {digest.hex() for digest in wanted}
-    unsure = bool(look.unknown)
     steps = {
         blob_folder: [
             name
             for name, is_needed in zip(blobs, needed.tolist(), strict=True)
-            if is_needed or unsure or name in wanted_names
+            if is_needed or look.unknown or name in wanted_names
         ]
     }
     for folder in index.layout.manifest_folders:
         steps[folder] = [name for name in held.get(folder, ()) if f"{folder}/{name}" in listed]
     back = 0
     for folder, names in steps.items():
-        missing = aside.missing(names, folder)
-        going_back = [name for name, is_missing in zip(names, missing, strict=True) if is_missing]
+        going_back = list(compress(names, aside.missing(names, folder)))
         if failed := aside.put_back(going_back, folder):
             return back, failed
         aside.discard(going_back, folder)

@@ -136,9 +136,7 @@ class LiveRun:
             self.phases.crew.stop(f"manifests that have come and can't be read: {named}")
 
     def back(self, names: list[str], folder: str | None = None) -> bool:
-        """Puts files back, blobs by default; if that fails, the run ends. Blocking.
-
-        They stay in the live run as well.
+        """Puts files back as `Aside.put_back` does; if that fails, the run ends. Blocking.
 
         Returns:
             Whether all are back.

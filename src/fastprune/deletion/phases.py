@@ -231,11 +231,8 @@ class Phases:
             path = f"{files.folder}/{names[position]}"
             self.failures.append(Failure(path, number, result.message(position)))
         if Outcome.CHANGED in result.outcomes:
-            self._changed += [
-                f"{files.folder}/{name}"
-                for name, outcome in zip(names, result.outcomes, strict=True)
-                if outcome == Outcome.CHANGED
-            ]
+            changed = result.where(Outcome.CHANGED)
+            self._changed += [f"{files.folder}/{names[at]}" for at in changed]
         self._progress.advance(len(names), sum(result.freed))
         if self._journal is not None:
             facts = files.facts(piece.positions)

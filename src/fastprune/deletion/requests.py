@@ -7,6 +7,7 @@ I/O: asks the server; looks at files, and sets blobs aside by a second name, on 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 
 import anyio
 import numpy as np
@@ -57,7 +58,7 @@ class _Batch:
 
     def only(self, which: Mask) -> None:
         """Leaves out some manifests: bool, one for each row; True stays."""
-        self.urls = [urls for urls, stays in zip(self.urls, which.tolist(), strict=True) if stays]
+        self.urls = list(compress(self.urls, which.tolist()))
         self.rows = self.rows[which]
 
     @property
@@ -75,19 +76,8 @@ def first_part(run: LiveRun, rows: Rows) -> int:
 
 
 async def leave_what_is_half_removed(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:
-    """Leaves out manifests whose image URLs a server can't remove safely.
-
-    Args:
-        run: The run.
-        kind: list or image.
-        folder: The folder that they are in.
-        rows: The manifests, ascending.
-
-    Returns:
-        The others.
-    """
-    index, known = run.plan.index, run.known
-    pairs = zip(index.urls(rows), known.urls_of(rows), strict=True)
+    """Leaves out manifests whose image URLs a server can't remove safely; gives the others."""
+    pairs = zip(run.plan.index.urls(rows), run.known.urls_of(rows), strict=True)
     half = np.array(
         [any(map(never_to_prune, urls)) or (not urls and never_listed(url)) for url, urls in pairs],
         dtype=np.bool_,
@@ -98,12 +88,12 @@ async def leave_what_is_half_removed(run: LiveRun, kind: str, folder: str, rows:
 
 
 async def ask_for(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:
-    """Asks the server to remove some manifests, and finds out what it did.
+    """Asks the server to remove some manifests of a folder, and finds out what it did.
 
     Args:
         run: The run.
         kind: list or image.
-        folder: The folder that they are in.
+        folder: The folder.
         rows: Those that still go, ascending. The server knew each when it was scanned.
 
     Returns:
@@ -146,10 +136,7 @@ async def ask_for(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:
 async def _request(run: LiveRun, batch: _Batch, seconds: float) -> Rows:
     """Sends a request and accounts for it; the rows that the server can't reach.
 
-    Args:
-        run: The run.
-        batch: What it is about.
-        seconds: How long the server took to list the same.
+    `seconds` is how long the server took to list the same.
     """
     began, error = run.clock(), None
     try:
@@ -239,17 +226,11 @@ def _look(run: LiveRun, batch: _Batch) -> tuple[BatchResult, Mask]:
 async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Rows:
     """Puts back what is needed, and finds out what the server did.
 
-    Args:
-        run: The run.
-        batch: What was asked for.
-        error: What came instead of an answer. Then the server may still be at work, so second
-            names stay.
+    `error` is what came instead of an answer. Then the server may still be at work, so second
+    names stay. The error is raised in the end.
 
     Returns:
         Manifests that the server does not know any more, and whose files are there.
-
-    Raises:
-        ServerError: That error, or one of the list.
     """
     went = await in_thread(_rescue, run, batch)
     listed: dict[str, str] | None = None
@@ -296,16 +277,8 @@ async def _have_written(
     """Lets the server write the files again of what it lists although its file is gone.
 
     Such an image was pulled in the moment in which the server removed it by another of its tags.
-    When it is asked for, the server writes its file; then it is an image that was pulled again.
-
-    Args:
-        run: The run.
-        batch: The batch.
-        outcomes: What became of each; changed where a file is there again.
-        listed: The digests that the server lists for their URLs.
-
-    Raises:
-        ServerError: It does not answer as it should.
+    When it is asked for, the server writes its file; then it is an image that was pulled again,
+    and `outcomes` says so.
     """
     index = run.plan.index
     for at in np.flatnonzero(outcomes == _SERVED).tolist():
@@ -355,7 +328,7 @@ def _judge(
         listed: The digests that the server lists for their URLs since; None if it did not say.
 
     Returns:
-        What became of each, as values of `Outcome`; and the rows that the server can't reach.
+        What became of each, an `Outcome` or a value like one; the rows that are out of reach.
     """
     names = _names(run, batch.rows)
     found = look_at(run.aside.cache[batch.folder], manifest_batch(run.plan.index, batch.rows))
@@ -382,10 +355,6 @@ def _judge(
 def _put_back_what_stays(run: LiveRun, batch: _Batch) -> Rows:
     """Puts back the blobs that are not to go after all; the ids of those that are gone."""
     missing = batch.kept[run.aside.missing(run.names(batch.kept))]
-    gone = run.goes(missing)
-    if not run.look.unknown:
-        gone &= ~run.look.needed(missing)
-    else:
-        gone[:] = False
+    gone = run.goes(missing) & ~run.look.needed(missing) & (not run.look.unknown)
     batch.safe &= run.back(run.names(missing[~gone]))
     return missing[gone]

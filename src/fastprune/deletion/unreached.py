@@ -31,22 +31,13 @@ async def move_manifests(run: LiveRun, kind: str, folder: str, rows: Rows) -> No
     A pull of one may begin at any time, and writes its file. If that was before the file was
     moved, the moved file shows it. If it was after, there is a new file.
 
-    Args:
-        run: The run.
-        kind: list or image.
-        folder: The folder that they are in.
-        rows: The manifests, ascending.
-
     Raises:
         ServerError: The server does not say whether it knows them now; those are put back.
     """
     crew = run.phases.crew
-    while len(rows) and not crew.must_stop():
-        rows = rows[run.plan.removed[rows]]
-        most = crew.at_once(_MOST_MANIFESTS)
+    most = crew.at_once(_MOST_MANIFESTS)
+    while len(rows := rows[run.plan.removed[rows]]):
         some, rows = rows[:most], rows[most:]
-        if not len(some):
-            return
         await crew.wait_for_slot(len(some))
         if crew.must_stop():
             return
@@ -62,7 +53,7 @@ async def _move_some(run: LiveRun, kind: str, folder: str, rows: Rows) -> None:
     error: ServerError | None = None
     try:
         known = await _known_by_now(run, folder, rows, moved)
-        back = back | known
+        back |= known
     except ServerError as failure:
         # Whether a pull was under way is not known.
         error, back = failure, set(moved)
@@ -106,11 +97,7 @@ async def _known_by_now(run: LiveRun, folder: str, rows: Rows, positions: list[i
 
 
 async def move_blobs(run: LiveRun, went: Rows) -> None:
-    """Moves the blobs of the plan that are still there, if nothing needs them.
-
-    Args:
-        run: The run.
-        went: Ids of blobs that are gone already.
+    """Moves the blobs of the plan but those that went already, if nothing needs them.
 
     Raises:
         ServerError: The server does not say which blobs it counts references to.
@@ -120,8 +107,7 @@ async def move_blobs(run: LiveRun, went: Rows) -> None:
     blobs = np.setdiff1d(run.plan.blobs, went)
     if not len(blobs) or not await crew.may_begin():
         return
-    counted = run.look.ids_of((await run.server.counted_blobs()).digests)
-    held = np.isin(blobs, counted)
+    held = np.isin(blobs, run.look.ids_of((await run.server.counted_blobs()).digests))
     run.counted = int(held.sum())
     blobs = blobs[~held]
     young = await in_thread(young_blobs, index, blobs, run.grace)
