@@ -47,7 +47,7 @@ class Batch(NamedTuple):
     """Some files of one folder that are to go.
 
     Attributes:
-        names: The file names.
+        names: Their names.
         sizes: Bytes of each, as far as they are known from the scan.
         checks: Whether each is still what it was, asked right before it goes; None for files
             that are known by their names alone, as blobs are.
@@ -91,8 +91,8 @@ def all_of(
         count: How many.
         outcome: What became of each.
         freed: Bytes of each, if they were removed.
-        number: Their errno, if they failed.
-        said: Why they failed; empty if that is what the errno means.
+        number: The errno, if they failed.
+        said: Why they failed, if the errno does not tell.
     """
     failed = range(count if outcome == Outcome.FAILED else 0)
     return BatchResult(
@@ -104,17 +104,12 @@ def all_of(
 
 
 class Deleter(Protocol):
-    """Removes batches of files, in one way or another.
-
-    Attributes:
-        batch_size: How many names to hand it at once.
-    """
+    """Removes batches of files, in one way or another, of `batch_size` names at most."""
 
     batch_size: int
 
     def remove(self, folder: int, batch: Batch) -> BatchResult:
         """Removes a batch from an open folder; called on several threads at once."""
-        ...
 
     def settle(self, folder: int) -> None:
         """Makes what was removed from an open folder durable.
@@ -123,7 +118,6 @@ class Deleter(Protocol):
             NotDurableError: The file system does not offer it.
             OSError: It failed.
         """
-        ...
 
 
 class Unlinker:
@@ -152,8 +146,7 @@ class Unlinker:
 def look_at(folder: int, batch: Batch) -> BatchResult:
     """Asks the checks of a batch, and leaves its files alone.
 
-    Returns:
-        As if they had gone: what is still as it was has `Outcome.REMOVED`.
+    What is still as it was has `Outcome.REMOVED`, as if it had gone.
     """
     return _one_by_one(folder, batch, lambda name: True)
 
@@ -161,10 +154,7 @@ def look_at(folder: int, batch: Batch) -> BatchResult:
 def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> BatchResult:
     """Takes files away that are still what they were, and notes what became of each.
 
-    Args:
-        folder: The open folder they are in.
-        batch: The files.
-        take: Takes one away, by its name; False if it is not what it was, after all.
+    `take` takes one away, by its name; it gives False for one that is not what it was, after all.
     """
     names, checks = batch.names, batch.checks
     outcomes = bytearray(len(names))
@@ -266,15 +256,9 @@ def _status(name: str, folder: int) -> os.stat_result:
 
 @contextmanager
 def moving_to_trash(root: str, run: str, layout: Layout) -> Iterator[Mover]:
-    """Makes the folders of a run in the trash, durably; removes those that stay empty.
+    """Makes the folders of a new run in the trash, durably; removes those that stay empty.
 
-    Args:
-        root: Path of the cache, which the caller has locked.
-        run: The id of the run, which is new.
-        layout: What kind of cache it is.
-
-    Yields:
-        What moves files there.
+    The caller has locked the cache.
 
     Raises:
         TrashError: It can't be done; nothing was moved.
@@ -334,13 +318,7 @@ def _check_renaming(name: str, folder: int, trash: int, absent: str) -> None:
 
 
 def remove_run(root: str, run: str, layout: Layout) -> None:
-    """Removes the folders of a run that are empty, and those of the trash if they are.
-
-    Args:
-        root: Path of the cache, which the caller has locked.
-        run: The id of the run.
-        layout: What kind of cache it is.
-    """
+    """Removes the folders of a run that are empty, and those of the trash if they are."""
     # The first folder goes last: without it, a run does not look like one.
     remove_empty(root, (*STEPS, run), layout.folders)
 
@@ -351,7 +329,7 @@ def remove_empty(root: str, steps: Iterable[str] = STEPS, within: Iterable[str] 
     It begins with the innermost, and ends at the first that is not empty or can't be removed.
 
     Args:
-        root: Path of the cache, which the caller has locked.
+        root: Path of the cache.
         steps: A path: folders, each in the one before, the first one in the cache.
         within: The folders in the last of these, which go before it.
     """
@@ -378,13 +356,8 @@ class Restorer(Unlinker):
     def put_back(self, trash: int, folder: int, batch: Batch) -> BatchResult:
         """Gives files their names in the cache again; called on several threads at once.
 
-        Those in the trash stay until `remove`, so that a crash in between loses nothing.
-
-        Args:
-            trash: The open folder of the run.
-            folder: The open folder of the cache.
-            batch: The files. What has another file of its name in the cache gets
-                `Outcome.CHANGED`.
+        Those in the trash stay until `remove`, so that a crash in between loses nothing. What has
+        another file of its name in the cache gets `Outcome.CHANGED`.
         """
         return _one_by_one(trash, batch, lambda name: _link_back(name, trash, folder))
 
@@ -392,14 +365,8 @@ class Restorer(Unlinker):
 def set_aside(folder: int, trash: int, batch: Batch) -> BatchResult:
     """Gives files of the cache a second name in the trash, so that they outlive the first.
 
-    Args:
-        folder: The open folder of the cache.
-        trash: The open folder of the run.
-        batch: The files.
-
-    Returns:
-        What has a second name now has `Outcome.REMOVED`, although it is still in the cache. What
-        is no regular file has `Outcome.CHANGED`.
+    What has a second name now has `Outcome.REMOVED`, although it is still in the cache. What is no
+    regular file has `Outcome.CHANGED`.
     """
     return _one_by_one(folder, batch, lambda name: _link(name, folder, trash))
 

@@ -66,7 +66,6 @@ class RunJournal(Protocol):
         Raises:
             UsageError: It can't be recorded; so nothing goes.
         """
-        ...
 
     async def end(self, report: PruneReport | RepairReport, stopped: str) -> None:
         """The run came to its end, or to a stop.
@@ -75,11 +74,9 @@ class RunJournal(Protocol):
             report: What was done.
             stopped: Why it was to stop; empty if nothing said so.
         """
-        ...
 
     async def fail(self, error: BaseException) -> None:
         """An error has ended the run."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,9 +191,7 @@ class Phases:
     async def work_on(self, files: Files, work: Callable[[Batch], BatchResult | None]) -> None:
         """Does something with files, until all are done or it must stop.
 
-        Args:
-            files: The files.
-            work: Is called with each batch, on a thread; gives None for what it did not begin.
+        `work` is called with each batch, on a thread; it gives None for what it did not begin.
         """
         self._begun.append(files)
         pieces = files.pieces(self.crew.batch_size(len(files), self._most))
@@ -206,12 +204,7 @@ class Phases:
         return await self.crew.settle(name, settle, folder)
 
     async def note(self, files: Files, result: BatchResult) -> None:
-        """Notes what became of files that something else has worked on.
-
-        Args:
-            files: The files.
-            result: What became of each.
-        """
+        """Notes what became of files that something else has worked on."""
         self._begun.append(files)
         for piece in files.pieces(max(1, len(files))):
             await self._record(files, piece, result)

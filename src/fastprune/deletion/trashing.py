@@ -39,11 +39,7 @@ async def restore(
 ) -> TrashReport:
     """Puts a run back into the cache. Done twice, or again after a crash, it does the rest.
 
-    Args:
-        root: Path of the cache, which the caller has locked.
-        contents: What the run holds.
-        context: The pace, and who is told.
-        restorer: How to do it.
+    The caller has locked the cache.
 
     Returns:
         What was put back, and what was not and why. If a file can't be put back, or a folder
@@ -108,12 +104,7 @@ async def _put_back(
 async def empty(
     root: str, runs: Sequence[RunContents], context: RunContext | None = None
 ) -> TrashReport:
-    """Deletes runs for good.
-
-    Args:
-        root: Path of the cache, which the caller has locked.
-        runs: What they hold.
-        context: The pace, and who is told.
+    """Deletes runs for good. The caller has locked the cache.
 
     Returns:
         What was deleted, and what was not and why. What could not be deleted keeps all of
@@ -135,12 +126,7 @@ async def empty(
 
 
 async def delete_for_good(phases: Phases, root: str, contents: RunContents) -> None:
-    """Deletes the files of a run, those that need others first; its folders stay.
-
-    Args:
-        phases: Carries it out.
-        root: Path of the cache.
-        contents: What the run holds, or what of it is to go.
+    """Deletes the files of a run, or some of them, those that need others first; folders stay.
 
     Raises:
         OSError: A folder can't be opened; nothing was deleted.
