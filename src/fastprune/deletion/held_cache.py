@@ -56,24 +56,14 @@ class RunJournal(Protocol):
     """A `Journal` that is told as well how a run begins and how it ends."""
 
     async def begin(self, plan: PrunePlan | RepairPlan, run: str, action: str) -> None:
-        """Before anything goes.
-
-        Args:
-            plan: What is carried out.
-            run: The run id.
-            action: delete or trash.
+        """Before anything goes; `action` is delete or trash.
 
         Raises:
             UsageError: It can't be recorded; so nothing goes.
         """
 
     async def end(self, report: PruneReport | RepairReport, stopped: str) -> None:
-        """The run came to its end, or to a stop.
-
-        Args:
-            report: What was done.
-            stopped: Why it was to stop; empty if nothing said so.
-        """
+        """The run came to its end, or to a stop: `stopped` says why it was to stop, if it was."""
 
     async def fail(self, error: BaseException) -> None:
         """An error has ended the run."""
@@ -205,18 +195,10 @@ class HeldCache:
         return await self._carry_out(plan, findings.index, carry, options, trash=True)
 
     async def with_served(self, findings: Findings, server: Server) -> Findings:
-        """Adds what a running server has in memory to findings of this cache.
+        """Adds what a running server has in memory to findings; see `healing.with_served`.
 
-        Args:
-            findings: What `verify` of this cache gave, after a scan with the server's list.
-            server: The server.
-
-        Returns:
-            Findings that can be carried out with this server instead of the others.
-
-        Raises:
-            WrongServerError: It serves another cache, as far as its list tells.
-            ServerError: It gives no answer, or one that is not as it should be.
+        The findings are what `verify` of this cache gave, after a scan with the server's list.
+        Those that are returned can be carried out with this server instead of them.
         """
         from fastprune.deletion.healing import with_served
 
@@ -327,15 +309,9 @@ def held_cache(
     *,
     overriding: Callable[[tuple[ServerFinding, ...]], None] = lambda found: None,
 ) -> Iterator[HeldCache]:
-    """Holds a cache, so that it can be changed. Blocking.
+    """Holds a cache, so that it can be changed; see `hold`. Blocking.
 
-    Args:
-        reader: What reads it; its checkpoint is called while the lock is waited for.
-        exclusion: How others are kept away.
-        overriding: See `hold`.
-
-    Raises:
-        FastpruneError: See `hold`.
+    The checkpoint of the reader is called while the lock is waited for.
     """
     asks = reader.checkpoint
     with hold(reader.root, reader.layout, exclusion, asks, overriding=overriding) as held:
