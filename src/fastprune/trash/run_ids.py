@@ -58,10 +58,6 @@ def run_time(text: str) -> datetime | None:
 def find_run(runs: Iterable[str], prefix: str) -> str:
     """The one run whose id begins with a prefix.
 
-    Args:
-        runs: The ids to choose from.
-        prefix: A run id, or enough of its beginning.
-
     Raises:
         UsageError: No run begins so, or several do; the message names them.
     """

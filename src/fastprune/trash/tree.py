@@ -35,10 +35,6 @@ def trash_path(root: str, *more: str) -> str:
 def list_trash(root: str, layout: Layout) -> TrashListing:
     """Lists the trash of a cache; one that does not exist is empty.
 
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
-
     Raises:
         TrashError: Something on the way to it is no folder, or it can't be listed.
     """

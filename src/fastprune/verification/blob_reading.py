@@ -33,24 +33,12 @@ FILES_IN_PIECE = 1_024
 
 
 def largest_first(blobs: Rows, sizes: NDArray[np.int64]) -> Rows:
-    """Puts blobs into the order in which they are read: by size, and by id if that is the same.
-
-    Args:
-        blobs: Their ids, ascending.
-        sizes: int64: bytes of each blob of the cache.
-    """
+    """Puts blobs, ascending, into the order in which they are read: by size, then by id."""
     return blobs[np.argsort(-sizes[blobs], kind="stable")]
 
 
 def pieces_of(sizes: NDArray[np.int64]) -> Iterator[slice]:
-    """Cuts files that are ordered by size into pieces of work.
-
-    Args:
-        sizes: int64: bytes of each, descending.
-
-    Yields:
-        The positions of each piece: one large file alone, or many small ones.
-    """
+    """Cuts files, the largest first, into pieces of work: one large file, or many small ones."""
     ends = np.cumsum(sizes, dtype=np.int64)
     first = 0
     while first < len(sizes):

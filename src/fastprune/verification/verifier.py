@@ -100,15 +100,8 @@ def verify_cache(
         root, open_executor, scan_options, progress=progress, checkpoint=checkpoint
     )
     scanned = time.monotonic()
-    verification = _Verification(
-        index,
-        executor,
-        here_if_remote(executor),
-        options,
-        progress or NoProgress(),
-        checkpoint,
-        kept,
-    )
+    again, told = here_if_remote(executor), progress or NoProgress()
+    verification = _Verification(index, executor, again, options, told, checkpoint, kept)
     with reading(root):
         evidence, content = verification.gather()
     from fastprune.verification.findings import find
@@ -129,16 +122,7 @@ def _kept_file(root: str, options: VerifyOptions) -> KeptFile | None:
 
 @dataclass(frozen=True, slots=True)
 class _Verification:
-    """One verification, after its scan.
-
-    Attributes:
-        index: The cache.
-        executor: Where blobs are read.
-        again: Where what seems damaged is looked at once more.
-        options: How.
-        progress: Is told how many blobs were read.
-        checkpoint: Called often.
-    """
+    """One verification, after its scan; `again` is where what seems damaged is looked at again."""
 
     index: CacheIndex
     executor: Executor
@@ -170,8 +154,7 @@ class _Verification:
         odd = odd_sizes(self.index, sizes)
         if not self.options.content:
             return odd
-        chosen = sampled(self.index, self.options.sample, self.options.seed)
-        return np.union1d(odd, chosen)
+        return np.union1d(odd, sampled(self.index, self.options.sample, self.options.seed))
 
     def _read_blobs(self, blobs: Rows, sizes: NDArray[np.int64]) -> tuple[OddBlobs, ContentCheck]:
         import numpy as np
@@ -251,8 +234,7 @@ class _Verification:
 
         paths = [path for path, _ in self.index.faults if path.startswith(f"{folder}/")]
         names = [path.rpartition("/")[2] for path in paths]
-        raw = bytes.fromhex("".join(names))
-        digests = as_digests(raw)
+        digests = as_digests(bytes.fromhex("".join(names)))
         marks = self._marks(folder, digests)
         # Only regular files are opened.
         regular = np.flatnonzero(marks[:, 0] != ABSENT_MARK.inode)
