@@ -39,10 +39,8 @@ def unexpected_status(request: str, status: int, body: bytes, location: str) -> 
         location: Where a redirect leads to; empty if nowhere.
     """
     if b"HTTP request to an HTTPS server" in body:
-        return ServerError(
-            f"{request}: the server speaks TLS there",
-            hint="give https:// in --server",
-        )
+        hint = "give https:// in --server"
+        return ServerError(f"{request}: the server speaks TLS there", hint=hint)
     if 300 <= status < 400:
         target = f" to {shown(location)}" if location else ""
         return ServerError(

@@ -67,10 +67,7 @@ class BlobCounts:
 
 
 def parse_listing(text: bytes) -> ServerListing:
-    """Parses the answer to a request for the list of manifests.
-
-    Args:
-        text: The whole body.
+    """Parses the answer to a request for the list of manifests: its whole body.
 
     Raises:
         ServerError: It is not as specified: the message says where and how. Nothing is guessed
@@ -99,13 +96,10 @@ def parse_listing(text: bytes) -> ServerListing:
 
 
 def parse_blob_list(text: bytes) -> BlobCounts:
-    """Parses the answer to a request for the list of blobs.
+    """Parses the answer to a request for the list of blobs: its whole body.
 
     A line is `digest count`. A count that is not above 0 means that the server gives the blob to
     nobody.
-
-    Args:
-        text: The whole body.
 
     Raises:
         ServerError: It is not as specified: the message says where and how.
