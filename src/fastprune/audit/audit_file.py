@@ -79,10 +79,9 @@ class AuditFile:
 
     async def fail(self, error: BaseException) -> None:
         """See `RunJournal.fail`; what can't be written is in `incomplete`."""
-        from fastprune.audit.audit_log import error_facts
-
         code = error.exit_code if isinstance(error, FastpruneError) else 1
-        await self._end(error_facts(error, code))
+        # The lines before it are valid.
+        await self._end({"totals": None, "stopped": None, "error": str(error), "exit_code": code})
 
     async def _end(self, facts: Mapping[str, Any]) -> None:
         try:
