@@ -40,12 +40,7 @@ class AuditFile:
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
-        """Writes nothing yet.
-
-        Args:
-            path: The file, for messages.
-            descriptor: The file, open for appending; the caller closes it.
-        """
+        """Writes nothing yet; the caller closes the descriptor. The path is for messages."""
         self.incomplete: JournalError | None = None
         self._path, self._descriptor = path, descriptor
         self._log: AuditLog | None = None

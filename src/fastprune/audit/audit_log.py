@@ -39,15 +39,7 @@ class AuditLog:
     def __init__(
         self, path: str, descriptor: int, *, run: str, action: str, now: Callable[[], datetime]
     ) -> None:
-        """Writes nothing yet.
-
-        Args:
-            path: The file, for messages.
-            descriptor: The file, open for appending; the caller closes it.
-            run: The run id.
-            action: What is done to files: delete or trash.
-            now: The clock, with a time zone.
-        """
+        """Writes nothing yet; the caller closes the descriptor. The path is for messages."""
         self._path = path
         self._descriptor, self._run, self._action, self._now = descriptor, run, action, now
         self._pending = bytearray()

@@ -65,9 +65,9 @@ async def carry_out(
     mover: Deleter,
     run: str,
     server: Server,
-    context: RunContext | None = None,
+    context: RunContext,
     *,
-    grace: float = 0,
+    grace: float,
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> PruneReport:
@@ -92,12 +92,10 @@ async def carry_out(
         TrashError: Blobs can't be set aside; nothing was removed.
         UsageError: The plan knows nothing of the server.
     """
-    context = context or RunContext()
-    phases = Phases(context, batch_size=mover.batch_size)
+    phases, account = Phases(context, batch_size=mover.batch_size), Account(plan)
     look = await in_thread(Look, plan.index)
     with ExitStack() as opened:
         aside = await in_thread(opened.enter_context, opened_aside(plan.index, run))
-        account = Account(plan)
         live = LiveRun(plan, server, mover, phases, account, look, aside, clock, grace)
         return await _Asking(live, context, run, now()).carry_out()
 

@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import compress
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,8 +61,7 @@ class Tidied:
     failed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Manifest:
+class _Manifest(NamedTuple):
     """A manifest in a run: its URL, and the blobs that it needs, 32 raw bytes each."""
 
     url: str
@@ -71,15 +71,10 @@ class _Manifest:
 async def tidy(
     index: CacheIndex, look: Look, server: Server, phases: Phases, own_run: str, now: datetime
 ) -> Tidied:
-    """Empties the live runs of the trash.
+    """Empties the live runs of the trash, but for `own_run`.
 
-    Args:
-        index: The cache.
-        look: Has looked at it just now.
-        server: Is asked which manifests and blobs it has in memory.
-        phases: Deletes.
-        own_run: The run that is not to be touched.
-        now: The time, with a zone.
+    The look has looked at the cache just now. The server is asked which manifests and blobs it has
+    in memory.
 
     Raises:
         ServerError: The server does not say; nothing was changed.

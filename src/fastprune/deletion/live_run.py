@@ -35,15 +35,9 @@ class LiveRun:
 
     Attributes:
         plan: What still goes; it gets smaller as files turn out to stay.
-        server: What is asked.
         mover: Moves files to the live run.
-        phases: Tells the journal, and knows why the run was stopped.
-        account: What became of the files of the plan.
-        look: What the manifests need that are there now.
-        aside: The open folders of the cache and of the live run.
         clock: Seconds, for how long requests take.
         grace: Blobs that were written in the last so many seconds are not moved.
-        sizes: How many URLs the next request may name.
         requests: How many were sent that ask the server to remove something.
         put_back: How many files were put back because something needs them.
         shared: Paths of images that were left out, as a manifest that has come since the scan

@@ -47,7 +47,7 @@ class Look:
     """Which blobs are needed: by manifests of the index that are there, and by new ones.
 
     Attributes:
-        index: The cache when it was scanned.
+        index: The cache when it was scanned, with edges.
         unknown: Paths of new manifests that can't be read or understood, so that all blobs may
             be needed.
         newcomers: The manifests that have come since the scan: path -> the blobs they need, as
@@ -55,12 +55,7 @@ class Look:
     """
 
     def __init__(self, index: CacheIndex, *, wait: Callable[[float], None] = time.sleep) -> None:
-        """Has looked at nothing yet.
-
-        Args:
-            index: The cache when it was scanned, with edges.
-            wait: Waits for so many seconds for a file that the server is writing.
-        """
+        """Has looked at nothing yet; `wait` waits for a file that the server is writing."""
         self.unknown: tuple[str, ...] = ()
         self.newcomers: dict[str, bytes] = {}
         self.index, self._wait = index, wait
@@ -217,11 +212,8 @@ def miscounted(look: Look, known: KnownUrls, found: BlobCounts) -> Mask:
 
     Args:
         look: Has the index of the cache.
-        known: By which URLs the server knows the manifests.
+        known: The server's list of manifests.
         found: What it counts now.
-
-    Returns:
-        bool (m,).
     """
     index = look.index
     # Each URL that leads to an image counts once.
