@@ -73,16 +73,9 @@ async def carry_out(
 ) -> PruneReport:
     """Carries out a plan beside a running server, once.
 
-    Args:
-        plan: What to remove: of a scan with the list of the server. The caller holds the lock on
-            the cache, and has made sure that this server serves it.
-        mover: Moves files to the live run.
-        run: The id of the live run, which `mover` has made.
-        server: Is asked.
-        context: The pace, and who is told.
-        grace: Blobs that were written in the last so many seconds are not moved.
-        clock: Seconds, for how long requests take.
-        now: The time, with a zone.
+    The caller holds the lock on the cache, and has made sure that this server serves it. The plan
+    is of a scan with its list. The mover moves files to the live run of this id. For `grace` and
+    `clock`, see `LiveRun`.
 
     Returns:
         What was removed, and what was not and why. An error of the server ends the run.

@@ -57,11 +57,7 @@ async def with_list(server: Server, options: VerifyOptions) -> VerifyOptions:
 
 
 async def with_served(server: Server, findings: Findings) -> Findings:
-    """Adds what the server has in memory to findings.
-
-    Args:
-        server: The server that runs on the cache.
-        findings: What is damaged, of a scan with the server's list.
+    """Adds what the server has in memory to findings, of a scan with its list.
 
     Raises:
         WrongServerError: It serves another cache, as far as its list tells.
@@ -84,14 +80,9 @@ class Healing:
     def __init__(
         self, server: Server, findings: Findings, crew: Crew, journal: Journal | None, touched: str
     ) -> None:
-        """Asks for nothing yet.
+        """Asks for nothing yet; the findings have `served`.
 
-        Args:
-            server: What is asked.
-            findings: What is damaged, with `served`.
-            crew: Knows when to stop.
-            journal: Is told what the server removed.
-            touched: A path that was written only to see whether the server writes here.
+        `touched` is a path that was written only to see whether the server writes here.
         """
         self.healed: list[ServedManifest] = []
         self.unhealed: list[tuple[ServedManifest, str]] = []

@@ -208,11 +208,7 @@ class HeldCache:
         return asked
 
     def _check_server(self, options: ApplyOptions) -> None:
-        """Makes sure that a server that may run on the cache is asked.
-
-        Raises:
-            UsageError: It is not.
-        """
+        """Makes sure that a server that may run on the cache is asked."""
         if self._held.exclusion.named is not None and options.server is None:
             raise UsageError(
                 f"{self._root} is held with a server on it, so that server must be asked"
@@ -244,23 +240,14 @@ class HeldCache:
         return self._with_guards(await _with_journal(options, plan, run, action, work))
 
     async def restore(self, contents: RunContents, limits: Limits) -> TrashReport:
-        """Puts a run that this cache has read back, once; see `trashing.restore`.
-
-        Raises:
-            UsageError: It has not read this run, or has put it back already.
-            TrashError: The cache lacks a folder that the run has files for.
-        """
+        """Puts a run that this cache has read back, once; see `trashing.restore`."""
         self._use(contents, "run", "read_trash")
         from fastprune.deletion.trashing import restore
 
         return self._with_guards(await restore(self._root, contents, self._context(limits)))
 
     async def empty(self, runs: Sequence[RunContents], limits: Limits) -> TrashReport:
-        """Deletes runs that this cache has read for good, once; see `trashing.empty`.
-
-        Raises:
-            UsageError: It has not read one of them, or has deleted it already.
-        """
+        """Deletes runs that this cache has read for good, once; see `trashing.empty`."""
         for contents in runs:
             self._use(contents, "run", "read_trash", in_trash=True)
         self._check_held()
@@ -279,11 +266,7 @@ class HeldCache:
         return replace(report, overridden=self.overridden, no_lock=self.unlocked)
 
     def _use(self, made: object, what: str, by: str, *, in_trash: bool = False) -> None:
-        """Makes sure that something can be carried out, and remembers that it was.
-
-        Raises:
-            UsageError: It can't.
-        """
+        """Makes sure that something can be carried out, and remembers that it was."""
         self._check_held()
         if self._held.exclusion.trash_only and not in_trash:
             raise UsageError(f"{self._root} is held with trash_only: only runs can be deleted")

@@ -209,11 +209,6 @@ def miscounted(look: Look, known: KnownUrls, found: BlobCounts) -> Mask:
 
     A pull that fails because a blob is away for a moment leaves such counts. If the server were
     asked to remove one of the images with this blob, it would keep it from the others.
-
-    Args:
-        look: Has the index of the cache.
-        known: The server's list of manifests.
-        found: What it counts now.
     """
     index = look.index
     # Each URL that leads to an image counts once.

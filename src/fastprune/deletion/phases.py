@@ -98,9 +98,6 @@ class RunContext:
     """The pace of a run, and who is told or asked meanwhile.
 
     Attributes:
-        limits: Pace and end.
-        progress: Is told about files and bytes.
-        journal: Is told what became of every file.
         look: Looks for servers before each phase: what it finds ends the run. None if servers
             do not matter.
     """

@@ -41,8 +41,6 @@ class _Batch:
     """Manifests of a folder that one request is about.
 
     Attributes:
-        kind: list or image.
-        folder: The folder.
         rows: The manifests, ascending.
         urls: By which the server is asked for each.
         kept: The ids of their blobs that have a second name, ascending.
@@ -90,11 +88,7 @@ async def leave_what_is_half_removed(run: LiveRun, kind: str, folder: str, rows:
 async def ask_for(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:
     """Asks the server to remove some manifests of a folder, and finds out what it did.
 
-    Args:
-        run: The run.
-        kind: list or image.
-        folder: The folder.
-        rows: Those that still go, ascending. The server knew each when it was scanned.
+    Each still goes, and the server knew it when it was scanned.
 
     Returns:
         Those that the server can't reach, because it does not know them any more.
@@ -321,11 +315,8 @@ def _judge(
 ) -> tuple[Rows, Rows]:
     """What became of each manifest of a batch.
 
-    Args:
-        run: The run.
-        batch: The batch.
-        went: Whose files were gone right after the request.
-        listed: The digests that the server lists for their URLs since; None if it did not say.
+    `went` says whose files were gone right after the request. `listed` are the digests that the
+    server lists for their URLs since; None if it did not say.
 
     Returns:
         What became of each, an `Outcome` or a value like one; the rows that are out of reach.

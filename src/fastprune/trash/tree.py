@@ -54,11 +54,7 @@ def _is_run(root: str, name: str, layout: Layout) -> bool:
 
 
 def foreign_in_run(root: str, run: str, layout: Layout) -> tuple[str, ...]:
-    """Paths, relative to the run, of everything beside its folders.
-
-    Raises:
-        TrashError: It can't be listed.
-    """
+    """Paths, relative to the run, of everything beside its folders."""
     return tuple(name for name, _ in _entries(root, run) if name not in layout.folders)
 
 

@@ -60,14 +60,8 @@ def read_blobs(
 ) -> tuple[OddBlobs, int]:
     """Reads blobs to the end, and compares the sha256 of each with its name.
 
-    Args:
-        index: The cache.
-        blobs: Ids of those to read, ascending.
-        sizes: int64: bytes of each blob of the cache.
-        executor: Where to read.
-        memory: Remembers which are sound, also if the reading ends early; None for none.
-        progress: Is told how many blobs and bytes were read.
-        checkpoint: Called often; raises if the reading is to end.
+    The blobs are ascending ids; `sizes` has the bytes of each blob of the cache. The memory
+    remembers which are sound, also if the reading ends early.
 
     Returns:
         The odd ones, and how many bytes were read.

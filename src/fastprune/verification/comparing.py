@@ -22,9 +22,7 @@ from fastprune.verification.served import ServedManifest, ServedReason
 def find_served(findings: Findings, lost: Iterable[tuple[str, str]]) -> tuple[ServedManifest, ...]:
     """Finds what is damaged and in the server's memory, sorted by URL; each URL once.
 
-    Args:
-        findings: What is damaged, of a scan with the server's list.
-        lost: The entries of the list that have no file: URL and digest.
+    `lost` are the entries of the server's list that have no file: URL and digest.
     """
     index = findings.index
     known = index.known
