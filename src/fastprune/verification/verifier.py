@@ -136,25 +136,17 @@ class _Verification:
         """Finds the facts that are not in the index."""
         import numpy as np
 
-        from fastprune.verification.findings import Evidence, find
+        from fastprune.verification.findings import Evidence, find, odd_sizes, sampled
 
-        index = self.index
-        blobs = index.present_digests
-        sizes = measure_blobs(index, blobs, self.executor, self.progress).sizes
-        odd, content = self._read_blobs(self._asked_for(sizes), sizes)
+        index, options = self.index, self.options
+        sizes = measure_blobs(index, index.present_digests, self.executor, self.progress).sizes
+        blobs = odd_sizes(index, sizes)
+        if options.content:
+            blobs = np.union1d(blobs, sampled(index, options.sample, options.seed))
+        odd, content = self._read_blobs(blobs, sizes)
         first = Evidence(sizes, odd, vanished=np.zeros(len(index), dtype=bool))
         findings = find(index, first, content, {})
         return self._look_again(first, findings), content
-
-    def _asked_for(self, sizes: NDArray[np.int64]) -> Rows:
-        import numpy as np
-
-        from fastprune.verification.findings import odd_sizes, sampled
-
-        odd = odd_sizes(self.index, sizes)
-        if not self.options.content:
-            return odd
-        return np.union1d(odd, sampled(self.index, self.options.sample, self.options.seed))
 
     def _read_blobs(self, blobs: Rows, sizes: NDArray[np.int64]) -> tuple[OddBlobs, ContentCheck]:
         import numpy as np
@@ -169,10 +161,7 @@ class _Verification:
             memory = BlobMemory(self.kept, self.index, self.again, options.content_since)
             known = memory.unchanged(blobs, self.progress, self.checkpoint)
         started = time.monotonic()
-        # np.setdiff1d would import numpy.ma, which takes as long as a scan of some thousand files.
-        is_known = np.zeros(self.index.blobs_present, dtype=bool)
-        is_known[known] = True
-        read = blobs[~is_known[blobs]]
+        read = np.setdiff1d(blobs, known, assume_unique=True)
         odd, size = read_blobs(
             self.index, read, sizes, self.executor, memory, self.progress, self.checkpoint
         )
