@@ -30,12 +30,7 @@ from fastprune.whole_files import sync_if_offered
 
 
 class Aside:
-    """The open folders of a cache, and those of a run in its trash.
-
-    Attributes:
-        cache: Descriptors of the folders of the cache, by name.
-        trash: The same of the run.
-    """
+    """The open folders of a cache, and those of a run in its trash: descriptors by name."""
 
     def __init__(self, cache: dict[str, int], trash: dict[str, int], blob_folder: str) -> None:
         """Sets nothing aside yet."""
@@ -81,9 +76,7 @@ class Aside:
     def put_back(self, names: list[str], folder: str | None = None) -> list[str]:
         """Puts files back durably, never over what is there; they stay in the trash as well.
 
-        Args:
-            names: Their names.
-            folder: Their folder; by default that of the blobs.
+        By default, they are blobs.
 
         Returns:
             What could not be put back, and why.

@@ -23,12 +23,7 @@ _LEAST_BATCH = 16
 
 
 class Piece(NamedTuple):
-    """Some files of one folder, handed to one thread.
-
-    Attributes:
-        positions: Which ones, among all files that take the same step.
-        batch: The files.
-    """
+    """Some files of one folder, handed to one thread; and which of all that take the same step."""
 
     positions: slice
     batch: Batch

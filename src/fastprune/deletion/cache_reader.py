@@ -102,18 +102,9 @@ class CacheReader:
         older_than: timedelta | None = None,
         max_manifest_bytes: int = MAX_MANIFEST_BYTES,
     ) -> TrashContents:
-        """Reads what runs of the trash hold.
+        """Reads what runs of the trash hold; see `fastprune.api.list_trash`.
 
-        Args:
-            runs: Which: ids, or enough of their beginnings; None for all.
-            older_than: Only runs longer ago than this.
-            max_manifest_bytes: Larger manifest files are unreadable.
-
-        Raises:
-            NoCacheError: There is no cache at this path.
-            UsageError: No run begins so, or several do.
-            TrashError: Something on the way to a run is no folder.
-            FastpruneError: A run can't be listed.
+        Larger manifest files than `max_manifest_bytes` are unreadable.
         """
         check_root(self.root, self.layout)
         found = list_trash(self.root, self.layout)

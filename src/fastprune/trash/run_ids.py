@@ -80,13 +80,7 @@ def choose_runs(
     older_than: timedelta | None = None,
     now: datetime,
 ) -> list[str]:
-    """The runs that are meant.
-
-    Args:
-        runs: The ids to choose from, oldest first.
-        prefixes: Run ids, or enough of their beginnings; None for all runs.
-        older_than: Only runs longer ago than this.
-        now: The time, with a zone.
+    """The runs that are meant, of some that come oldest first; see `fastprune.api.list_trash`.
 
     Raises:
         UsageError: See `find_run`.

@@ -16,12 +16,7 @@ from fastprune.trash.run_ids import run_time
 
 
 class TrashListing(NamedTuple):
-    """What is in the trash.
-
-    Attributes:
-        runs: The ids of the runs, oldest first.
-        foreign: Paths, relative to the cache, that are no runs.
-    """
+    """The ids of the runs in the trash, oldest first, and paths in the cache that are no runs."""
 
     runs: tuple[str, ...]
     foreign: tuple[str, ...]

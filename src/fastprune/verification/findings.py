@@ -70,9 +70,7 @@ class OddBlobs:
 def odd_blobs(read: Rows, odd: Sequence[OddFile]) -> OddBlobs:
     """Puts the results of reading blobs, which come in any order, into columns.
 
-    Args:
-        read: Ids of the blobs that were read: `odd` has positions among these.
-        odd: The odd ones.
+    `read` are the ids of the blobs that were read; `odd` has positions among these.
     """
     odd = sorted(odd, key=lambda one: int(read[one.position]))
     return OddBlobs(

@@ -151,9 +151,7 @@ def plan_repair_beside(findings: Findings, now: float) -> RepairPlan:
     which writes the manifest before its blobs. Bad blobs stay: the server may serve them, or be
     writing them. One that only healed images needed goes with these.
 
-    Args:
-        findings: What is damaged, with `served`.
-        now: Seconds since 1970.
+    The findings have `served`; `now` is in seconds since 1970.
     """
     plan = plan_repair(findings)
     youngest = int((now - SECONDS_OF_A_PULL) * 1e9)

@@ -80,12 +80,8 @@ def verify_cache(
 ) -> Findings:
     """Verifies a cache. Blocking; `fastprune.api.verify` is its asynchronous face.
 
-    Args:
-        root: Path of the cache.
-        open_executor: Gives the executor for a number of manifests.
-        options: How.
-        progress: Is told how many manifests and blobs were read.
-        checkpoint: Called often; raises if the work is to end.
+    `open_executor` gives the executor for a number of manifests. `checkpoint` is called often, and
+    raises if the work is to end.
 
     Raises:
         NoCacheError: There is no cache at this path.
