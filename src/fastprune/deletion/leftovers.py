@@ -73,8 +73,8 @@ async def tidy(
 ) -> Tidied:
     """Empties the live runs of the trash, but for `own_run`.
 
-    The look has looked at the cache just now. The server is asked which manifests and blobs it has
-    in memory.
+    `look` has just listed the manifests of the cache. The server is asked which manifests and
+    blobs it has in memory.
 
     Raises:
         ServerError: The server does not say; nothing was changed.
