@@ -89,17 +89,12 @@ class Aside:
         batch = Batch(names, [0] * len(names))
         result = Restorer().put_back(self.trash[folder], self.cache[folder], batch)
         sync_if_offered(self.cache[folder])
-        failed = [
-            f"{folder}/{names[at]}: {result.message(at)}" for at in result.where(Outcome.FAILED)
-        ]
         # One that is not in the trash may be in the cache: it was put back before.
-        lost = [names[at] for at in result.where(Outcome.GONE)]
-        failed += [
-            f"{folder}/{name}: it is not in the trash any more"
-            for name in lost
-            if status_of(name, self.cache[folder]) is None
-        ]
-        return failed
+        gone = result.where(Outcome.GONE)
+        lost = [at for at in gone if status_of(names[at], self.cache[folder]) is None]
+        why = {at: result.message(at) for at in result.where(Outcome.FAILED)}
+        why |= dict.fromkeys(lost, "it is not in the trash any more")
+        return [f"{folder}/{names[at]}: {said}" for at, said in why.items()]
 
     def discard(self, names: list[str], folder: str | None = None) -> None:
         """Removes files from the run; what can't be removed is left for the next run."""
