@@ -157,10 +157,8 @@ class HeldCache:
 
         plan = await proved(plan, server)
         run = live_run_id(options.run or _new_run_id())
-        context = self._context(options.limits, options.journal)
-
-        async def carry(mover: Deleter) -> PruneReport:
-            return await carry_out(plan, mover, run, server, context, grace=options.grace)
+        context, grace = self._context(options.limits, options.journal), options.grace
+        carry = partial(carry_out, plan, run=run, server=server, context=context, grace=grace)
 
         async def work() -> PruneReport:
             if plan.is_empty and not await in_thread(live_runs, self._root, plan.index.layout):
