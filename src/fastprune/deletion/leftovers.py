@@ -196,7 +196,8 @@ def _to_delete(index: CacheIndex, aside: Aside, run: str, now: datetime) -> RunC
         names, sizes = [], []
         for name in held.get(folder, ()):
             status = os.stat(name, dir_fd=aside.trash[folder], follow_symlinks=False)
-            there = status_of(name, aside.cache[folder]) if recent else None
+            opened = aside.cache.get(folder) if recent else None
+            there = None if opened is None else status_of(name, opened)
             if there is None or not os.path.samestat(there, status):
                 names.append(name)
                 # What has another name frees nothing.
