@@ -137,17 +137,19 @@ class _Asking:
 
     async def _begin(self) -> None:
         """Looks at the cache, tries what all rests on, and empties earlier live runs."""
-        live = self._live
+        live, index = self._live, self._live.plan.index
         if not await live.phases.crew.may_begin():
             return
         await in_thread(self._look)
         live.stop_if_unknown()
-        await in_thread(live.aside.check_links, self._blobs_to_keep())
+        images = live.plan.images[live.known.loaded(len(index))[live.plan.images]]
+        # Their blobs will have to be set aside. Some of them are enough to try that.
+        some = live.names(blobs_of(index, images[:100]))
+        await in_thread(live.aside.check_links, some)
         live.miscounted = miscounted(live.look, live.known, await live.server.counted_blobs())
         if live.phases.crew.must_stop():
             return
-        index, context = live.plan.index, RunContext(self._context.limits)
-        phases = Phases(context, batch_size=Unlinker.batch_size)
+        phases = Phases(RunContext(self._context.limits), batch_size=Unlinker.batch_size)
         self._tidied = await tidy(index, live.look, live.server, phases, self._run, self._now)
         live.phases.failures += phases.failures
         if self._tidied.failed:
@@ -193,12 +195,6 @@ class _Asking:
         parts = [path.partition("/") for path in paths]
         missing = [self._live.aside.missing([name], folder)[0] for folder, _, name in parts]
         return list(compress(paths, missing))
-
-    def _blobs_to_keep(self) -> list[str]:
-        """The names of blobs that will have to be set aside; some of them, if there are many."""
-        live = self._live
-        images = live.plan.images[live.known.loaded(len(live.plan.index))[live.plan.images]]
-        return live.names(blobs_of(live.plan.index, images[:100]))
 
     async def _manifests(self, kind: str, rows: Rows) -> None:
         """Removes lists or images: those that the server knows by asking, the others by moving."""
