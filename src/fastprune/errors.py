@@ -112,12 +112,7 @@ class ServerError(FastpruneError):
     """The server of `--server` gives no answer, or one that is not as it should be."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        """Says what came.
-
-        Args:
-            message: Which request it was, and what came.
-            hint: What the user can do about it.
-        """
+        """Says which request it was and what came; the hint, what the user can do about it."""
         self.hint = hint
         super().__init__(message)
 
@@ -248,12 +243,7 @@ class UnreadableManifestsError(FastpruneError):
 def fault_items(
     faults: Iterable[tuple[str, str]], unknown: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Unreadable manifests as JSON documents name them.
-
-    Args:
-        faults: Pairs of path and reason.
-        unknown: The paths of those that could not be read, so that they may be sound.
-    """
+    """Unreadable manifests as JSON documents name them; see `UnreadableManifestsError`."""
     return [
         {"path": path, "reason": reason} | ({"unknown": True} if path in unknown else {})
         for path, reason in faults

@@ -24,10 +24,7 @@ class NotDurableError(OSError):
 
 
 def sync(*descriptors: int) -> None:
-    """Makes files or folders durable, one after the other.
-
-    Args:
-        descriptors: They are open.
+    """Makes open files or folders durable, one after the other.
 
     Raises:
         NotDurableError: A file system does not offer it; the others were made durable.
@@ -60,15 +57,7 @@ _NO_MODES = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def checked_target(path: str, root: str, layout: Layout) -> str:
-    """Checks that a file may be written to a path.
-
-    Args:
-        path: The path.
-        root: Path of the cache.
-        layout: What kind of cache it is.
-
-    Returns:
-        The path with all links followed.
+    """Checks that a file may be written to a path, and gives that with all links followed.
 
     Raises:
         UsageError: It leads into the cache, or to something that is no regular file.
@@ -89,12 +78,7 @@ def checked_target(path: str, root: str, layout: Layout) -> str:
 
 
 def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | None:
-    """In which folder of a cache a path lies, by whatever links and mounts.
-
-    Args:
-        path: The path of a file, which need not be there.
-        root: Path of the cache.
-        layout: What kind of cache it is.
+    """In which folder of a cache a file lies, by whatever links and mounts; it need not be there.
 
     Returns:
         The name of the folder of the cache, and the folder above the path that leads to it; None
@@ -114,9 +98,7 @@ def folder_of_cache(path: str, root: str, layout: Layout) -> tuple[str, str] | N
 def lies_in(path: str, folder: str) -> bool:
     """Whether a path is a folder, or lies in it, by whatever links and mounts.
 
-    Args:
-        path: The path, which need not be there.
-        folder: Path of the folder.
+    The path need not be there.
 
     Raises:
         OSError: The folder can't be asked about.

@@ -105,6 +105,19 @@ def test_a_second_name_of_a_blob_that_is_there_stays_for_an_hour(tidy: Path) -> 
     assert blob.exists()
 
 
+def test_a_file_of_a_live_run_is_deleted_although_the_cache_lacks_its_folder(tidy: Path) -> None:
+    root = tidy
+    server = AskedServer(root)
+    plan = plan_of(root, server, Policy(patterns=("nothing",)))
+    soon = trash_of(root).parent / run_id(1).replace("T12", "T13")
+    for folder in ("img", "lts", "blobs"):
+        (soon / folder).mkdir(parents=True)
+    (soon / "lts" / ("5" * 64)).touch()
+    (root / "lts").rmdir()
+    report = ask(plan, server, run=1)
+    assert (report.stopped, set_aside(root)) == ("", set())
+
+
 def test_trash_commands_know_live_runs(root: Path) -> None:
     before = files(root)
     prune_beside(root, AskedServer(root), ORPHANS)

@@ -40,12 +40,7 @@ class AuditFile:
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
-        """Writes nothing yet.
-
-        Args:
-            path: The file, for messages.
-            descriptor: The file, open for appending; the caller closes it.
-        """
+        """Writes nothing yet; the caller closes the descriptor. The path is for messages."""
         self.incomplete: JournalError | None = None
         self._path, self._descriptor = path, descriptor
         self._log: AuditLog | None = None
@@ -79,10 +74,9 @@ class AuditFile:
 
     async def fail(self, error: BaseException) -> None:
         """See `RunJournal.fail`; what can't be written is in `incomplete`."""
-        from fastprune.audit.audit_log import error_facts
-
         code = error.exit_code if isinstance(error, FastpruneError) else 1
-        await self._end(error_facts(error, code))
+        # The lines before it are valid.
+        await self._end({"totals": None, "stopped": None, "error": str(error), "exit_code": code})
 
     async def _end(self, facts: Mapping[str, Any]) -> None:
         try:

@@ -34,34 +34,19 @@ FORMAT_VERSION = 1
 
 
 class AuditLog:
-    """The audit log of one run. A `Journal`.
-
-    Attributes:
-        path: The file, for messages.
-    """
+    """The audit log of one run. A `Journal`."""
 
     def __init__(
         self, path: str, descriptor: int, *, run: str, action: str, now: Callable[[], datetime]
     ) -> None:
-        """Writes nothing yet.
-
-        Args:
-            path: The file, for messages.
-            descriptor: The file, open for appending; the caller closes it.
-            run: The run id.
-            action: What is done to files: delete or trash.
-            now: The clock, with a time zone.
-        """
-        self.path = path
+        """Writes nothing yet; the caller closes the descriptor. The path is for messages."""
+        self._path = path
         self._descriptor, self._run, self._action, self._now = descriptor, run, action, now
         self._pending = bytearray()
         self._turn = anyio.Lock()
 
     async def start(self, facts: Mapping[str, Any]) -> None:
-        """Writes the first line, after a line that an earlier run could not finish.
-
-        Args:
-            facts: More fields of the line; see `plan_facts`.
+        """Writes the first line, with more fields, after one that an earlier run did not finish.
 
         Raises:
             UsageError: The line can't be written, so nothing may be removed.
@@ -69,14 +54,14 @@ class AuditLog:
         self._file = await aiofiles.open(
             self._descriptor, "ab", buffering=0, closefd=False, executor=OneThread()
         )
-        if await in_thread(_ends_within_a_line, self.path, self._descriptor):
+        if await in_thread(_ends_within_a_line, self._path, self._descriptor):
             self._pending += b"\n"
         self._add([{"event": "start", "format": FORMAT_VERSION, **facts, "action": self._action}])
         try:
             await self._flush()
         except OSError as error:
             raise UsageError(
-                f"--audit-log {self.path}: can't be written: {error.strerror}; nothing was deleted"
+                f"--audit-log {self._path}: can't be written: {error.strerror}; nothing was deleted"
             ) from error
 
     async def note(self, entries: Sequence[JournalEntry]) -> None:
@@ -96,10 +81,7 @@ class AuditLog:
             raise self._failure(error) from error
 
     async def end(self, facts: Mapping[str, Any]) -> None:
-        """Writes the last line, and all that could not be written before.
-
-        Args:
-            facts: More fields of the line; see `report_facts`.
+        """Writes the last line, with more fields, and all that could not be written before.
 
         Raises:
             JournalError: Lines can't be written; the message says how many are missing.
@@ -143,16 +125,11 @@ class AuditLog:
                 del self._pending[:written]
 
     def _failure(self, error: OSError) -> JournalError:
-        return JournalError(f"the audit log {self.path} can't be written: {error.strerror}")
+        return JournalError(f"the audit log {self._path} can't be written: {error.strerror}")
 
 
 def plan_facts(plan: PrunePlan | RepairPlan, version: str) -> dict[str, Any]:
-    """The fields of the first line about a plan or a repair.
-
-    Args:
-        plan: What is to be carried out.
-        version: That of fastprune.
-    """
+    """The fields of the first line about a plan or a repair by this version of fastprune."""
     if isinstance(plan, RepairPlan):
         root, policy = plan.findings.index.root, {"repair": True}
         manifests, blobs, size = plan.files - plan.count("blob"), plan.count("blob"), plan.size
@@ -169,12 +146,7 @@ def plan_facts(plan: PrunePlan | RepairPlan, version: str) -> dict[str, Any]:
 
 
 def report_facts(report: PruneReport | RepairReport, exit_code: int) -> dict[str, Any]:
-    """The fields of the last line about a run that ended or was stopped.
-
-    Args:
-        report: What was done.
-        exit_code: That of the program.
-    """
+    """The fields of the last line about a run that ended or was stopped."""
     if isinstance(report, RepairReport):
         kinds = {"list": "lists", "image": "images", "unreadable": "unreadable", "blob": "blobs"}
         went = {name: report.count(kind) for kind, name in kinds.items()}
@@ -198,16 +170,6 @@ def report_facts(report: PruneReport | RepairReport, exit_code: int) -> dict[str
         "error": None,
         "exit_code": exit_code,
     }
-
-
-def error_facts(error: BaseException, exit_code: int) -> dict[str, Any]:
-    """The fields of the last line if an error ended the run: the lines before it are valid.
-
-    Args:
-        error: What ended it.
-        exit_code: That of the program.
-    """
-    return {"totals": None, "stopped": None, "error": str(error), "exit_code": exit_code}
 
 
 def _policy_facts(policy: Policy) -> dict[str, Any]:

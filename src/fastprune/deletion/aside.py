@@ -9,11 +9,10 @@ may remove the first one. What the server can't remove is set aside by moving it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from fastprune.deletion.checks import Check
+from fastprune.deletion.checks import status_of
 from fastprune.deletion.deleter import (
     NO_HARD_LINKS,
     Batch,
@@ -21,7 +20,7 @@ from fastprune.deletion.deleter import (
     Outcome,
     Restorer,
     Unlinker,
-    look_at,
+    all_of,
     set_aside,
 )
 from fastprune.errors import TrashError
@@ -31,12 +30,7 @@ from fastprune.whole_files import sync_if_offered
 
 
 class Aside:
-    """The open folders of a cache, and those of a run in its trash.
-
-    Attributes:
-        cache: Descriptors of the folders of the cache, by name.
-        trash: The same of the run.
-    """
+    """The open folders of a cache, and those of a run in its trash: descriptors by name."""
 
     def __init__(self, cache: dict[str, int], trash: dict[str, int], blob_folder: str) -> None:
         """Sets nothing aside yet."""
@@ -66,14 +60,9 @@ class Aside:
                 )
 
     def keep(self, names: list[str]) -> BatchResult:
-        """Sets blobs aside by a second name, durably.
-
-        Returns:
-            As `set_aside` does: what has a second name now has `Outcome.REMOVED`.
-        """
+        """Sets blobs aside by a second name, durably; see `set_aside`."""
         if self._blobs not in self.cache:
-            # Nothing is there.
-            return BatchResult(bytearray([Outcome.GONE]) * len(names), [0] * len(names), {})
+            return all_of(len(names), Outcome.GONE)
         batch = Batch(names, [0] * len(names))
         result = set_aside(self.cache[self._blobs], self.trash[self._blobs], batch)
         sync_if_offered(self.trash[self._blobs])
@@ -82,17 +71,15 @@ class Aside:
     def missing(self, names: Sequence[str], folder: str | None = None) -> list[bool]:
         """Which names a folder of the cache has no file of; by default that of the blobs."""
         opened = self.cache.get(folder or self._blobs)
-        return [opened is None or not _is_there(name, opened) for name in names]
+        return [opened is None or status_of(name, opened) is None for name in names]
 
     def put_back(self, names: list[str], folder: str | None = None) -> list[str]:
         """Puts files back durably, never over what is there; they stay in the trash as well.
 
-        Args:
-            names: Their names.
-            folder: Their folder; by default that of the blobs.
+        By default, they are blobs.
 
         Returns:
-            What could not be put back: the path of each, and why.
+            What could not be put back, and why.
         """
         if not names:
             return []
@@ -102,43 +89,23 @@ class Aside:
         batch = Batch(names, [0] * len(names))
         result = Restorer().put_back(self.trash[folder], self.cache[folder], batch)
         sync_if_offered(self.cache[folder])
-        failed = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.FAILED]
         # One that is not in the trash may be in the cache: it was put back before.
-        lost = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.GONE]
-        failed += [at for at in lost if not _is_there(names[at], self.cache[folder])]
-        return [f"{folder}/{names[at]}: {_why(result, at)}" for at in failed]
+        gone = result.where(Outcome.GONE)
+        lost = [at for at in gone if status_of(names[at], self.cache[folder]) is None]
+        why = {at: result.message(at) for at in result.where(Outcome.FAILED)}
+        why |= dict.fromkeys(lost, "it is not in the trash any more")
+        return [f"{folder}/{names[at]}: {said}" for at, said in why.items()]
 
     def discard(self, names: list[str], folder: str | None = None) -> None:
         """Removes files from the run; what can't be removed is left for the next run."""
         if not names:
             return
-        batch = Batch(names, [0] * len(names))
-        Unlinker().remove(self.trash[folder or self._blobs], batch)
-
-    def still(self, names: list[str], folder: str, checks: Sequence[Check]) -> BatchResult:
-        """Asks checks about files that were moved to the run; see `look_at`."""
-        return look_at(self.trash[folder], Batch(names, [0] * len(names), checks))
-
-
-def _why(result: BatchResult, at: int) -> str:
-    return result.message(at) if at in result.errors else "it is not in the trash any more"
-
-
-def _is_there(name: str, folder: int) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
+        Unlinker().remove(self.trash[folder or self._blobs], Batch(names, [0] * len(names)))
 
 
 @contextmanager
 def opened_aside(index: CacheIndex, run: str) -> Iterator[Aside]:
-    """Opens the folders of a cache and of a run.
-
-    Args:
-        index: The cache.
-        run: The id of a run in its trash.
+    """Opens the folders of a cache and of a run in its trash.
 
     Raises:
         OSError: One can't be opened.

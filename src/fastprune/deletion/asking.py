@@ -37,6 +37,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import compress
 
 import numpy as np
 
@@ -45,7 +46,7 @@ from fastprune.deletion.aside import opened_aside
 from fastprune.deletion.deleter import Deleter, Unlinker
 from fastprune.deletion.leftovers import Tidied, tidy
 from fastprune.deletion.live_run import LiveRun
-from fastprune.deletion.looking import Look, miscounted
+from fastprune.deletion.looking import Look, blobs_of, miscounted
 from fastprune.deletion.phases import Phases, RunContext
 from fastprune.deletion.requests import ask_for, first_part, leave_what_is_half_removed
 from fastprune.deletion.unreached import move_blobs, move_manifests
@@ -53,8 +54,7 @@ from fastprune.errors import ServerError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.drift import young_manifests
 from fastprune.index.cache_index import Rows
-from fastprune.index.refcounts import list_levels, references_of
-from fastprune.model import file_names
+from fastprune.index.refcounts import list_levels
 from fastprune.plan.prune_plan import PrunePlan, freed
 from fastprune.report.prune_report import AskedServer, PruneReport
 from fastprune.server.asked import Server
@@ -65,24 +65,17 @@ async def carry_out(
     mover: Deleter,
     run: str,
     server: Server,
-    context: RunContext | None = None,
+    context: RunContext,
     *,
-    grace: float = 0,
+    grace: float,
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> PruneReport:
     """Carries out a plan beside a running server, once.
 
-    Args:
-        plan: What to remove: of a scan with the list of the server. The caller holds the lock on
-            the cache, and has made sure that this server serves it.
-        mover: Moves files to the live run.
-        run: The id of the live run, which `mover` has made.
-        server: Is asked.
-        context: The pace, and who is told.
-        grace: Blobs that were written in the last so many seconds are not moved.
-        clock: Seconds, for how long requests take.
-        now: The time, with a zone.
+    The caller holds the lock on the cache, and has made sure that this server serves it. The plan
+    is of a scan with its list. The mover moves files to the live run of this id. For `grace` and
+    `clock`, see `LiveRun`.
 
     Returns:
         What was removed, and what was not and why. An error of the server ends the run.
@@ -92,12 +85,10 @@ async def carry_out(
         TrashError: Blobs can't be set aside; nothing was removed.
         UsageError: The plan knows nothing of the server.
     """
-    context = context or RunContext()
-    phases = Phases(context, batch_size=mover.batch_size)
+    phases, account = Phases(context, batch_size=mover.batch_size), Account(plan)
     look = await in_thread(Look, plan.index)
     with ExitStack() as opened:
         aside = await in_thread(opened.enter_context, opened_aside(plan.index, run))
-        account = Account(plan)
         live = LiveRun(plan, server, mover, phases, account, look, aside, clock, grace)
         return await _Asking(live, context, run, now()).carry_out()
 
@@ -146,17 +137,19 @@ class _Asking:
 
     async def _begin(self) -> None:
         """Looks at the cache, tries what all rests on, and empties earlier live runs."""
-        live = self._live
+        live, index = self._live, self._live.plan.index
         if not await live.phases.crew.may_begin():
             return
         await in_thread(self._look)
         live.stop_if_unknown()
-        await in_thread(live.aside.check_links, self._blobs_to_keep())
+        images = live.plan.images[live.known.loaded(len(index))[live.plan.images]]
+        # Their blobs will have to be set aside. Some of them are enough to try that.
+        some = live.names(blobs_of(index, images[:100]))
+        await in_thread(live.aside.check_links, some)
         live.miscounted = miscounted(live.look, live.known, await live.server.counted_blobs())
         if live.phases.crew.must_stop():
             return
-        index, context = live.plan.index, RunContext(self._context.limits)
-        phases = Phases(context, batch_size=Unlinker.batch_size)
+        phases = Phases(RunContext(self._context.limits), batch_size=Unlinker.batch_size)
         self._tidied = await tidy(index, live.look, live.server, phases, self._run, self._now)
         live.phases.failures += phases.failures
         if self._tidied.failed:
@@ -187,13 +180,10 @@ class _Asking:
         went = np.concatenate([live.account.removed(kind)[0] for kind in ("list", "image")])
         if not live.requests or not len(went):
             return
-        listing = await live.server.listing()
         paths = {index.path(row) for row in went.tolist()}
-        names = file_names(listing.digests.tobytes())
         folder_of = index.layout.manifest_folder_of
-        listed = {
-            f"{folder_of(url)}/{name}": url for url, name in zip(listing.urls, names, strict=True)
-        }
+        names = (await live.server.listing()).names
+        listed = {f"{folder_of(url)}/{name}": url for url, name in names.items()}
         missing = await in_thread(self._missing, sorted(paths.intersection(listed)))
         live.disturbed.update(missing)
         for path in missing:
@@ -202,19 +192,9 @@ class _Asking:
 
     def _missing(self, paths: list[str]) -> list[str]:
         """Which of some files are not in the cache."""
-        aside = self._live.aside
         parts = [path.partition("/") for path in paths]
-        return [
-            path
-            for path, (folder, _, name) in zip(paths, parts, strict=True)
-            if aside.missing([name], folder)[0]
-        ]
-
-    def _blobs_to_keep(self) -> list[str]:
-        """The names of blobs that will have to be set aside; some of them, if there are many."""
-        live = self._live
-        images = live.plan.images[live.known.loaded(len(live.plan.index))[live.plan.images]]
-        return live.names(np.unique(references_of(live.plan.index, images[:100])).astype(np.intp))
+        missing = [self._live.aside.missing([name], folder)[0] for folder, _, name in parts]
+        return list(compress(paths, missing))
 
     async def _manifests(self, kind: str, rows: Rows) -> None:
         """Removes lists or images: those that the server knows by asking, the others by moving."""
@@ -226,10 +206,7 @@ class _Asking:
             here = rows[slice(*np.searchsorted(rows, ends))]
             here = await leave_what_is_half_removed(live, kind, folder, here)
             asked, away = here[loaded[here]], here[~loaded[here]]
-            while len(asked) and not crew.must_stop():
-                asked = asked[live.plan.removed[asked]]
-                if not len(asked):
-                    break
+            while len(asked := asked[live.plan.removed[asked]]) and not crew.must_stop():
                 part = first_part(live, asked)
                 out_of_reach = await ask_for(live, kind, folder, asked[:part])
                 away, asked = np.union1d(away, out_of_reach), asked[part:]

@@ -23,12 +23,7 @@ _LEAST_BATCH = 16
 
 
 class Piece(NamedTuple):
-    """Some files of one folder, handed to one thread.
-
-    Attributes:
-        positions: Which ones, among all files that take the same step.
-        batch: The files.
-    """
+    """Some files of one folder, handed to one thread; and which of all that take the same step."""
 
     positions: slice
     batch: Batch
@@ -53,14 +48,10 @@ class Crew:
         self._next_slot = 0.0
 
     def batch_size(self, files: int, most: int) -> int:
-        """How many of some files to put in a batch.
+        """How many of so many files to put in a batch: at most `most`.
 
         Few if the pace is slow: it is kept between batches, not within one. Also few if there are
         not many files, as a phase of manifests may have: so that all threads have work.
-
-        Args:
-            files: How many files there are.
-            most: The most in a batch.
         """
         pace = int((self._limits.per_second or most * 10) / 10)
         share = max(_LEAST_BATCH, files // (2 * self._limits.concurrency))
@@ -107,15 +98,10 @@ class Crew:
             self.stop("memory ran out")
 
     async def settle(self, name: str, settle: Callable[[int], None], folder: int) -> bool:
-        """Makes what was done in a folder durable. If that fails, the work ends.
+        """Makes what was done in a folder durable, on a thread. If that fails, the work ends.
 
         If the file system does not offer it, the folder is noted in `not_durable`, and the
         work goes on.
-
-        Args:
-            name: The name of the folder.
-            settle: Makes it durable, on a thread.
-            folder: The open folder.
 
         Returns:
             Whether the work goes on.
@@ -162,11 +148,7 @@ class Crew:
                 tasks.start_soon(take_turns)
 
     async def wait_for_slot(self, files: int) -> None:
-        """Keeps the pace: waits until all files that were begun have had their share of time.
-
-        Args:
-            files: How many are begun next.
-        """
+        """Keeps the pace: waits until `files` more may begin."""
         if self._limits.per_second is None:
             return
         slot = max(anyio.current_time(), self._next_slot)

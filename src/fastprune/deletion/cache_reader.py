@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fastprune.trash.model import RunContents, TrashContents
     from fastprune.verification.findings import Findings
 
-Made = TypeVar("Made", TimedPlan, "Findings")
+Made = TypeVar("Made", TimedPlan, "Findings", "RunContents")
 Result = TypeVar("Result")
 # How many manifests a run holds is known when it is read.
 _UNKNOWN = sys.maxsize
@@ -70,24 +70,18 @@ class CacheReader:
 
     def plan(self, policy: Policy, options: PlanOptions) -> TimedPlan:
         """See `pipeline.work_out`."""
-        return self._made(pipeline.work_out, options, policy)
+        return self._told(self._read(pipeline.work_out, options, policy))
 
     def replan(self, saved: SavedPlan, options: PlanOptions) -> TimedPlan:
         """See `pipeline.work_out_again`."""
-        return self._made(pipeline.work_out_again, options, saved)
+        return self._told(self._read(pipeline.work_out_again, options, saved))
 
     def verify(self, options: VerifyOptions) -> Findings:
         """See `verifier.verify_cache`."""
-        return self._made(verify_cache, options)
+        return self._told(self._read(verify_cache, options))
 
-    def _made(
-        self,
-        work: Callable[..., Made],
-        options: PlanOptions | VerifyOptions,
-        *asked: Policy | SavedPlan,
-    ) -> Made:
-        """Reads, and tells `made` of the result."""
-        result = self._read(work, options, *asked)
+    def _told(self, result: Made) -> Made:
+        """The same result, of which `made` was told."""
         self.made(result)
         return result
 
@@ -108,18 +102,9 @@ class CacheReader:
         older_than: timedelta | None = None,
         max_manifest_bytes: int = MAX_MANIFEST_BYTES,
     ) -> TrashContents:
-        """Reads what runs of the trash hold.
+        """Reads what runs of the trash hold; see `fastprune.api.list_trash`.
 
-        Args:
-            runs: Which: ids, or enough of their beginnings; None for all.
-            older_than: Only runs longer ago than this.
-            max_manifest_bytes: Larger manifest files are unreadable.
-
-        Raises:
-            NoCacheError: There is no cache at this path.
-            UsageError: No run begins so, or several do.
-            TrashError: Something on the way to a run is no folder.
-            FastpruneError: A run can't be listed.
+        Larger manifest files than `max_manifest_bytes` are unreadable.
         """
         check_root(self.root, self.layout)
         found = list_trash(self.root, self.layout)
@@ -141,8 +126,7 @@ class CacheReader:
                         max_manifest_bytes=max_manifest_bytes,
                         progress=self.progress(),
                     )
-                    self.made(held)
-                    contents.append(held)
+                    contents.append(self._told(held))
         from fastprune.trash.model import TrashContents
 
         return TrashContents(tuple(contents), found.foreign)
@@ -153,16 +137,8 @@ def explain_image(
 ) -> Explanation:
     """Says what holds the blobs of an image, and why a prune would remove or keep it. Blocking.
 
-    Args:
-        index: The cache, scanned with edges and with the patterns of the policy.
-        reference: An image URL, a tag or a digest, whole or enough of its beginning or end.
-        policy: What the prune would select; None if it is not about a prune.
-        options: How it would be planned.
-
-    Raises:
-        UsageError: The reference may mean several images, or the policy can't be used.
-        FastpruneError: There is no such image.
-        UnreadableManifestsError: See `make_plan`.
+    The cache must be scanned with edges and with the patterns of the policy. For the rest, see
+    `fastprune.api.explain`.
     """
     from fastprune.explanation.explaining import explain
     from fastprune.explanation.lookup import find_manifest

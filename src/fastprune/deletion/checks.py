@@ -30,11 +30,8 @@ def manifest_checks(index: CacheIndex, rows: Rows) -> list[Check]:
     """Makes a check for each of some manifests: whether its file still says what it said.
 
     A file with the identity that it had when it was read is not read again. Any other file is, and
-    only its content counts: a new hard link, for example, gives it another identity, too.
-
-    Args:
-        index: The cache, scanned with edges.
-        rows: The manifests.
+    only its content counts: a new hard link, for example, gives it another identity, too. The cache
+    must be scanned with edges.
     """
 
     @cache
@@ -70,12 +67,16 @@ def still_has(mark: FileMark, folder: int, name: str) -> bool:
     return now == mark and now != ABSENT_MARK
 
 
-def content_of(folder: int, name: str) -> bytes | None:
-    """What is in a file; None if it is no regular file.
+def status_of(name: str, folder: int | None = None) -> os.stat_result | None:
+    """The status of a file, or of a link itself, in an open folder or by a path; None if gone."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
-    Args:
-        folder: The open folder that it is in.
-        name: Its name.
+
+def content_of(folder: int, name: str) -> bytes | None:
+    """What is in a file of an open folder; None if it is no regular file.
 
     Raises:
         OSError: It can't be read.

@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from fastprune.deletion.checks import Check
+from fastprune.deletion.checks import Check, status_of
 from fastprune.errors import TrashError
 from fastprune.layouts.layout import Layout
 from fastprune.reading.trash_folders import STEPS, open_root, open_step, opened_cache, opened_run
@@ -47,7 +47,7 @@ class Batch(NamedTuple):
     """Some files of one folder that are to go.
 
     Attributes:
-        names: The file names.
+        names: Their names.
         sizes: Bytes of each, as far as they are known from the scan.
         checks: Whether each is still what it was, asked right before it goes; None for files
             that are known by their names alone, as blobs are.
@@ -77,19 +77,39 @@ class BatchResult(NamedTuple):
         """Why a file failed, in words."""
         return (self.said or {}).get(position) or os.strerror(self.errors[position])
 
+    def where(self, *outcomes: Outcome) -> list[int]:
+        """Positions of the files with some outcomes."""
+        return [at for at, outcome in enumerate(self.outcomes) if outcome in outcomes]
+
+
+def all_of(
+    count: int, outcome: Outcome, *, freed: Sequence[int] = (), number: int = 0, said: str = ""
+) -> BatchResult:
+    """The same outcome for so many files.
+
+    Args:
+        count: How many.
+        outcome: What became of each.
+        freed: Bytes of each, if they were removed.
+        number: The errno, if they failed.
+        said: Why they failed, if the errno does not tell.
+    """
+    failed = range(count if outcome == Outcome.FAILED else 0)
+    return BatchResult(
+        bytearray([outcome]) * count,
+        list(freed) or [0] * count,
+        dict.fromkeys(failed, number),
+        dict.fromkeys(failed, said),
+    )
+
 
 class Deleter(Protocol):
-    """Removes batches of files, in one way or another.
-
-    Attributes:
-        batch_size: How many names to hand it at once.
-    """
+    """Removes batches of files, in one way or another, of `batch_size` names at most."""
 
     batch_size: int
 
     def remove(self, folder: int, batch: Batch) -> BatchResult:
         """Removes a batch from an open folder; called on several threads at once."""
-        ...
 
     def settle(self, folder: int) -> None:
         """Makes what was removed from an open folder durable.
@@ -98,7 +118,6 @@ class Deleter(Protocol):
             NotDurableError: The file system does not offer it.
             OSError: It failed.
         """
-        ...
 
 
 class Unlinker:
@@ -127,8 +146,7 @@ class Unlinker:
 def look_at(folder: int, batch: Batch) -> BatchResult:
     """Asks the checks of a batch, and leaves its files alone.
 
-    Returns:
-        As if they had gone: what is still as it was has `Outcome.REMOVED`.
+    What is still as it was has `Outcome.REMOVED`, as if it had gone.
     """
     return _one_by_one(folder, batch, lambda name: True)
 
@@ -136,10 +154,7 @@ def look_at(folder: int, batch: Batch) -> BatchResult:
 def _one_by_one(folder: int, batch: Batch, take: Callable[[str], bool]) -> BatchResult:
     """Takes files away that are still what they were, and notes what became of each.
 
-    Args:
-        folder: The open folder they are in.
-        batch: The files.
-        take: Takes one away, by its name; False if it is not what it was, after all.
+    `take` takes one away, by its name; it gives False for one that is not what it was, after all.
     """
     names, checks = batch.names, batch.checks
     outcomes = bytearray(len(names))
@@ -186,12 +201,9 @@ def _is_gone(name: str, folder: int) -> bool:
     asked once more: a move fails the same way if the trash is gone, and a file server may be wrong.
     """
     try:
-        _status(name, folder)
-    except FileNotFoundError:
-        return True
+        return status_of(name, folder) is None
     except OSError:
         return False
-    return False
 
 
 class Mover:
@@ -208,10 +220,10 @@ class Mover:
         try:
             trash = self._trash[_identity(folder)]
         except OSError as error:
-            return _all_failed(batch, error.errno or errno.EIO)
+            return all_of(len(batch.names), Outcome.FAILED, number=error.errno or errno.EIO)
         except KeyError:
             # Another folder has its name since the run began.
-            return _all_failed(batch, errno.ESTALE)
+            return all_of(len(batch.names), Outcome.FAILED, number=errno.ESTALE)
         unchecked = batch.checks is None
 
         def move(name: str) -> bool:
@@ -233,13 +245,6 @@ class Mover:
         sync(*(one for one in (trash, folder) if one is not None))
 
 
-def _all_failed(batch: Batch, number: int) -> BatchResult:
-    """The result of a batch of which nothing was touched, for an errno."""
-    files = len(batch.names)
-    outcomes = bytearray([Outcome.FAILED]) * files
-    return BatchResult(outcomes, [0] * files, dict.fromkeys(range(files), number))
-
-
 def _identity(folder: int) -> tuple[int, int]:
     status = os.fstat(folder)
     return status.st_dev, status.st_ino
@@ -251,15 +256,9 @@ def _status(name: str, folder: int) -> os.stat_result:
 
 @contextmanager
 def moving_to_trash(root: str, run: str, layout: Layout) -> Iterator[Mover]:
-    """Makes the folders of a run in the trash, durably; removes those that stay empty.
+    """Makes the folders of a new run in the trash, durably; removes those that stay empty.
 
-    Args:
-        root: Path of the cache, which the caller has locked.
-        run: The id of the run, which is new.
-        layout: What kind of cache it is.
-
-    Yields:
-        What moves files there.
+    The caller has locked the cache.
 
     Raises:
         TrashError: It can't be done; nothing was moved.
@@ -319,13 +318,7 @@ def _check_renaming(name: str, folder: int, trash: int, absent: str) -> None:
 
 
 def remove_run(root: str, run: str, layout: Layout) -> None:
-    """Removes the folders of a run that are empty, and those of the trash if they are.
-
-    Args:
-        root: Path of the cache, which the caller has locked.
-        run: The id of the run.
-        layout: What kind of cache it is.
-    """
+    """Removes the folders of a run that are empty, and those of the trash if they are."""
     # The first folder goes last: without it, a run does not look like one.
     remove_empty(root, (*STEPS, run), layout.folders)
 
@@ -336,7 +329,7 @@ def remove_empty(root: str, steps: Iterable[str] = STEPS, within: Iterable[str] 
     It begins with the innermost, and ends at the first that is not empty or can't be removed.
 
     Args:
-        root: Path of the cache, which the caller has locked.
+        root: Path of the cache.
         steps: A path: folders, each in the one before, the first one in the cache.
         within: The folders in the last of these, which go before it.
     """
@@ -363,64 +356,44 @@ class Restorer(Unlinker):
     def put_back(self, trash: int, folder: int, batch: Batch) -> BatchResult:
         """Gives files their names in the cache again; called on several threads at once.
 
-        Those in the trash stay until `remove`, so that a crash in between loses nothing.
-
-        Args:
-            trash: The open folder of the run.
-            folder: The open folder of the cache.
-            batch: The files. What has another file of its name in the cache gets
-                `Outcome.CHANGED`.
+        Those in the trash stay until `remove`, so that a crash in between loses nothing. What has
+        another file of its name in the cache gets `Outcome.CHANGED`.
         """
-
-        def restore(name: str) -> bool:
-            status = _status(name, trash)
-            return stat.S_ISREG(status.st_mode) and _link_back(name, trash, folder, status)
-
-        return _one_by_one(trash, batch, restore)
+        return _one_by_one(trash, batch, lambda name: _link_back(name, trash, folder))
 
 
 def set_aside(folder: int, trash: int, batch: Batch) -> BatchResult:
     """Gives files of the cache a second name in the trash, so that they outlive the first.
 
-    Args:
-        folder: The open folder of the cache.
-        trash: The open folder of the run.
-        batch: The files.
-
-    Returns:
-        What has a second name now has `Outcome.REMOVED`, although it is still in the cache. What
-        is no regular file has `Outcome.CHANGED`.
+    What has a second name now has `Outcome.REMOVED`, although it is still in the cache. What is no
+    regular file has `Outcome.CHANGED`.
     """
-
-    def link(name: str) -> bool:
-        status = _status(name, folder)
-        return stat.S_ISREG(status.st_mode) and _link(name, folder, trash, status)
-
-    return _one_by_one(folder, batch, link)
+    return _one_by_one(folder, batch, lambda name: _link(name, folder, trash))
 
 
-def _link(name: str, source: int, target: int, status: os.stat_result) -> bool:
-    """Makes a second name for a file in another folder; False if that has another file."""
+def _link(name: str, source: int, target: int) -> bool:
+    """Makes a second name for a regular file in a folder; False if that has another file."""
+    status = _status(name, source)
+    if not stat.S_ISREG(status.st_mode):
+        return False
     try:
         os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
     except FileExistsError:
-        there = _status(name, target)
         # It may be the same file: an earlier run ended before it removed the other name.
-        return (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
+        return os.path.samestat(_status(name, target), status)
     return True
 
 
-def _link_back(name: str, trash: int, folder: int, status: os.stat_result) -> bool:
+def _link_back(name: str, trash: int, folder: int) -> bool:
     """Makes a name in the cache for a file of the trash; False if it has another file."""
     try:
-        return _link(name, trash, folder, status)
+        return _link(name, trash, folder)
     except OSError as error:
         if error.errno not in NO_HARD_LINKS:
             raise
         # Without hard links it must be looked for first. The lock keeps every other fastprune
         # away. If a server writes the file in between, it is the same blob or manifest.
-        with suppress(FileNotFoundError):
-            _status(name, folder)
+        if status_of(name, folder) is not None:
             return False
         os.rename(name, name, src_dir_fd=trash, dst_dir_fd=folder)
     return True

@@ -17,18 +17,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from fastprune.deletion.batches import Crew
+from fastprune.deletion.checks import status_of
 from fastprune.deletion.journal import Journal, JournalEntry
-from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED, Look, miscounted
+from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED, Look, blobs_of, miscounted
 from fastprune.errors import JournalError, ServerError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.agreement import check_loaded, listed_entries, lost_entries
-from fastprune.index.cache_index import CacheIndex, Rows
-from fastprune.index.refcounts import Mask, references_of
+from fastprune.index.cache_index import Rows
 from fastprune.reading.marks import FileMark
 from fastprune.server.asked import Server
 from fastprune.server.expressions import in_requests
@@ -57,11 +57,7 @@ async def with_list(server: Server, options: VerifyOptions) -> VerifyOptions:
 
 
 async def with_served(server: Server, findings: Findings) -> Findings:
-    """Adds what the server has in memory to findings.
-
-    Args:
-        server: The server that runs on the cache.
-        findings: What is damaged, of a scan with the server's list.
+    """Adds what the server has in memory to findings, of a scan with its list.
 
     Raises:
         WrongServerError: It serves another cache, as far as its list tells.
@@ -72,42 +68,32 @@ async def with_served(server: Server, findings: Findings) -> Findings:
     return replace(findings, served=find_served(findings, lost))
 
 
-@dataclass(slots=True)
 class Healing:
     """A repair of what the server has in memory.
 
     Attributes:
-        server: What is asked.
-        findings: What is damaged, with `served`.
-        crew: Knows when to stop.
-        journal: Is told what the server removed.
-        touched: A path that was written only to see whether the server writes here.
         healed: What the server has forgotten.
         unhealed: What it has not, and why.
         left: How many it was not asked for, because the run was stopped.
-        now: Seconds since 1970.
     """
 
-    server: Server
-    findings: Findings
-    crew: Crew
-    journal: Journal | None = None
-    touched: str = ""
-    healed: list[ServedManifest] = field(default_factory=list)
-    unhealed: list[tuple[ServedManifest, str]] = field(default_factory=list)
-    left: int = 0
-    now: Callable[[], float] = time.time
-    _row_of: dict[str, int] = field(init=False)
-    _look: Look = field(init=False)
-    _pulled: Mask = field(init=False)
-    _miscounted: Mask = field(init=False)
+    def __init__(
+        self, server: Server, findings: Findings, crew: Crew, journal: Journal | None, touched: str
+    ) -> None:
+        """Asks for nothing yet; the findings have `served`.
 
-    def __post_init__(self) -> None:
-        findings, index = self.findings, self.findings.index
+        `touched` is a path that was written only to see whether the server writes here.
+        """
+        self.healed: list[ServedManifest] = []
+        self.unhealed: list[tuple[ServedManifest, str]] = []
+        self.left = 0
+        self._server, self._findings, self._crew = server, findings, crew
+        self._journal, self._touched = journal, touched
+        self._index = index = findings.index
         self._row_of = {index.path(row): row for row in findings.damaged_rows.tolist()}
         self._look = Look(index)
         self._pulled = np.zeros(len(index.blob_digests), dtype=np.bool_)
-        self._pulled[_blobs_of(index, self._pulls())] = True
+        self._pulled[blobs_of(index, self._pulls())] = True
         self._miscounted = np.zeros(len(index.blob_digests), dtype=np.bool_)
 
     async def heal(self, served: Sequence[ServedManifest]) -> None:
@@ -115,31 +101,23 @@ class Healing:
         by_url = {one.url: one for one in served}
         done = 0
         try:
-            await self._find_miscounted()
+            # Before the server forgets anything of its list.
+            if (known := self._index.known) is not None:
+                counts = await self._server.counted_blobs()
+                self._miscounted = miscounted(self._look, known, counts)
         except ServerError as error:
-            self.crew.stop(str(error))
+            self._crew.stop(str(error))
         for urls in in_requests(list(by_url), _MOST_IN_REQUEST):
-            if not await self.crew.may_begin():
+            if not await self._crew.may_begin():
                 break
             try:
                 await self._heal([by_url[url] for url in urls])
             except (ServerError, JournalError) as error:
-                self.crew.stop(str(error))
+                self._crew.stop(str(error))
             except OSError as error:
-                self.crew.stop(f"the cache can't be looked at: {error.strerror}")
+                self._crew.stop(f"the cache can't be looked at: {error.strerror}")
             done += len(urls)
         self.left = len(by_url) - done
-
-    async def _find_miscounted(self) -> None:
-        """Compares what the server counts with its list, before it forgets anything of that.
-
-        Raises:
-            ServerError: It does not say.
-        """
-        known = self.findings.index.known
-        if known is not None:
-            found = await self.server.counted_blobs()
-            self._miscounted = miscounted(self._look, known, found)
 
     async def _heal(self, some: Sequence[ServedManifest]) -> None:
         """One request.
@@ -150,22 +128,17 @@ class Healing:
         """
         import anyio
 
-        listed = await listed_entries(self.server, [one.url for one in some])
+        listed = await listed_entries(self._server, [one.url for one in some])
         # Someone else has healed what is not listed any more.
         self.healed += [one for one in some if one.entry not in listed]
         some = [one for one in some if one.entry in listed]
-        back = await in_thread(lambda: {one.url for one in some if self._is_back(one)})
-        self._fail([one for one in some if one.url in back], "it is whole again; verify again")
-        some = [one for one in some if one.url not in back]
-        self._fail([one for one in some if never_to_prune(one.url)], HALF_REMOVED)
-        some = [one for one in some if not never_to_prune(one.url)]
-        wrong = {one.url for one in some if self._is_miscounted(one)}
-        self._fail([one for one in some if one.url in wrong], MISCOUNTED)
-        some = [one for one in some if one.url not in wrong]
+        back = await in_thread(lambda: {one for one in some if self._is_back(one)})
+        some = self._without(some, back.__contains__, "it is whole again; verify again")
+        some = self._without(some, lambda one: never_to_prune(one.url), HALF_REMOVED)
+        some = self._without(some, self._is_miscounted, MISCOUNTED)
         # As late as possible: a pull may begin at any time.
         shared = await in_thread(self._shared, some)
-        self._fail([one for one in some if one.url in shared], _IS_PULLED)
-        some = [one for one in some if one.url not in shared]
+        some = self._without(some, shared.__contains__, _IS_PULLED)
         if not some:
             return
         before = await in_thread(self._there, some)
@@ -173,7 +146,7 @@ class Healing:
         with anyio.CancelScope(shield=True):
             error: ServerError | None = None
             try:
-                await self.server.prune([one.url for one in some])
+                await self._server.prune([one.url for one in some])
             except ServerError as failure:
                 error = failure
             await self._account(some, before, error)
@@ -183,115 +156,105 @@ class Healing:
     ) -> None:
         """Finds out what became of each: by the list and the files, not by the answer."""
         try:
-            listed = await listed_entries(self.server, [one.url for one in some])
+            listed = await listed_entries(self._server, [one.url for one in some])
         except ServerError as failure:
             error = error or failure
-            self._fail(some, str(error))
+            self.unhealed += [(one, str(error)) for one in some]
             listed = None
         after = await in_thread(self._there, some)
         if listed is not None:
-            still = [one for one in some if one.entry in listed]
-            self._fail(still, "the server lists it still, or again")
-            forgotten = [one for one in some if one.entry not in listed]
-            stuck = [one for one in forgotten if one.path in after]
-            self._fail(stuck, "the server has forgotten it, but its file is still there")
-            self.healed += [one for one in forgotten if one.path not in after]
-        if self.journal is not None:
-            entries = list(self._entries(some, before, after))
-            if entries:
-                await self.journal.note(entries)
-                await self.journal.settle()
+            forgotten = self._without(
+                some, lambda one: one.entry in listed, "the server lists it still, or again"
+            )
+            self.healed += self._without(
+                forgotten,
+                lambda one: one.path in after,
+                "the server has forgotten it, but its file is still there",
+            )
+        if self._journal is not None:
+            await self._journal.note(list(self._entries(some, before, after)))
+            await self._journal.settle()
         if error is not None:
             raise error
 
-    def _fail(self, some: Sequence[ServedManifest], why: str) -> None:
-        self.unhealed += [(one, why) for one in some]
+    def _without(
+        self, some: Sequence[ServedManifest], fails: Callable[[ServedManifest], bool], why: str
+    ) -> list[ServedManifest]:
+        """Notes that those which fail are not healed, and why; gives the others."""
+        self.unhealed += [(one, why) for one in some if fails(one)]
+        return [one for one in some if not fails(one)]
 
     def _is_back(self, one: ServedManifest) -> bool:
         """Whether what was missing has come since it was found."""
-        index = self.findings.index
-        root = index.root
+        index = self._index
         if one.reason is ServedReason.NO_FILE:
-            return one.path != self.touched and os.path.lexists(os.path.join(root, one.path))
+            path = os.path.join(index.root, one.path)
+            return one.path != self._touched and os.path.lexists(path)
         if one.reason is not ServedReason.MISSING_BLOB:
             return False
-        missing = np.intersect1d(_blobs_of(index, self._rows([one])), self.findings.missing)
-        folder = os.path.join(root, index.layout.blob_folder)
-        return all(
-            os.path.lexists(os.path.join(folder, name)) for name in index.blob_names(missing)
-        )
+        missing = index.blob_names(np.intersect1d(self._blobs([one]), self._findings.missing))
+        folder = os.path.join(index.root, index.layout.blob_folder)
+        return all(os.path.lexists(os.path.join(folder, name)) for name in missing)
 
     def _is_miscounted(self, one: ServedManifest) -> bool:
         """Whether the server counts too few references to a blob, as a failed pull leaves it."""
-        return bool(self._miscounted[_blobs_of(self.findings.index, self._rows([one]))].any())
+        return bool(self._miscounted[self._blobs([one])].any())
 
     def _pulls(self) -> list[int]:
         """The rows that may belong to pulls that were under way when the cache was scanned."""
-        findings, known = self.findings, self.findings.index.known
+        findings, known = self._findings, self._index.known
         if known is None:
             return []
-        loaded = known.loaded(len(findings.index))
+        loaded = known.loaded(len(self._index))
         written = findings.marks[:, FileMark._fields.index("mtime")]
-        young = findings.marked_rows[written >= (self.now() - SECONDS_OF_A_PULL) * 1e9]
+        young = findings.marked_rows[written >= (time.time() - SECONDS_OF_A_PULL) * 1e9]
         return [row for row in np.intersect1d(young, findings.broken).tolist() if not loaded[row]]
 
-    def _shared(self, some: Sequence[ServedManifest]) -> set[str]:
-        """The URLs of those that share a blob with an image that is pulled now.
+    def _shared(self, some: Sequence[ServedManifest]) -> set[ServedManifest]:
+        """Those that share a blob with an image that is pulled now.
 
         Those without a file are not among them: nobody knows their blobs.
         """
         self._look.again()
         shared = set()
         for one in some:
-            blobs = _blobs_of(self.findings.index, self._rows([one]))
+            blobs = self._blobs([one])
             wanted = self._pulled[blobs] | self._look.wanted(blobs)
             if wanted.any() or (self._look.unknown and len(blobs)):
-                shared.add(one.url)
+                shared.add(one)
         return shared
 
-    def _rows(self, some: Sequence[ServedManifest]) -> list[int]:
-        """The rows of those that have one."""
-        return [self._row_of[one.path] for one in some if one.path in self._row_of]
+    def _blobs(self, some: Sequence[ServedManifest]) -> Rows:
+        """The blobs of those that have a row."""
+        rows = [self._row_of[one.path] for one in some if one.path in self._row_of]
+        return blobs_of(self._index, rows)
 
     def _there(self, some: Sequence[ServedManifest]) -> dict[str, int]:
         """Which of the files of some manifests are there, blobs too: path -> bytes."""
-        index = self.findings.index
-        names = index.blob_names(_blobs_of(index, self._rows(some)))
+        index = self._index
+        names = index.blob_names(self._blobs(some))
         paths = [one.path for one in some]
         paths += [f"{index.layout.blob_folder}/{name}" for name in names]
-        sizes = {}
-        for path in paths:
-            try:
-                sizes[path] = os.lstat(os.path.join(index.root, path)).st_size
-            except FileNotFoundError:
-                continue
-        return sizes
+        found = {path: status_of(os.path.join(index.root, path)) for path in paths}
+        return {path: status.st_size for path, status in found.items() if status is not None}
 
     def _entries(
         self, some: Sequence[ServedManifest], before: dict[str, int], after: dict[str, int]
     ) -> Iterator[JournalEntry]:
         """What the journal is told: of each manifest, and of each blob that has gone."""
-        kinds = {
-            self.findings.index.path(row): "list" if self.findings.index.is_list[row] else "image"
-            for row in self._rows(some)
-        }
+        gone = {path: size for path, size in before.items() if path not in after}
         failed = {one.url: why for one, why in self.unhealed}
-        of_manifests: set[str] = set()
         for one in some:
-            size = before.get(one.path, 0) if one.path not in of_manifests | after.keys() else 0
-            of_manifests.add(one.path)
-            error = failed.get(one.url)
+            row, kind = self._row_of.get(one.path), "unreadable"
+            if row is not None:
+                kind = "list" if self._index.is_list[row] else "image"
+            # Several URLs may lead to a file: its bytes count once.
+            size, error = gone.pop(one.path, 0), failed.get(one.url)
             became = "failed" if error else "removed"
-            kind = kinds.get(one.path, "unreadable")
             yield JournalEntry(
                 kind, one.path, one.url, one.reason.text, size, became, error, action=_ACTION
             )
-        for path in sorted(before.keys() - after.keys() - of_manifests):
-            size = before[path]
+        for path, size in sorted(gone.items()):
             yield JournalEntry(
                 "blob", path, None, _BLOB_REASON, size, "removed", None, action=_ACTION
             )
-
-
-def _blobs_of(index: CacheIndex, rows: Sequence[int]) -> Rows:
-    return np.unique(references_of(index, np.array(rows, dtype=np.intp))).astype(np.intp)

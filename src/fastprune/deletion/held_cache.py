@@ -56,30 +56,17 @@ class RunJournal(Protocol):
     """A `Journal` that is told as well how a run begins and how it ends."""
 
     async def begin(self, plan: PrunePlan | RepairPlan, run: str, action: str) -> None:
-        """Before anything goes.
-
-        Args:
-            plan: What is carried out.
-            run: The run id.
-            action: delete or trash.
+        """Before anything goes; `action` is delete or trash.
 
         Raises:
             UsageError: It can't be recorded; so nothing goes.
         """
-        ...
 
     async def end(self, report: PruneReport | RepairReport, stopped: str) -> None:
-        """The run came to its end, or to a stop.
-
-        Args:
-            report: What was done.
-            stopped: Why it was to stop; empty if nothing said so.
-        """
-        ...
+        """The run came to its end, or to a stop: `stopped` says why it was to stop, if it was."""
 
     async def fail(self, error: BaseException) -> None:
         """An error has ended the run."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +157,8 @@ class HeldCache:
 
         plan = await proved(plan, server)
         run = live_run_id(options.run or _new_run_id())
-        context = self._context(options.limits, options.journal)
-
-        async def carry(mover: Deleter) -> PruneReport:
-            return await carry_out(plan, mover, run, server, context, grace=options.grace)
+        context, grace = self._context(options.limits, options.journal), options.grace
+        carry = partial(carry_out, plan, run=run, server=server, context=context, grace=grace)
 
         async def work() -> PruneReport:
             if plan.is_empty and not await in_thread(live_runs, self._root, plan.index.layout):
@@ -208,18 +193,10 @@ class HeldCache:
         return await self._carry_out(plan, findings.index, carry, options, trash=True)
 
     async def with_served(self, findings: Findings, server: Server) -> Findings:
-        """Adds what a running server has in memory to findings of this cache.
+        """Adds what a running server has in memory to findings; see `healing.with_served`.
 
-        Args:
-            findings: What `verify` of this cache gave, after a scan with the server's list.
-            server: The server.
-
-        Returns:
-            Findings that can be carried out with this server instead of the others.
-
-        Raises:
-            WrongServerError: It serves another cache, as far as its list tells.
-            ServerError: It gives no answer, or one that is not as it should be.
+        The findings are what `verify` of this cache gave, after a scan with the server's list.
+        Those that are returned can be carried out with this server instead of them.
         """
         from fastprune.deletion.healing import with_served
 
@@ -229,11 +206,7 @@ class HeldCache:
         return asked
 
     def _check_server(self, options: ApplyOptions) -> None:
-        """Makes sure that a server that may run on the cache is asked.
-
-        Raises:
-            UsageError: It is not.
-        """
+        """Makes sure that a server that may run on the cache is asked."""
         if self._held.exclusion.named is not None and options.server is None:
             raise UsageError(
                 f"{self._root} is held with a server on it, so that server must be asked"
@@ -265,23 +238,14 @@ class HeldCache:
         return self._with_guards(await _with_journal(options, plan, run, action, work))
 
     async def restore(self, contents: RunContents, limits: Limits) -> TrashReport:
-        """Puts a run that this cache has read back, once; see `trashing.restore`.
-
-        Raises:
-            UsageError: It has not read this run, or has put it back already.
-            TrashError: The cache lacks a folder that the run has files for.
-        """
+        """Puts a run that this cache has read back, once; see `trashing.restore`."""
         self._use(contents, "run", "read_trash")
         from fastprune.deletion.trashing import restore
 
         return self._with_guards(await restore(self._root, contents, self._context(limits)))
 
     async def empty(self, runs: Sequence[RunContents], limits: Limits) -> TrashReport:
-        """Deletes runs that this cache has read for good, once; see `trashing.empty`.
-
-        Raises:
-            UsageError: It has not read one of them, or has deleted it already.
-        """
+        """Deletes runs that this cache has read for good, once; see `trashing.empty`."""
         for contents in runs:
             self._use(contents, "run", "read_trash", in_trash=True)
         self._check_held()
@@ -300,11 +264,7 @@ class HeldCache:
         return replace(report, overridden=self.overridden, no_lock=self.unlocked)
 
     def _use(self, made: object, what: str, by: str, *, in_trash: bool = False) -> None:
-        """Makes sure that something can be carried out, and remembers that it was.
-
-        Raises:
-            UsageError: It can't.
-        """
+        """Makes sure that something can be carried out, and remembers that it was."""
         self._check_held()
         if self._held.exclusion.trash_only and not in_trash:
             raise UsageError(f"{self._root} is held with trash_only: only runs can be deleted")
@@ -330,15 +290,9 @@ def held_cache(
     *,
     overriding: Callable[[tuple[ServerFinding, ...]], None] = lambda found: None,
 ) -> Iterator[HeldCache]:
-    """Holds a cache, so that it can be changed. Blocking.
+    """Holds a cache, so that it can be changed; see `hold`. Blocking.
 
-    Args:
-        reader: What reads it; its checkpoint is called while the lock is waited for.
-        exclusion: How others are kept away.
-        overriding: See `hold`.
-
-    Raises:
-        FastpruneError: See `hold`.
+    The checkpoint of the reader is called while the lock is waited for.
     """
     asks = reader.checkpoint
     with hold(reader.root, reader.layout, exclusion, asks, overriding=overriding) as held:

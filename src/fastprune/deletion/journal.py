@@ -51,7 +51,6 @@ class Journal(Protocol):
             JournalError: It can't. The run then ends, between two batches; those that
                 were under way meanwhile are noted as well.
         """
-        ...
 
     async def settle(self) -> None:
         """Makes what was noted durable; called before a phase is made durable.
@@ -59,7 +58,6 @@ class Journal(Protocol):
         Raises:
             JournalError: As for `note`.
         """
-        ...
 
 
 class Fact(NamedTuple):
@@ -90,22 +88,12 @@ def file_entries(
     *,
     action: str | None = None,
 ) -> list[JournalEntry]:
-    """The entries of a batch of files.
-
-    Args:
-        kind: What they are.
-        folder: The folder they are in.
-        facts: What is known of each.
-        batch: Their names.
-        result: What became of them.
-        action: See `JournalEntry.action`.
-    """
+    """The entries of a batch of files of a folder; see `JournalEntry`."""
     entries = []
     rows = zip(batch.names, facts, result.freed, result.outcomes, strict=True)
     for position, (name, (url, reason, rule), freed, outcome) in enumerate(rows):
         error = result.message(position) if position in result.errors else None
         path = f"{folder}/{name}"
         became = Outcome(outcome).name.lower()
-        entry = JournalEntry(kind, path, url, reason, freed, became, error, rule, action)
-        entries.append(entry)
+        entries.append(JournalEntry(kind, path, url, reason, freed, became, error, rule, action))
     return entries

@@ -17,11 +17,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import compress
+from typing import NamedTuple
 
 import numpy as np
 
 from fastprune.deletion.aside import Aside, opened_aside
-from fastprune.deletion.checks import content_of
+from fastprune.deletion.checks import content_of, status_of
 from fastprune.deletion.deleter import Outcome, remove_run
 from fastprune.deletion.looking import Look, split_digests
 from fastprune.deletion.phases import Phases
@@ -59,8 +61,7 @@ class Tidied:
     failed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Manifest:
+class _Manifest(NamedTuple):
     """A manifest in a run: its URL, and the blobs that it needs, 32 raw bytes each."""
 
     url: str
@@ -70,15 +71,10 @@ class _Manifest:
 async def tidy(
     index: CacheIndex, look: Look, server: Server, phases: Phases, own_run: str, now: datetime
 ) -> Tidied:
-    """Empties the live runs of the trash.
+    """Empties the live runs of the trash, but for `own_run`.
 
-    Args:
-        index: The cache.
-        look: Has looked at it just now.
-        server: Is asked which manifests and blobs it has in memory.
-        phases: Deletes.
-        own_run: The run that is not to be touched.
-        now: The time, with a zone.
+    `look` has just listed the manifests of the cache. The server is asked which manifests and
+    blobs it has in memory.
 
     Raises:
         ServerError: The server does not say; nothing was changed.
@@ -96,7 +92,7 @@ async def tidy(
             aside = await in_thread(opened.enter_context, opened_aside(index, run))
             held = await in_thread(_names_in, index, run)
             manifests = await in_thread(_read, index, aside, held)
-            listed = await _listed(index, server, manifests)
+            listed = await _listed(server, manifests)
             back, not_back = await in_thread(_put_back, index, aside, held, listed, look, counted)
             put_back += back
             failed += not_back
@@ -109,10 +105,6 @@ async def tidy(
 
 def live_runs(root: str, layout: Layout) -> list[str]:
     """The ids of the live runs in the trash of a cache, oldest first. Blocking.
-
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
 
     Raises:
         TrashError: The trash can't be listed.
@@ -132,7 +124,7 @@ def _names_in(index: CacheIndex, run: str) -> dict[str, list[str]]:
 
 
 def _read(index: CacheIndex, aside: Aside, held: Mapping[str, list[str]]) -> dict[str, _Manifest]:
-    """The manifests of a run by path; without those that can't be understood."""
+    """The manifests of a run that lie in the folder of their URL and can be understood, by path."""
     read: dict[str, _Manifest] = {}
     for folder in index.layout.manifest_folders:
         for name in held.get(folder, ()):
@@ -143,23 +135,14 @@ def _read(index: CacheIndex, aside: Aside, held: Mapping[str, list[str]]) -> dic
                 needs = b"" if is_list else pack_digests([record.digests])
             except ManifestError:
                 continue
-            read[f"{folder}/{name}"] = _Manifest(record.url, needs)
+            if index.layout.manifest_folder_of(record.url) == folder:
+                read[f"{folder}/{name}"] = _Manifest(record.url, needs)
     return read
 
 
-async def _listed(
-    index: CacheIndex, server: Server, manifests: Mapping[str, _Manifest]
-) -> dict[str, _Manifest]:
+async def _listed(server: Server, manifests: Mapping[str, _Manifest]) -> dict[str, _Manifest]:
     """Those of some manifests that the server lists as such files: it has pulled them since."""
-    folder_of = index.layout.manifest_folder_of
-    manifests = {
-        path: one for path, one in manifests.items() if folder_of(one.url) == path.partition("/")[0]
-    }
-    urls = sorted({one.url for one in manifests.values()})
-    if not urls:
-        return {}
-    listing = await server.listing(urls)
-    names = dict(zip(listing.urls, file_names(listing.digests.tobytes()), strict=True))
+    names = (await server.listing(sorted({one.url for one in manifests.values()}))).names
     return {
         path: one for path, one in manifests.items() if names.get(one.url) == path.partition("/")[2]
     }
@@ -183,20 +166,18 @@ def _put_back(
     needed = look.needed_by_name(as_digests(bytes.fromhex("".join(blobs))))
     wanted = {digest for one in listed.values() for digest in split_digests(one.needs)} | counted
     wanted_names = {digest.hex() for digest in wanted}
-    unsure = bool(look.unknown)
     steps = {
         blob_folder: [
             name
             for name, is_needed in zip(blobs, needed.tolist(), strict=True)
-            if is_needed or unsure or name in wanted_names
+            if is_needed or look.unknown or name in wanted_names
         ]
     }
     for folder in index.layout.manifest_folders:
         steps[folder] = [name for name in held.get(folder, ()) if f"{folder}/{name}" in listed]
     back = 0
     for folder, names in steps.items():
-        missing = aside.missing(names, folder)
-        going_back = [name for name, is_missing in zip(names, missing, strict=True) if is_missing]
+        going_back = list(compress(names, aside.missing(names, folder)))
         if failed := aside.put_back(going_back, folder):
             return back, failed
         aside.discard(going_back, folder)
@@ -215,7 +196,9 @@ def _to_delete(index: CacheIndex, aside: Aside, run: str, now: datetime) -> RunC
         names, sizes = [], []
         for name in held.get(folder, ()):
             status = os.stat(name, dir_fd=aside.trash[folder], follow_symlinks=False)
-            if not recent or not _is_same(name, aside.cache[folder], status):
+            opened = aside.cache.get(folder) if recent else None
+            there = None if opened is None else status_of(name, opened)
+            if there is None or not os.path.samestat(there, status):
                 names.append(name)
                 # What has another name frees nothing.
                 sizes.append(status.st_size if status.st_nlink == 1 else 0)
@@ -223,10 +206,3 @@ def _to_delete(index: CacheIndex, aside: Aside, run: str, now: datetime) -> RunC
             digests = as_digests(bytes.fromhex("".join(names)))
             groups.append(FileGroup(kind, folder, digests, np.array(sizes, dtype=np.int64)))
     return RunContents(run, index.layout, tuple(groups), as_digests(b""), ())
-
-
-def _is_same(name: str, folder: int, status: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), status)
-    except FileNotFoundError:
-        return False

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprune.deletion.accounts import Account, blob_files, manifest_files
 from fastprune.deletion.aside import Aside
@@ -34,15 +35,9 @@ class LiveRun:
 
     Attributes:
         plan: What still goes; it gets smaller as files turn out to stay.
-        server: What is asked.
         mover: Moves files to the live run.
-        phases: Tells the journal, and knows why the run was stopped.
-        account: What became of the files of the plan.
-        look: What the manifests need that are there now.
-        aside: The open folders of the cache and of the live run.
         clock: Seconds, for how long requests take.
         grace: Blobs that were written in the last so many seconds are not moved.
-        sizes: How many URLs the next request may name.
         requests: How many were sent that ask the server to remove something.
         put_back: How many files were put back because something needs them.
         shared: Paths of images that were left out, as a manifest that has come since the scan
@@ -88,13 +83,13 @@ class LiveRun:
         """The names of the files of some blobs."""
         return list(self.plan.index.blob_names(blobs))
 
+    def sizes_of(self, blobs: Rows) -> NDArray[np.int64]:
+        """Bytes of some blobs of the plan."""
+        return self.plan.blob_bytes[np.searchsorted(self.plan.blobs, blobs)]
+
     def goes(self, blobs: Rows) -> Mask:
         """Which of some blobs the plan removes, as it is now; bool, one for each id."""
         return np.isin(blobs, self.plan.blobs)
-
-    def files_of(self, kind: str, folder: str, rows: Rows, *, action: str | None = None) -> Files:
-        """The files of some manifests of a folder; see `manifest_files`."""
-        return manifest_files(self.plan, kind, folder, rows, action=action)
 
     async def note_manifests(
         self,
@@ -105,16 +100,8 @@ class LiveRun:
         *,
         action: str | None = None,
     ) -> None:
-        """Notes what became of manifests; those that stay narrow the plan.
-
-        Args:
-            kind: list or image.
-            folder: The folder that they are in.
-            rows: The manifests.
-            result: What became of each.
-            action: See `JournalEntry.action`.
-        """
-        files = self.files_of(kind, folder, rows, action=action)
+        """Notes what became of manifests; those that stay narrow the plan."""
+        files = manifest_files(self.plan, kind, folder, rows, action=action)
         await self.phases.note(self.account.add(rows, files), result)
         self.plan = self.plan.without(rows[~files.are(Outcome.REMOVED, Outcome.GONE)])
 
@@ -123,18 +110,9 @@ class LiveRun:
         return blob_files(self.plan, np.searchsorted(self.plan.blobs, blobs), action=action)
 
     async def note_blobs(
-        self, blobs: Rows, result: BatchResult | None = None, *, action: str | None = None
+        self, blobs: Rows, result: BatchResult, *, action: str | None = None
     ) -> None:
-        """Notes what became of some blobs of the plan.
-
-        Args:
-            blobs: Their ids.
-            result: What became of each; None if all are gone from the cache.
-            action: See `JournalEntry.action`.
-        """
-        if result is None:
-            sizes = self.plan.blob_bytes[np.searchsorted(self.plan.blobs, blobs)]
-            result = all_of(len(blobs), Outcome.REMOVED, freed=sizes.tolist())
+        """Notes what became of some blobs of the plan."""
         files = self.files_of_blobs(blobs, action=action)
         await self.phases.note(self.account.add(blobs, files), result)
 
@@ -152,9 +130,7 @@ class LiveRun:
             self.phases.crew.stop(f"manifests that have come and can't be read: {named}")
 
     def back(self, names: list[str], folder: str | None = None) -> bool:
-        """Puts files back, blobs by default; if that fails, the run ends. Blocking.
-
-        They stay in the live run as well.
+        """Puts files back as `Aside.put_back` does; if that fails, the run ends. Blocking.
 
         Returns:
             Whether all are back.
@@ -167,12 +143,7 @@ class LiveRun:
 
 
 def part_of(result: BatchResult, positions: Sequence[int]) -> BatchResult:
-    """What became of some files of a batch.
-
-    Args:
-        result: What became of all.
-        positions: Which ones.
-    """
+    """What became of the files at some positions of a batch."""
     errors = {to: result.errors[at] for to, at in enumerate(positions) if at in result.errors}
     said = {to: result.message(at) for to, at in enumerate(positions) if at in result.errors}
     return BatchResult(
@@ -180,24 +151,4 @@ def part_of(result: BatchResult, positions: Sequence[int]) -> BatchResult:
         [result.freed[at] for at in positions],
         errors,
         said,
-    )
-
-
-def all_of(
-    count: int, outcome: Outcome, *, freed: Sequence[int] = (), said: str = ""
-) -> BatchResult:
-    """The same outcome for so many files.
-
-    Args:
-        count: How many.
-        outcome: What became of each.
-        freed: Bytes of each, if they were removed.
-        said: Why, if they failed.
-    """
-    failed = range(count if outcome == Outcome.FAILED else 0)
-    return BatchResult(
-        bytearray([outcome]) * count,
-        list(freed) or [0] * count,
-        dict.fromkeys(failed, 0),
-        dict.fromkeys(failed, said),
     )

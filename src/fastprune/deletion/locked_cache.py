@@ -46,13 +46,7 @@ if TYPE_CHECKING:
 def thread_reader(
     root: str | os.PathLike[str], reading: Reading | None, layout: Layout = DEFAULT_LAYOUT
 ) -> CacheReader:
-    """What reads a cache on a thread, until the caller is cancelled.
-
-    Args:
-        root: Path of the cache.
-        reading: Where to read, and who is told.
-        layout: What kind of cache it is.
-    """
+    """What reads a cache on a thread, until the caller is cancelled."""
     reading = reading or Reading()
     path = os.fspath(root)
     workers = partial(reading.workers, path, layout)
@@ -90,9 +84,8 @@ class LockedCache:
             DurationError: The deadline passed.
             WorkerError: A worker died.
         """
-        return (
-            await in_thread(self._held.reader.plan, policy, planning or PlanOptions(self._scan))
-        ).plan
+        planning = planning or PlanOptions(self._scan)
+        return (await in_thread(self._held.reader.plan, policy, planning)).plan
 
     async def replan(self, saved: SavedPlan, planning: PlanOptions | None = None) -> PrunePlan:
         """Scans the cache and finds out what of a saved plan still holds.

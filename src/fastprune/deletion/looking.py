@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
 
-from fastprune.deletion.checks import content_of
+from fastprune.deletion.checks import content_of, status_of
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.guard.drift import manifests_changed_at, new_manifests
 from fastprune.index.cache_index import CacheIndex, Rows
@@ -47,7 +47,7 @@ class Look:
     """Which blobs are needed: by manifests of the index that are there, and by new ones.
 
     Attributes:
-        index: The cache when it was scanned.
+        index: The cache when it was scanned, with edges.
         unknown: Paths of new manifests that can't be read or understood, so that all blobs may
             be needed.
         newcomers: The manifests that have come since the scan: path -> the blobs they need, as
@@ -55,12 +55,7 @@ class Look:
     """
 
     def __init__(self, index: CacheIndex, *, wait: Callable[[float], None] = time.sleep) -> None:
-        """Has looked at nothing yet.
-
-        Args:
-            index: The cache when it was scanned, with edges.
-            wait: Waits for so many seconds for a file that the server is writing.
-        """
+        """Has looked at nothing yet; `wait` waits for a file that the server is writing."""
         self.unknown: tuple[str, ...] = ()
         self.newcomers: dict[str, bytes] = {}
         self.index, self._wait = index, wait
@@ -197,9 +192,8 @@ class Look:
 
         The server writes it in place, so the folder does not change.
         """
-        try:
-            status = os.lstat(os.path.join(self.index.root, path))
-        except FileNotFoundError:
+        status = status_of(os.path.join(self.index.root, path))
+        if status is None:
             return
         state = (status.st_ino, status.st_size, status.st_mtime_ns)
         known, self._faults[path] = self._faults.get(path), state
@@ -215,14 +209,6 @@ def miscounted(look: Look, known: KnownUrls, found: BlobCounts) -> Mask:
 
     A pull that fails because a blob is away for a moment leaves such counts. If the server were
     asked to remove one of the images with this blob, it would keep it from the others.
-
-    Args:
-        look: Has the index of the cache.
-        known: By which URLs the server knows the manifests.
-        found: What it counts now.
-
-    Returns:
-        bool (m,).
     """
     index = look.index
     # Each URL that leads to an image counts once.
@@ -232,6 +218,11 @@ def miscounted(look: Look, known: KnownUrls, found: BlobCounts) -> Mask:
     ids = look.ids_of(found.digests)
     counts[ids[ids >= 0]] = found.counts[ids >= 0]
     return counts < least
+
+
+def blobs_of(index: CacheIndex, rows: Rows | Sequence[int]) -> Rows:
+    """The ids of the blobs that some manifests refer to, each once, ascending."""
+    return np.unique(references_of(index, np.asarray(rows, dtype=np.intp))).astype(np.intp)
 
 
 def split_digests(raw: bytes) -> list[bytes]:

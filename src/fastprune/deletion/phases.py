@@ -98,9 +98,6 @@ class RunContext:
     """The pace of a run, and who is told or asked meanwhile.
 
     Attributes:
-        limits: Pace and end.
-        progress: Is told about files and bytes.
-        journal: Is told what became of every file.
         look: Looks for servers before each phase: what it finds ends the run. None if servers
             do not matter.
     """
@@ -191,9 +188,7 @@ class Phases:
     async def work_on(self, files: Files, work: Callable[[Batch], BatchResult | None]) -> None:
         """Does something with files, until all are done or it must stop.
 
-        Args:
-            files: The files.
-            work: Is called with each batch, on a thread; gives None for what it did not begin.
+        `work` is called with each batch, on a thread; it gives None for what it did not begin.
         """
         self._begun.append(files)
         pieces = files.pieces(self.crew.batch_size(len(files), self._most))
@@ -206,12 +201,7 @@ class Phases:
         return await self.crew.settle(name, settle, folder)
 
     async def note(self, files: Files, result: BatchResult) -> None:
-        """Notes what became of files that something else has worked on.
-
-        Args:
-            files: The files.
-            result: What became of each.
-        """
+        """Notes what became of files that something else has worked on."""
         self._begun.append(files)
         for piece in files.pieces(max(1, len(files))):
             await self._record(files, piece, result)
@@ -231,11 +221,8 @@ class Phases:
             path = f"{files.folder}/{names[position]}"
             self.failures.append(Failure(path, number, result.message(position)))
         if Outcome.CHANGED in result.outcomes:
-            self._changed += [
-                f"{files.folder}/{name}"
-                for name, outcome in zip(names, result.outcomes, strict=True)
-                if outcome == Outcome.CHANGED
-            ]
+            changed = result.where(Outcome.CHANGED)
+            self._changed += [f"{files.folder}/{names[at]}" for at in changed]
         self._progress.advance(len(names), sum(result.freed))
         if self._journal is not None:
             facts = files.facts(piece.positions)

@@ -30,11 +30,7 @@ from fastprune.server.asked import Server
 
 
 async def proved(plan: PrunePlan, server: Server) -> PrunePlan:
-    """Makes sure that a server serves the cache of a plan.
-
-    Args:
-        plan: Of a scan with the server's list.
-        server: The server.
+    """Makes sure that a server serves the cache of a plan, which is of a scan with its list.
 
     Returns:
         The plan; its index has the new `pulled` of a manifest that goes and was asked for.

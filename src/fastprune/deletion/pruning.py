@@ -31,10 +31,7 @@ async def carry_out(
 ) -> PruneReport:
     """Carries out a plan, once.
 
-    Args:
-        plan: What to remove. The caller holds the lock on the cache.
-        deleter: How to remove it.
-        context: The pace, and who is told.
+    The caller holds the lock on the cache.
 
     Returns:
         What was removed, and what was not and why. If a file can't be removed, the run goes
@@ -77,9 +74,8 @@ class _Run:
         begun = []
         for folder, *ends in index.folder_rows:
             here = rows[slice(*np.searchsorted(rows, ends))]
-            begun.append((here, manifest_files(self._plan, kind, folder, here)))
-        for items, files in begun:
-            self._account.add(items, files)
+            files = manifest_files(self._plan, kind, folder, here)
+            begun.append((here, self._account.add(here, files)))
         if len(rows):
             await phases.crew.may_begin()
         for _, files in begun:

@@ -35,13 +35,8 @@ async def carry_out(
 ) -> RepairReport:
     """Carries out a repair, once.
 
-    Args:
-        plan: What to move. The caller holds the lock on the cache.
-        mover: Moves it.
-        context: The pace, and who is told.
-        server: The server that runs on the cache: it is asked first to forget what the plan
-            heals.
-        touched: See `Healing`.
+    The caller holds the lock on the cache. If a server runs on it, that is asked first to forget
+    what the plan heals. For `touched`, see `Healing`.
 
     Returns:
         What was moved, and what was not and why. A folder that can't be opened or made

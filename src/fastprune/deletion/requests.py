@@ -7,19 +7,22 @@ I/O: asks the server; looks at files, and sets blobs aside by a second name, on 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 
 import anyio
 import numpy as np
 
-from fastprune.deletion.deleter import BatchResult, Outcome, look_at
-from fastprune.deletion.live_run import LiveRun, all_of, part_of
-from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED
+from fastprune.deletion.accounts import manifest_batch
+from fastprune.deletion.deleter import BatchResult, Outcome, all_of, look_at
+from fastprune.deletion.live_run import LiveRun, part_of
+from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED, blobs_of
 from fastprune.deletion.pace import MOST_IN_REQUEST
 from fastprune.errors import ServerError
 from fastprune.executors.threads import in_thread
 from fastprune.index.arrays import positions_in
 from fastprune.index.cache_index import Rows
 from fastprune.index.refcounts import Mask, references_of
+from fastprune.model import file_names
 from fastprune.reading.reader import reason_of
 from fastprune.server.expressions import in_requests
 from fastprune.server.unlisted import never_listed, never_to_prune
@@ -38,8 +41,6 @@ class _Batch:
     """Manifests of a folder that one request is about.
 
     Attributes:
-        kind: list or image.
-        folder: The folder.
         rows: The manifests, ascending.
         urls: By which the server is asked for each.
         kept: The ids of their blobs that have a second name, ascending.
@@ -55,7 +56,7 @@ class _Batch:
 
     def only(self, which: Mask) -> None:
         """Leaves out some manifests: bool, one for each row; True stays."""
-        self.urls = [urls for urls, stays in zip(self.urls, which.tolist(), strict=True) if stays]
+        self.urls = list(compress(self.urls, which.tolist()))
         self.rows = self.rows[which]
 
     @property
@@ -73,19 +74,8 @@ def first_part(run: LiveRun, rows: Rows) -> int:
 
 
 async def leave_what_is_half_removed(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:
-    """Leaves out manifests whose image URLs a server can't remove safely.
-
-    Args:
-        run: The run.
-        kind: list or image.
-        folder: The folder that they are in.
-        rows: The manifests, ascending.
-
-    Returns:
-        The others.
-    """
-    index, known = run.plan.index, run.known
-    pairs = zip(index.urls(rows), known.urls_of(rows), strict=True)
+    """Leaves out manifests whose image URLs a server can't remove safely; gives the others."""
+    pairs = zip(run.plan.index.urls(rows), run.known.urls_of(rows), strict=True)
     half = np.array(
         [any(map(never_to_prune, urls)) or (not urls and never_listed(url)) for url, urls in pairs],
         dtype=np.bool_,
@@ -96,13 +86,9 @@ async def leave_what_is_half_removed(run: LiveRun, kind: str, folder: str, rows:
 
 
 async def ask_for(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:
-    """Asks the server to remove some manifests, and finds out what it did.
+    """Asks the server to remove some manifests of a folder, and finds out what it did.
 
-    Args:
-        run: The run.
-        kind: list or image.
-        folder: The folder that they are in.
-        rows: Those that still go, ascending. The server knew each when it was scanned.
+    Each still goes, and the server knew it when it was scanned.
 
     Returns:
         Those that the server can't reach, because it does not know them any more.
@@ -113,7 +99,7 @@ async def ask_for(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:
     crew = run.phases.crew
     urls = run.known.urls_of(rows)
     began = run.clock()
-    listed = await _listed(run, [url for of_row in urls for url in of_row])
+    listed = (await run.server.listing([url for of_row in urls for url in of_row])).names
     seconds = run.clock() - began
     names = _names(run, rows)
     urls = [
@@ -144,10 +130,7 @@ async def ask_for(run: LiveRun, kind: str, folder: str, rows: Rows) -> Rows:
 async def _request(run: LiveRun, batch: _Batch, seconds: float) -> Rows:
     """Sends a request and accounts for it; the rows that the server can't reach.
 
-    Args:
-        run: The run.
-        batch: What it is about.
-        seconds: How long the server took to list the same.
+    `seconds` is how long the server took to list the same.
     """
     began, error = run.clock(), None
     try:
@@ -160,17 +143,8 @@ async def _request(run: LiveRun, batch: _Batch, seconds: float) -> Rows:
     return await _account(run, batch, error)
 
 
-async def _listed(run: LiveRun, urls: list[str]) -> dict[str, str]:
-    """The digests, in hex, that the server lists for some URLs."""
-    if not urls:
-        return {}
-    listing = await run.server.listing(urls)
-    digests = (digest.tobytes().hex() for digest in listing.digests)
-    return dict(zip(listing.urls, digests, strict=True))
-
-
 def _names(run: LiveRun, rows: Rows) -> list[str]:
-    return [digest.tobytes().hex() for digest in run.plan.index.digests[rows]]
+    return file_names(run.plan.index.digests[rows].tobytes())
 
 
 def _last_references(run: LiveRun, rows: Rows) -> int:
@@ -200,13 +174,10 @@ async def _prepare(run: LiveRun, batch: _Batch) -> None:
     if run.phases.crew.must_stop():
         return
     index = run.plan.index
-    unchanged = np.frombuffer(bytes(result.outcomes), dtype=np.uint8) == Outcome.REMOVED
-    left = np.flatnonzero(~unchanged)
-    await run.note_manifests(
-        batch.kind, batch.folder, batch.rows[left], part_of(result, left.tolist())
-    )
-    outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
-    run.look.went(batch.rows[outcomes == Outcome.GONE])
+    unchanged = np.frombuffer(result.outcomes, dtype=np.uint8) == Outcome.REMOVED
+    left = np.flatnonzero(~unchanged).tolist()
+    await run.note_manifests(batch.kind, batch.folder, batch.rows[left], part_of(result, left))
+    run.look.went(batch.rows[result.where(Outcome.GONE)])
     for wrong, why in ((odd, _NO_FILE), (run.miscounted, MISCOUNTED)):
         held = np.flatnonzero(unchanged & _rows_with(run, batch.rows, wrong))
         failed = all_of(len(held), Outcome.FAILED, said=why)
@@ -222,14 +193,13 @@ def _keep(run: LiveRun, batch: _Batch) -> Mask:
     """Gives the blobs of a batch a second name; bool (m,): those that are no regular files."""
     index = run.plan.index
     odd = np.zeros(len(index.blob_digests), dtype=np.bool_)
-    blobs = np.unique(references_of(index, batch.rows)).astype(np.intp)
+    blobs = blobs_of(index, batch.rows)
     if not len(blobs):
         return odd
     result = run.aside.keep(run.names(blobs))
-    outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
-    batch.kept = blobs[outcomes == Outcome.REMOVED]
-    odd[blobs[outcomes == Outcome.CHANGED]] = True
-    for at in np.flatnonzero(outcomes == Outcome.FAILED)[:1].tolist():
+    batch.kept = blobs[result.where(Outcome.REMOVED)]
+    odd[blobs[result.where(Outcome.CHANGED)]] = True
+    for at in result.where(Outcome.FAILED)[:1]:
         run.phases.crew.stop(
             f"{index.layout.blob_folder}/{index.blob_name(int(blobs[at]))} can't be set aside: "
             f"{result.message(at)}"
@@ -239,9 +209,7 @@ def _keep(run: LiveRun, batch: _Batch) -> Mask:
 
 def _look(run: LiveRun, batch: _Batch) -> tuple[BatchResult, Mask]:
     """Looks at the files of a batch, and for new manifests; which share a blob with one."""
-    files = run.files_of(batch.kind, batch.folder, batch.rows)
-    (piece,) = files.pieces(len(files))
-    result = look_at(run.aside.cache[batch.folder], piece.batch)
+    result = look_at(run.aside.cache[batch.folder], manifest_batch(run.plan.index, batch.rows))
     run.look.again_if_changed()
     wanted = np.zeros(len(run.plan.index.blob_digests), dtype=np.bool_)
     for blobs in (run.plan.blobs, run.held_by_pulls):
@@ -252,23 +220,17 @@ def _look(run: LiveRun, batch: _Batch) -> tuple[BatchResult, Mask]:
 async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Rows:
     """Puts back what is needed, and finds out what the server did.
 
-    Args:
-        run: The run.
-        batch: What was asked for.
-        error: What came instead of an answer. Then the server may still be at work, so second
-            names stay.
+    `error` is what came instead of an answer. Then the server may still be at work, so second
+    names stay. The error is raised in the end.
 
     Returns:
         Manifests that the server does not know any more, and whose files are there.
-
-    Raises:
-        ServerError: That error, or one of the list.
     """
     went = await in_thread(_rescue, run, batch)
     listed: dict[str, str] | None = None
     if error is None:
         try:
-            listed = await _listed(run, batch.all_urls)
+            listed = (await run.server.listing(batch.all_urls)).names
         except ServerError as failure:
             error = failure
     batch.safe &= error is None
@@ -290,7 +252,8 @@ async def _account(run: LiveRun, batch: _Batch, error: ServerError | None) -> Ro
         result = all_of(len(rows), became, freed=sizes, said=said)
         await run.note_manifests(batch.kind, batch.folder, rows, result)
     gone = await in_thread(_put_back_what_stays, run, batch)
-    await run.note_blobs(gone)
+    removed = all_of(len(gone), Outcome.REMOVED, freed=run.sizes_of(gone).tolist())
+    await run.note_blobs(gone, removed)
     for folder in (batch.folder, run.plan.index.layout.blob_folder):
         durable = await run.settle(folder)
         batch.safe &= durable
@@ -308,16 +271,8 @@ async def _have_written(
     """Lets the server write the files again of what it lists although its file is gone.
 
     Such an image was pulled in the moment in which the server removed it by another of its tags.
-    When it is asked for, the server writes its file; then it is an image that was pulled again.
-
-    Args:
-        run: The run.
-        batch: The batch.
-        outcomes: What became of each; changed where a file is there again.
-        listed: The digests that the server lists for their URLs.
-
-    Raises:
-        ServerError: It does not answer as it should.
+    When it is asked for, the server writes its file; then it is an image that was pulled again,
+    and `outcomes` says so.
     """
     index = run.plan.index
     for at in np.flatnonzero(outcomes == _SERVED).tolist():
@@ -327,8 +282,7 @@ async def _have_written(
         if (await in_thread(run.aside.missing, [name], batch.folder))[0]:
             continue
         outcomes[at] = Outcome.CHANGED
-        blobs = run.names(np.unique(references_of(index, row)).astype(np.intp))
-        if any(await in_thread(run.aside.missing, blobs)):
+        if any(await in_thread(run.aside.missing, run.names(blobs_of(index, row)))):
             run.disturbed.add(index.path(int(row[0])))
 
 
@@ -361,19 +315,14 @@ def _judge(
 ) -> tuple[Rows, Rows]:
     """What became of each manifest of a batch.
 
-    Args:
-        run: The run.
-        batch: The batch.
-        went: Whose files were gone right after the request.
-        listed: The digests that the server lists for their URLs since; None if it did not say.
+    `went` says whose files were gone right after the request. `listed` are the digests that the
+    server lists for their URLs since; None if it did not say.
 
     Returns:
-        What became of each, as values of `Outcome`; and the rows that the server can't reach.
+        What became of each, an `Outcome` or a value like one; the rows that are out of reach.
     """
     names = _names(run, batch.rows)
-    files = run.files_of(batch.kind, batch.folder, batch.rows)
-    (piece,) = files.pieces(len(files))
-    found = look_at(run.aside.cache[batch.folder], piece.batch)
+    found = look_at(run.aside.cache[batch.folder], manifest_batch(run.plan.index, batch.rows))
     outcomes = np.full(len(batch.rows), _OPEN, dtype=np.intp)
     away, late = [], []
     for at, (name, urls) in enumerate(zip(names, batch.urls, strict=True)):
@@ -397,10 +346,6 @@ def _judge(
 def _put_back_what_stays(run: LiveRun, batch: _Batch) -> Rows:
     """Puts back the blobs that are not to go after all; the ids of those that are gone."""
     missing = batch.kept[run.aside.missing(run.names(batch.kept))]
-    gone = run.goes(missing)
-    if not run.look.unknown:
-        gone &= ~run.look.needed(missing)
-    else:
-        gone[:] = False
+    gone = run.goes(missing) & ~run.look.needed(missing) & (not run.look.unknown)
     batch.safe &= run.back(run.names(missing[~gone]))
     return missing[gone]

@@ -15,7 +15,9 @@ import os
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
+from fastprune.deletion.checks import status_of
 from fastprune.deletion.deleter import Outcome, Restorer, Unlinker, remove_empty, remove_run
 from fastprune.deletion.pace import Limits
 from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
@@ -38,11 +40,7 @@ async def restore(
 ) -> TrashReport:
     """Puts a run back into the cache. Done twice, or again after a crash, it does the rest.
 
-    Args:
-        root: Path of the cache, which the caller has locked.
-        contents: What the run holds.
-        context: The pace, and who is told.
-        restorer: How to do it.
+    The caller has locked the cache.
 
     Returns:
         What was put back, and what was not and why. If a file can't be put back, or a folder
@@ -73,7 +71,8 @@ async def restore(
                 phases.crew.stop("files that could not be put back")
     await in_thread(remove_run, root, contents.run, contents.layout)
     missing = await in_thread(_missing_blobs, root, contents)
-    return _report("restore", root, (contents,), phases, started, missing_blobs=missing)
+    facts = _done(phases, contents.files, started)
+    return _report("restore", root, (contents,), missing_blobs=missing, **facts)
 
 
 async def _put_back(
@@ -107,12 +106,7 @@ async def _put_back(
 async def empty(
     root: str, runs: Sequence[RunContents], context: RunContext | None = None
 ) -> TrashReport:
-    """Deletes runs for good.
-
-    Args:
-        root: Path of the cache, which the caller has locked.
-        runs: What they hold.
-        context: The pace, and who is told.
+    """Deletes runs for good. The caller has locked the cache.
 
     Returns:
         What was deleted, and what was not and why. What could not be deleted keeps all of
@@ -130,16 +124,11 @@ async def empty(
             await in_thread(remove_run, root, contents.run, contents.layout)
         if not runs:
             await in_thread(remove_empty, root)
-    return _report("empty", root, runs, phases, started)
+    return _report("empty", root, runs, **_done(phases, files, started))
 
 
 async def delete_for_good(phases: Phases, root: str, contents: RunContents) -> None:
-    """Deletes the files of a run, those that need others first; its folders stay.
-
-    Args:
-        phases: Carries it out.
-        root: Path of the cache.
-        contents: What the run holds, or what of it is to go.
+    """Deletes the files of a run, or some of them, those that need others first; folders stay.
 
     Raises:
         OSError: A folder can't be opened; nothing was deleted.
@@ -165,30 +154,23 @@ def _files(group: FileGroup, which: Mask | slice = slice(None)) -> Files:
     return Files(group.kind, group.folder, count, lambda at: batch_of(digests[at], sizes[at]))
 
 
-def _report(
-    command: str,
-    root: str,
-    runs: Sequence[RunContents],
-    phases: Phases,
-    started: float,
-    *,
-    missing_blobs: tuple[str, ...] = (),
-) -> TrashReport:
-    """What was done to some runs."""
-    return TrashReport(
-        command=command,
-        root=root,
-        runs=tuple(contents.run for contents in runs),
-        dry_run=False,
-        counts={kind: phases.count(Outcome.REMOVED, kind) for kind in KINDS},
-        size=phases.freed,
-        kept=phases.changed,
-        left=sum(contents.files for contents in runs) - phases.tried,
-        missing_blobs=missing_blobs,
-        foreign=foreign_paths(runs),
-        seconds=time.monotonic() - started,
+def _report(command: str, root: str, runs: Sequence[RunContents], **what: Any) -> TrashReport:
+    """A report about some runs; `what` are the fields that say what was or would be done."""
+    ids = tuple(contents.run for contents in runs)
+    return TrashReport(command=command, root=root, runs=ids, foreign=foreign_paths(runs), **what)
+
+
+def _done(phases: Phases, files: int, started: float) -> dict[str, Any]:
+    """What was done to so many files, as fields of a report."""
+    return {
+        "dry_run": False,
+        "counts": {kind: phases.count(Outcome.REMOVED, kind) for kind in KINDS},
+        "size": phases.freed,
+        "kept": phases.changed,
+        "left": files - phases.tried,
+        "seconds": time.monotonic() - started,
         **phases.account,
-    )
+    }
 
 
 def planned_restore(
@@ -217,17 +199,9 @@ def planned_restore(
                         counts[group.kind] += 1
                         size += bytes_of_file
                 slow.advance(len(piece.batch.names))
-    return TrashReport(
-        command="restore",
-        root=root,
-        runs=(contents.run,),
-        dry_run=True,
-        counts=counts,
-        size=size,
-        kept=tuple(sorted(kept)),
-        missing_blobs=_missing_blobs(root, contents),
-        foreign=foreign_paths([contents]),
-    )
+    missing = _missing_blobs(root, contents)
+    would_do = {"counts": counts, "size": size, "kept": tuple(sorted(kept))}
+    return _report("restore", root, [contents], dry_run=True, missing_blobs=missing, **would_do)
 
 
 def planned_empty(root: str, runs: Sequence[RunContents]) -> TrashReport:
@@ -237,15 +211,9 @@ def planned_empty(root: str, runs: Sequence[RunContents]) -> TrashReport:
         root: Path of the cache.
         runs: What they hold.
     """
-    return TrashReport(
-        command="empty",
-        root=root,
-        runs=tuple(contents.run for contents in runs),
-        dry_run=True,
-        counts={kind: sum(contents.count(kind) for contents in runs) for kind in KINDS},
-        size=sum(contents.size for contents in runs),
-        foreign=foreign_paths(runs),
-    )
+    counts = {kind: sum(contents.count(kind) for contents in runs) for kind in KINDS}
+    size = sum(contents.size for contents in runs)
+    return _report("empty", root, runs, dry_run=True, counts=counts, size=size)
 
 
 def _check_folders(contents: RunContents, cache: dict[str, int]) -> None:
@@ -258,9 +226,8 @@ def _check_folders(contents: RunContents, cache: dict[str, int]) -> None:
 
 def _is_in_the_way(name: str, trash: int, folder: int) -> bool:
     """Whether the cache has another file of this name."""
-    try:
-        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
+    there = status_of(name, folder)
+    if there is None:
         return False
     return not os.path.samestat(there, os.stat(name, dir_fd=trash, follow_symlinks=False))
 

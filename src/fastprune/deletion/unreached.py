@@ -11,9 +11,9 @@ from __future__ import annotations
 import anyio
 import numpy as np
 
-from fastprune.deletion.deleter import Batch, BatchResult, Outcome
+from fastprune.deletion.accounts import manifest_batch
+from fastprune.deletion.deleter import Batch, BatchResult, Outcome, look_at
 from fastprune.deletion.live_run import MOVED, LiveRun, part_of
-from fastprune.deletion.phases import batch_of
 from fastprune.errors import ServerError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.drift import replaced_blobs, young_blobs
@@ -31,22 +31,13 @@ async def move_manifests(run: LiveRun, kind: str, folder: str, rows: Rows) -> No
     A pull of one may begin at any time, and writes its file. If that was before the file was
     moved, the moved file shows it. If it was after, there is a new file.
 
-    Args:
-        run: The run.
-        kind: list or image.
-        folder: The folder that they are in.
-        rows: The manifests, ascending.
-
     Raises:
         ServerError: The server does not say whether it knows them now; those are put back.
     """
     crew = run.phases.crew
-    while len(rows) and not crew.must_stop():
-        rows = rows[run.plan.removed[rows]]
-        most = crew.at_once(_MOST_MANIFESTS)
+    most = crew.at_once(_MOST_MANIFESTS)
+    while len(rows := rows[run.plan.removed[rows]]):
         some, rows = rows[:most], rows[most:]
-        if not len(some):
-            return
         await crew.wait_for_slot(len(some))
         if crew.must_stop():
             return
@@ -55,39 +46,35 @@ async def move_manifests(run: LiveRun, kind: str, folder: str, rows: Rows) -> No
 
 
 async def _move_some(run: LiveRun, kind: str, folder: str, rows: Rows) -> None:
-    files = run.files_of(kind, folder, rows, action=MOVED)
-    (piece,) = files.pieces(len(files))
-    result = await in_thread(run.mover.remove, run.aside.cache[folder], piece.batch)
-    back = await in_thread(_changed_meanwhile, run, folder, piece.batch, result)
-    moved = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.REMOVED]
+    batch = manifest_batch(run.plan.index, rows)
+    result = await in_thread(run.mover.remove, run.aside.cache[folder], batch)
+    moved = result.where(Outcome.REMOVED)
+    back = await in_thread(_changed_meanwhile, run, folder, batch, moved)
     error: ServerError | None = None
     try:
         known = await _known_by_now(run, folder, rows, moved)
-        back = back | known
+        back |= known
     except ServerError as failure:
         # Whether a pull was under way is not known.
         error, back = failure, set(moved)
-    names = [piece.batch.names[at] for at in sorted(back)]
+    names = [batch.names[at] for at in sorted(back)]
     if await in_thread(run.back, names, folder):
         await in_thread(run.aside.discard, names, folder)
     for at in back:
         result.outcomes[at], result.freed[at] = Outcome.CHANGED, 0
     await run.note_manifests(kind, folder, rows, result, action=MOVED)
-    outcomes = np.frombuffer(bytes(result.outcomes), dtype=np.uint8)
-    run.look.went(rows[np.isin(outcomes, (Outcome.REMOVED, Outcome.GONE))])
+    run.look.went(rows[result.where(Outcome.REMOVED, Outcome.GONE)])
     await run.phases.settle(folder, run.mover.settle, run.aside.cache[folder])
     if error is not None:
         raise error
 
 
-def _changed_meanwhile(run: LiveRun, folder: str, batch: Batch, result: BatchResult) -> set[int]:
+def _changed_meanwhile(run: LiveRun, folder: str, batch: Batch, moved: list[int]) -> set[int]:
     """Which of the files that were moved were written between the last look and the move."""
     assert batch.checks is not None
-    moved = [at for at, outcome in enumerate(result.outcomes) if outcome == Outcome.REMOVED]
-    names = [batch.names[at] for at in moved]
-    found = run.aside.still(names, folder, [batch.checks[at] for at in moved])
-    pairs = zip(moved, found.outcomes, strict=True)
-    return {at for at, outcome in pairs if outcome != Outcome.REMOVED}
+    names, checks = [batch.names[at] for at in moved], [batch.checks[at] for at in moved]
+    found = look_at(run.aside.trash[folder], Batch(names, [0] * len(names), checks))
+    return set(moved).difference(moved[at] for at in found.where(Outcome.REMOVED))
 
 
 async def _known_by_now(run: LiveRun, folder: str, rows: Rows, positions: list[int]) -> set[int]:
@@ -100,11 +87,7 @@ async def _known_by_now(run: LiveRun, folder: str, rows: Rows, positions: list[i
         {url for url in (shown, *known) if folder_of(url) == folder}
         for shown, known in zip(index.urls(some), run.known.urls_of(some), strict=True)
     ]
-    wanted = sorted(set().union(*urls))
-    if not wanted:
-        return set()
-    listing = await run.server.listing(wanted)
-    listed = dict(zip(listing.urls, file_names(listing.digests.tobytes()), strict=True))
+    listed = (await run.server.listing(sorted(set().union(*urls)))).names
     names = file_names(index.digests[some].tobytes())
     return {
         at
@@ -114,11 +97,7 @@ async def _known_by_now(run: LiveRun, folder: str, rows: Rows, positions: list[i
 
 
 async def move_blobs(run: LiveRun, went: Rows) -> None:
-    """Moves the blobs of the plan that are still there, if nothing needs them.
-
-    Args:
-        run: The run.
-        went: Ids of blobs that are gone already.
+    """Moves the blobs of the plan but those that went already, if nothing needs them.
 
     Raises:
         ServerError: The server does not say which blobs it counts references to.
@@ -128,8 +107,7 @@ async def move_blobs(run: LiveRun, went: Rows) -> None:
     blobs = np.setdiff1d(run.plan.blobs, went)
     if not len(blobs) or not await crew.may_begin():
         return
-    counted = run.look.ids_of((await run.server.counted_blobs()).digests)
-    held = np.isin(blobs, counted)
+    held = np.isin(blobs, run.look.ids_of((await run.server.counted_blobs()).digests))
     run.counted = int(held.sum())
     blobs = blobs[~held]
     young = await in_thread(young_blobs, index, blobs, run.grace)
@@ -139,8 +117,7 @@ async def move_blobs(run: LiveRun, went: Rows) -> None:
     run.phases.leave_alone(run.files_of_blobs(blobs[odd]))
     blobs = blobs[~odd]
     # The largest first, as without a server.
-    sizes = run.plan.blob_bytes[np.searchsorted(run.plan.blobs, blobs)]
-    blobs = blobs[np.argsort(-sizes, kind="stable")]
+    blobs = blobs[np.argsort(-run.sizes_of(blobs), kind="stable")]
     most = crew.at_once(_MOST_BLOBS)
     for first in range(0, len(blobs), most):
         some = blobs[first : first + most]
@@ -164,11 +141,9 @@ def _move_unneeded(run: LiveRun, blobs: Rows) -> tuple[Rows, BatchResult]:
     index, look = run.plan.index, run.look
     look.again_if_changed()
     blobs = blobs[~look.needed(blobs)]
-    sizes = run.plan.blob_bytes[np.searchsorted(run.plan.blobs, blobs)]
-    batch = batch_of(index.blob_digests[blobs], sizes)
+    batch = Batch(run.names(blobs), run.sizes_of(blobs).tolist())
     result = run.mover.remove(run.aside.cache[index.layout.blob_folder], batch)
-    moved = np.frombuffer(bytes(result.outcomes), dtype=np.uint8) == Outcome.REMOVED
-    back = moved.copy()
+    back = np.frombuffer(result.outcomes, dtype=np.uint8) == Outcome.REMOVED
     try:
         look.again()
     except OSError as error:

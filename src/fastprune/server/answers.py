@@ -30,19 +30,13 @@ _MEANINGS = {
 
 
 def unexpected_status(request: str, status: int, body: bytes, location: str) -> ServerError:
-    """The error about an answer whose status is not 200.
+    """The error about an answer whose status is not 200, by the beginning of its body.
 
-    Args:
-        request: Which request it was, with the address of the server.
-        status: The status.
-        body: The beginning of the body.
-        location: Where a redirect leads to; empty if nowhere.
+    Of a redirect, `location` says where it leads to.
     """
     if b"HTTP request to an HTTPS server" in body:
-        return ServerError(
-            f"{request}: the server speaks TLS there",
-            hint="give https:// in --server",
-        )
+        hint = "give https:// in --server"
+        return ServerError(f"{request}: the server speaks TLS there", hint=hint)
     if 300 <= status < 400:
         target = f" to {shown(location)}" if location else ""
         return ServerError(

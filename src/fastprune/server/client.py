@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self, TypeVar
 from urllib.parse import quote
 
@@ -99,12 +97,7 @@ class ServerClient:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         http, self._http = self._http, None
         if http is not None:
             await http.aclose()
@@ -169,15 +162,14 @@ class ServerClient:
     async def _ask(self, method: str, target: str, *, kept: bool = True) -> bytes:
         """Sends a request and gives the body of its answer, or nothing if it is not kept.
 
-        Args:
-            method: The method.
-            target: Path and query, percent-encoded.
-            kept: Whether the body is wanted. It is read to its end in any case.
+        The target is path and query, percent-encoded. The body is read to its end in any case.
         """
-        request = self._shown(method, target)
+        if self._http is None:
+            raise RuntimeError("the client is not open: use `async with`")
+        request, url = self._shown(method, target), f"{self.address}{target}"
         try:
             with anyio.fail_after(self._timeout):
-                async with self._sent(method, target) as response:
+                async with self._http.stream(method, url) as response:
                     return await self._body(request, response, kept=kept)
         except TimeoutError:
             raise ServerError(
@@ -190,18 +182,10 @@ class ServerClient:
         except httpx.HTTPError as error:
             raise self._no_answer(request, error) from None
 
-    @asynccontextmanager
-    async def _sent(self, method: str, target: str) -> AsyncIterator[httpx.Response]:
-        if self._http is None:
-            raise RuntimeError("the client is not open: use `async with`")
-        async with self._http.stream(method, f"{self.address}{target}") as response:
-            yield response
-
     async def _body(self, request: str, response: httpx.Response, *, kept: bool) -> bytes:
         pieces: list[bytes] = []
-        size, status = 0, response.status_code
+        size, begin, status = 0, b"", response.status_code
         is_error = status != httpx.codes.OK
-        begin = b""
         async for piece in response.aiter_bytes():
             size += len(piece)
             begin += piece[: answers.MOST_SHOWN_BYTES - len(begin)]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.errors import ServerError
-from fastprune.model import DIGEST_BYTES
+from fastprune.model import DIGEST_BYTES, file_names
 from fastprune.text.escaping import printable
 
 _HEADER = "URL DIGEST CREATED PULLED"
@@ -44,6 +44,11 @@ class ServerListing:
     def __len__(self) -> int:
         return len(self.urls)
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The digest of each URL in hex, as its file is named."""
+        return dict(zip(self.urls, file_names(self.digests.tobytes()), strict=True))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlobCounts:
@@ -62,25 +67,18 @@ class BlobCounts:
 
 
 def parse_listing(text: bytes) -> ServerListing:
-    """Parses the answer to a request for the list of manifests.
-
-    Args:
-        text: The whole body.
+    """Parses the answer to a request for the list of manifests: its whole body.
 
     Raises:
         ServerError: It is not as specified: the message says where and how. Nothing is guessed
             and no line is left out.
     """
     if text == _NONE:
-        return ServerListing([], np.empty((0, DIGEST_BYTES), np.uint8))
+        return ServerListing([], _digests([]))
     try:
-        header, *lines = text.decode().split("\n")
+        lines = _lines(text.decode(), _HEADER)
     except UnicodeDecodeError as error:
         raise _odd(f"it is not UTF-8 at byte {error.start}") from None
-    if header != _HEADER:
-        raise _odd(f"it begins with {shown(header) or 'an empty line'}, not with {_HEADER!r}")
-    if not lines or lines.pop():
-        raise _odd("it is cut off: the end of its last line is missing")
     if not lines:
         raise _odd("it has a header, but no manifests")
     urls, digests = [], []
@@ -94,39 +92,44 @@ def parse_listing(text: bytes) -> ServerListing:
     if len(set(urls)) != len(urls):
         [(url, _)] = Counter(urls).most_common(1)
         raise _odd(f"it names an image URL twice: {shown(url)}")
-    raw = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8)
-    return ServerListing(urls, raw.reshape(-1, DIGEST_BYTES))
+    return ServerListing(urls, _digests(digests))
 
 
 def parse_blob_list(text: bytes) -> BlobCounts:
-    """Parses the answer to a request for the list of blobs.
+    """Parses the answer to a request for the list of blobs: its whole body.
 
     A line is `digest count`. A count that is not above 0 means that the server gives the blob to
     nobody.
-
-    Args:
-        text: The whole body.
 
     Raises:
         ServerError: It is not as specified: the message says where and how.
     """
     if text == _NONE:
-        return BlobCounts(np.empty((0, DIGEST_BYTES), np.uint8), np.empty(0, np.int64))
-    header, *lines = text.decode(errors="replace").split("\n")
-    if header != _BLOB_HEADER:
-        raise _odd(f"it begins with {shown(header) or 'an empty line'}, not with {_BLOB_HEADER!r}")
-    if not lines or lines.pop():
-        raise _odd("it is cut off: the end of its last line is missing")
+        return BlobCounts(_digests([]), np.empty(0, np.int64))
     digests, counts = [], []
-    for number, line in enumerate(lines, 2):
+    for number, line in enumerate(_lines(text.decode(errors="replace"), _BLOB_HEADER), 2):
         match = _BLOB_LINE.fullmatch(line)
         if not match:
             raise _odd(f"line {number} is no digest and count: {shown(line)}")
         if int(match[2]) > 0:
             digests.append(match[1])
             counts.append(int(match[2]))
-    raw = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8)
-    return BlobCounts(raw.reshape(-1, DIGEST_BYTES), np.array(counts, dtype=np.int64))
+    return BlobCounts(_digests(digests), np.array(counts, dtype=np.int64))
+
+
+def _lines(text: str, header: str) -> list[str]:
+    """The lines of a list after its header."""
+    first, *lines = text.split("\n")
+    if first != header:
+        raise _odd(f"it begins with {shown(first) or 'an empty line'}, not with {header!r}")
+    if not lines or lines.pop():
+        raise _odd("it is cut off: the end of its last line is missing")
+    return lines
+
+
+def _digests(names: list[str]) -> NDArray[np.uint8]:
+    """Digests in hex as an array."""
+    return np.frombuffer(bytes.fromhex("".join(names)), np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def shown(text: str) -> str:

@@ -15,19 +15,11 @@ from __future__ import annotations
 
 
 def never_listed(url: str) -> bool:
-    """Whether a server that knows this image URL leaves it out of its list.
-
-    Args:
-        url: As the manifest's file shows it.
-    """
+    """Whether a server that knows this image URL, as a manifest's file shows it, never lists it."""
     return url != url.lower()
 
 
 def never_to_prune(url: str) -> bool:
-    """Whether a server must not be asked to prune this image URL, as it would do half of it.
-
-    Args:
-        url: As the server lists it.
-    """
+    """Whether a server must not be asked to prune a URL that it lists: it would do half of it."""
     host, slash, _ = url.partition("/")
     return never_listed(url) or not slash or "." not in host

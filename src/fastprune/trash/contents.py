@@ -34,15 +34,10 @@ def read_run(
     max_manifest_bytes: int = MAX_MANIFEST_BYTES,
     progress: Progress | None = None,
 ) -> RunContents:
-    """Reads what a run holds.
+    """Reads what a run holds that `list_trash` has found.
 
-    Args:
-        root: Path of the cache.
-        run: The id of a run that `list_trash` has found.
-        executor: Where to read.
-        layout: What kind of cache it is.
-        max_manifest_bytes: Larger manifest files are unreadable.
-        progress: Is told how many manifests were read.
+    Larger manifest files than `max_manifest_bytes` are unreadable. The progress is told how many
+    manifests were read.
 
     Raises:
         TrashError: Something on the way to it is no folder.

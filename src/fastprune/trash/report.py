@@ -121,11 +121,8 @@ def report_document(report: TrashReport) -> dict[str, Any]:
 def list_lines(runs: Sequence[RunContents], paint: Paint = plain) -> Iterator[str]:
     """The runs as a table, whose columns are as wide as they need to be.
 
-    The column of unreadable manifests is there if some run has any: a repair moved them.
-
-    Args:
-        runs: The contents of the runs.
-        paint: Gives the heading its looks.
+    The column of unreadable manifests is there if some run has any: a repair moved them. `paint`
+    styles the heading.
     """
     if not runs:
         return

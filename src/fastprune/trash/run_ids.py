@@ -58,10 +58,6 @@ def run_time(text: str) -> datetime | None:
 def find_run(runs: Iterable[str], prefix: str) -> str:
     """The one run whose id begins with a prefix.
 
-    Args:
-        runs: The ids to choose from.
-        prefix: A run id, or enough of its beginning.
-
     Raises:
         UsageError: No run begins so, or several do; the message names them.
     """
@@ -84,13 +80,7 @@ def choose_runs(
     older_than: timedelta | None = None,
     now: datetime,
 ) -> list[str]:
-    """The runs that are meant.
-
-    Args:
-        runs: The ids to choose from, oldest first.
-        prefixes: Run ids, or enough of their beginnings; None for all runs.
-        older_than: Only runs longer ago than this.
-        now: The time, with a zone.
+    """The runs that are meant, of some that come oldest first; see `fastprune.api.list_trash`.
 
     Raises:
         UsageError: See `find_run`.

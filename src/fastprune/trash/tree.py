@@ -16,12 +16,7 @@ from fastprune.trash.run_ids import run_time
 
 
 class TrashListing(NamedTuple):
-    """What is in the trash.
-
-    Attributes:
-        runs: The ids of the runs, oldest first.
-        foreign: Paths, relative to the cache, that are no runs.
-    """
+    """The ids of the runs in the trash, oldest first, and paths in the cache that are no runs."""
 
     runs: tuple[str, ...]
     foreign: tuple[str, ...]
@@ -34,10 +29,6 @@ def trash_path(root: str, *more: str) -> str:
 
 def list_trash(root: str, layout: Layout) -> TrashListing:
     """Lists the trash of a cache; one that does not exist is empty.
-
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
 
     Raises:
         TrashError: Something on the way to it is no folder, or it can't be listed.
@@ -58,11 +49,7 @@ def _is_run(root: str, name: str, layout: Layout) -> bool:
 
 
 def foreign_in_run(root: str, run: str, layout: Layout) -> tuple[str, ...]:
-    """Paths, relative to the run, of everything beside its folders.
-
-    Raises:
-        TrashError: It can't be listed.
-    """
+    """Paths, relative to the run, of everything beside its folders."""
     return tuple(name for name, _ in _entries(root, run) if name not in layout.folders)
 
 

@@ -36,24 +36,16 @@ FILES_IN_PIECE = 1_024
 
 
 def largest_first(blobs: Rows, sizes: NDArray[np.int64]) -> Rows:
-    """Puts blobs into the order in which they are read: by size, and by id if that is the same.
-
-    Args:
-        blobs: Their ids, ascending.
-        sizes: int64: bytes of each blob of the cache.
-    """
+    """Puts blobs, ascending, into the order in which they are read: by size, then by id."""
     return blobs[np.argsort(-sizes[blobs], kind="stable")]
 
 
 def pieces_of(sizes: NDArray[np.int64], bytes_in_piece: int) -> Iterator[slice]:
-    """Cuts files that are ordered by size into pieces of work.
+    """Cuts files into pieces of work: one large file, or many small ones.
 
     Args:
         sizes: int64: bytes of each, descending.
         bytes_in_piece: How many bytes a piece may have.
-
-    Yields:
-        The positions of each piece: one large file alone, or many small ones.
     """
     ends = np.cumsum(sizes, dtype=np.int64)
     first = 0
@@ -76,14 +68,8 @@ def read_blobs(
 ) -> tuple[OddBlobs, int]:
     """Reads blobs to the end, and compares the sha256 of each with its name.
 
-    Args:
-        index: The cache.
-        blobs: Ids of those to read, ascending.
-        sizes: int64: bytes of each blob of the cache.
-        executor: Where to read.
-        memory: Remembers which are sound, also if the reading ends early; None for none.
-        progress: Is told how many blobs and bytes were read.
-        checkpoint: Called often; raises if the reading is to end.
+    The blobs are ascending ids; `sizes` has the bytes of each blob of the cache. The memory
+    remembers which are sound, also if the reading ends early.
 
     Returns:
         The odd ones, and how many bytes were read.

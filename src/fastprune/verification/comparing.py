@@ -6,12 +6,13 @@ no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.known_urls import moved_tags
+from fastprune.index.refcounts import Mask
 from fastprune.model import DIGEST_PREFIX
 from fastprune.server.unlisted import never_listed
 from fastprune.verification.findings import Findings
@@ -19,14 +20,9 @@ from fastprune.verification.served import ServedManifest, ServedReason
 
 
 def find_served(findings: Findings, lost: Iterable[tuple[str, str]]) -> tuple[ServedManifest, ...]:
-    """Finds what is damaged and in the server's memory.
+    """Finds what is damaged and in the server's memory, sorted by URL; each URL once.
 
-    Args:
-        findings: What is damaged, of a scan with the server's list.
-        lost: The entries of the list that have no file: URL and digest.
-
-    Returns:
-        Sorted by URL; each URL once.
+    `lost` are the entries of the server's list that have no file: URL and digest.
     """
     index = findings.index
     known = index.known
@@ -42,7 +38,10 @@ def find_served(findings: Findings, lost: Iterable[tuple[str, str]]) -> tuple[Se
             found.append(ServedManifest(url, digest, path, ServedReason.NO_FILE))
         elif path in damaged:
             found.append(ServedManifest(url, digest, path, ServedReason.DAMAGED_FILE))
-    reasons = dict(_reasons(findings))
+    # The gravest comes last.
+    reasons = dict.fromkeys(findings.spoilt.tolist(), ServedReason.BAD_BLOB)
+    reasons |= dict.fromkeys(findings.broken.tolist(), ServedReason.MISSING_BLOB)
+    reasons |= dict.fromkeys(findings.mismatched.tolist(), ServedReason.DAMAGED_FILE)
     rows = np.array(sorted(reasons), dtype=np.intp)
     for row, urls in zip(rows.tolist(), known.urls_of(rows), strict=True):
         path = index.path(row)
@@ -51,32 +50,16 @@ def find_served(findings: Findings, lost: Iterable[tuple[str, str]]) -> tuple[Se
     return tuple(sorted(found))
 
 
-def _reasons(findings: Findings) -> Iterator[tuple[int, ServedReason]]:
-    """What is wrong with each damaged row; the gravest comes last."""
-    groups = (
-        (findings.spoilt, ServedReason.BAD_BLOB),
-        (findings.broken, ServedReason.MISSING_BLOB),
-        (findings.mismatched, ServedReason.DAMAGED_FILE),
-    )
-    for rows, reason in groups:
-        yield from ((row, reason) for row in rows.tolist())
-
-
-def in_memory(index: CacheIndex, rows: Rows) -> Sequence[bool]:
-    """Which of some manifests the server may have in memory, by any URL.
+def in_memory(index: CacheIndex, rows: Rows) -> Mask:
+    """Which of some manifests the server may have in memory, by any URL; bool, one for each row.
 
     Its list does not show all that it knows: see `fastprune.server.unlisted`. A tag that has moved
-    leaves a second name of the old manifest, its digest, in memory.
-
-    Args:
-        index: The cache; without the server's list, none is known.
-        rows: The manifests.
+    leaves a second name of the old manifest, its digest, in memory. Without the list none is known.
     """
     if index.known is None:
-        return [False] * len(rows)
+        return np.zeros(len(rows), dtype=bool)
     known = index.known.loaded(len(index))
     known[moved_tags(index)] = True
-    return [
-        bool(known[row]) or never_listed(url)
-        for row, url in zip(rows.tolist(), index.urls(rows), strict=True)
-    ]
+    unlisted = [never_listed(url) for url in index.urls(rows)]
+    may_be: Mask = known[rows] | np.array(unlisted, dtype=bool)
+    return may_be

@@ -70,9 +70,7 @@ class OddBlobs:
 def odd_blobs(read: Rows, odd: Sequence[OddFile]) -> OddBlobs:
     """Puts the results of reading blobs, which come in any order, into columns.
 
-    Args:
-        read: Ids of the blobs that were read, in the order of the positions in `odd`.
-        odd: The odd ones among them.
+    `read` are the ids of the blobs that were read; `odd` has positions among these.
     """
     odd = sorted(odd, key=lambda one: int(read[one.position]))
     return OddBlobs(
@@ -216,8 +214,7 @@ class Findings:
     @property
     def damaged_blobs(self) -> int:
         """How many blobs are missing or damaged, or can't be checked."""
-        groups = (self.missing, self.resized, self.altered, self.unreadable_blobs, self.refused)
-        return sum(map(len, groups))
+        return len(self.missing) + len(self.bad_blobs) + len(self.refused)
 
     @property
     def bad_blobs(self) -> Rows:
@@ -242,12 +239,7 @@ class Findings:
 
 
 def odd_sizes(index: CacheIndex, sizes: NDArray[np.int64]) -> Rows:
-    """The present blobs that are needed and whose files do not have the declared size.
-
-    Args:
-        index: The cache, scanned with edges.
-        sizes: int64: bytes of each present blob.
-    """
+    """The present blobs that are needed and whose files do not have the declared size."""
     needed = count_references(index)[: index.blobs_present] > 0
     return np.flatnonzero(needed & (sizes != index.blob_sizes[: index.blobs_present]))
 
@@ -280,17 +272,11 @@ def sampled(index: CacheIndex, share: float, seed: int) -> Rows:
 def find(
     index: CacheIndex, evidence: Evidence, content: ContentCheck, seconds: dict[str, float]
 ) -> Findings:
-    """Puts the findings together.
-
-    Args:
-        index: The cache, scanned with edges and with names checked.
-        evidence: Facts that are not in the index.
-        content: How much was read.
-        seconds: How long each step took.
-    """
+    """Puts the findings together; the cache was scanned with edges and with names checked."""
     odd = evidence.odd
     stay = ~evidence.vanished
-    mismatched = _mismatched(index, evidence)
+    rows = np.array(sorted(index.mismatches), dtype=np.intp)
+    mismatched = np.setdiff1d(rows[stay[rows]], evidence.matching)
     sound = stay.copy()
     sound[mismatched] = False
     counts = drop_references(index, count_references(index), np.flatnonzero(~sound))
@@ -327,12 +313,6 @@ def find(
         content=content,
         seconds=seconds,
     )
-
-
-def _mismatched(index: CacheIndex, evidence: Evidence) -> Rows:
-    rows = np.array(sorted(index.mismatches), dtype=np.intp)
-    rows = rows[~evidence.vanished[rows]]
-    return np.setdiff1d(rows, evidence.matching)
 
 
 def _orphans(index: CacheIndex, evidence: Evidence) -> Rows:

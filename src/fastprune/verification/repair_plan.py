@@ -15,9 +15,9 @@ a short blob could be left that no manifest refers to, and nobody could tell tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import IntEnum
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from fastprune.index.cache_index import Rows
 from fastprune.index.digests import Digests, as_digests
 from fastprune.index.refcounts import needing
+from fastprune.model import file_names
 from fastprune.reading.marks import MARK_FIELDS, FileMark
 from fastprune.verification.comparing import in_memory
 from fastprune.verification.findings import Findings
-from fastprune.verification.served import ServedManifest
+from fastprune.verification.served import NamedReason, ServedManifest
 
 SECONDS_OF_A_PULL = 3600
 """A manifest that has not changed for so long does not belong to a pull that is under way."""
@@ -37,7 +38,7 @@ SECONDS_OF_A_PULL = 3600
 _NONE = np.empty(0, dtype=np.intp)
 
 
-class RepairReason(IntEnum):
+class RepairReason(NamedReason):
     """Why a file is moved."""
 
     UNREADABLE = 1
@@ -47,11 +48,6 @@ class RepairReason(IntEnum):
     RESIZED = 5
     ALTERED = 6
     UNREADABLE_BLOB = 7
-
-    @property
-    def text(self) -> str:
-        """The reason as reports and the audit log write it."""
-        return self.name.lower().replace("_", "-")
 
 
 class RepairGroup(NamedTuple):
@@ -139,10 +135,9 @@ def plan_repair(findings: Findings, *, staying: Rows = _NONE) -> RepairPlan:
     """
     bad = np.setdiff1d(findings.bad_blobs, staying)
     manifests = [*_manifests(findings, bad), *_unreadable(findings)]
-    blobs = _blobs(findings, bad)
     return RepairPlan(
         findings=findings,
-        blobs=(blobs,) if len(bad) else (),
+        blobs=(_blobs(findings, bad),) if len(bad) else (),
         manifests=tuple(group for group in manifests if len(group.digests)),
         left=_left(findings),
     )
@@ -156,9 +151,7 @@ def plan_repair_beside(findings: Findings, now: float) -> RepairPlan:
     which writes the manifest before its blobs. Bad blobs stay: the server may serve them, or be
     writing them. One that only healed images needed goes with these.
 
-    Args:
-        findings: What is damaged, with `served`.
-        now: Seconds since 1970.
+    The findings have `served`; `now` is in seconds since 1970.
     """
     plan = plan_repair(findings)
     youngest = int((now - SECONDS_OF_A_PULL) * 1e9)
@@ -168,25 +161,17 @@ def plan_repair_beside(findings: Findings, now: float) -> RepairPlan:
     groups = []
     for group in plan.manifests:
         old = group.marks[:, FileMark._fields.index("mtime")] < youngest
-        free = np.array(_free(findings, group), dtype=bool)
-        paths = [f"{group.folder}/{one.tobytes().hex()}" for one in group.digests]
-        goes = old & free & (group.reasons != RepairReason.BAD_BLOB)
-        goes &= np.array([path not in healed for path in paths], dtype=bool)
-        beside += [
-            path
-            for path, it_goes in zip(paths, goes.tolist(), strict=True)
-            if not it_goes and path not in healed
-        ]
+        paths = [f"{group.folder}/{name}" for name in file_names(group.digests.tobytes())]
+        unhealed = np.array([path not in healed for path in paths], dtype=bool)
+        goes = unhealed & old & (group.reasons != RepairReason.BAD_BLOB)
+        # One that can't be read is known only if it is listed, and then it is healed.
+        if len(group.rows):
+            goes &= ~in_memory(findings.index, group.rows)
+        beside += compress(paths, unhealed & ~goes)
         if goes.any():
+            digests, marks, reasons = group.digests[goes], group.marks[goes], group.reasons[goes]
             rows = group.rows[goes] if len(group.rows) else group.rows
-            groups.append(
-                group._replace(
-                    digests=group.digests[goes],
-                    marks=group.marks[goes],
-                    reasons=group.reasons[goes],
-                    rows=rows,
-                )
-            )
+            groups.append(RepairGroup(group.kind, group.folder, digests, marks, reasons, rows))
     return replace(
         plan,
         blobs=(),
@@ -194,14 +179,6 @@ def plan_repair_beside(findings: Findings, now: float) -> RepairPlan:
         beside=tuple(sorted(beside)),
         healing=findings.served or (),
     )
-
-
-def _free(findings: Findings, group: RepairGroup) -> Sequence[bool]:
-    """Which manifests of a group the server does not have in memory, as far as its list tells."""
-    if len(group.rows):
-        return [not known for known in in_memory(findings.index, group.rows)]
-    # One that can't be read is known only if it is listed, and then it is healed.
-    return [True] * len(group.digests)
 
 
 def _blobs(findings: Findings, bad: Rows) -> RepairGroup:

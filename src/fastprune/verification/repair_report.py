@@ -84,12 +84,7 @@ def planned_report(plan: RepairPlan) -> RepairReport:
 
 
 def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
-    """The report as lines of text.
-
-    Args:
-        report: What was done.
-        summary: Leave out the line of each file.
-    """
+    """The report as lines of text; a summary leaves out the line of each file."""
     healing = report.plan.healing or report.plan.findings.served is not None
     if healing and not summary:
         yield f"Heal{' (dry run)' if report.dry_run else ''}:"
@@ -132,12 +127,7 @@ def text_lines(report: RepairReport, *, summary: bool) -> Iterator[str]:
 
 
 def as_document(report: RepairReport, *, summary: bool) -> dict[str, Any]:
-    """The report as a JSON object, described in docs/verify.md.
-
-    Args:
-        report: What was done.
-        summary: Leave out the list of files.
-    """
+    """The report as a JSON object, described in docs/verify.md; a summary has no list of files."""
     document: dict[str, Any] = {
         "dry_run": report.dry_run,
         "trash_run": report.trash_run or None,

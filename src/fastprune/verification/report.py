@@ -18,7 +18,7 @@ from fastprune.model import DIGEST_PREFIX
 from fastprune.report.metrics import index_values
 from fastprune.text.escaping import printable
 from fastprune.text.quantities import format_bytes, format_count, format_seconds
-from fastprune.verification.findings import ContentCheck, Findings
+from fastprune.verification.findings import ContentCheck, Findings, OddBlobs
 
 JSON_VERSION = 1
 
@@ -27,12 +27,7 @@ _NAMES_AT_ONCE = 1 << 12
 
 
 def text_lines(findings: Findings, *, summary: bool) -> Iterator[str]:
-    """The findings as lines of text.
-
-    Args:
-        findings: What was found.
-        summary: Leave out the line of each finding.
-    """
+    """The findings as lines of text; a summary leaves out the line of each finding."""
     if not summary:
         for heading, lines in _sections(findings).items():
             for first, line in enumerate(lines):
@@ -44,7 +39,7 @@ def text_lines(findings: Findings, *, summary: bool) -> Iterator[str]:
 
 def _sections(findings: Findings) -> dict[str, Iterator[str]]:
     """The lines of each section, of which there may be none, by its heading."""
-    index, sizes, reasons = findings.index, findings.sizes, _reasons(findings)
+    index, sizes, reasons = findings.index, findings.sizes, _reasons(findings.odd)
     declared = index.blob_sizes
 
     def blob_lines(blobs: Rows, said: Callable[[int], str]) -> Iterator[str]:
@@ -110,16 +105,12 @@ def _totals(findings: Findings) -> Iterator[str]:
         damaged = format_count(findings.damaged_manifests, "manifest")
         yield f"Damage: {damaged}, {format_count(findings.damaged_blobs, 'blob')}"
     if findings.served:
-        yield f"Of these in the server's memory: {_urls(findings)}"
+        yield f"Of these in the server's memory: {format_count(len(findings.served), 'image URL')}"
     if findings.unreadable:
         yield "Dangling images: unknown, as an unreadable manifest may be a list"
     if findings.notes:
         yield f"Notes: {', '.join(_notes(findings))}"
     yield f"Time: {format_seconds(sum(findings.seconds.values()))}"
-
-
-def _urls(findings: Findings) -> str:
-    return format_count(len(findings.served or ()), "image URL")
 
 
 def _content(content: ContentCheck) -> str:
@@ -160,11 +151,8 @@ def _notes(findings: Findings) -> Iterator[str]:
 def as_document(findings: Findings, *, summary: bool) -> dict[str, Any]:
     """The findings as a JSON document, described in docs/verify.md, for `text.document_lines`.
 
-    Its lists are iterators, as they can be long: a disk with all blobs may be missing.
-
-    Args:
-        findings: What was found.
-        summary: Leave out the lists of findings.
+    Its lists are iterators, as they can be long: a disk with all blobs may be missing. A summary
+    leaves them out.
     """
     index, content = findings.index, findings.content
     document: dict[str, Any] = {
@@ -217,7 +205,8 @@ def _found(findings: Findings) -> dict[str, Sized | None]:
 def _items(findings: Findings) -> dict[str, Iterator[Any] | None]:
     index = findings.index
     dangling = (_manifest(index, row) for row in findings.dangling.tolist())
-    reasons = _reasons(findings)
+    reasons = _reasons(findings.odd)
+    orphan_sizes = findings.sizes[findings.orphans].tolist()
     served = (one.document for one in findings.served or ())
     return ({} if findings.served is None else {"served": served}) | {
         "unreadable": iter(
@@ -242,11 +231,7 @@ def _items(findings: Findings) -> dict[str, Iterator[Any] | None]:
         "misdeclared": _blobs(findings, findings.misdeclared, declared=True),
         "orphans": (
             {"digest": digest, "bytes": size}
-            for digest, size in zip(
-                _digests(index, findings.orphans),
-                findings.sizes[findings.orphans].tolist(),
-                strict=True,
-            )
+            for digest, size in zip(_digests(index, findings.orphans), orphan_sizes, strict=True)
         ),
         "dangling": None if findings.unreadable else dangling,
         "foreign": iter(findings.foreign),
@@ -300,13 +285,8 @@ def _missing(findings: Findings) -> Iterator[tuple[int, Rows]]:
         yield row, needs[is_missing[needs]].astype(np.intp)
 
 
-def _reasons(findings: Findings) -> dict[int, str]:
-    odd = findings.odd
-    return {
-        int(blob): reason
-        for blob, reason in zip(odd.ids.tolist(), odd.reasons, strict=True)
-        if reason
-    }
+def _reasons(odd: OddBlobs) -> dict[int, str]:
+    return dict(zip(odd.ids.tolist(), odd.reasons, strict=True))
 
 
 def _manifest(index: CacheIndex, row: int) -> dict[str, Any]:
@@ -326,15 +306,12 @@ def _digests(index: CacheIndex, blobs: Rows) -> Iterator[str]:
 def findings_values(findings: Findings) -> dict[str, float | Mapping[str, float]]:
     """The metrics of findings."""
     unreadable = len(findings.unreadable)
-    damaged = (findings.missing, findings.resized, findings.altered, findings.unreadable_blobs)
+    broken = len(findings.mismatched) + len(findings.broken) + len(findings.lost)
     return {
         **index_values(findings.index),
         "cache_corrupt_manifests": unreadable,
-        "cache_damaged_manifests": unreadable
-        + len(findings.mismatched)
-        + len(findings.broken)
-        + len(findings.lost),
-        "cache_damaged_blobs": sum(map(len, damaged)),
+        "cache_damaged_manifests": unreadable + broken,
+        "cache_damaged_blobs": len(findings.missing) + len(findings.bad_blobs),
         "cache_orphan_blobs": len(findings.orphans),
         "cache_dangling_images": len(findings.dangling),
         "last_run_read_blobs": findings.content.blobs,

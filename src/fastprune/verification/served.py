@@ -14,18 +14,22 @@ from enum import IntEnum
 from typing import NamedTuple
 
 
-class ServedReason(IntEnum):
+class NamedReason(IntEnum):
+    """A reason that is written by its name."""
+
+    @property
+    def text(self) -> str:
+        """The reason as reports, documents and the audit log write it."""
+        return self.name.lower().replace("_", "-")
+
+
+class ServedReason(NamedReason):
     """What is wrong with a manifest that the server has in memory. The gravest counts."""
 
     NO_FILE = 1
     DAMAGED_FILE = 2
     MISSING_BLOB = 3
     BAD_BLOB = 4
-
-    @property
-    def text(self) -> str:
-        """The reason as documents and the audit log write it."""
-        return self.name.lower().replace("_", "-")
 
     @property
     def said(self) -> str:
@@ -56,12 +60,7 @@ class ServedManifest(NamedTuple):
     @property
     def document(self) -> dict[str, str]:
         """The manifest as a JSON object."""
-        return {
-            "url": self.url,
-            "digest": self.digest,
-            "path": self.path,
-            "reason": self.reason.text,
-        }
+        return self._asdict() | {"reason": self.reason.text}
 
     @property
     def entry(self) -> tuple[str, str]:

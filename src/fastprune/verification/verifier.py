@@ -80,12 +80,8 @@ def verify_cache(
 ) -> Findings:
     """Verifies a cache. Blocking; `fastprune.api.verify` is its asynchronous face.
 
-    Args:
-        root: Path of the cache.
-        open_executor: Gives the executor for a number of manifests.
-        options: How.
-        progress: Is told how many manifests and blobs were read.
-        checkpoint: Called often; raises if the work is to end.
+    `open_executor` gives the executor for a number of manifests. `checkpoint` is called often, and
+    raises if the work is to end.
 
     Raises:
         NoCacheError: There is no cache at this path.
@@ -100,15 +96,8 @@ def verify_cache(
         root, open_executor, scan_options, progress=progress, checkpoint=checkpoint
     )
     scanned = time.monotonic()
-    verification = _Verification(
-        index,
-        executor,
-        here_if_remote(executor),
-        options,
-        progress or NoProgress(),
-        checkpoint,
-        kept,
-    )
+    again, told = here_if_remote(executor), progress or NoProgress()
+    verification = _Verification(index, executor, again, options, told, checkpoint, kept)
     with reading(root):
         evidence, content = verification.gather()
     from fastprune.verification.findings import find
@@ -129,16 +118,7 @@ def _kept_file(root: str, options: VerifyOptions) -> KeptFile | None:
 
 @dataclass(frozen=True, slots=True)
 class _Verification:
-    """One verification, after its scan.
-
-    Attributes:
-        index: The cache.
-        executor: Where blobs are read.
-        again: Where what seems damaged is looked at once more.
-        options: How.
-        progress: Is told how many blobs were read.
-        checkpoint: Called often.
-    """
+    """One verification, after its scan; `again` is where what seems damaged is looked at again."""
 
     index: CacheIndex
     executor: Executor
@@ -152,26 +132,17 @@ class _Verification:
         """Finds the facts that are not in the index."""
         import numpy as np
 
-        from fastprune.verification.findings import Evidence, find
+        from fastprune.verification.findings import Evidence, find, odd_sizes, sampled
 
-        index = self.index
-        blobs = index.present_digests
-        sizes = measure_blobs(index, blobs, self.executor, self.progress).sizes
-        odd, content = self._read_blobs(self._asked_for(sizes), sizes)
+        index, options = self.index, self.options
+        sizes = measure_blobs(index, index.present_digests, self.executor, self.progress).sizes
+        blobs = odd_sizes(index, sizes)
+        if options.content:
+            blobs = np.union1d(blobs, sampled(index, options.sample, options.seed))
+        odd, content = self._read_blobs(blobs, sizes)
         first = Evidence(sizes, odd, vanished=np.zeros(len(index), dtype=bool))
         findings = find(index, first, content, {})
         return self._look_again(first, findings), content
-
-    def _asked_for(self, sizes: NDArray[np.int64]) -> Rows:
-        import numpy as np
-
-        from fastprune.verification.findings import odd_sizes, sampled
-
-        odd = odd_sizes(self.index, sizes)
-        if not self.options.content:
-            return odd
-        chosen = sampled(self.index, self.options.sample, self.options.seed)
-        return np.union1d(odd, chosen)
 
     def _read_blobs(self, blobs: Rows, sizes: NDArray[np.int64]) -> tuple[OddBlobs, ContentCheck]:
         import numpy as np
@@ -186,10 +157,7 @@ class _Verification:
             memory = BlobMemory(self.kept, self.index, self.again, options.content_since)
             known = memory.unchanged(blobs, self.progress, self.checkpoint)
         started = time.monotonic()
-        # np.setdiff1d would import numpy.ma, which takes as long as a scan of some thousand files.
-        is_known = np.zeros(self.index.blobs_present, dtype=bool)
-        is_known[known] = True
-        read = blobs[~is_known[blobs]]
+        read = np.setdiff1d(blobs, known, assume_unique=True)
         odd, size = read_blobs(
             self.index, read, sizes, self.executor, memory, self.progress, self.checkpoint
         )
@@ -251,8 +219,7 @@ class _Verification:
 
         paths = [path for path, _ in self.index.faults if path.startswith(f"{folder}/")]
         names = [path.rpartition("/")[2] for path in paths]
-        raw = bytes.fromhex("".join(names))
-        digests = as_digests(raw)
+        digests = as_digests(bytes.fromhex("".join(names)))
         marks = self._marks(folder, digests)
         # Only regular files are opened.
         regular = np.flatnonzero(marks[:, 0] != ABSENT_MARK.inode)
