@@ -20,12 +20,17 @@ from fastprune.errors import UsageError
 
 DIGEST_BYTES = 32
 DIGEST_PREFIX = "sha256:"
+LINE_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES + 1
+"""Characters of a digest, and of what stands between two in a text."""
+
+LARGEST_INT64 = 2**63 - 1
+_HEX_CHARS = 2 * DIGEST_BYTES
 _LOWER_HEX = frozenset("0123456789abcdef")
 
 
 def is_hex_name(name: str) -> bool:
     """Whether a file name is 64 lower-case hex digits, as every cached file's is."""
-    return len(name) == 2 * DIGEST_BYTES and _LOWER_HEX.issuperset(name)
+    return len(name) == _HEX_CHARS and _LOWER_HEX.issuperset(name)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -120,11 +125,9 @@ _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", re.ASCII)
 
 
 def parse_time(text: str) -> int | None:
-    """Parses `YYYY-MM-DDTHH:MM:SS`.
+    """Parses `YYYY-MM-DDTHH:MM:SS` to seconds from 1970-01-01T00:00:00 on the same clock.
 
-    Returns:
-        Seconds from 1970-01-01T00:00:00 on the same clock; None if it is written in any
-        other way, or no real date and time of day.
+    None if it is written in any other way, or no real date and time of day.
     """
     match = _TIME.fullmatch(text)
     if not match:
@@ -135,9 +138,6 @@ def parse_time(text: str) -> int | None:
     if not 1 <= day <= calendar.monthrange(year, month)[1]:
         return None
     return calendar.timegm((year, month, day, hour, minute, second))
-
-
-_HEX_CHARS = 2 * DIGEST_BYTES
 
 
 def pack_names(names: list[str]) -> bytes:
@@ -162,11 +162,7 @@ def file_names(digests: bytes) -> list[str]:
 
 
 def in_chunks(digests: bytes, most: int) -> Iterator[tuple[int, bytes]]:
-    """Cuts raw digests into chunks.
-
-    Args:
-        digests: 32 bytes each.
-        most: How many digests there are in a chunk, at most.
+    """Cuts raw digests into chunks of so many digests at most.
 
     Yields:
         The position of the first digest of each chunk, and the digests in it.

@@ -14,6 +14,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 import re2
 
@@ -36,13 +37,9 @@ _CLOSING = {"(": ")", "[": "]", "{": "}", "\\Q": "\\E"}
 
 
 def split_patterns(texts: Sequence[str], option: str) -> tuple[str, ...]:
-    r"""Splits comma-separated patterns and checks each of them.
+    r"""Splits comma-separated patterns and checks each of them; `option` is for the messages.
 
     A comma after a backslash does not separate: `\,` is a comma of the pattern.
-
-    Args:
-        texts: The values of a repeatable option.
-        option: Its name, for the messages.
 
     Raises:
         UsageError: An element is empty, looks like an option, is not valid RE2, or matches
@@ -105,12 +102,7 @@ class _Opened:
         return self._open[-1] if self._open else ""
 
     def take(self, mark: str, before: str) -> None:
-        """Reads the next mark.
-
-        Args:
-            mark: What `_MARK` found.
-            before: The mark before.
-        """
+        """Reads the next mark that `_MARK` found, and knows the one before."""
         first, self._first_of_class = self._first_of_class, False
         if self.bracket == "\\Q":
             closes = mark == "\\E"
@@ -129,16 +121,12 @@ class _Opened:
 
 
 def _check_that_it_names_something(pattern: str, option: str) -> None:
-    """Refuses a pattern that matches every image or the empty text, unless that is on purpose.
-
-    Raises:
-        UsageError: It is such a pattern.
-    """
+    """Refuses a pattern that matches every image or the empty text, unless that is on purpose."""
     if pattern in _EVERYTHING:
         return
     compiled = re2.compile(pattern, _options())
-    found = [match for match in map(compiled.search, _NAMELESS) if match]
-    if any(match.start() == match.end() for match in found):
+    found = map(compiled.search, _NAMELESS)
+    if any(match.start() == match.end() for match in found if match):
         raise UsageError(
             f"{option} {pattern!r}: this matches the empty text, and so every image; write '.' "
             "to mean every image, or take out the part that may be empty, such as the last '|' "
@@ -181,11 +169,7 @@ class UrlMatcher:
         ]
 
     def match(self, urls: Sequence[bytes]) -> array[int]:
-        """Matches URLs in UTF-8.
-
-        Returns:
-            uint32 a URL: bit k is set if pattern set k matches.
-        """
+        """Matches URLs in UTF-8; gives uint32 for each: bit k is set if pattern set k matches."""
         together = b"\n".join(urls)
         ends = list(accumulate(len(url) + 1 for url in urls))
         return self._match(together, ends, urls.__getitem__, lambda literals: True)
@@ -196,15 +180,7 @@ class UrlMatcher:
         """Matches URLs that lie end to end, some without `@sha256:` and the digits at their ends.
 
         Most patterns have a text that is in few of them, and not in a digest. Then only those few
-        are put together.
-
-        Args:
-            pool: The URLs in UTF-8.
-            lengths: Bytes of each in the pool.
-            whole: Gives the whole URL at a position.
-
-        Returns:
-            As `match`.
+        are put together: `whole` gives one at a position. The pool is UTF-8; lengths are in bytes.
         """
 
         def are_in_pool(literals: Sequence[bytes]) -> bool:
@@ -230,13 +206,7 @@ class UrlMatcher:
 
 
 def _holding(literals: Sequence[bytes], together: bytes, ends: Sequence[int]) -> set[int]:
-    """Which pieces of a text hold any of some others, or the beginning of one.
-
-    Args:
-        literals: The others.
-        together: The text.
-        ends: Where each piece ends.
-    """
+    """Which pieces of a text, with these ends, hold any of some others, or the beginning of one."""
     rows = set()
     for text in literals:
         at = together.find(text)
@@ -247,60 +217,52 @@ def _holding(literals: Sequence[bytes], together: bytes, ends: Sequence[int]) ->
     return rows
 
 
-def _compiled(patterns: Sequence[str]) -> list[_PatternSet | _OnePattern]:
+class _Part(NamedTuple):
+    """Some patterns of a set, compiled together.
+
+    Attributes:
+        literals: If not empty, a URL that holds none of these texts can't match.
+        matches: Whether any of them matches a URL: a true value if so.
+    """
+
+    literals: tuple[bytes, ...]
+    matches: Callable[[bytes], object]
+
+
+def _compiled(patterns: Sequence[str]) -> list[_Part]:
     """Compiles a set of patterns as a whole, or in parts where RE2 finds it too large."""
     if not patterns:
         return []
     try:
-        return [_PatternSet(patterns)]
+        return [_together(patterns)]
     except re2.error:
         half = len(patterns) // 2
         if not half:
-            return [_OnePattern(patterns[0])]
+            # RE2 compiles it by itself, but finds it too large for a set.
+            return [_Part((), re2.compile(patterns[0], _options()).search)]
         return _compiled(patterns[:half]) + _compiled(patterns[half:])
 
 
-class _OnePattern:
-    """A pattern that RE2 compiles by itself, but finds too large for a set.
+def _together(patterns: Sequence[str]) -> _Part:
+    literals = tuple(map(_longest_literal, patterns))
+    # Searching for many texts takes longer than the automaton.
+    few = len(literals) <= _MOST_LITERALS
+    search = re2.Set.SearchSet(_options())
+    for pattern in patterns:
+        search.Add(pattern)
+    # This pattern matches everything. If it is missing in an answer, the automaton of the
+    # set ran out of memory: the patterns are then tried one by one, without that limit.
+    sentinel = search.Add("")
+    search.Compile()
+    alone = [re2.compile(pattern, _options()) for pattern in patterns]
 
-    Attributes:
-        literals: See `_PatternSet`.
-    """
-
-    def __init__(self, pattern: str) -> None:
-        self.literals: tuple[bytes, ...] = ()
-        self._pattern = re2.compile(pattern, _options())
-
-    def matches(self, url: bytes) -> bool:
-        return self._pattern.search(url) is not None
-
-
-class _PatternSet:
-    """Some patterns, compiled together.
-
-    Attributes:
-        literals: If not empty, a URL that holds none of these texts can't match.
-    """
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        literals = [_longest_literal(pattern) for pattern in patterns]
-        # Searching for many texts takes longer than the automaton.
-        few = len(literals) <= _MOST_LITERALS
-        self.literals = tuple(literals) if few and all(literals) else ()
-        self._search = re2.Set.SearchSet(_options())
-        for pattern in patterns:
-            self._search.Add(pattern)
-        # This pattern matches everything. If it is missing in an answer, the automaton of the
-        # set ran out of memory: the patterns are then tried one by one, without that limit.
-        self._sentinel = self._search.Add("")
-        self._search.Compile()
-        self._patterns = [re2.compile(pattern, _options()) for pattern in patterns]
-
-    def matches(self, url: bytes) -> bool:
-        found = self._search.Match(url)
-        if found and self._sentinel in found:
+    def matches(url: bytes) -> bool:
+        found = search.Match(url)
+        if found and sentinel in found:
             return len(found) > 1
-        return any(pattern.search(url) for pattern in self._patterns)
+        return any(pattern.search(url) for pattern in alone)
+
+    return _Part(literals if few and all(literals) else (), matches)
 
 
 def _longest_literal(pattern: str) -> bytes:

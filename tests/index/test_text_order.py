@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tests.property.profile import examples
 
 from fastprune.index.arrays import distinct, pieces
-from fastprune.index.text_order import Rows, in_text_order
+from fastprune.index.cache_index import Rows
+from fastprune.index.text_order import in_text_order
 
 
 @examples(200)

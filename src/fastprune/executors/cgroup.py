@@ -7,14 +7,14 @@ Documentation/admin-guide/cgroup-v1/memory.rst (memory.limit_in_bytes) of the Li
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _PROC = Path("/proc/self/cgroup")
 _ROOT = Path("/sys/fs/cgroup")
 
-Limit = Callable[[Path], float | None]
-"""Reads the limit of one group from its folder; None if there is none."""
+_CPU = {"v2": ("cpu.max",), "v1": ("cpu.cfs_quota_us", "cpu.cfs_period_us")}
+_MEMORY = {"v2": ("memory.max",), "v1": ("memory.limit_in_bytes",)}
 
 
 def cpu_quota(proc: Path = _PROC, root: Path = _ROOT) -> float | None:
@@ -24,56 +24,38 @@ def cpu_quota(proc: Path = _PROC, root: Path = _ROOT) -> float | None:
         proc: The file that names this process's groups.
         root: Where the control groups are mounted.
     """
-    return _smallest("cpu", _cpu_v2, _cpu_v1, proc, root)
+    return min(filter(None, map(_ratio, _settings("cpu", _CPU, proc, root))), default=None)
 
 
 def memory_limit(proc: Path = _PROC, root: Path = _ROOT) -> int | None:
     """The smallest memory limit from this group up to the root, in bytes; None if unlimited.
 
-    Args:
-        proc: The file that names this process's groups.
-        root: Where the control groups are mounted.
+    The arguments are those of `cpu_quota`.
     """
-    limit = _smallest("memory", _memory_v2, _memory_v1, proc, root)
-    return None if limit is None else int(limit)
+    # It is `max` if there is none; version 1 says 2**63 less a page.
+    said = (" ".join(words) for words in _settings("memory", _MEMORY, proc, root))
+    return min(filter(None, (int(text) for text in said if text.isdecimal())), default=None)
 
 
-def _smallest(controller: str, v2: Limit, v1: Limit, proc: Path, root: Path) -> float | None:
-    limits = []
+def _settings(
+    controller: str, files: Mapping[str, tuple[str, ...]], proc: Path, root: Path
+) -> Iterator[list[str]]:
+    """The words in the files of a controller, for each group that has this process."""
     for line in _read(proc).splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if not controllers:
-            limits += [v2(folder) for folder in _up(root, path)]
+            mount, names = root, files["v2"]
         elif controller in controllers.split(","):
-            limits += [v1(folder) for folder in _up(root / controller, path)]
-    return min((limit for limit in limits if limit), default=None)
+            mount, names = root / controller, files["v1"]
+        else:
+            continue
+        for folder in _up(mount, path):
+            yield " ".join(_read(folder / name) for name in names).split()
 
 
 def _up(mount: Path, path: str) -> list[Path]:
     folder = mount / path.lstrip("/")
     return [folder, *(parent for parent in folder.parents if parent.is_relative_to(mount))]
-
-
-def _cpu_v2(folder: Path) -> float | None:
-    fields = _read(folder / "cpu.max").split()
-    return _ratio(fields) if len(fields) == 2 else None
-
-
-def _cpu_v1(folder: Path) -> float | None:
-    return _ratio([_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")])
-
-
-def _memory_v2(folder: Path) -> float | None:
-    return _bytes(_read(folder / "memory.max"))
-
-
-def _memory_v1(folder: Path) -> float | None:
-    return _bytes(_read(folder / "memory.limit_in_bytes"))
-
-
-def _bytes(text: str) -> int | None:
-    """A number of bytes; None for `max`. Version 1 says 2**63 less a page for no limit."""
-    return int(text) if text.strip().isdecimal() else None
 
 
 def _ratio(fields: list[str]) -> float | None:

@@ -37,10 +37,7 @@ class ClusterAddress:
 
 
 def parse_address(text: str) -> ClusterAddress:
-    """Reads the address of a cluster.
-
-    Args:
-        text: `tcp://HOST:PORT`, `tls://HOST:PORT`, `local:N`, or the path of a scheduler's file.
+    """Reads `tcp://HOST:PORT`, `tls://HOST:PORT`, `local:N`, or the path of a scheduler's file.
 
     Raises:
         UsageError: It is none of these, or there is no such file.

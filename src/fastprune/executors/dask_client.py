@@ -103,15 +103,13 @@ class Cluster:
     async def refusals(self, demands: bytes, seconds: float) -> dict[str, str | Exception]:
         """Asks scheduler and workers for what is not as it has to be.
 
-        Args:
-            demands: What `pack_demands` gave. Workers that come later are asked the same.
-            seconds: How long to wait for their answers.
+        `demands` is what `pack_demands` gave. Workers that come later are asked the same.
 
         Returns:
             By their names, why they can't be used, or what was raised where they were asked.
 
         Raises:
-            TimeoutError: Some did not answer.
+            TimeoutError: Some did not answer in so many seconds.
             OSError: The scheduler is lost.
         """
         self.demands = demands
@@ -144,14 +142,9 @@ class Cluster:
         }
 
     async def hand_out(self, pieces: Mapping[str, bytes], arrived: Arrived) -> Sequence[Any]:
-        """Hands pieces out; what comes of them is put into a queue, and then forgotten by Dask.
+        """Hands pieces out, by keys that no other piece has. Gives a future for each.
 
-        Args:
-            pieces: The pieces, by keys that no other piece has.
-            arrived: Where the answers go.
-
-        Returns:
-            A future for each piece.
+        What comes of them is put into a queue, and then forgotten by Dask.
         """
         futures: list[Any] = self._client.map(
             run_piece, list(pieces.values()), key=list(pieces), pure=False
@@ -180,22 +173,13 @@ class Cluster:
 
 @asynccontextmanager
 async def connected(
-    address: str,
-    seconds: float,
-    *,
-    name: str = "",
-    security: Any = None,
-    direct: bool = False,
+    address: str, seconds: float, *, name: str = "", security: Any = None, direct: bool = False
 ) -> AsyncIterator[Cluster]:
-    """A connection to a scheduler.
+    """A connection to a scheduler, which has so many seconds to answer.
 
-    Args:
-        address: Where it is.
-        seconds: How long to wait for the connection.
-        name: The address by which workers reach it; else the same.
-        security: The certificates; None takes those of Dask's own configuration.
-        direct: Whether workers can be reached from here, so that answers need not pass through
-            the scheduler.
+    Workers reach the scheduler by `name`, if that is another address. Without certificates, those
+    of Dask's own configuration are taken. If workers can be reached from here (`direct`), answers
+    need not pass through the scheduler.
 
     Raises:
         ClusterError: There is no connection.
@@ -231,9 +215,6 @@ async def own_scheduler(seconds: float) -> AsyncIterator[Cluster]:
     """A scheduler in this event loop, with certificates that only we and our workers have.
 
     Who reaches a scheduler can have its workers run anything.
-
-    Args:
-        seconds: How long to wait for it.
 
     Raises:
         ClusterError: It can't be started.

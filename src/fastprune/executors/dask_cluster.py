@@ -11,35 +11,25 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import wait
-from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import ExitStack, closing, suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastprune.errors import ClusterError, UsageError, WorkerError
 from fastprune.executors.dask_address import ClusterAddress
 from fastprune.executors.dask_local import LocalWorker, serve
-from fastprune.executors.dask_worker import (
-    Answer,
-    pack_demands,
-    pack_piece,
-    unpack_answer,
-)
+from fastprune.executors.dask_worker import Answer, pack_demands, pack_piece, unpack_answer
 from fastprune.executors.ending_signals import signals_wait
-from fastprune.executors.executor import View
+from fastprune.executors.executor import R, T, View
 from fastprune.executors.processes import ProcessExecutor
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from anyio.from_thread import BlockingPortal
 
     from fastprune.executors.dask_client import Arrived, Cluster
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 PATIENCE = 60.0
 """Seconds to wait for a scheduler, and for workers while there is none."""
@@ -48,7 +38,6 @@ _NO_PACKAGE = "it has no fastprune package, or one of another version"
 _LACKS_PACKAGE = re.compile(
     r"(No module named|cannot import name|has no attribute|Can't get attribute).*fastprune"
 )
-_INSTALL = "pip install 'fastprune[dask]'"
 _LEAST_IN_FLIGHT, _MOST_IN_FLIGHT = 16, 1_024
 _LOOKS_EVERY = 0.2
 # A cache that changes meanwhile is seen otherwise by a worker that comes later.
@@ -58,13 +47,7 @@ _MOST_NAMED = 5
 
 
 class _Piece(NamedTuple):
-    """A piece that was handed out.
-
-    Attributes:
-        item: What is worked on.
-        demands: What the worker was to be like.
-        future: Dask's side of it.
-    """
+    """A piece that was handed out: the item, what the worker was to be like, Dask's side of it."""
 
     item: Any
     demands: bytes
@@ -80,19 +63,17 @@ class DaskExecutor:
         self,
         cluster: Cluster,
         portal: BlockingPortal,
+        opened: ExitStack,
         *,
         patience: float,
         is_ours: bool,
     ) -> None:
         """Asks nothing yet.
 
-        Args:
-            cluster: The cluster.
-            portal: Where it lives.
-            patience: Seconds to wait for workers while there is none.
-            is_ours: Whether we started the workers, so that no other will come.
+        `opened` is what `close` closes. `patience` is how many seconds to wait for workers while
+        there is none. If the workers are ours, no other will come.
         """
-        self._cluster, self._portal, self._opened = cluster, portal, ExitStack()
+        self._cluster, self._portal, self._opened = cluster, portal, opened
         self._patience, self._is_ours = patience, is_ours
         self._view: View | None = None
         self._demands = pack_demands(None)
@@ -136,7 +117,11 @@ class DaskExecutor:
                     if answer.error is not None:
                         raise answer.error
         finally:
-            self._give_up([piece.future for piece in pieces.values()])
+            futures = [piece.future for piece in pieces.values()]
+            # What is closed has given them up already.
+            with suppress(RuntimeError):
+                if futures:
+                    self._portal.start_task_soon(self._cluster.forget, futures)
 
     def wait_for_workers(self) -> None:
         """Waits until there is a worker.
@@ -159,10 +144,6 @@ class DaskExecutor:
             ClusterError: One is not; the message names it.
         """
         self._agree(self._refusals())
-
-    def close_in_the_end(self, opened: ExitStack) -> None:
-        """Takes over what `close` is to close."""
-        self._opened = opened
 
     def close(self) -> None:
         """See `Executor.close`. Workers that we did not start go on without us."""
@@ -232,8 +213,6 @@ class DaskExecutor:
         """The answer; raises if Dask gives something else instead."""
         if isinstance(came, bytes):
             return unpack_answer(came)
-        from concurrent.futures import CancelledError
-
         from distributed import KilledWorker
 
         if isinstance(came, KilledWorker):
@@ -267,23 +246,22 @@ class DaskExecutor:
             self._demands = pack_demands(self._view)
             refused = self._refusals()
         if refused:
-            _refuse(refused)
+            said = [f"{name}: {_why(reason)}" for name, reason in refused.items()]
+            more = f"; and {len(said) - _MOST_NAMED} more" if len(said) > _MOST_NAMED else ""
+            raise ClusterError(f"Dask workers can't be used: {'; '.join(said[:_MOST_NAMED])}{more}")
 
     def _refusals(self) -> dict[str, str | Exception]:
-        seconds = self._patience
         try:
-            answers = self._call(self._cluster.refusals, self._demands, seconds)
+            return self._call(self._cluster.refusals, self._demands, self._patience)
         except TimeoutError:
             raise ClusterError(
                 f"workers of the Dask scheduler {self._cluster.name} did not answer in "
-                f"{seconds:g} seconds"
+                f"{self._patience:g} seconds"
             ) from None
-        refused: dict[str, str | Exception] = answers
-        return refused
 
-    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+    def _call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Calls in the event loop of the cluster."""
-        answer: Future[Any] | None = None
+        answer: Future[T] | None = None
         try:
             answer = self._portal.start_task_soon(function, *args)
             while not wait([answer], _LOOKS_EVERY).done:
@@ -301,19 +279,11 @@ class DaskExecutor:
             if answer is not None:
                 answer.cancel()
 
-    def _give_up(self, futures: list[Any]) -> None:
-        if futures:
-            # What is closed has given them up already.
-            with suppress(RuntimeError):
-                self._portal.start_task_soon(self._cluster.forget, futures)
-
 
 def open_dask(address: ClusterAddress, *, patience: float = PATIENCE) -> DaskExecutor:
     """Connects to a cluster, or starts one on this machine, and waits for a worker.
 
-    Args:
-        address: Where it is.
-        patience: Seconds to wait for the scheduler and for workers.
+    `patience` is how many seconds to wait for the scheduler and for workers.
 
     Raises:
         UsageError: Dask is not installed.
@@ -323,6 +293,11 @@ def open_dask(address: ClusterAddress, *, patience: float = PATIENCE) -> DaskExe
     _import_dask(address)
     from anyio.from_thread import start_blocking_portal
 
+    from fastprune.executors.dask_client import connected, own_scheduler
+
+    scheduler = address.scheduler
+    connection = connected(scheduler, patience) if scheduler else own_scheduler(patience)
+    opened = ExitStack()
     with ExitStack() as opening:
         pool: ProcessExecutor | None = None
         if address.processes:
@@ -331,17 +306,16 @@ def open_dask(address: ClusterAddress, *, patience: float = PATIENCE) -> DaskExe
         with signals_wait():
             # If this is cut short, anyio waits for its thread for ever.
             portal = opening.enter_context(start_blocking_portal("asyncio"))
-        cluster = opening.enter_context(
-            portal.wrap_async_context_manager(_connection(address, patience))
-        )
-        executor = DaskExecutor(cluster, portal, patience=patience, is_ours=pool is not None)
+        cluster = opening.enter_context(portal.wrap_async_context_manager(connection))
+        is_ours = pool is not None
+        executor = DaskExecutor(cluster, portal, opened, patience=patience, is_ours=is_ours)
         if pool is not None:
             serving = _start_workers(pool, cluster, patience)
             # As long as it is there, they are at work.
             opening.callback(lambda: serving)
         executor.wait_for_workers()
         executor.check()
-        executor.close_in_the_end(opening.pop_all())
+        opened.enter_context(opening.pop_all())
     return executor
 
 
@@ -358,21 +332,15 @@ def _import_dask(address: ClusterAddress) -> None:
             import cryptography.x509  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"{address.text}: this needs Dask, and {error.name} is not installed: run {_INSTALL}"
+            f"{address.text}: this needs Dask, and {error.name} is not installed: "
+            "run pip install 'fastprune[dask]'"
         ) from error
-
-
-def _connection(address: ClusterAddress, patience: float) -> AbstractAsyncContextManager[Cluster]:
-    from fastprune.executors.dask_client import connected, own_scheduler
-
-    return own_scheduler(patience) if address.processes else connected(address.scheduler, patience)
 
 
 def _start_workers(pool: ProcessExecutor, cluster: Cluster, patience: float) -> Iterator[str]:
     """Lets each process of a pool be a worker, and waits until the scheduler knows them all.
 
-    Returns:
-        What has to stay open as long as they are needed.
+    What it returns has to stay open as long as they are needed.
 
     Raises:
         ClusterError: One of them can't be one.
@@ -390,13 +358,6 @@ def _start_workers(pool: ProcessExecutor, cluster: Cluster, patience: float) -> 
     except Exception as error:
         raise ClusterError(f"a Dask worker can't be started here: {_in_one_line(error)}") from error
     return serving
-
-
-def _refuse(refused: Mapping[str, str | Exception]) -> NoReturn:
-    """Raises: names who can't be used, and why."""
-    said = [f"{name}: {_why(reason)}" for name, reason in refused.items()]
-    more = f"; and {len(said) - _MOST_NAMED} more" if len(said) > _MOST_NAMED else ""
-    raise ClusterError(f"Dask workers can't be used: {'; '.join(said[:_MOST_NAMED])}{more}")
 
 
 def _why(reason: str | Exception) -> str:

@@ -15,14 +15,7 @@ from typing import Any, NamedTuple
 
 
 class LocalWorker(NamedTuple):
-    """A worker to be.
-
-    Attributes:
-        name: Its name.
-        scheduler: The address of the scheduler.
-        security: The certificates.
-        seconds: How long to look for the scheduler.
-    """
+    """A worker to be; it looks for the scheduler so many `seconds`."""
 
     name: str
     scheduler: str
@@ -31,11 +24,7 @@ class LocalWorker(NamedTuple):
 
 
 def serve(worker: LocalWorker) -> Iterator[str]:
-    """Is a Dask worker until the scheduler ends.
-
-    Yields:
-        The address, once the scheduler knows the worker.
-    """
+    """Is a Dask worker until the scheduler ends. Yields its address once the scheduler knows it."""
     import asyncio
 
     import dask

@@ -26,11 +26,9 @@ _agreed: set[bytes] = set()
 
 
 class Surroundings(NamedTuple):
-    """What has to be the same for a worker to give the same results.
+    """What has to be the same for a worker to give the same results: the versions.
 
-    Attributes:
-        fastprune: The version of fastprune.
-        python: The version of Python, without the last number.
+    That of Python is without the last number.
     """
 
     fastprune: str
@@ -40,11 +38,8 @@ class Surroundings(NamedTuple):
 class Answer(NamedTuple):
     """What became of a piece.
 
-    Attributes:
-        results: What the function yielded.
-        error: What it raised then; None if it came to its end.
-        refusal: Why the worker did not begin; empty if it did.
-        worker: Which worker it was: its address.
+    `error` is what the function raised after these results, if anything. `refusal` says why the
+    worker did not begin; empty if it did.
     """
 
     results: list[Any]
@@ -61,8 +56,7 @@ def surroundings() -> Surroundings:
 def pack_demands(view: View | None) -> bytes:
     """The bytes that say what a worker has to be like: as this process is.
 
-    Args:
-        view: What it has to see; None if that does not matter.
+    It has to see the view, if there is one.
     """
     return pickle.dumps((tuple(surroundings()), _packed(view)))
 
@@ -79,10 +73,7 @@ def pack_piece(demands: bytes, function: Callable[[Any], Iterable[Any]], item: o
 
 
 def run_piece(piece: bytes) -> bytes:
-    """Runs a piece, unless this worker is not as it has to be.
-
-    Args:
-        piece: What `pack_piece` gave.
+    """Runs what `pack_piece` gave, unless this worker is not as it has to be.
 
     Returns:
         The bytes of an `Answer`, for `unpack_answer`.
@@ -111,12 +102,9 @@ def unpack_answer(answer: bytes) -> Answer:
 
 
 def refusal_of(demands: bytes) -> str:
-    """Says why this worker is not as it has to be; empty if it is.
+    """Says why this worker is not as `pack_demands` says that it has to be; empty if it is.
 
     A worker that agreed once is not asked again: a view has a mark of its own in each run.
-
-    Args:
-        demands: What `pack_demands` gave.
     """
     if demands in _agreed:
         return ""

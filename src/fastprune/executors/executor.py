@@ -28,11 +28,9 @@ class View(Protocol):
 
     def differs_here(self) -> str:
         """Says how what the calling process sees is not the same; empty if it is."""
-        ...
 
     def renewed(self) -> View:
         """What the calling process sees now."""
-        ...
 
 
 class Executor(Protocol):
@@ -48,7 +46,6 @@ class Executor(Protocol):
     @property
     def jobs(self) -> int:
         """How many items can be worked on at the same time."""
-        ...
 
     def map_unordered(
         self, function: Callable[[T], Iterable[R]], items: Iterable[T], *, ahead: int = 1
@@ -67,7 +64,6 @@ class Executor(Protocol):
         Raises:
             WorkerError: A worker died; the results so far are not the whole.
         """
-        ...
 
     def require(self, view: View) -> None:
         """From now on, only workers that see the same as this process do any work.
@@ -77,19 +73,11 @@ class Executor(Protocol):
         Raises:
             WorkerError: A worker sees something else; the message names it.
         """
-        ...
 
     def close(self) -> None:
         """Ends the workers; safe to call twice."""
-        ...
 
 
 def piece_size(total: int, jobs: int, most: int) -> int:
-    """How many files to put into a piece of work: few enough that all workers have some.
-
-    Args:
-        total: How many files there are.
-        jobs: How many pieces are worked on at the same time.
-        most: The most in a piece.
-    """
+    """How many files to put into a piece of work: few enough that all workers have some."""
     return min(most, max(_LEAST_IN_PIECE, total // (jobs * PIECES_PER_JOB)))

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
 
-from fastprune.executors.executor import Executor, View
-
-T = TypeVar("T")
-R = TypeVar("R")
+from fastprune.executors.executor import Executor, R, T, View
 
 
 class InlineExecutor:
@@ -36,8 +32,5 @@ def here_if_remote(executor: Executor) -> Executor:
     """Where to look once more at what is odd: in this process, if the workers are elsewhere.
 
     A worker elsewhere may not see what is there: so nothing is gone or damaged for its word alone.
-
-    Args:
-        executor: Where the work runs.
     """
     return InlineExecutor() if executor.remote else executor

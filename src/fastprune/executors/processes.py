@@ -21,16 +21,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from fastprune.errors import WorkerError
 from fastprune.executors import wire
 from fastprune.executors.ending_signals import signals_wait
-from fastprune.executors.executor import Executor, View
+from fastprune.executors.executor import Executor, R, T, View
 from fastprune.executors.inline import InlineExecutor
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _MOST_JOBS = 16
 _BUFFER_BYTES = 1 << 20
@@ -45,11 +42,8 @@ class ProcessExecutor:
     def __init__(self, jobs: int, *, fork: bool | None = None, grace: float = 0) -> None:
         """Starts the workers: fewer than asked for where the system starts no more.
 
-        Args:
-            jobs: How many, at least one.
-            fork: Whether to fork this process; None does so where it is safe.
-            grace: Seconds that workers get to end by themselves if the pool is closed in the
-                middle of its work.
+        `fork` says whether to fork this process; None does so where it is safe. If the pool is
+        closed in the middle of its work, workers have `grace` seconds to end by themselves.
 
         Raises:
             WorkerError: The system starts none.
@@ -257,12 +251,7 @@ def _connection() -> tuple[socket.socket, socket.socket]:
 
 
 def start_workers(jobs: int) -> Executor:
-    """Starts the executor for a number of jobs.
-
-    Args:
-        jobs: How many workers. With one, or if no worker can be started, the work is done in
-            this process.
-    """
+    """Starts so many workers. With one, or if none can be started, this process does the work."""
     if jobs == 1:
         return InlineExecutor()
     try:
@@ -276,14 +265,9 @@ def available_jobs(
 ) -> int:
     """How many workers `--jobs auto` means on this machine.
 
-    The processors that this process may run on, no more than the CPU limit of its
-    control group. With more than 16 workers the process that merges their results is the
-    bottleneck (benchmarks/README.md), so that is the most for a scan.
-
-    Args:
-        affinity: Number of processors; None asks the system.
-        quota: CPUs by the control group; None reads it.
-        most: No more than these.
+    The processors that this process may run on (`affinity`), no more than the CPU limit of its
+    control group (`quota`); None asks the system. With more than 16 workers the process that merges
+    their results is the bottleneck (benchmarks/README.md), so that is the most for a scan.
     """
     if affinity is None:
         try:

@@ -24,11 +24,7 @@ class Threads:
     """A limited number of threads; fewer if the system starts no more."""
 
     def __init__(self, most: int) -> None:
-        """Starts none yet.
-
-        Args:
-            most: How many there may be.
-        """
+        """Starts none yet."""
         import anyio
 
         self.limiter = anyio.CapacityLimiter(most)
@@ -59,12 +55,7 @@ class Threads:
 
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Runs a blocking function on a thread, or here if none can be started.
-
-    Args:
-        function: What to run.
-        args: Its arguments.
-    """
+    """Runs a blocking function on a thread, or here if none can be started."""
     return await Threads(1).run(function, *args)
 
 
@@ -111,11 +102,7 @@ class OneThread(Executor):
 
 
 def made_ahead(pieces: Iterable[T]) -> Iterator[T]:
-    """The same pieces; while one is used, a thread makes the next.
-
-    Args:
-        pieces: None of them is None.
-    """
+    """The same pieces, none of which is None; while one is used, a thread makes the next."""
     left = iter(pieces)
     with OneThread() as thread:
         following = thread.submit(next, left, None)

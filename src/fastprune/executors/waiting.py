@@ -26,10 +26,6 @@ def waiting_jobs(processors: int | None = None, memory: int | None = None) -> in
     Four for each processor, from 16 to 32, and no more than `jobs_by_memory`. On two processors,
     16 get the most out of round trips of 0.5 ms, and 32 out of longer ones: see
     `bench_latency.py` in benchmarks/README.md, also for the memory of a worker.
-
-    Args:
-        processors: Processors that may be used; None asks the system.
-        memory: Bytes of memory that may be used; None asks the system.
     """
     if processors is None:
         processors = available_jobs(most=sys.maxsize)
@@ -40,8 +36,7 @@ def waiting_jobs(processors: int | None = None, memory: int | None = None) -> in
 def jobs_by_memory(memory: int | None = None) -> int:
     """How many workers fit into a quarter of the memory, at 16 MiB each; at least one.
 
-    Args:
-        memory: Bytes of memory that may be used; None asks the system.
+    `memory` is in bytes; None asks the system.
     """
     if memory is None:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastprune.errors import WrongServerError
 from fastprune.executors.threads import in_thread
+from fastprune.index.arrays import marked
 from fastprune.index.cache_index import CacheIndex
 from fastprune.index.known_urls import moved_tags
 from fastprune.index.refcounts import Mask, needing
@@ -49,10 +50,7 @@ _MOST_SEGMENTS = 4
 class Touched:
     """The manifest that the server was asked for, so that its `pulled` is the present now.
 
-    Attributes:
-        url: Its image URL.
-        path: Its file, relative to the cache.
-        row: Its row; None if it had no file before.
+    Its `path` is relative to the cache. Its `row` is None if it had no file before.
     """
 
     url: str
@@ -65,12 +63,8 @@ async def make_sure(
 ) -> Touched | None:
     """Makes sure that a server serves a cache. It is asked for one manifest, which sets `pulled`.
 
-    Args:
-        server: The server.
-        index: The cache, scanned with the server's list: it has `known`.
-        going: bool (n,): the manifests that are to go. One that stays is asked for, if the
-            server knows any.
-        healing: Whether entries of the list may lack their files, as these are to be healed.
+    The index has `known`. A manifest that is not `going`, bool (n,), is asked for if the server
+    knows any. With `healing`, entries of the list may lack their files, as these are to be healed.
 
     Returns:
         What was asked for; None if the server lists nothing, so that it can't remove anything.
@@ -86,16 +80,10 @@ async def make_sure(
 async def agree(server: Server, index: CacheIndex, *, healing: bool = False) -> tuple[Entry, ...]:
     """Makes sure that the server's list and the files of a cache agree. Changes nothing.
 
-    Args:
-        server: The server.
-        index: The cache, scanned with the server's list: it has `known`.
-        healing: Whether entries of the list may lack their files.
-
-    Returns:
-        The entries that lack their files.
+    The index has `known`. With `healing`, entries may lack their files. Returns these.
 
     Raises:
-        WrongServerError: They don't; the message says what differs.
+        WrongServerError: They don't agree; the message says what differs.
         ServerError: The server gives no answer, or one that is not as it should be.
     """
     lost = await lost_entries(server, index)
@@ -110,10 +98,6 @@ async def lost_entries(server: Server, index: CacheIndex) -> tuple[Entry, ...]:
 
     Those that seem to lack one are looked at once more, and asked for once more: they may have
     been pulled or removed since the scan.
-
-    Args:
-        server: The server.
-        index: The cache, scanned with the server's list.
 
     Raises:
         ServerError: The server gives no answer, or one that is not as it should be.
@@ -182,15 +166,11 @@ def check_loaded(index: CacheIndex) -> None:
     That are the manifests whose blobs are all there. Some need not be listed: of those that share
     an image URL it lists one, and what `load` has written since it started it does not know.
 
-    Args:
-        index: The cache, scanned with the server's list.
-
     Raises:
         WrongServerError: It knows less than half of them.
     """
     assert index.known is not None
-    is_missing = np.zeros(len(index.blob_digests), dtype=bool)
-    is_missing[index.missing_blobs] = True
+    is_missing = marked(index.missing_blobs, len(index.blob_digests))
     rows = np.flatnonzero(~needing(index, is_missing)) if index.has_edges else np.arange(len(index))
     listable = [not never_listed(url) for url in index.urls(rows)]
     rows = rows[np.array(listable, dtype=bool)]

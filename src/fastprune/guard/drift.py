@@ -25,6 +25,7 @@ from fastprune.reading.folders import (
     StatTask,
     list_folder,
     opened_folder,
+    status_of,
     times_of_files,
 )
 
@@ -40,17 +41,9 @@ def young_blobs(
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> Rows:
-    """Which of some blobs were written in the last so many seconds.
+    """Which of some blobs were written in the last so many seconds, or in the future.
 
-    Args:
-        index: The cache.
-        blobs: Ids.
-        seconds: How young is too young.
-        progress: Is told how many were asked about.
-        executor: Where to ask, unless its workers are elsewhere; None for here.
-
-    Returns:
-        The ids of the young ones. A time in the future is young, too.
+    The executor asks, unless its workers are elsewhere; without one, this process does.
     """
     youngest = max(GONE_TIME, (time.time() - seconds) * 1e9)
     # A worker elsewhere may not see yet that a blob was written anew.
@@ -71,58 +64,32 @@ def young_blobs(
 def young_manifests(index: CacheIndex, rows: Rows, seconds: float) -> Rows:
     """Which of some manifests were written in the last so many seconds.
 
-    Args:
-        index: The cache.
-        rows: The manifests.
-        seconds: How young is too young.
-
     Raises:
         OSError: The system does not say.
     """
     youngest = time.time() - seconds
-    paths = (os.path.join(index.root, index.path(row)) for row in rows.tolist())
-    young = (_is_young(path, youngest) for path in paths)
+    found = (status_of(os.path.join(index.root, index.path(row))) for row in rows.tolist())
+    young = (status is not None and status.st_mtime > youngest for status in found)
     return rows[np.fromiter(young, dtype=np.bool_, count=len(rows))]
 
 
-def _is_young(path: str, youngest: float) -> bool:
-    """Whether a file was written after a time; one that is gone was not."""
-    try:
-        return os.lstat(path).st_mtime > youngest
-    except FileNotFoundError:
-        return False
-
-
 def replaced_blobs(index: CacheIndex, blobs: Rows) -> Mask:
-    """Which of some blobs are no regular files any more.
+    """Which of some blobs are no regular files any more, bool (n,); not those that are gone.
 
     Asks about each if they are few, and lists the folder if they are many: both cost far
     less than asking before each deletion, on all threads at once.
-
-    Args:
-        index: The cache.
-        blobs: Ids.
-
-    Returns:
-        bool (n,): True where there is a link, a FIFO or the like; False for a blob that is gone.
     """
     path = os.path.join(index.root, index.layout.blob_folder)
     per_stat = _ENTRIES_PER_ROUND_TRIP if where_it_waits([path]) else _ENTRIES_PER_STAT
     with opened_folder(path) as folder:
         if len(blobs) * per_stat < index.blobs_present:
-            odd = {name for name in index.blob_names(blobs) if _is_odd(name, folder)}
+            found = ((name, status_of(name, within=folder)) for name in index.blob_names(blobs))
+            odd = {name for name, status in found if status and not stat.S_ISREG(status.st_mode)}
         else:
             with os.scandir(folder) as entries:
                 odd = {entry.name for entry in entries if not entry.is_file(follow_symlinks=False)}
     is_odd = (name in odd for name in index.blob_names(blobs))
     return np.fromiter(is_odd, dtype=np.bool_, count=len(blobs))
-
-
-def _is_odd(name: str, folder: int) -> bool:
-    try:
-        return not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return False
 
 
 def manifests_changed_at(index: CacheIndex) -> tuple[int, ...]:
@@ -131,25 +98,15 @@ def manifests_changed_at(index: CacheIndex) -> tuple[int, ...]:
     Raises:
         OSError: The system does not say.
     """
-    times = []
-    for folder in index.layout.manifest_folders:
-        try:
-            times.append(os.lstat(os.path.join(index.root, folder)).st_mtime_ns)
-        except FileNotFoundError:
-            times.append(0)
-    return tuple(times)
+    found = (status_of(os.path.join(index.root, name)) for name in index.layout.manifest_folders)
+    return tuple(status.st_mtime_ns if status else 0 for status in found)
 
 
 def new_manifests(index: CacheIndex, removed: Mask) -> tuple[str, ...]:
-    """Manifest files that are there now although they were removed or not there before.
+    """Paths of manifest files that are there now, and were removed or not there before.
 
-    Args:
-        index: The cache when it was scanned.
-        removed: bool (n,): the manifests that were removed since; one that is there
-            again was pulled again.
-
-    Returns:
-        Their paths, sorted.
+    `removed` is bool (n,): the manifests that were removed since the scan. One of them that is
+    there again was pulled again. The paths are sorted.
 
     Raises:
         OSError: A folder can't be listed, or one that held manifests is gone.

@@ -78,12 +78,8 @@ def hold(
 ) -> Iterator[Hold]:
     """Refuses servers and takes the lock, in this order, before anything is read.
 
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
-        exclusion: How.
-        checkpoint: Called while it waits for the lock; raises if the wait is to end.
-        overriding: Is told which servers `force` overrides, before it waits for the lock.
+    `checkpoint` is called while it waits for the lock, and raises if the wait is to end. Before it
+    waits, `overriding` is told which servers `force` overrides.
 
     Raises:
         NoCacheError: There is no cache at this path.

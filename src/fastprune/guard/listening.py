@@ -25,12 +25,7 @@ _HEX_WORD = 8
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A TCP socket that takes connections.
-
-    Attributes:
-        address: The address that it listens at.
-        port: Its port.
-    """
+    """A TCP socket that takes connections."""
 
     address: Address
     port: int
@@ -41,15 +36,10 @@ class Listener:
 
 
 def listeners(pid: int, proc: str = PROC) -> tuple[Listener, ...] | None:
-    """Where a process listens.
+    """Where a process listens; None if that can't be known.
 
-    Args:
-        pid: Its id.
-        proc: Where the kernel shows processes.
-
-    Returns:
-        None if that can't be known: the process belongs to another user and may not be looked
-        at, or has a network of its own, as in a container, or there is no /proc.
+    It can't be known if the process belongs to another user and may not be looked at, or has a
+    network of its own, as in a container, or if there is no /proc.
     """
     try:
         if os.readlink(f"{proc}/{pid}/ns/net") != os.readlink(f"{proc}/self/ns/net"):
@@ -102,11 +92,7 @@ def _plain(address: Address) -> Address:
 
 
 def addresses_here(host: str) -> frozenset[Address]:
-    """The addresses of a host that are addresses of this machine; none for another machine.
-
-    Args:
-        host: A name or an address.
-    """
+    """The addresses of a host that are addresses of this machine; none for another machine."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

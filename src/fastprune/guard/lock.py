@@ -28,17 +28,10 @@ def cache_lock(
     *,
     no_lock: bool = False,
 ) -> Iterator[str]:
-    """Holds the exclusive lock on a cache.
+    """Holds the exclusive lock on a cache. Yields why it is not locked; empty if it is.
 
-    Args:
-        root: Path of the cache, which exists.
-        wait: Seconds to wait for another process to end.
-        checkpoint: Called while waiting; raises if the wait is to end.
-        no_lock: Go on without a lock where the file system can't lock. A cache that another
-            process has locked is refused all the same.
-
-    Yields:
-        Why the cache is not locked; empty if it is.
+    It waits so many seconds for another process to end. Meanwhile `checkpoint` is called, which
+    raises if the wait is to end. See `Exclusion` for `no_lock`.
 
     Raises:
         LockedError: Another process holds it; the message says which.

@@ -35,13 +35,7 @@ def other_servers(
 ) -> tuple[ServerFinding, ...]:
     """What refuses although a server is named: all findings but that server.
 
-    Args:
-        findings: What was found on the cache.
-        named: The server of `--server`.
-        proc: Where the kernel shows processes.
-
-    Returns:
-        The other findings; each that serves the cache for sure says why it is not the one.
+    Each that serves the cache for sure says why it is not the one.
     """
     serving = {one.pid: one for one in findings if one.pid and one.is_sure and one.serves}
     starters = dict(_starters(serving, proc))

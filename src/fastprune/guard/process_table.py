@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import psutil
@@ -35,36 +35,6 @@ _LINUX = sys.platform == "linux"
 
 class UnknownError(Exception):
     """Something about a process can't be known; the message says what."""
-
-
-class Process(Protocol):
-    """A process that runs.
-
-    Attributes:
-        pid: Its id.
-        arguments: Its command line, the program included.
-    """
-
-    pid: int
-    arguments: list[str]
-
-    def path_here(self, path: str) -> str:
-        """Translates a path as the process sees it to a path that leads to the same from here.
-
-        Raises:
-            UnknownError: That can't be known.
-        """
-
-    def is_there(self) -> bool:
-        """Whether it still runs."""
-
-    @property
-    def executable(self) -> str:
-        """A path that leads us to its program, if we may look at it."""
-
-    @property
-    def started(self) -> float | None:
-        """When it started, in seconds since 1970; None if that can't be known."""
 
 
 def processes(proc: str = PROC) -> Iterator[Process]:
@@ -136,7 +106,12 @@ def _unreadable(proc: str, pid: str) -> bool:
 
 
 class _LinuxProcess:
-    """A process as /proc shows it."""
+    """A process as /proc shows it.
+
+    Attributes:
+        pid: Its id.
+        arguments: Its command line, the program included.
+    """
 
     def __init__(self, proc: str, pid: int, arguments: list[str]) -> None:
         self.pid, self.arguments = pid, arguments
@@ -154,18 +129,19 @@ class _LinuxProcess:
                 yield cls(proc, int(name), arguments)
 
     def is_there(self) -> bool:
+        """Whether it still runs."""
         return os.path.exists(self._folder)
 
     @property
     def executable(self) -> str:
+        """A path that leads us to its program, if we may look at it."""
         return f"{self._folder}/exe"
 
     @property
     def started(self) -> float | None:
+        """When it started, in seconds since 1970; None if that can't be known."""
         try:
-            with open(f"{self._folder}/stat", "rb") as file:
-                # The name of the program is in brackets, and can hold anything.
-                ticks = int(file.read().rpartition(b")")[2].split()[19])
+            ticks = int(_status_fields(self._folder)[19])
             with open(f"{self._proc}/stat", "rb") as file:
                 (booted,) = [int(line.split()[1]) for line in file if line.startswith(b"btime ")]
         except (OSError, ValueError, IndexError):
@@ -173,6 +149,11 @@ class _LinuxProcess:
         return booted + ticks / os.sysconf("SC_CLK_TCK")
 
     def path_here(self, path: str) -> str:
+        """Translates a path as the process sees it to a path that leads to the same from here.
+
+        Raises:
+            UnknownError: That can't be known.
+        """
         if self._may_look():
             return self._followed(path)
         if not os.path.isabs(path):
@@ -190,11 +171,9 @@ class _LinuxProcess:
         try:
             os.stat(f"{self._folder}/root/")
             os.stat(f"{self._folder}/cwd")
-        except PermissionError:
-            return False
-        except OSError:
-            # The process has just ended, or its working directory is gone.
-            return True
+        except OSError as error:
+            # Else the process has just ended, or its working directory is gone.
+            return not isinstance(error, PermissionError)
         return True
 
     def _mounts(self, pid: str) -> bytes | None:
@@ -242,15 +221,20 @@ def command_line(process: str) -> bytes:
 def parent_of(pid: int, proc: str = PROC) -> int:
     """The id of the process that has started another; 0 if that can't be known."""
     try:
-        with open(f"{proc}/{pid}/stat", "rb") as file:
-            # The name of the program is in brackets, and can hold anything.
-            return int(file.read().rpartition(b")")[2].split()[1])
+        return int(_status_fields(f"{proc}/{pid}")[1])
     except (OSError, ValueError, IndexError):
         return 0
 
 
+def _status_fields(process: str) -> list[bytes]:
+    """The fields of /proc/<pid>/stat that follow the name of the program."""
+    with open(f"{process}/stat", "rb") as file:
+        # The name is in brackets, and can hold anything.
+        return file.read().rpartition(b")")[2].split()
+
+
 class _OtherProcess:
-    """A process as psutil shows it, on a system without /proc."""
+    """The same as `_LinuxProcess`, as psutil shows it on a system without /proc."""
 
     def __init__(self, process: psutil.Process, arguments: list[str]) -> None:
         self.pid, self.arguments = process.pid, arguments
@@ -302,6 +286,10 @@ class _OtherProcess:
         if working_directory is None:
             raise UnknownError(f"{path} starts at its working directory, which can't be read")
         return os.path.join(working_directory, path)
+
+
+Process = _LinuxProcess | _OtherProcess
+"""A process that runs, as this system shows it."""
 
 
 def _answer(ask: Callable[[], T]) -> T | None:

@@ -63,12 +63,7 @@ LookForServers = Callable[[], "tuple[ServerFinding, ...]"]
 
 
 def in_words(findings: Sequence[ServerFinding], cache: str) -> str:
-    """The findings as one text.
-
-    Args:
-        findings: What was found, at least one.
-        cache: What to call the cache.
-    """
+    """The findings, at least one, as one text; `cache` is what to call the cache."""
     sentences = {
         f"a server seems to run on {cache}": [one.text for one in findings if one.is_sure],
         f"it can't be told whether a server runs on {cache}": [

@@ -37,7 +37,7 @@ _DISTINCT = frozenset(
 )
 _DISTINCT_SWITCHES = frozenset(("always-pull-latest", "air-gapped"))
 _WITH_VALUE = _DISTINCT | {
-    *("log-level", "log-file", "port", "os", "arch", "health", "metrics", "host"),
+    *("log-level", "log-file", "port", "os", "arch", "health", "metrics", "host")
 }
 _SWITCHES = _DISTINCT_SWITCHES | {"hello-world"}
 
@@ -102,12 +102,7 @@ def parsed(arguments: list[str]) -> CommandLine:
 
 
 def nature_of(process: Process, line: CommandLine) -> Nature:
-    """Whether a process is ociregistry, whatever cache it serves.
-
-    Args:
-        process: The process.
-        line: Its command line.
-    """
+    """Whether a process is ociregistry, whatever cache it serves."""
     names = [os.path.basename(word).lower() for word in line.before]
     if any(_NAME in name for name in names):
         return Nature.OCIREGISTRY

@@ -42,21 +42,15 @@ class ServerYamlError(ValueError):
 
 
 def load(content: bytes) -> dict[str, Any]:
-    """Reads the file.
+    """Reads the file to a mapping; an empty one for an empty file.
 
     Keys stay as they are written, so that the caller can tell `imagePath` from `imagepath`: the
-    server knows its keys in one spelling only. `value_of` finds a key in any letter case.
+    server knows its keys in one spelling only. `value_of` finds a key in any letter case. Keys are
+    unique in each mapping, whatever their letter case.
 
     A date or time is returned as the text that stands there, as the server takes it. An alias is
     followed; merge keys (`<<`) are not. They are refused where they could bring in keys that
     fastprune reads.
-
-    Args:
-        content: The whole file.
-
-    Returns:
-        The mapping; empty for an empty file. Its keys are unique, whatever their letter case, and
-        so are those of each mapping in it.
 
     Raises:
         ServerYamlError: It is not YAML; it is no mapping, or several documents; a key is there
@@ -67,8 +61,7 @@ def load(content: bytes) -> dict[str, Any]:
 
     try:
         text = content.decode()
-        doubtful = _DOUBTFUL_BREAK.search(text)
-        if doubtful:
+        if doubtful := _DOUBTFUL_BREAK.search(text):
             line = text.count("\n", 0, doubtful.start()) + 1
             character = f"U+{ord(doubtful[0]):04X}"
             raise ServerYamlError(f"line {line}: the character {character} may end a line or not")
@@ -91,12 +84,7 @@ def load(content: bytes) -> dict[str, Any]:
 
 
 def value_of(mapping: dict[str, Any], key: str) -> Any:
-    """The value of a key in any letter case; None if it is not there.
-
-    Args:
-        mapping: What `load` returned, or a mapping in it.
-        key: The key.
-    """
+    """The value of a key in any letter case; None if it is not there."""
     for name, value in mapping.items():
         if name.lower() == key.lower():
             return value
@@ -104,11 +92,7 @@ def value_of(mapping: dict[str, Any], key: str) -> Any:
 
 
 def prunes_by_itself(document: dict[str, Any]) -> bool:
-    """Whether a server with this file removes manifests by itself, at times that it chooses.
-
-    Args:
-        document: What `load` returned. The server knows its keys in one spelling only.
-    """
+    """Whether a server with this file, as `load` gives it, removes manifests by itself."""
     prune = document.get(PRUNE_CONFIG)
     if not isinstance(prune, dict):
         return False
@@ -125,35 +109,33 @@ class _Reader:
         self._known: dict[int, Any] = {}
 
     def value(self, node: yaml.Node, depth: int = 0) -> Any:
-        line = node.start_mark.line + 1
         if depth > _DEEPEST:
-            raise ServerYamlError(f"line {line}: nested too deeply")
+            raise _wrong(node, "nested too deeply")
         if id(node) not in self._known:
             # A value that contains itself is met again before it is read.
             self._known[id(node)] = _BEING_READ
             self._known[id(node)] = self._read(node, depth)
         value = self._known[id(node)]
         if value is _BEING_READ:
-            raise ServerYamlError(f"line {line}: a value that contains itself")
+            raise _wrong(node, "a value that contains itself")
         return value
 
     def _read(self, node: yaml.Node, depth: int) -> Any:
         import yaml
 
-        line = node.start_mark.line + 1
         if isinstance(node, yaml.ScalarNode):
             try:
                 value = self._constructor.construct_object(node)
             except (ValueError, LookupError, ArithmeticError, AttributeError, TypeError):
                 shown = f"{node.value!r} is no {node.tag.removeprefix(_TAG)}"
-                raise ServerYamlError(f"line {line}: not valid YAML: {shown}") from None
+                raise _wrong(node, f"not valid YAML: {shown}") from None
             if _HALF_PAIR.search(node.value):
-                raise ServerYamlError(f"line {line}: half a surrogate pair is no character")
+                raise _wrong(node, "half a surrogate pair is no character")
             return node.value if node.tag == f"{_TAG}timestamp" else value
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
             return [self.value(one, depth + 1) for one in node.value]
         if not isinstance(node, yaml.MappingNode) or node.tag != f"{_TAG}map":
-            raise ServerYamlError(f"line {line}: the tag {node.tag} is not known")
+            raise _wrong(node, f"the tag {node.tag} is not known")
         return self._mapping(node, depth)
 
     def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
@@ -162,16 +144,19 @@ class _Reader:
         values: dict[str, Any] = {}
         seen: dict[str, tuple[str, int]] = {}
         for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise ServerYamlError(f"line {line}: a key that is not a text")
+                raise _wrong(key_node, "a key that is not a text")
             key = key_node.value
-            first, at = seen.setdefault(key.lower(), (key, line))
+            first, at = seen.setdefault(key.lower(), (key, key_node.start_mark.line + 1))
             if key in values or first != key:
                 there = "" if first == key else f" as {first!r}"
-                raise ServerYamlError(f"line {line}: {key!r} is there already{there}, on line {at}")
+                raise _wrong(key_node, f"{key!r} is there already{there}, on line {at}")
             values[key] = self.value(value_node, depth + 1)
         return values
+
+
+def _wrong(node: yaml.Node, what: str) -> ServerYamlError:
+    return ServerYamlError(f"line {node.start_mark.line + 1}: {what}")
 
 
 def _check_ours(root: yaml.MappingNode) -> None:
@@ -194,32 +179,26 @@ def _check_ours(root: yaml.MappingNode) -> None:
 def _fields(mapping: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
     for key_node, node in mapping.value:
         if key_node.value == "<<":
-            line = key_node.start_mark.line + 1
-            raise ServerYamlError(f"line {line}: a merge key (<<); write out what it brings in")
+            raise _wrong(key_node, "a merge key (<<); write out what it brings in")
         yield key_node.value, node
 
 
 def _check_text(key: str, node: yaml.Node) -> None:
     _check_tag(key, node)
-    line = node.start_mark.line + 1
     if node.tag.removeprefix(_TAG) in ("str", "null", "timestamp"):
         if "\0" in node.value:
-            raise ServerYamlError(f"line {line}: {key} holds a NUL character")
+            raise _wrong(node, f"{key} holds a NUL character")
         return
-    place = f"line {line}: {key} is not a string: "
-    if isinstance(node.value, str):
-        raise ServerYamlError(f"{place}{node.value!r}; put it in quotes")
-    raise ServerYamlError(f"{place}it holds other values")
+    is_scalar = isinstance(node.value, str)
+    found = f"{node.value!r}; put it in quotes" if is_scalar else "it holds other values"
+    raise _wrong(node, f"{key} is not a string: {found}")
 
 
 def _check_number(key: str, node: yaml.Node) -> None:
     _check_tag(key, node)
     if node.tag == f"{_TAG}int" and not _DECIMAL.fullmatch(node.value):
-        line = node.start_mark.line + 1
-        raise ServerYamlError(
-            f"line {line}: {key}: {node.value!r} can be read as several numbers; "
-            "write it in plain decimal digits"
-        )
+        problem = "can be read as several numbers; write it in plain decimal digits"
+        raise _wrong(node, f"{key}: {node.value!r} {problem}")
 
 
 def _check_tag(key: str, node: yaml.Node) -> None:
@@ -231,5 +210,4 @@ def _check_tag(key: str, node: yaml.Node) -> None:
     plain = node.style is None
     resolver: Any = yaml.resolver.Resolver()
     if node.tag != resolver.resolve(yaml.ScalarNode, node.value, (plain, not plain)):
-        line = node.start_mark.line + 1
-        raise ServerYamlError(f"line {line}: {key} has a tag; write the value without one")
+        raise _wrong(node, f"{key} has a tag; write the value without one")

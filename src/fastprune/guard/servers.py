@@ -30,10 +30,6 @@ _SURELY_LATER = 2.0
 def find_servers(root: str, proc: str = PROC) -> tuple[ServerFinding, ...]:
     """Looks for servers that run on a cache. Cheap: only `serve` and `load` are examined.
 
-    Args:
-        root: Path of the cache.
-        proc: Where the kernel shows processes.
-
     Returns:
         Processes that serve this cache, and those of which that can't be ruled out. A process
         that is surely another program, or surely serves another cache, is not among them.
@@ -49,11 +45,9 @@ def find_servers(root: str, proc: str = PROC) -> tuple[ServerFinding, ...]:
 
 
 class _Place(NamedTuple):
-    """Where a server may have its cache.
+    """Where a server may have its cache, as the server sees it.
 
-    Attributes:
-        path: The image path, as the server sees it.
-        given: Whether an option or a file gives it; else it is the default.
+    It is the default, unless an option or a file has `given` it.
     """
 
     path: str
@@ -109,7 +103,7 @@ def _places(process: Process, line: CommandLine) -> tuple[list[_Place], str]:
 
 
 def _configured_places(process: Process, path: str) -> tuple[list[_Place], str]:
-    from fastprune.guard.server_yaml import IMAGE_PATH, ServerYamlError, load
+    from fastprune.guard.server_yaml import IMAGE_PATH, ServerYamlError, load, value_of
 
     content, changed = _read(process, path)
     try:
@@ -122,10 +116,8 @@ def _configured_places(process: Process, path: str) -> tuple[list[_Place], str]:
     started = process.started
     later = started is None or changed > started + _SURELY_LATER
     doubt = f"its configuration file {path} may have changed since it started" if later else ""
-    places = []
-    for key, value in document.items():
-        if key.lower() == IMAGE_PATH.lower() and value:
-            places.append(_Place(str(value), given=True))
+    image_path = value_of(document, IMAGE_PATH)
+    places = [_Place(str(image_path), given=True)] if image_path else []
     if not document.get(IMAGE_PATH):
         # The server knows its keys in one spelling only.
         places.append(_DEFAULT)
@@ -153,10 +145,6 @@ def _read(process: Process, path: str) -> tuple[bytes, float]:
 def pruning_servers(root: str, proc: str = PROC) -> tuple[tuple[int, str], ...]:
     """Which servers on a cache prune it by themselves, as far as that can be seen.
 
-    Args:
-        root: Path of the cache.
-        proc: Where the kernel shows processes.
-
     Returns:
         The id of each, and the path of the configuration file that says so. A file that can't
         be read says nothing here.
@@ -175,15 +163,7 @@ def pruning_servers(root: str, proc: str = PROC) -> tuple[tuple[int, str], ...]:
 
 
 def servers_in_the_way(root: str, named: NamedServer | None = None) -> tuple[ServerFinding, ...]:
-    """Looks for servers that run on a cache and that nobody has named.
-
-    Args:
-        root: Path of the cache.
-        named: The server of `--server`; None if there is none.
-
-    Returns:
-        See `find_servers`; without the server that is named.
-    """
+    """`find_servers`, without the server of `--server` if that is named."""
     found = find_servers(root)
     return found if named is None else other_servers(found, named)
 
@@ -192,11 +172,6 @@ def refuse_servers(
     root: str, *, force: bool = False, named: NamedServer | None = None
 ) -> tuple[ServerFinding, ...]:
     """Makes sure that no server runs on a cache, but for one that is named.
-
-    Args:
-        root: Path of the cache, which is there.
-        force: Go on in any case.
-        named: The server that may run on it.
 
     Returns:
         The servers that were found, if `force` overrides them.

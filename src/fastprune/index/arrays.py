@@ -33,12 +33,7 @@ def sums_of(values: NDArray[np.int64], lengths: NDArray[np.integer]) -> NDArray[
 
 
 def positions_in(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
-    """All positions in some pieces of an array, piece after piece.
-
-    Args:
-        starts: Where each piece begins.
-        lengths: How long it is.
-    """
+    """All positions in some pieces of an array, given by starts and lengths, piece after piece."""
     lengths = lengths.astype(np.int64)
     shifts = starts - starts_of(lengths)
     positions: NDArray[np.int64] = np.arange(lengths.sum()) + np.repeat(shifts, lengths)
@@ -46,12 +41,7 @@ def positions_in(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> N
 
 
 def pieces(values: NDArray[Scalar], most: int = 1 << 13) -> Iterator[NDArray[Scalar]]:
-    """An array in pieces, for what makes Python objects: these are there for one piece at a time.
-
-    Args:
-        values: The array.
-        most: How many values a piece has at most.
-    """
+    """An array in pieces. What makes Python objects of them holds those of one piece at a time."""
     for first in range(0, len(values), most):
         yield values[first : first + most]
 
@@ -61,6 +51,13 @@ def begins_run(values: NDArray[Any]) -> NDArray[np.bool_]:
     begins = np.ones(len(values), dtype=bool)
     begins[1:] = values[1:] != values[:-1]
     return begins
+
+
+def marked(positions: NDArray[np.integer], length: int) -> NDArray[np.bool_]:
+    """A mask of this length that is True at some positions."""
+    mask = np.zeros(length, dtype=bool)
+    mask[positions] = True
+    return mask
 
 
 def distinct(values: NDArray[Scalar]) -> NDArray[Scalar]:
@@ -95,12 +92,7 @@ class Pool(Generic[Scalar]):
     __slots__ = ("_buffer", "_length")
 
     def __init__(self, dtype: type[Scalar], expected: int) -> None:
-        """Makes an empty pool.
-
-        Args:
-            dtype: Type of the elements.
-            expected: How many there may be, rather too many than too few.
-        """
+        """Makes an empty pool. Expect rather too many elements than too few."""
         self._buffer: NDArray[Scalar] = np.empty(max(expected, 1024), dtype=dtype)
         self._length = 0
 

@@ -12,15 +12,15 @@ Such a tag is no version: it is a part of the image, as a child is a part of its
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, count, pairwise, repeat
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import distinct, paired, unpaired
+from fastprune.index.arrays import distinct, marked, paired, unpaired
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import DigestTable, as_digests
 from fastprune.text.references import familiar_repository
@@ -42,10 +42,7 @@ def with_attached(index: CacheIndex) -> CacheIndex:
 
     A tag belongs to the image whose digest it names if that is cached in the same repository.
     It may be cached under another repository as well, in the other folder: that is the same
-    image, so the tag stays as long as either file does.
-
-    Args:
-        index: The cache, scanned with edges.
+    image, so the tag stays as long as either file does. The index was scanned with edges.
     """
     named = _named(index)
     rows, repositories, digests = named.rows, named.repositories, bytes(named.digests)
@@ -55,25 +52,26 @@ def with_attached(index: CacheIndex) -> CacheIndex:
         found = DigestTable(index.digests[first:last]).find(as_digests(digests))
         at = np.flatnonzero(found >= 0)
         there = (found[at] + first).astype(np.intp)
-        for place, row, urls in zip(
-            at.tolist(), there.tolist(), _all_urls(index, there), strict=True
-        ):
+        # The URL of the file, and those that a server knows.
+        known = [[]] * len(there) if index.known is None else index.known.urls_of(there)
+        urls = zip(index.urls(there), known, strict=True)
+        for place, row, (url, others) in zip(at.tolist(), there.tolist(), urls, strict=True):
             if row != rows[place]:
                 copies.setdefault(place, []).append(row)
-                if repositories[place] in map(familiar_repository, map(_repository, urls)):
+                carried = map(_repository, (url, *others))
+                if repositories[place] in map(familiar_repository, carried):
                     belonging.add(place)
     subjects = [row for place in belonging for row in copies[place]]
     tags = [rows[place] for place in belonging for _ in copies[place]]
     if not tags:
         return index
-    attached, known = np.zeros(len(index), dtype=bool), index.known
-    attached[[rows[place] for place in belonging if place < named.shown]] = True
-    if known is not None:
-        others = np.zeros(len(known.others), dtype=bool)
-        others[
-            [named.others[place - named.shown] for place in belonging if place >= named.shown]
-        ] = True
-        known = replace(known, others=replace(known.others, attached=others))
+    shown, listed = named.shown, index.known
+    carriers = [rows[place] for place in belonging if place < shown]
+    attached = marked(np.array(carriers, dtype=np.intp), len(index))
+    if listed is not None:
+        unseen = [named.others[place - shown] for place in belonging if place >= shown]
+        are_attached = marked(np.array(unseen, dtype=np.intp), len(listed.others))
+        listed = replace(listed, others=replace(listed.others, attached=are_attached))
     # A list may also refer to a manifest with such a tag: one edge is enough.
     pairs = distinct(
         np.concatenate(
@@ -89,17 +87,17 @@ def with_attached(index: CacheIndex) -> CacheIndex:
         part_parents=parents.astype(np.int32),
         part_rows=parts.astype(np.int32),
         attached=attached,
-        known=known,
+        known=listed,
     )
 
 
 class _Named(NamedTuple):
-    """The tags of the form that belongs to an image.
+    """The tags of the form that belongs to an image, each with the manifest that carries it.
 
     Attributes:
-        rows: The manifest that carries each.
-        repositories: Its repository.
-        digests: The digest that it names, 32 raw bytes each.
+        rows: The manifests.
+        repositories: Their repositories.
+        digests: The digests that the tags name, 32 raw bytes each.
         shown: How many of them files show. They come first.
         others: For each that only a server knows, its position among the `OtherTags`.
     """
@@ -118,22 +116,20 @@ def _named(index: CacheIndex) -> _Named:
     )
     rows: list[int] = []
     repositories: list[str] = []
-    digests, others = bytearray(), []
-    carriers = _carriers(index, places)
-    for row, url in zip(carriers.tolist(), index.urls(carriers), strict=True):
+    digests, others = bytearray(), list[int]()
+    carriers, unseen = _carriers(index, places), index.others
+    known: Iterable[tuple[int, str, int | None]] = ()
+    if unseen is not None:
+        known = zip(unseen.rows.tolist(), unseen.urls, count(), strict=False)
+    shown = zip(carriers.tolist(), index.urls(carriers), repeat(None), strict=False)
+    for row, url, at in chain(shown, known):
         if subject := _subject(url):
             rows.append(row)
             repositories.append(subject[0])
             digests += subject[1]
-    shown = len(rows)
-    if index.others is not None:
-        for at, url in enumerate(index.others.urls):
-            if subject := _subject(url):
-                rows.append(int(index.others.rows[at]))
-                repositories.append(subject[0])
-                digests += subject[1]
+            if at is not None:
                 others.append(at)
-    return _Named(rows, repositories, digests, shown, others)
+    return _Named(rows, repositories, digests, len(rows) - len(others), others)
 
 
 def _subject(url: str) -> tuple[str, bytes] | None:
@@ -146,14 +142,6 @@ def _subject(url: str) -> tuple[str, bytes] | None:
     if algorithm != "sha256" or len(digits) != _HEX_CHARS:
         return None
     return familiar_repository(repository), bytes.fromhex(digits)
-
-
-def _all_urls(index: CacheIndex, rows: Rows) -> Iterator[list[str]]:
-    """The URLs of each of some manifests: that of the file, and those that a server knows."""
-    shown = index.urls(rows)
-    known = [[]] * len(rows) if index.known is None else index.known.urls_of(rows)
-    for url, more in zip(shown, known, strict=True):
-        yield [url, *more]
 
 
 def _carriers(index: CacheIndex, places: NDArray[np.int64]) -> Rows:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import Pool, starts_of
+from fastprune.index.arrays import Pool, marked, starts_of
 from fastprune.index.cache_index import UNKNOWN_SIZE
 from fastprune.index.digests import Digests, DigestTable, as_digests
 from fastprune.model import DIGEST_BYTES
@@ -33,15 +33,10 @@ class _Named(NamedTuple):
 
 
 class ReferredBlobs(NamedTuple):
-    """The blobs of a cache, and the references to them.
+    """The blobs of a cache, and the references to them; see `CacheIndex` for their columns.
 
-    Attributes:
-        ids: uint32 (e,): positions in `digests`.
-        digests: uint8 (m, 32): first the present blobs, sorted, then the missing.
-        present: How many blobs have a file.
-        sizes: int64 (m,): bytes: see `CacheIndex.blob_sizes`.
-        odd_sized: bool (m,): whether descriptors give several sizes.
-        foreign: The ids of missing blobs that have something else by their name. Ascending.
+    `odd_sized`, bool (m,), says whether descriptors give several sizes. `foreign` are the ids of
+    missing blobs that have something else by their name, ascending.
     """
 
     ids: NDArray[np.uint32]
@@ -56,11 +51,7 @@ class BlobReferences:
     """Collects references to blobs, row after row."""
 
     def __init__(self, expected: int) -> None:
-        """Holds none.
-
-        Args:
-            expected: How many references there may be.
-        """
+        """Holds none."""
         self._table: DigestTable | None = None
         self._unresolved: list[_Named] = []
         self._count = 0
@@ -103,14 +94,7 @@ class BlobReferences:
         sizes: NDArray[np.int64],
         odd_sized: NDArray[np.bool_],
     ) -> None:
-        """Takes references.
-
-        Args:
-            refs: uint32 (k,): the references, as positions in the other arguments.
-            digests: uint8 (m, 32): the blobs, each once, and each referred to.
-            sizes: int64 (m,): the largest size that a descriptor gives.
-            odd_sized: bool (m,): whether descriptors give several sizes.
-        """
+        """Takes references: columns of a `MergedShard`."""
         named = _Named(refs, digests, sizes, odd_sized)
         if self._table is None:
             self._unresolved.append(named)
@@ -151,14 +135,9 @@ class BlobReferences:
     ) -> None:
         """Takes references to the blobs of a remembered scan, when the folder of blobs is known.
 
-        All that refer to a blob there give it the same size. So each blob is looked at once,
-        however many references there are.
-
-        Args:
-            pieces: The references, one piece after the other: positions in the other arguments.
-            new_ids: The id of each remembered blob, -1 if it is missing.
-            sizes: What the descriptors of each say.
-            digests: Which digest each is.
+        They are positions in the other arguments, which give for each remembered blob its id (-1 if
+        it is missing), what its descriptors say, and its digest. All that refer to a blob there
+        give it the same size. So each blob is looked at once, however many references there are.
         """
         is_named = np.zeros(len(new_ids), dtype=np.bool_)
         ids = new_ids.astype(np.int64)
@@ -176,10 +155,8 @@ class BlobReferences:
     def adopt(self, ids: NDArray[np.uint32], sizes: NDArray[np.int64], digests: Digests) -> None:
         """Takes all references at once, of the same manifests and blobs as in a finished index.
 
-        Args:
-            ids: As in `ReferredBlobs`; it may be read only.
-            sizes: The same, but for blobs without a descriptor.
-            digests: The same.
+        The arguments are as in `ReferredBlobs`, but `sizes` are those by descriptors. They may be
+        read only.
         """
         present = len(self.table)
         self._ids.adopt(ids)
@@ -200,8 +177,7 @@ class BlobReferences:
     def finish(self, foreign: Digests) -> ReferredBlobs:
         """Gives the result; nothing can be added afterwards.
 
-        Args:
-            foreign: The names in the folder of blobs that are no regular files.
+        `foreign` are the names in the folder of blobs that are no regular files.
         """
         present, ids = self.table, self._ids.array()
         digests, sizes, odd_sized = present.digests, self._sizes, self._odd_sized
@@ -214,8 +190,7 @@ class BlobReferences:
         elif self._missing:
             numbers = np.flatnonzero(ids >= len(present))
             named = ids[numbers] - np.uint32(len(present))
-            is_named = np.zeros(len(self._missing) // DIGEST_BYTES, dtype=np.bool_)
-            is_named[named] = True
+            is_named = marked(named, len(self._missing) // DIGEST_BYTES)
             some = as_digests(self._missing).compress(is_named, axis=0)
             missing = DigestTable.from_unsorted(some)
             final = np.zeros(len(is_named), dtype=np.uint32)

@@ -58,16 +58,8 @@ class IndexBuilder:
     ) -> None:
         """Makes room for all manifests.
 
-        Args:
-            root: Path of the cache.
-            scanned_at: When the scan began.
-            names: For each manifest folder, its file names as raw digests.
-            pattern_sets: The pattern sets of the shards' `url_matches`.
-            layout: What kind of cache it is.
-            edges: Whether references between manifests and blobs are kept.
-            remember: Whether the index is to be remembered; the shards have edges and identities.
-            ordered: The names, folder after folder, if they are sorted and each is there once;
-                None sorts them.
+        The `names` in each manifest folder are raw digests; see `ListedRows`. An index that is to
+        be remembered is made of shards with edges and identities.
         """
         self._root, self._layout, self._scanned_at = root, layout, scanned_at
         self._pattern_sets, self._edges = pattern_sets, edges or remember
@@ -82,7 +74,11 @@ class IndexBuilder:
             "url_lengths": np.zeros(rows, dtype=np.uint32),
             "created": np.zeros(rows, dtype=np.int64),
             "pulled": np.zeros(rows, dtype=np.int64),
-            "url_matches": np.zeros(rows if pattern_sets else 0, dtype=_bits(pattern_sets)),
+            # The smallest type with a bit for each pattern set.
+            "url_matches": np.zeros(
+                rows if pattern_sets else 0,
+                dtype=np.uint8 if len(pattern_sets) <= _BITS_IN_BYTE else np.uint32,
+            ),
             "file_sizes": np.zeros(rows, dtype=np.uint32),
             "declared": np.zeros(0 if edges else rows, dtype=np.int64),
             "blob_starts": np.zeros(rows if self._edges else 0, dtype=np.uint32),
@@ -117,12 +113,7 @@ class IndexBuilder:
         self._blobs.set_blobs(blobs)
 
     def add(self, shard: MergedShard, rows: NDArray[np.int32]) -> None:
-        """Takes the rows of a shard.
-
-        Args:
-            shard: The shard.
-            rows: int32: the row of each of its files.
-        """
+        """Takes the rows of a shard; `rows` is int32: the row of each of its files."""
         if self._listed.has_twice:
             new = self._first_reads(shard, rows)
             if len(new) < len(rows):
@@ -159,10 +150,8 @@ class IndexBuilder:
     ) -> None:
         """Takes which pattern sets match the URLs of rows that were not read again.
 
-        Args:
-            rows: int32: rows.
-            read: Positions of those that were read again.
-            matches: uint32 for each other: see `ShardIndex.url_matches`.
+        `read` are the positions of those that were read again. `matches` is uint32 for each of the
+        others: see `ShardIndex.url_matches`.
         """
         if self._pattern_sets:
             rest = np.delete(rows, read) if len(read) else rows
@@ -172,11 +161,7 @@ class IndexBuilder:
             self._columns["url_matches"][rest[still]] = found[still]
 
     def add_remembered(self, recalled: Recalled) -> None:
-        """Takes the rows of a remembered scan that were not read again, when all others are there.
-
-        Args:
-            recalled: What is remembered, and where its rows are now.
-        """
+        """Takes the rows of a remembered scan that were not read again, after all others."""
         scan = recalled.scan
         rows = recalled.rows_in(self._listed.positions)
         kept = np.flatnonzero(rows >= 0)
@@ -271,14 +256,7 @@ class IndexBuilder:
         *,
         unknown: Iterable[str] = (),
     ) -> CacheIndex:
-        """Makes the index. The builder can't be used afterwards.
-
-        Args:
-            faults: Path and reason of every file that can't be read or understood.
-            foreign: Paths that are no cached files.
-            vanished: How many files were gone when they were to be read.
-            unknown: Paths of the faults that may be sound.
-        """
+        """Makes the index; the arguments become its attributes. The builder is used up then."""
         foreign = tuple(sorted(foreign))
         blobs = self._blobs.finish(_blobs_among(foreign, self._layout.blob_folder))
         parents, children = self._children.pairs()
@@ -363,8 +341,3 @@ def _blobs_among(foreign: Iterable[str], blob_folder: str) -> Digests:
     split = (path.split("/", 1) for path in foreign)
     names = [name for folder, name in split if folder == blob_folder]
     return as_digests(b"".join(bytes.fromhex(name) for name in names if is_hex_name(name)))
-
-
-def _bits(pattern_sets: Sequence[object]) -> type[np.uint8 | np.uint32]:
-    """The smallest type with a bit for each pattern set."""
-    return np.uint8 if len(pattern_sets) <= _BITS_IN_BYTE else np.uint32

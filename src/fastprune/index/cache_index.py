@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fastprune.errors import fault_items
 from fastprune.index.arrays import distinct, pieces
-from fastprune.index.digests import Digests
+from fastprune.index.digests import Digests, DigestTable
 from fastprune.index.server_urls import KnownUrls, OtherTags
 from fastprune.index.times import BAD_TIME, Times, format_times
 from fastprune.layouts.layout import Layout
@@ -174,9 +174,7 @@ class CacheIndex:
         urls = [
             str(pool[start:end], "utf-8") for start, end in zip(starts.tolist(), ends, strict=True)
         ]
-        own = np.flatnonzero(self.own_digest_urls[rows])
-        for first in range(0, len(own), _PIECE):
-            piece = own[first : first + _PIECE]
+        for piece in pieces(np.flatnonzero(self.own_digest_urls[rows]), _PIECE):
             names = file_names(self.digests[rows[piece]].tobytes())
             for at, name in zip(piece.tolist(), names, strict=True):
                 urls[at] += _BEFORE_DIGEST + name
@@ -204,6 +202,15 @@ class CacheIndex:
         rows = pairwise(self.folder_starts)
         for folder, (first, last) in zip(self.layout.manifest_folders, rows, strict=True):
             yield folder, first, last
+
+    def rows_of(self, folders: NDArray[np.uint8], digests: Digests) -> Rows:
+        """The rows of files, by positions in `manifest_folders` and names; -1 without a row."""
+        rows = np.full(len(digests), -1, dtype=np.intp)
+        for folder, (first, last) in enumerate(pairwise(self.folder_starts)):
+            here = np.flatnonzero(folders == folder)
+            found = DigestTable(self.digests[first:last]).find(digests[here])
+            rows[here] = np.where(found >= 0, found + first, -1)
+        return rows
 
     def path(self, row: int) -> str:
         """The path of a row's file, relative to the cache."""

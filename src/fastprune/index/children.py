@@ -35,14 +35,6 @@ class Children:
         expected: int,
         keeps_strangers: bool,
     ) -> None:
-        """Holds none.
-
-        Args:
-            tables: The names of the manifests, a table for each folder.
-            starts: The first row of each table.
-            expected: How many pairs there may be.
-            keeps_strangers: See the class.
-        """
         self.keeps_strangers = keeps_strangers
         self._tables, self._starts = tables, starts
         self._later: list[Callable[[], tuple[NDArray[np.integer], NDArray[np.uint64]]]] = []
@@ -117,8 +109,7 @@ class Children:
     ) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
         """Rows of lists, and the head of a child of each that has no row; in no order.
 
-        Args:
-            renumbered: The final row of each row; None if that is the same.
+        `renumbered` is the final row of each row; None if that is the same.
         """
         while self._later:
             self.add_strangers(*self._later.pop()())

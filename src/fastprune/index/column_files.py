@@ -132,8 +132,7 @@ def encoded_columns(
     Args:
         form: What kind of file it is.
         fields: What goes into the JSON object.
-        columns: For each column, what makes the arrays that it has end to end; called when it is
-            written.
+        columns: What makes the arrays that each column has end to end; called when it is written.
     """
     import orjson
 
@@ -184,13 +183,9 @@ def decoded_columns(
     header_of: Callable[[dict[str, Any]], Header],
     forget: Callable[[int, int], None],
 ) -> ColumnFile[Header]:
-    """The columns in a file, whose pieces are not checked yet.
+    """The columns in a file that is mapped, whose pieces are not checked yet.
 
-    Args:
-        form: What kind of file it should be.
-        content: The whole file, mapped.
-        header_of: Makes the header of the fields in the JSON object.
-        forget: Gives back the memory of a part of it: where it begins, and its bytes.
+    `forget` gives back the memory of a part of it: where it begins, and its bytes.
 
     Raises:
         NotBelievedError: It is damaged, or of another version.

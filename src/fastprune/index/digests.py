@@ -64,11 +64,7 @@ class DigestTable:
     __slots__ = ("_crowded", "_fanout", "_shift", "digests")
 
     def __init__(self, digests: Digests) -> None:
-        """Makes a table.
-
-        Args:
-            digests: uint8 (n, 32), contiguous, sorted and distinct.
-        """
+        """Makes a table of digests, uint8 (n, 32), that are contiguous, sorted and distinct."""
         self.digests = digests
         self._fanout: NDArray[np.uint32] | None = None
 
@@ -97,10 +93,7 @@ class DigestTable:
         return len(self.digests)
 
     def find(self, wanted: Digests) -> NDArray[np.int64]:
-        """Looks digests up.
-
-        Args:
-            wanted: uint8 (m, 32), in any order.
+        """Looks digests up, uint8 (m, 32), in any order.
 
         Returns:
             int64 (m,): the id of each, -1 where the table does not hold it.
@@ -205,7 +198,6 @@ class DigestSorter:
     __slots__ = ("_buckets",)
 
     def __init__(self) -> None:
-        """Holds nothing yet."""
         self._buckets = [bytearray() for _ in range(_BUCKETS)]
 
     def add(self, digests: Digests) -> None:
@@ -224,18 +216,14 @@ class DigestSorter:
         count = 0
         for number, bucket in enumerate(self._buckets):
             self._buckets[number] = bytearray()
-            some = _distinct(as_digests(bucket))
+            digests = as_digests(bucket)
+            some = np.take(digests, sort_order(digests), axis=0)
+            again = repeated(some)
+            some = np.delete(some, again, axis=0) if len(again) else some
             ordered[count : count + len(some)] = some
             count += len(some)
-            del bucket, some
+            del bucket, digests, some
         return DigestTable(ordered[:count])
-
-
-def _distinct(digests: Digests) -> Digests:
-    """Sorts digests, and leaves out those that are repeated."""
-    ordered = np.take(digests, sort_order(digests), axis=0)
-    again = repeated(ordered)
-    return np.delete(ordered, again, axis=0) if len(again) else ordered
 
 
 class ToldApart(NamedTuple):
@@ -290,9 +278,7 @@ def repeated(ordered: Digests) -> NDArray[np.intp]:
 def find_sorted(table: Digests, wanted: Digests) -> NDArray[np.int64]:
     """Looks sorted digests up among sorted ones: where most are there, faster than a `DigestTable`.
 
-    Args:
-        table: uint8 (n, 32), contiguous, sorted and distinct.
-        wanted: uint8 (m, 32), sorted; some may be repeated.
+    The table is uint8 (n, 32), contiguous and distinct. Those that are wanted may be repeated.
 
     Returns:
         int64 (m,): the position of each in the table, -1 where the table does not hold it.

@@ -25,24 +25,14 @@ class ShardGatherer:
     """Collects shards in front of a builder, and hands them on when there are enough rows."""
 
     def __init__(self, builder: IndexBuilder, *, enough: int = _ENOUGH_ROWS) -> None:
-        """Holds nothing yet.
-
-        Args:
-            builder: What merges them.
-            enough: So many rows are handed on.
-        """
+        """Holds nothing yet; at `enough` rows it hands them on."""
         self._builder, self._enough = builder, enough
         self._shards: list[ShardIndex] = []
         self._rows: list[NDArray[np.int32]] = []
         self._count = 0
 
     def add(self, shard: ShardIndex, rows: NDArray[np.int32]) -> None:
-        """Takes a shard.
-
-        Args:
-            shard: The shard.
-            rows: int32: the row of each of its files.
-        """
+        """Takes a shard; `rows` is int32: the row of each of its files."""
         if not len(rows):
             return
         self._shards.append(shard)

@@ -9,10 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastprune.index.arrays import pieces
+from fastprune.index.arrays import marked, pieces
 from fastprune.index.attached import with_attached
 from fastprune.index.cache_index import CacheIndex, Rows
-from fastprune.index.digests import DigestTable
 from fastprune.index.server_urls import KnownUrls, OtherTags
 from fastprune.model import DIGEST_PREFIX, file_names
 from fastprune.reading.shards import is_digest_url
@@ -20,31 +19,23 @@ from fastprune.server.listing import ServerListing
 
 __all__ = ("KnownUrls", "find_known_urls", "moved_tags", "with_known_urls")
 
-_NO_FILE = -1
-
 
 def with_known_urls(index: CacheIndex, listing: ServerListing) -> CacheIndex:
     """The index that tells by which URLs a server knows the manifests.
 
     Tags that belong to an image are looked for among these URLs as well.
-
-    Args:
-        index: The cache, with or without edges.
-        listing: The server's list of manifests.
     """
     index = replace(index, known=find_known_urls(index, listing))
     return with_attached(index) if index.has_edges else index
 
 
 def find_known_urls(index: CacheIndex, listing: ServerListing) -> KnownUrls:
-    """Finds the manifests that a server's list speaks of.
-
-    Args:
-        index: The cache, with or without edges.
-        listing: The server's list of manifests.
-    """
-    rows = _rows_of(index, listing)
-    cached = np.flatnonzero(rows != _NO_FILE)
+    """Finds the manifests that a server's list speaks of."""
+    folder_of = index.layout.manifest_folder_of
+    numbers = {folder: number for number, folder in enumerate(index.layout.manifest_folders)}
+    folders = (numbers[folder_of(url)] for url in listing.urls)
+    rows = index.rows_of(np.fromiter(folders, np.uint8, len(listing)), listing.digests)
+    cached = np.flatnonzero(rows >= 0)
     # In the order of the rows; the entries of one row keep their order.
     entries = cached[np.argsort(rows[cached], kind="stable")]
     rows_in_order = rows[entries]
@@ -61,7 +52,7 @@ def find_known_urls(index: CacheIndex, listing: ServerListing) -> KnownUrls:
         urls=urls,
         unseen=unseen,
         own=own,
-        strangers=_strangers(listing, np.flatnonzero(rows == _NO_FILE)),
+        strangers=_strangers(listing, np.flatnonzero(rows < 0)),
         others=OtherTags(
             rows_in_order[tags],
             [urls[tag] for tag in tags.tolist()],
@@ -74,16 +65,12 @@ def moved_tags(index: CacheIndex) -> Rows:
     """The manifests whose tag the server knows with another digest, ascending.
 
     Such a tag has moved since the file was written: to ask the server for this URL means
-    another image.
-
-    Args:
-        index: The cache; without `known`, there are none.
+    another image. Without `known`, there are none.
     """
     known = index.known
     if known is None:
         return np.empty(0, dtype=np.intp)
-    shown = np.zeros(len(index), dtype=bool)
-    shown[known.rows[known.own]] = True
+    shown = marked(known.rows[known.own], len(index))
     listed = {*known.urls, *(url for url, _ in known.strangers)}
     moved = [
         row
@@ -92,21 +79,6 @@ def moved_tags(index: CacheIndex) -> Rows:
         if url in listed
     ]
     return np.array(moved, dtype=np.intp)
-
-
-def _rows_of(index: CacheIndex, listing: ServerListing) -> Rows:
-    """The row of each entry; `_NO_FILE` where its folder has no such file."""
-    folder_of = index.layout.manifest_folder_of
-    numbers = {folder: number for number, folder in enumerate(index.layout.manifest_folders)}
-    folders = np.fromiter(
-        (numbers[folder_of(url)] for url in listing.urls), dtype=np.uint8, count=len(listing)
-    )
-    rows = np.full(len(listing), _NO_FILE, dtype=np.intp)
-    for number, (_, first, last) in enumerate(index.folder_rows):
-        here = np.flatnonzero(folders == number)
-        found = DigestTable(index.digests[first:last]).find(listing.digests[here])
-        rows[here] = np.where(found >= 0, found + first, _NO_FILE)
-    return rows
 
 
 def _strangers(listing: ServerListing, entries: Rows) -> tuple[tuple[str, str], ...]:

@@ -32,12 +32,9 @@ class ListedRows:
     __slots__ = ("digests", "has_twice", "positions", "starts", "tables")
 
     def __init__(self, names: Sequence[bytes | memoryview], ordered: Digests | None = None) -> None:
-        """Sorts the names.
+        """Sorts the names, raw digests, of each manifest folder.
 
-        Args:
-            names: For each manifest folder, its file names as raw digests.
-            ordered: The names, folder after folder, if they are sorted and each is there once;
-                None sorts them.
+        `ordered` are the names, folder after folder, if they are sorted and each is there once.
         """
         self.starts = list(accumulate((len(raw) // DIGEST_BYTES for raw in names), initial=0))
         none = (self.starts[-1], DIGEST_BYTES)

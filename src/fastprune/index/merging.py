@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import positions_in, starts_of
+from fastprune.index.arrays import marked, positions_in, starts_of
 from fastprune.index.digests import Digests, as_digests, told_apart
 from fastprune.index.times import BAD_TIME, Times, parse_times
 from fastprune.reading.marks import IDENTITY_BYTES
@@ -79,13 +79,9 @@ class MergedShard:
 
 
 def merge_shards(shards: Sequence[ShardIndex]) -> MergedShard:
-    """Merges shards, in this order.
+    """Merges shards, in this order, to one with the chunk number of the first.
 
-    Args:
-        shards: At least one; all with edges or all without, and of the same pattern sets.
-
-    Returns:
-        Their rows in order, with the chunk number of the first.
+    There is at least one; all with edges or all without, and of the same pattern sets.
     """
     shard = joined_shards(shards)
     kinds = np.frombuffer(shard.kinds, dtype=np.uint8)
@@ -144,17 +140,12 @@ def _times(shard: ShardIndex) -> tuple[Times, Times, OddTimes]:
 
 
 def some_rows(shard: MergedShard, rows: NDArray[np.integer]) -> MergedShard:
-    """Some rows of a merged shard, without the faults.
+    """Some rows of a merged shard, ascending, without the faults.
 
     What it says of the size of a blob is what all rows say.
-
-    Args:
-        shard: The whole.
-        rows: Which, ascending.
     """
     places = {row: place for place, row in enumerate(rows.tolist())}
-    kept = np.zeros(len(shard.kinds), dtype=np.bool_)
-    kept[rows] = True
+    kept = marked(rows, len(shard.kinds))
 
     def column(values: NDArray[Any]) -> NDArray[Any]:
         return values[rows] if len(values) else values

@@ -31,13 +31,7 @@ class Recalled:
     """
 
     def __init__(self, scan: RememberedScan, racy: int, identities: list[str]) -> None:
-        """Knows of no names yet.
-
-        Args:
-            scan: What is remembered.
-            racy: See `Known`.
-            identities: What the folders are now; see `RememberedFolder`.
-        """
+        """Knows of no names yet. `identities` are what the folders are now."""
         self.scan = scan
         self.folders = scan.header.folders
         self.is_same = [
@@ -88,17 +82,15 @@ class Recalled:
         return bytes(listed) + bytes.fromhex(unread) if unread else listed
 
     def compare(self, listings: list[bytes | memoryview]) -> None:
-        """Finds the remembered rows of the names that are there now.
+        """Finds the remembered rows of the names that are there now, 32 raw bytes each.
 
-        Args:
-            listings: The names in each folder, 32 raw bytes each. They are sorted, as the
-                remembered rows are: columns are taken from there.
+        It sorts them, as the remembered rows are: columns are taken from there.
         """
         if all(self.is_same[:-1]) and not any(folder.unread for folder in self._folders):
             return
         import numpy as np
 
-        from fastprune.index.arrays import starts_of
+        from fastprune.index.arrays import marked, starts_of
         from fastprune.index.digests import as_digests, find_sorted, sort_order
 
         digests = self.scan.column("digests")
@@ -115,8 +107,7 @@ class Recalled:
         # A list may name children that had no row. One of them may have one now: then what the
         # list takes along has changed, although its file has not. A manifest that could not be
         # read before counts as new.
-        self._again = np.zeros(len(self.scan), dtype=np.bool_)
-        self._again[self._lists_naming(np.concatenate(new))] = True
+        self._again = marked(self._lists_naming(np.concatenate(new)), len(self.scan))
         self._starts = starts_of(self.scan.column("url_lengths"))
 
     def _lists_naming(self, digests: NDArray[np.uint8]) -> NDArray[np.intp]:
@@ -138,14 +129,10 @@ class Recalled:
         return distinct(np.searchsorted(ends, named, side="right"))
 
     def known(self, folder: int, first: int, count: int, *, urls: bool) -> Known:
-        """What workers are to compare some files of a folder with.
+        """What workers are to compare so many files of a folder with.
 
-        Args:
-            folder: Which folder.
-            first: Position of the first of them in the listing; those before it were asked for
-                before.
-            count: How many.
-            urls: Whether their URLs are to be matched with patterns.
+        `first` is the position of the first of them in the listing; those before it were asked for
+        before. `urls` says whether their URLs are to be matched with patterns.
         """
         if self._rows is not None:
             return self._gathered(self._rows[folder][first : first + count], urls=urls)
@@ -209,13 +196,9 @@ class Recalled:
         )
 
     def rows_in(self, positions: list[NDArray[np.int32]]) -> NDArray[np.int64]:
-        """Where remembered rows are in an index that is being built.
+        """Where remembered rows are in an index that is being built: int64 (n,), -1 if not there.
 
-        Args:
-            positions: For each folder, the row there of each listed name.
-
-        Returns:
-            int64 (n,): the row there of each remembered row, -1 if it is not there any more.
+        For each folder, `positions` has the row there of each listed name.
         """
         import numpy as np
 

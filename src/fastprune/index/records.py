@@ -31,12 +31,7 @@ def kept_part(record: ManifestRecord) -> ManifestRecord:
 def kept_records(index: CacheIndex, rows: Rows) -> Iterator[ManifestRecord]:
     """The records of some manifests, as `kept_part` of what their files said.
 
-    Args:
-        index: The cache, scanned with edges.
-        rows: The manifests.
-
-    Yields:
-        One for each, in the order of the rows.
+    The index was scanned with edges.
     """
     columns = zip(
         index.kinds[rows].tolist(),

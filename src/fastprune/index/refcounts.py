@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from fastprune.index.arrays import (
     distinct,
+    marked,
     paired,
+    pieces,
     positions_in,
     starts_of,
     sums_of,
@@ -35,54 +37,31 @@ _PIECE = 1 << 16
 
 
 def count_references(index: CacheIndex) -> RefCounts:
-    """Counts the references of all image manifests; a layer named twice counts twice.
-
-    Returns:
-        uint32 (m,).
-    """
+    """Counts the references of all image manifests; a layer named twice counts twice."""
     counts = np.zeros(len(index.blob_digests), dtype=np.uint32)
     # In pieces, because numpy counts with a copy of the ids as 64-bit numbers.
-    for first in range(0, len(index.blob_ids), _PIECE):
-        np.add.at(counts, index.blob_ids[first : first + _PIECE], np.uint32(1))
+    for ids in pieces(index.blob_ids, _PIECE):
+        np.add.at(counts, ids, np.uint32(1))
     return counts
 
 
 def references_of(index: CacheIndex, rows: Rows) -> NDArray[np.uint32]:
-    """The blob ids that some image manifests refer to, with repetitions.
-
-    Args:
-        index: The cache.
-        rows: Rows of manifests; lists refer to no blobs.
-    """
+    """The blob ids that some manifests refer to, with repetitions; lists refer to none."""
     return index.blob_ids[positions_in(index.blob_starts[rows], index.blob_counts[rows])]
 
 
 def drop_references(index: CacheIndex, counts: RefCounts, rows: Rows) -> RefCounts:
-    """Takes the references of some manifests away.
-
-    Args:
-        index: The cache.
-        counts: uint32 (m,): the counts before.
-        rows: The manifests that go; each once.
-
-    Returns:
-        uint32 (m,): the counts without them.
-    """
+    """Takes the references of some manifests, each there once, away from the counts."""
     left = counts.copy()
-    for first in range(0, len(rows), _PIECE):
-        np.subtract.at(left, references_of(index, rows[first : first + _PIECE]), np.uint32(1))
+    for some in pieces(rows, _PIECE):
+        np.subtract.at(left, references_of(index, some), np.uint32(1))
     return left
 
 
 def image_bytes(index: CacheIndex, rows: Rows) -> NDArray[np.int64]:
-    """Bytes of the blobs that manifests name, by their descriptors; 0 for lists.
+    """Bytes of the blobs that manifests name, by their descriptors, int64; 0 for lists.
 
-    Args:
-        index: The cache.
-        rows: Which manifests.
-
-    Returns:
-        int64, one a row; a layer named twice counts twice.
+    A layer named twice counts twice.
     """
     if not index.has_edges:
         return index.declared[rows]
@@ -106,10 +85,6 @@ def owned_children(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
     with another tag was pulled for itself, be it a tag that only a server knows. A manifest also
     owns those whose tags belong to it, such as its signature.
 
-    Args:
-        index: The cache.
-        parents: Rows of manifests.
-
     Returns:
         The parts, distinct, and for each the manifest that owns it.
     """
@@ -121,10 +96,6 @@ def owned_children(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
 def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
     """Manifests with the parts that go with them; see `owned_children`.
 
-    Args:
-        index: The cache.
-        parents: Rows of manifests.
-
     Returns:
         Rows of manifests and rows of parts, as pairs; a part may belong to several.
     """
@@ -133,9 +104,7 @@ def owned_edges(index: CacheIndex, parents: Rows) -> tuple[Rows, Rows]:
     children = index.part_rows[edges].astype(np.intp)
     owned = index.digest_urls[children] | index.attached[children]
     # In a cache that was loaded from a list of images, these are all children.
-    tagged = np.flatnonzero(~owned)
-    for first in range(0, len(tagged), _PIECE):
-        piece = tagged[first : first + _PIECE]
+    for piece in pieces(np.flatnonzero(~owned), _PIECE):
         both = zip(index.urls(children[piece]), index.urls(heads[piece]), strict=True)
         owned[piece] = [url == url_of_list for url, url_of_list in both]
     if index.others is not None:
@@ -148,12 +117,7 @@ def _owned_by_all_tags(
 ) -> Mask:
     """Which parts are owned whatever tag they are known by: see `owned_children`.
 
-    Args:
-        index: The cache.
-        others: The tags that only a server knows.
-        heads: Rows of manifests, each with ...
-        children: ... the row of a part.
-        owned: bool: whether it is owned by the URLs that the files show.
+    `owned` says whether a part, in `children`, is owned by the URLs that the files show.
     """
     named, owned = others.named(len(index)), owned.copy()
     # The URL of the child may be one by which only the server knows the list.
@@ -177,9 +141,7 @@ def _owned_by_all_tags(
 def lost_edges(index: CacheIndex, removed: Mask) -> tuple[Rows, Rows]:
     """The parts that manifests that stay would lose: no file of them would be left.
 
-    Args:
-        index: The cache.
-        removed: bool (n,): the manifests that are to go.
+    `removed` is bool (n,): the manifests that are to go.
 
     Returns:
         Rows of manifests that stay, and for each the row of a part that goes.
@@ -194,16 +156,10 @@ def lost_edges(index: CacheIndex, removed: Mask) -> tuple[Rows, Rows]:
 def referrers(index: CacheIndex, blobs: Rows) -> tuple[Rows, Rows]:
     """Which images refer to some blobs.
 
-    Args:
-        index: The cache.
-        blobs: Ids of blobs.
-
     Returns:
         Ids of these blobs and rows of images, as pairs, each once, ascending.
     """
-    wanted = np.zeros(len(index.blob_digests), dtype=bool)
-    wanted[blobs] = True
-    hits = np.flatnonzero(wanted[index.blob_ids])
+    hits = np.flatnonzero(marked(blobs, len(index.blob_digests))[index.blob_ids])
     # References are in the order in which shards arrived, not in that of the rows.
     images = np.flatnonzero(index.blob_counts)
     images = images[np.argsort(index.blob_starts[images], kind="stable")]
@@ -212,21 +168,11 @@ def referrers(index: CacheIndex, blobs: Rows) -> tuple[Rows, Rows]:
 
 
 def needing(index: CacheIndex, wanted: Mask) -> Mask:
-    """Which images refer to some blobs at all.
-
-    Args:
-        index: The cache.
-        wanted: bool (m,): the blobs.
-
-    Returns:
-        bool (n,).
-    """
+    """Which images refer to some blobs at all: bool (m,) to bool (n,)."""
     need = np.zeros(len(index), dtype=bool)
     if not wanted.any():
         return need
-    images = np.flatnonzero(index.blob_counts)
-    for first in range(0, len(images), _PIECE):
-        rows = images[first : first + _PIECE]
+    for rows in pieces(np.flatnonzero(index.blob_counts), _PIECE):
         hits = wanted[references_of(index, rows)]
         need[rows] = np.logical_or.reduceat(hits, starts_of(index.blob_counts[rows]))
     return need
@@ -235,13 +181,10 @@ def needing(index: CacheIndex, wanted: Mask) -> Mask:
 def expand(index: CacheIndex, selected: Mask, kept: Mask) -> tuple[Mask, NDArray[np.int32]]:
     """Adds the owned parts of the selected manifests, the parts of those, and so on.
 
-    Args:
-        index: The cache.
-        selected: bool (n,): the manifests that a policy selected.
-        kept: bool (n,): manifests that are kept, whatever refers to them.
+    All masks are bool (n,). What is kept stays, whatever refers to it.
 
     Returns:
-        bool (n,): selected manifests and what goes with them; and int32 (n,): the manifest
+        The selected manifests and what goes with them; and int32 (n,): the manifest
         that took one along, `NOBODY` for the others.
     """
     removed = selected & ~kept
@@ -264,10 +207,6 @@ def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
     if all were to be removed, all of them that something needs stay. So the answer does not
     depend on the order in which manifests are given back.
 
-    Args:
-        index: The cache.
-        removed: bool (n,): the manifests that are to go.
-
     Returns:
         bool (n,): the manifests that go after all; and int32 (n,): the manifest that keeps
         one that was to go, `NOBODY` for the others.
@@ -289,12 +228,7 @@ def protect(index: CacheIndex, removed: Mask) -> tuple[Mask, NDArray[np.int32]]:
 
 
 def edges_of(index: CacheIndex, parents: Rows) -> NDArray[np.int64]:
-    """Positions in `child_parents` and `child_rows` of the edges of some lists.
-
-    Args:
-        index: The cache.
-        parents: Rows of lists.
-    """
+    """Positions in `child_parents` and `child_rows` of the edges of some lists."""
     return _edges_from(index.child_parents, parents, len(index))
 
 
@@ -302,9 +236,7 @@ def _edges_from(
     sorted_parents: NDArray[np.int32], parents: Rows, manifests: int
 ) -> NDArray[np.int64]:
     if len(parents) * 8 > manifests:
-        wanted = np.zeros(manifests, dtype=bool)
-        wanted[parents] = True
-        return np.flatnonzero(wanted[sorted_parents])
+        return np.flatnonzero(marked(parents, manifests)[sorted_parents])
     first = np.searchsorted(sorted_parents, parents, side="left")
     counts = np.searchsorted(sorted_parents, parents, side="right") - first
     return positions_in(first, counts)
@@ -314,18 +246,11 @@ def list_levels(index: CacheIndex, lists: Rows) -> list[Rows]:
     """Cuts lists into levels, outer before inner: a list comes before those it holds.
 
     Nearly always there is one level: lists that hold lists are rare. A chain deeper than
-    `MOST_LEVELS`, or a cycle (only made-up digests have one), counts as one level.
-
-    Args:
-        index: The cache.
-        lists: Rows of lists.
-
-    Returns:
-        The rows of each level, ascending.
+    `MOST_LEVELS`, or a cycle (only made-up digests have one), counts as one level. The rows of each
+    level ascend.
     """
     levels: list[Rows] = []
-    pending = np.zeros(len(index), dtype=bool)
-    pending[lists] = True
+    pending = marked(lists, len(index))
     while pending.any():
         inner = pending[index.child_parents] & pending[index.child_rows]
         outermost = pending.copy()

@@ -110,12 +110,7 @@ RememberedScan = ColumnFile[ScanHeader]
 def encoded(
     header: ScanHeader, columns: Mapping[str, Callable[[], Iterable[NDArray[Any]]]]
 ) -> Iterator[bytes | memoryview]:
-    """The bytes of a file, piece by piece.
-
-    Args:
-        header: What is remembered beside the columns.
-        columns: See `encoded_columns`.
-    """
+    """The bytes of a file, piece by piece; see `encoded_columns`."""
     # orjson writes a plain tuple as an array, and no named one.
     fields = asdict(header) | {"folders": [tuple(folder) for folder in header.folders]}
     return encoded_columns(FORM, fields, columns)
@@ -124,15 +119,7 @@ def encoded(
 def decoded(
     content: memoryview, forget: Callable[[int, int], None] = lambda start, size: None
 ) -> RememberedScan:
-    """The scan in a file, whose pieces are not checked yet.
-
-    Args:
-        content: The whole file, mapped.
-        forget: See `decoded_columns`.
-
-    Raises:
-        NotBelievedError: It is damaged, or of another version.
-    """
+    """The scan in a file, whose pieces are not checked yet; see `decoded_columns`."""
     return decoded_columns(FORM, content, _header_of, forget)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import positions_in, starts_of
+from fastprune.index.arrays import marked, positions_in, starts_of
 from fastprune.index.remembered import RememberedScan
 
 # The positions of so many rows stay in the processor's cache.
@@ -27,20 +27,15 @@ class RememberedRows:
     """Some rows of a remembered scan, in their order."""
 
     def __init__(self, scan: RememberedScan, kept: NDArray[np.intp]) -> None:
-        """Copies nothing yet.
-
-        Args:
-            scan: The remembered scan.
-            kept: The rows, ascending.
-        """
+        """Copies nothing yet; the rows that are kept ascend."""
         self._scan, self._kept = scan, kept
-        self._all = self.are_all = len(kept) == len(scan)
+        self.are_all = len(kept) == len(scan)
         self._is_list = scan.column("kinds") & 1 == 0
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of these rows."""
         column = self._scan.column(name)
-        return column if self._all else column[self._kept]
+        return column if self.are_all else column[self._kept]
 
     def file_sizes(self) -> NDArray[np.uint32]:
         """uint32: bytes of each file."""
@@ -71,8 +66,7 @@ class RememberedRows:
     def strangers(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
         """Lists among these rows, each with the head of a child that is no row.
 
-        Args:
-            rows: What each remembered row is called now.
+        `rows` tells what each remembered row is called now.
         """
         counts = np.where(self._is_list, self._scan.column("counts"), np.uint32(0))
         pieces = [piece for _, piece in self._pieces("strangers", counts)]
@@ -82,10 +76,9 @@ class RememberedRows:
     def children(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Lists among these rows, each with a child that is a row, kept or not."""
         parents, children = self._scan.column("child_parents"), self._scan.column("child_rows")
-        if self._all:
+        if self.are_all:
             return parents, children
-        is_kept = np.zeros(len(self._scan), dtype=np.bool_)
-        is_kept[self._kept] = True
+        is_kept = marked(self._kept, len(self._scan))
         return parents[is_kept[parents]], children[is_kept[parents]]
 
     def _pieces(
@@ -103,8 +96,7 @@ class RememberedRows:
             piece = column[int(starts[begin]) : int(starts[end - 1]) + int(lengths[end - 1])]
             if len(rows) < end - begin:
                 # To leave out a few takes a fraction of the time that picking the others takes.
-                is_kept = np.zeros(end - begin, dtype=np.bool_)
-                is_kept[rows - begin] = True
+                is_kept = marked(rows - begin, end - begin)
                 piece = piece.compress(np.repeat(is_kept, lengths[begin:end]))
             yield some, piece
 

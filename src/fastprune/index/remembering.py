@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import positions_in
+from fastprune.index.arrays import marked, positions_in
 from fastprune.index.cache_index import UNKNOWN_SIZE, CacheIndex
 from fastprune.index.digests import Digests
 from fastprune.index.remembered import RememberedFolder
@@ -71,7 +71,8 @@ class Outcome:
         ):
             paths = foreign.get(name, [])
             # The file of a remembered scan is UTF-8, and a name need not be.
-            fits = len(paths) + len(some) <= _MOST_NAMES and all(map(_is_utf8, paths))
+            is_text = all(in_utf8(path) == path for path in paths)
+            fits = is_text and len(paths) + len(some) <= _MOST_NAMES
             if fits and name not in again:
                 names = tuple(file_names(some.tobytes()))
                 yield RememberedFolder(identity, files, names, tuple(paths))
@@ -85,7 +86,7 @@ class Outcome:
         """
         index = self.index
         columns: dict[str, Callable[[], Iterable[NDArray[Any]]]] = {
-            name: partial(_alone, getattr(index, name)) for name in _AS_IN_THE_INDEX
+            name: partial(iter, [getattr(index, name)]) for name in _AS_IN_THE_INDEX
         }
         urls = index.url_pool, index.url_starts, index.url_lengths
         blobs = index.blob_ids, index.blob_starts, index.blob_counts
@@ -116,15 +117,10 @@ class Outcome:
     def _blob_sizes(self) -> Iterator[NDArray[np.int64]]:
         """Without those of orphans: these are of their files, which are asked for again."""
         sizes = self.index.blob_sizes
-        is_named = np.zeros(len(sizes), dtype=np.bool_)
-        is_named[self.index.blob_ids] = True
+        is_named = marked(self.index.blob_ids, len(sizes))
         for first in range(0, len(sizes), _ROWS_IN_PIECE):
             some = slice(first, first + _ROWS_IN_PIECE)
             yield np.where(is_named[some], sizes[some], UNKNOWN_SIZE)
-
-
-def _alone(column: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    yield column
 
 
 def _in_row_order(
@@ -137,14 +133,10 @@ def _in_row_order(
 
 
 def without_odd_sized(index: CacheIndex, odd: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The identities of all rows but those that refer to some blobs.
+    """The identities of all rows but those that refer to odd blobs.
 
-    If descriptors give several sizes for a blob, one column of sizes can't remember which
-    manifest says what. So these manifests are read by each scan.
-
-    Args:
-        index: The cache, scanned with edges and identities.
-        odd: bool: which blobs.
+    If descriptors give several sizes for a blob, one column of sizes can't remember which manifest
+    says what. So these manifests are read by each scan. The index has identities.
     """
     identities = index.identities
     if odd.any():
@@ -179,7 +171,3 @@ def without_edges(index: CacheIndex) -> CacheIndex:
         foreign=tuple(path for path in index.foreign if not path.startswith(blobs)),
         foreign_blobs=index.foreign_blobs[:0],
     )
-
-
-def _is_utf8(text: str) -> bool:
-    return in_utf8(text) == text

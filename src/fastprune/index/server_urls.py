@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.index.arrays import marked
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OtherTags:
@@ -34,24 +36,13 @@ class OtherTags:
         return len(self.urls)
 
     def named(self, manifests: int) -> NDArray[np.bool_]:
-        """Which manifests have such a tag, bool (n,).
-
-        Args:
-            manifests: n.
-        """
-        named = np.zeros(manifests, dtype=bool)
-        named[self.rows] = True
-        return named
+        """Which of so many manifests have such a tag, bool (n,)."""
+        return marked(self.rows, manifests)
 
     def urls_of(
         self, rows: NDArray[np.integer], *, of_their_own: bool = False
     ) -> Iterator[list[str]]:
-        """The tags of each of some manifests.
-
-        Args:
-            rows: The manifests.
-            of_their_own: Only tags that do not belong to an image.
-        """
+        """The tags of each of some manifests; `of_their_own` are those that belong to no image."""
         firsts = np.searchsorted(self.rows, rows, side="left").tolist()
         lasts = np.searchsorted(self.rows, rows, side="right").tolist()
         if not of_their_own or not self.attached.any():
@@ -97,21 +88,11 @@ class KnownUrls:
         return len(self.urls)
 
     def loaded(self, manifests: int) -> NDArray[np.bool_]:
-        """Which manifests the server knows by any URL, bool (n,).
-
-        Args:
-            manifests: n.
-        """
-        loaded = np.zeros(manifests, dtype=bool)
-        loaded[self.rows] = True
-        return loaded
+        """Which of so many manifests the server knows by any URL, bool (n,)."""
+        return marked(self.rows, manifests)
 
     def counts(self, manifests: int) -> dict[str, int]:
-        """What the server knows in figures, as JSON documents have them.
-
-        Args:
-            manifests: How many the cache has.
-        """
+        """What the server knows of so many manifests in figures, as JSON documents have them."""
         return {
             "entries": len(self) + len(self.strangers),
             "only_tags": len(self.others),

@@ -13,9 +13,8 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Rows = NDArray[np.intp]
+from fastprune.index.cache_index import Rows
 
 _IN_BUCKET = 1 << 16
 _SAMPLES = 32
@@ -27,10 +26,7 @@ def in_text_order(
 ) -> Rows:
     """Orders rows by their texts; those with the same text stay in their order.
 
-    Args:
-        rows: Which.
-        texts_of: Gives the texts of some of them.
-        in_bucket: About so many texts are there at once.
+    About `in_bucket` texts are there at once.
     """
     if len(rows) <= in_bucket:
         texts = texts_of(rows)

@@ -28,11 +28,8 @@ _MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtyp
 def parse_times(text: bytes) -> Times:
     """Parses many times at once, strictly: real dates and times of day only.
 
-    Args:
-        text: `TIME_CHARS` ASCII characters a time; `EMPTY_TIME` gives `NO_TIME`.
-
-    Returns:
-        int64 (n,): seconds, `NO_TIME` or `BAD_TIME`.
+    Each is `TIME_CHARS` ASCII characters. It becomes seconds, `NO_TIME` for `EMPTY_TIME`, or
+    `BAD_TIME`: int64 (n,).
     """
     chars = np.frombuffer(text, dtype=np.uint8).reshape(-1, TIME_CHARS)
     if not len(chars):

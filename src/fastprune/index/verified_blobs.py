@@ -74,21 +74,9 @@ def encoded(
     identities: NDArray[np.uint8],
     verified: NDArray[np.uint32],
 ) -> Iterator[bytes | memoryview]:
-    """The bytes of a file, piece by piece.
-
-    Args:
-        header: What is kept beside the columns.
-        rows: Which rows of the columns to keep.
-        digests: uint8 (n, 32).
-        identities: uint8 (n, `BLOB_IDENTITY_BYTES`).
-        verified: uint32 (n,).
-    """
-    columns: dict[str, NDArray[Any]] = {
-        "digests": digests,
-        "identities": identities,
-        "verified": verified,
-    }
-    made = {name: partial(_some, column, rows) for name, column in columns.items()}
+    """The bytes of a file with some rows of these columns, piece by piece."""
+    columns: tuple[NDArray[Any], ...] = (digests, identities, verified)
+    made = {name: partial(_some, one, rows) for name, one in zip(COLUMNS, columns, strict=True)}
     return encoded_columns(FORM, asdict(header), made)
 
 
@@ -103,15 +91,7 @@ def _some(column: NDArray[Any], rows: Rows) -> Iterator[NDArray[Any]]:
 def decoded(
     content: memoryview, forget: Callable[[int, int], None] = lambda start, size: None
 ) -> VerifiedBlobs:
-    """The blobs in a file, whose pieces are not checked yet.
-
-    Args:
-        content: The whole file, mapped.
-        forget: See `decoded_columns`.
-
-    Raises:
-        NotBelievedError: It is damaged, or of another version.
-    """
+    """The blobs in a file, whose pieces are not checked yet; see `decoded_columns`."""
     return decoded_columns(FORM, content, _header_of, forget)
 
 

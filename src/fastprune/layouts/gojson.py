@@ -41,11 +41,7 @@ _CLOSED_BY = {"[": "]", "{": "}"}
 
 
 class Repeating(dict[str, Any]):
-    """An object with members that are there twice; it holds the last ones.
-
-    Attributes:
-        repeated: Their names.
-    """
+    """An object with members that are there twice: `repeated`. It holds the last ones."""
 
     __slots__ = ("repeated",)
 
@@ -57,9 +53,6 @@ class Repeating(dict[str, Any]):
 
 def loads(content: bytes) -> Any:
     """Reads one JSON document, in any depth that Go takes.
-
-    Args:
-        content: The document.
 
     Returns:
         As of `json.loads`. Halves of surrogate pairs stay in strings, and bytes that are no
@@ -99,12 +92,8 @@ def loads(content: bytes) -> Any:
 def members(value: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     """The members of an object that a structure of the server has, as Go assigns them.
 
-    Args:
-        value: The object.
-        names: The names by `folded`.
-
-    Returns:
-        What is there and not null, by the exact names.
+    `names` has the exact names by their `folded` form. What is there and not null is returned, by
+    the exact names.
 
     Raises:
         ManifestError: One is there twice, in whatever letter case. Go takes parts of both.

@@ -21,16 +21,13 @@ import orjson
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.layouts.gojson import folded, loads, members
 from fastprune.layouts.layout import ManifestRecord, shown
-from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
+from fastprune.model import LARGEST_INT64
 
 PARTS = ("v2.docker.manifestList", "v2.docker.manifest", "v1.oci.index", "v1.oci.manifest")
 """The part that is filled, by `type`."""
 
 IMAGE_TYPES = (1, 3)
 """Values of `type` of an image manifest."""
-
-LINE_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES + 1
-"""Characters of a digest, and of what stands between two."""
 
 
 def _by_folded_name(*names: str) -> dict[str, str]:
@@ -44,17 +41,14 @@ _DESCRIPTOR = _by_folded_name("digest", "size")
 # The grammar of the OCI image specification, and the lengths of the algorithms it knows.
 _DIGEST = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([A-Za-z0-9=_-]+)").fullmatch
 _HEX = re.compile(r"[0-9a-f]+").fullmatch
-_MAX_SIZE = 2**63 - 1
 _HEX_CHARS = {"sha256": 64, "sha384": 96, "sha512": 128, "blake3": 64}
 
 
 class References(NamedTuple):
     """What a part of a holder, or an upstream document, refers to.
 
-    Attributes:
-        digests: As in `ManifestRecord`.
-        sizes: As in `ManifestRecord`.
-        has_array: Whether there is an array of layers or manifests, if only an empty one.
+    Digests and sizes are as in `ManifestRecord`. `has_array` says whether there is an array of
+    layers or manifests, if only an empty one.
     """
 
     digests: str
@@ -62,16 +56,8 @@ class References(NamedTuple):
     has_array: bool
 
 
-def read_with_care(
-    content: bytes | bytearray | memoryview,
-) -> tuple[ManifestRecord, bytes | None]:
-    """Reads a ManifestHolder as the server does.
-
-    Args:
-        content: The whole file.
-
-    Returns:
-        The record; and the upstream document, None if there is none.
+def read_with_care(content: bytes | bytearray | memoryview) -> tuple[ManifestRecord, bytes | None]:
+    """Reads a ManifestHolder as the server does, and the upstream document in it, if any.
 
     Raises:
         ManifestError: Go refuses it, or it is not certain what the server takes it for.
@@ -99,9 +85,7 @@ def read_with_care(
 def references(kind: int, document: object) -> References:
     """What a document refers to, as the server reads it.
 
-    Args:
-        kind: The `type` of its holder.
-        document: A part of the holder, or the upstream document.
+    The kind is the `type` of its holder. The document is a part of it, or the upstream document.
 
     Raises:
         ManifestError: It is no such document, or that is not certain.
@@ -114,10 +98,6 @@ def references(kind: int, document: object) -> References:
 
 def upstream_references(kind: int, upstream: bytes) -> References:
     """What an upstream document refers to, as the server reads it.
-
-    Args:
-        kind: The `type` of its holder.
-        upstream: The document.
 
     Raises:
         ManifestError: As for `references`, or it is no JSON.
@@ -196,7 +176,7 @@ def _blobs(found: dict[str, Any]) -> References:
         if _algorithm(digest) != "sha256":
             raise ManifestError(f"not a sha256 digest: {digest[:80]!r}")
         digests.append(digest)
-        if type(size) is not int or abs(size) > _MAX_SIZE:
+        if type(size) is not int or abs(size) > LARGEST_INT64:
             raise ManifestError(f"not a size: {shown(size)}")
         sizes.append(size)
     return References("\n".join(digests), sizes, has_array)

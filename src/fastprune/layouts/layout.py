@@ -63,66 +63,38 @@ class Layout(Protocol):
     def manifest_folder_of(self, url: str, /) -> str:
         """The folder in which a server keeps the manifest of an image URL; pure.
 
-        Args:
-            url: `registry/repository:tag`, or with `@sha256:<hex>`.
-
-        Returns:
-            One of `manifest_folders`.
+        The URL is `registry/repository:tag`, or with `@sha256:<hex>`.
         """
-        ...
 
     def parse(self, content: Content, /) -> ManifestRecord:
-        """Takes out of a manifest file what an index needs; pure.
+        """Takes out of the whole of a manifest file what an index needs; pure.
 
-        Args:
-            content: The whole file.
-
-        Returns:
-            The record. Its digests are the strings of the file, not yet checked.
+        The digests are the strings of the file, not yet checked.
 
         Raises:
             ManifestError: The references are not all known; the message says why. Nothing
                 doubtful is read as "no references".
         """
-        ...
 
     def parse_with_upstream(self, content: Content, /) -> tuple[ManifestRecord, bytes | None]:
-        """Takes out the upstream document that the file was made of as well; pure.
-
-        Args:
-            content: The whole file.
-
-        Returns:
-            The record; and the upstream document, None if the file does not have it.
+        """The same, and the upstream document that the file was made of, if it has it; pure.
 
         Raises:
             ManifestError: As for `parse`.
         """
-        ...
 
     def disagreement(self, record: ManifestRecord, upstream: bytes | None, name: bytes, /) -> str:
         """Says why a manifest file is not what its name stands for; empty if it is. Pure.
 
-        Args:
-            record: What the file says.
-            upstream: The document in it.
-            name: The file name, 32 raw bytes.
+        The name is given as 32 raw bytes.
         """
-        ...
 
     def digests_in(self, content: bytes, /) -> set[bytes]:
         """Finds what looks like digests in a manifest file that can't be understood; pure.
 
-        Whatever is left of it says what it may have needed: enough not to call that unneeded,
-        and for nothing else.
-
-        Args:
-            content: The file, cut off or altered anywhere.
-
-        Returns:
-            The digests, 32 raw bytes each.
+        The file may be cut off or altered anywhere. Whatever is left of it says what it may have
+        needed: enough not to call that unneeded, and for nothing else. A digest is 32 raw bytes.
         """
-        ...
 
 
 def shown(value: object) -> str:

@@ -25,13 +25,13 @@ import orjson
 from fastprune.errors import ManifestError
 from fastprune.layouts.holders import (
     IMAGE_TYPES,
-    LINE_CHARS,
     PARTS,
     decoded,
     read_with_care,
     upstream_references,
 )
 from fastprune.layouts.layout import Content, Layout, ManifestRecord
+from fastprune.model import LINE_CHARS
 
 # A holder has ten members. If there are more, one may be one of the ten in other letter case,
 # which the server takes for the same. So it is in the part that is filled. Descriptors are not

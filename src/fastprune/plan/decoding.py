@@ -17,7 +17,7 @@ import orjson
 from fastprune.errors import PlanFileError, UsageError
 from fastprune.index.digests import as_digests
 from fastprune.layouts.layout import Layout, ManifestRecord
-from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX, ManifestKind, is_hex_name
+from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX, LARGEST_INT64, ManifestKind, is_hex_name
 from fastprune.plan.manifest_states import pull_digest, said_digest
 from fastprune.plan.saved_plan import (
     NO_FOLDER,
@@ -33,19 +33,13 @@ from fastprune.plan.saved_plan import (
 from fastprune.policy.policy import NO_NAME, Policy, Rule
 
 _MOST_LINE_BYTES = 64 * 1024 * 1024
-_LARGEST = 2**63 - 1
 
 
 class PlanDecoder:
     """Reads a plan piece by piece, strictly: what it does not know, it refuses."""
 
     def __init__(self, layout: Layout, *, most_line_bytes: int = _MOST_LINE_BYTES) -> None:
-        """Has read nothing yet.
-
-        Args:
-            layout: What kind of cache the plan is for.
-            most_line_bytes: A longer line is refused.
-        """
+        """Has read nothing yet. A line longer than `most_line_bytes` is refused."""
         self._most_line_bytes = most_line_bytes
         self._folders = layout.manifest_folders
         self._rest = b""
@@ -249,7 +243,7 @@ def _header(document: dict[str, Any]) -> PlanHeader:
     _check(document, _HEADER)
     _check(document["totals"], dict.fromkeys(document["totals"], (int,)))
     _check(document["cache"], _CACHE)
-    if not 0 <= document["grace"] <= _LARGEST:
+    if not 0 <= document["grace"] <= LARGEST_INT64:
         raise _WrongError(f"grace: not what it should be: {document['grace']!r:.80}")
     fields = {name: value for name, value in document.items() if name not in ("record", "version")}
     return PlanHeader(

@@ -35,16 +35,9 @@ _BLOCK = 10_000
 def encode(
     plan: PrunePlan, cache: CacheIdentity, *, made_by: str, grace: float = 0
 ) -> Iterator[bytes]:
-    """Writes a plan down.
+    """Writes a plan down, in blocks of whole lines.
 
-    Args:
-        plan: The plan, just made.
-        cache: Which cache it speaks of.
-        made_by: The version of this program.
-        grace: Blobs younger than so many seconds were spared.
-
-    Yields:
-        Blocks of whole lines.
+    `made_by` is the version of this program. Blobs younger than `grace` seconds were spared.
     """
     checksum = hashlib.sha256()
     documents = _documents(plan, cache, made_by, grace)

@@ -19,11 +19,9 @@ from fastprune.model import DIGEST_PREFIX
 
 
 def said_digest(record: ManifestRecord, references: bytes) -> bytes:
-    """The sha256 of what a manifest says, but for `pulled`.
+    """The sha256 of what a manifest says, but for `pulled`; its digests and sizes are not used.
 
-    Args:
-        record: What it says. Its digests and sizes are not used.
-        references: The sha256 of the raw digests that it refers to, as `states` gives it.
+    `references` is the sha256 of the raw digests that it refers to, as `states` gives it.
     """
     # The length tells where one text ends and the next begins.
     text = f"{record.kind} {len(record.url)} {record.url}{record.created}"

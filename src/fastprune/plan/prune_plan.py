@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import IntEnum
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -32,28 +32,19 @@ from fastprune.selection.selecting import Selection, select
 _NO_ROWS: Rows = np.empty(0, dtype=np.intp)
 
 
-class Reason(IntEnum):
+class Reason(Enum):
     """Why something goes."""
 
-    SELECTED = 1
-    CHILD = 2
-    LAST_REFERENCE = 3
-    ORPHAN = 4
-    ATTACHED = 5
+    SELECTED = "selected"
+    CHILD = "child-of-selected-list"
+    LAST_REFERENCE = "last-reference-removed"
+    ORPHAN = "orphan"
+    ATTACHED = "belongs-to-removed-image"
 
     @property
     def text(self) -> str:
         """The reason as reports and the audit log write it."""
-        return _REASON_TEXTS[self]
-
-
-_REASON_TEXTS = {
-    Reason.SELECTED: "selected",
-    Reason.CHILD: "child-of-selected-list",
-    Reason.LAST_REFERENCE: "last-reference-removed",
-    Reason.ORPHAN: "orphan",
-    Reason.ATTACHED: "belongs-to-removed-image",
-}
+        return self.value
 
 
 class LeftOut(NamedTuple):
@@ -213,22 +204,13 @@ class PrunePlan:
     def blob_items(
         self, blobs: Rows, sizes: NDArray[np.int64]
     ) -> Iterator[tuple[str, int, Reason]]:
-        """Some blobs one by one: the name of each, its size, and why it goes.
-
-        Args:
-            blobs: Ids.
-            sizes: int64: bytes of each.
-        """
+        """Some blobs one by one: the name of each, its size (of int64 `sizes`), and why it goes."""
         for some, bytes_of_some in zip(pieces(blobs), pieces(sizes), strict=True):
             names = self.index.blob_names(some)
             yield from zip(names, bytes_of_some.tolist(), self.blob_reasons(some), strict=True)
 
     def sparing(self, blobs: Rows) -> PrunePlan:
-        """The plan without some of the blobs that would go.
-
-        Args:
-            blobs: Ids that stay.
-        """
+        """The plan without some of the blobs that would go: these ids stay."""
         return replace(self._with_blobs(~np.isin(self.blobs, blobs)), spared_blobs=blobs)
 
     def measured(
@@ -252,9 +234,6 @@ class PrunePlan:
 
         What they still need stays with them: the children of a list, and the blobs of
         every image that stays.
-
-        Args:
-            rows: Rows that stay.
         """
         if not len(rows):
             return self

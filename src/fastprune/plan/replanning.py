@@ -11,13 +11,13 @@ which the policy does not select stays as well.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprune.errors import UnreadableManifestsError, UsageError
+from fastprune.index.arrays import marked
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.digests import Digests, DigestTable, as_digests
 from fastprune.index.refcounts import (
@@ -31,7 +31,7 @@ from fastprune.index.refcounts import (
 )
 from fastprune.plan.manifest_states import pull_digest, said_digest, states
 from fastprune.plan.prune_plan import LeftOut, PrunePlan, freed
-from fastprune.plan.saved_plan import NO_FOLDER, ManifestNames, SavedPlan
+from fastprune.plan.saved_plan import NO_FOLDER, SavedPlan
 from fastprune.plan.unseen_tags import held_by_unseen_tags
 from fastprune.policy.policy import NO_NAME
 
@@ -65,14 +65,12 @@ def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
     faults = [fault for fault in index.faults if fault[0] not in known - index.unknown]
     if faults:
         raise UnreadableManifestsError(faults, index.unknown, or_else="make a new plan")
-    rows = _find(index, saved.manifests)
+    rows = index.rows_of(*saved.manifests)
     changed, pulled = _compare(saved, index, rows)
-    named = np.zeros(len(index), dtype=bool)
-    named[rows[rows >= 0]] = True
-    removed = named & ~changed & ~pulled
+    removed = marked(rows[rows >= 0], len(index)) & ~changed & ~pulled
     held_by = _hold_together(index, removed, changed | pulled)
     removed &= held_by == NOBODY
-    owners = _find(index, saved.owners)
+    owners = index.rows_of(*saved.owners)
     going = np.isin(rows, np.flatnonzero(removed))
     unseen = held_by_unseen_tags(
         index,
@@ -115,16 +113,6 @@ def replan(saved: SavedPlan, index: CacheIndex) -> PrunePlan:
     )
 
 
-def _find(index: CacheIndex, named: ManifestNames) -> Rows:
-    """The row of each manifest; -1 for one that is not there, or is none."""
-    rows = np.full(len(named.folders), -1, dtype=np.intp)
-    for folder, (first, last) in enumerate(pairwise(index.folder_starts)):
-        here = np.flatnonzero(named.folders == folder)
-        found = DigestTable(index.digests[first:last]).find(named.digests[here])
-        rows[here] = np.where(found >= 0, found + first, -1)
-    return rows
-
-
 def _compare(saved: SavedPlan, index: CacheIndex, rows: Rows) -> tuple[Mask, Mask]:
     """Which manifests say something else now, and which only that they were pulled; bool (n,)."""
     there = np.flatnonzero(rows >= 0)
@@ -133,10 +121,9 @@ def _compare(saved: SavedPlan, index: CacheIndex, rows: Rows) -> tuple[Mask, Mas
         said += said_digest(record, references)
         pulls += pull_digest(record)
     differs = _differ(saved.said[there], said)
-    changed, pulled = np.zeros((2, len(index)), dtype=bool)
-    changed[rows[there[differs]]] = True
-    pulled[rows[there[~differs & _differ(saved.pulls[there], pulls)]]] = True
-    return changed, pulled
+    pulled = ~differs & _differ(saved.pulls[there], pulls)
+    changed_rows, pulled_rows = rows[there[differs]], rows[there[pulled]]
+    return marked(changed_rows, len(index)), marked(pulled_rows, len(index))
 
 
 def _differ(before: Digests, now: bytearray) -> Mask:
@@ -145,11 +132,7 @@ def _differ(before: Digests, now: bytearray) -> Mask:
 
 
 def _hold_together(index: CacheIndex, removed: Mask, held: Mask) -> NDArray[np.int32]:
-    """Which lists that were to go stay, because a child that was to go with them does.
-
-    Returns:
-        int32 (n,): that child, `NOBODY` for all other manifests.
-    """
+    """Which child makes each list that was to go stay: int32 (n,); `NOBODY` for the others."""
     held, held_by = held.copy(), np.full(len(index), NOBODY, dtype=np.int32)
     parents, children = index.part_parents, index.part_rows
     while True:
@@ -164,7 +147,7 @@ def _protect_unbroken(
     saved: SavedPlan, index: CacheIndex, rows: Rows, removed: Mask
 ) -> tuple[Mask, NDArray[np.int32]]:
     """As `protect`, but lists may lose the children that the plan says they may lose."""
-    lists = _find(index, saved.broken_by)
+    lists = index.rows_of(*saved.broken_by)
     accepted = set(zip(lists.tolist(), rows[saved.broken].tolist(), strict=True))
     removed, kept_by = removed.copy(), np.full(len(index), NOBODY, dtype=np.int32)
     while True:

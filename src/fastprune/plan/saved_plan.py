@@ -102,9 +102,7 @@ class BlobLine(NamedTuple):
 class ManifestNames(NamedTuple):
     """Manifest files by folder and name, as columns.
 
-    Attributes:
-        folders: uint8: positions in the layout's `manifest_folders`; 255 for none.
-        digests: uint8 (n, 32): the file names.
+    `folders` are positions in the layout's `manifest_folders`, and `NO_FOLDER` for none.
     """
 
     folders: NDArray[np.uint8]
@@ -140,9 +138,5 @@ class SavedPlan:
 
 
 def last_line(checksum: str) -> bytes:
-    """The last line of a plan, without its line feed.
-
-    Args:
-        checksum: The sha256 of all lines before it, in hex.
-    """
+    """The last line of a plan, without its line feed, with the sha256 of all before it in hex."""
     return b'{"record":"end","sha256":"%s"}' % checksum.encode()

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fastprune.errors import UsageError
 from fastprune.model import parse_time
@@ -21,6 +21,8 @@ from fastprune.text.quantities import parse_duration, parse_size
 if TYPE_CHECKING:
     from fastprune.layouts.layout import Layout
     from fastprune.policy.criteria_io import Inputs
+
+T = TypeVar("T")
 
 _EARLIEST = "0001-01-01T00:00:00"
 _HOUR = timedelta(hours=1)
@@ -70,14 +72,8 @@ def to_policy(
 ) -> Policy:
     """Checks the criteria and makes the policy.
 
-    Args:
-        criteria: The criteria.
-        now: The current time, with a zone.
-        root: Path of the cache; the file system of its blobs is asked for --min-free-space.
-        layout: What kind of cache it is.
-        orphans_only: See `Policy`.
-        named: What to call each option in messages: itself, or where a file says it.
-        inputs: What this run reads from files and stdin; see `fastprune.policy.criteria_io`.
+    The current time has a zone. The file system of the blobs at `root` is asked for
+    --min-free-space. Messages call each option as it is `named`: itself, or where a file says it.
 
     Raises:
         UsageError: A value can't be used; the message names its option.
@@ -85,16 +81,27 @@ def to_policy(
     """
     zone = parse_zone(criteria.zone)
 
-    def at(text: str | None, option: str) -> str | None:
-        return None if text is None else parse_cutoff(text, named(option))
+    def given(text: str | None, option: str, parse: Callable[[str, str], T]) -> T | None:
+        return None if text is None else parse(text, named(option))
 
-    def ago(text: str | None, option: str) -> str | None:
-        return None if text is None else cutoff_ago(parse_duration(text, named(option)), now, zone)
+    def ago(text: str, option: str) -> str:
+        return cutoff_ago(parse_duration(text, option), now, zone)
 
-    created = (at(criteria.date, "--date"), ago(criteria.older_than, "--older-than"))
+    def to_free() -> int | None:
+        free, space = given(criteria.free, "--free", parse_size), criteria.min_free_space
+        if space is None:
+            return free
+        from fastprune.policy.criteria_io import space_to_free
+
+        return max(free or 0, space_to_free(space, named("--min-free-space"), root, layout))
+
+    created = (
+        given(criteria.date, "--date", parse_cutoff),
+        given(criteria.older_than, "--older-than", ago),
+    )
     pulled = (
-        at(criteria.pulled_before, "--pulled-before"),
-        ago(criteria.not_pulled_for, "--not-pulled-for"),
+        given(criteria.pulled_before, "--pulled-before", parse_cutoff),
+        given(criteria.not_pulled_for, "--not-pulled-for", ago),
     )
     policy = Policy(
         patterns=_patterns(criteria.pattern, named("--pattern")),
@@ -107,28 +114,13 @@ def to_policy(
         dangling=criteria.dangling,
         broken=criteria.broken,
         keep_last=criteria.keep_last,
-        keep_since=ago(criteria.keep_within, "--keep-within"),
+        keep_since=given(criteria.keep_within, "--keep-within", ago),
         keep_references=_references(criteria.keep_from, named("--keep-from"), inputs),
-        max_bytes=_size(criteria.max_size, named("--max-size")),
-        free_bytes=_bytes_to_free(criteria, root, layout, named),
+        max_bytes=given(criteria.max_size, "--max-size", parse_size),
+        free_bytes=to_free(),
     )
     policy.check_values()
     return policy
-
-
-def _size(text: str | None, option: str) -> int | None:
-    return None if text is None else parse_size(text, option)
-
-
-def _bytes_to_free(
-    criteria: Criteria, root: str, layout: Layout, named: NameOfOption
-) -> int | None:
-    free, space = _size(criteria.free, named("--free")), criteria.min_free_space
-    if space is None:
-        return free
-    from fastprune.policy.criteria_io import space_to_free
-
-    return max(free or 0, space_to_free(space, named("--min-free-space"), root, layout))
 
 
 def _references(paths: list[str] | None, option: str, inputs: Inputs | None) -> tuple[str, ...]:
@@ -148,14 +140,7 @@ def _patterns(texts: list[str] | None, option: str) -> tuple[str, ...]:
 
 
 def parse_cutoff(text: str, option: str) -> str:
-    """Parses a date and time, or a date alone.
-
-    Args:
-        text: The value of the option.
-        option: The option, for the message.
-
-    Returns:
-        `YYYY-MM-DDTHH:MM:SS`.
+    """Parses a date and time, or a date alone, to `YYYY-MM-DDTHH:MM:SS`.
 
     Raises:
         UsageError: It is neither.
@@ -172,12 +157,8 @@ def cutoff_ago(seconds: float, now: datetime, zone: tzinfo | None) -> str:
     """The time so many seconds ago, `YYYY-MM-DDTHH:MM:SS` on the server's clock.
 
     When a clock is put back, an hour comes twice, and a time in it can mean two moments. Such a
-    time counts as the later one. So a time before the cutoff is old enough in either case.
-
-    Args:
-        seconds: How long ago.
-        now: The current time, with a zone.
-        zone: The server's; None for this machine's.
+    time counts as the later one. So a time before the cutoff is old enough in either case. Without
+    a zone, it is that of this machine.
     """
     try:
         # On the time line, not on the clock: a day with a clock change is 23 or 25 h.

@@ -56,11 +56,7 @@ class Inputs:
         self.stdin_taken_by = option
 
     def read(self, path: str, option: str) -> bytes:
-        """The content of a file, or of stdin.
-
-        Args:
-            path: The file, or `-` for stdin.
-            option: The option that names it.
+        """The content of a file, or of stdin for `-`.
 
         Raises:
             OSError: It can't be read.
@@ -78,12 +74,7 @@ class Inputs:
 def read_references(
     paths: list[str], option: str = "--keep-from", inputs: Inputs | None = None
 ) -> tuple[str, ...]:
-    """Reads lists of image references, for --keep-from.
-
-    Args:
-        paths: Files, or `-` for stdin.
-        option: Where they were given, for the message.
-        inputs: Reads them, and knows what this run has read before.
+    """Reads lists of image references, for --keep-from, from files, or from stdin for `-`.
 
     Returns:
         The references in full, each once, sorted.
@@ -114,16 +105,8 @@ def space_to_free(text: str, option: str, root: str, layout: Layout) -> int:
     """How many bytes must come free so that the free space is as --min-free-space says.
 
     The file system of the blobs counts, because blobs take most of the space. If a folder of
-    manifests is on another file system, a warning says which one counts.
-
-    Args:
-        text: A size, or a percentage of the whole file system.
-        option: Where it was given, for the message.
-        root: Path of a cache.
-        layout: What kind of cache it is.
-
-    Returns:
-        Bytes; 0 if there is enough.
+    manifests is on another file system, a warning says which one counts. The text is a size, or a
+    percentage of the whole file system.
 
     Raises:
         UsageError: The text is neither, or the file system can't have so much space, or does

@@ -19,27 +19,22 @@ class Removal(Protocol):
     @property
     def manifests(self) -> Sized:
         """The manifests that go."""
-        ...
 
     @property
     def blobs(self) -> Sized:
         """The blobs that go."""
-        ...
 
     @property
     def index(self) -> Sized:
         """All manifests of the cache that can be read."""
-        ...
 
     @property
     def bytes_removed(self) -> int:
         """Bytes of the files that go."""
-        ...
 
     @property
     def bytes_linked(self) -> int:
         """Bytes of those that have other hard links, and free nothing."""
-        ...
 
 
 COUNT = "max-delete-count"

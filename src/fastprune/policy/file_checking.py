@@ -88,10 +88,6 @@ _ONLY_OPTIONS = ("allow-remove-all", "allow-broken", "skip-corrupt", "force", "d
 def check(document: Entry, source: str) -> PolicyText:
     """Checks a document.
 
-    Args:
-        document: The whole document.
-        source: The file, for messages.
-
     Raises:
         UsageError: Something is wrong; the message has a line for each thing.
     """

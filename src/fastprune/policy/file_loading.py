@@ -61,15 +61,9 @@ def load_policy_file(
     zone: str | None,
     inputs: Inputs | None = None,
 ) -> PolicyFile:
-    """Reads a policy file.
+    """Reads a policy file: TOML or YAML, by its ending.
 
-    Args:
-        path: The file: TOML or YAML, by its ending.
-        now: The current time, with a zone.
-        root: Path of the cache, whose file system is asked for min-free-space.
-        layout: What kind of cache it is.
-        zone: The value of --zone; it overrides that of the file.
-        inputs: What this run reads from files and stdin; see `fastprune.policy.criteria_io`.
+    The current time has a zone. The value of --zone overrides that of the file.
 
     Raises:
         UsageError: It can't be read or used; the message has a line for each thing that is

@@ -26,10 +26,6 @@ _YAML_TIME = "tag:yaml.org,2002:timestamp"
 def read_toml(text: str, source: str) -> Entry:
     """Reads a TOML document (https://toml.io/en/v1.0.0).
 
-    Args:
-        text: The document.
-        source: The file, for messages.
-
     Raises:
         UsageError: It is not valid; the message names the line.
     """
@@ -60,10 +56,6 @@ def _toml_place(text: str, message: str) -> tuple[int, str]:
 
 def read_yaml(text: str, source: str) -> Entry:
     """Reads a YAML document (https://yaml.org/spec/1.1/, as PyYAML does, without tags).
-
-    Args:
-        text: The document.
-        source: The file, for messages.
 
     Raises:
         UsageError: It is not valid, or a key is there twice; the message names the line.

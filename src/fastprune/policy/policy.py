@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from fastprune.errors import UsageError
-from fastprune.model import DIGEST_PREFIX, parse_time
+from fastprune.model import DIGEST_PREFIX, LARGEST_INT64, parse_time
 
 SIZE_TARGET = "size-target"
 """Stands for the name of a rule if a size target selected an image, not a rule."""
@@ -20,9 +20,6 @@ NO_NAME = -1
 
 MOST_PATTERN_SETS = 32
 """How many sets of patterns a scan can match at once."""
-
-# A plan is a JSON file, and its readers may hold integers in 64 bits.
-_MOST_NUMBER = 2**63 - 1
 
 _RULE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
@@ -204,7 +201,8 @@ class Policy:
             if number is not None and number < least:
                 wrong = "must be at least 1" if least else "can't be negative"
                 raise UsageError(f"{option} {number}: {wrong}")
-            if number is not None and number > _MOST_NUMBER:
+            # A plan is a JSON file, and its readers may hold integers in 64 bits.
+            if number is not None and number > LARGEST_INT64:
                 raise UsageError(f"{option} {number}: too large a number")
 
 

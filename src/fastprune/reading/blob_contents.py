@@ -13,11 +13,12 @@ import stat
 import time
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from fastprune.layouts.layout import Layout
-from fastprune.model import DIGEST_BYTES, file_names
-from fastprune.reading.folders import StatTask, open_folder, opened_folder, statuses
+from fastprune.model import DIGEST_BYTES, LARGEST_INT64, file_names
+from fastprune.reading.folders import StatTask, opened_folder, statuses
 from fastprune.reading.identities import NOTHING_IS_RACY, identities_of, identity_of, racy_from
 from fastprune.reading.marks import (
     ABSENT_MARK,
@@ -35,7 +36,6 @@ _BUFFER_BYTES = 1 << 20
 _BYTES_PER_PART = 32 << 20
 # Errors of the system that mean lost content, not missing permission.
 _LOST_CONTENT = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
-_LARGEST_INT64 = 2**63 - 1
 
 
 def mark_of(status: os.stat_result) -> FileMark:
@@ -43,16 +43,14 @@ def mark_of(status: os.stat_result) -> FileMark:
     if not stat.S_ISREG(status.st_mode):
         return ABSENT_MARK
     # A large inode, or a time after the year 2262, does not fit into 64 bits with a sign.
-    inode, mtime = status.st_ino & _LARGEST_INT64, status.st_mtime_ns & _LARGEST_INT64
+    inode, mtime = status.st_ino & LARGEST_INT64, status.st_mtime_ns & LARGEST_INT64
     return FileMark(inode, status.st_size, mtime)
 
 
 class FileMarks(NamedTuple):
-    """Marks of some files.
+    """Marks of some files, from the `first` of the task on.
 
-    Attributes:
-        first: `first` of the task.
-        marks: int64, `MARK_FIELDS` a file; `ABSENT_MARK` where there is no regular file.
+    `marks` are int64, `MARK_FIELDS` a file; `ABSENT_MARK` where there is no regular file.
     """
 
     first: int
@@ -72,13 +70,9 @@ def mark_files(task: StatTask) -> Iterator[FileMarks]:
 
 
 class SalvageTask(NamedTuple):
-    """Manifest files that can't be understood.
+    """Manifest files that can't be understood, by their names: 32 raw bytes each.
 
-    Attributes:
-        folder: Path of the folder.
-        digests: The names, 32 raw bytes each.
-        max_bytes: Larger files are skipped.
-        layout: What kind of cache they are of.
+    Those that are larger than `max_bytes` are skipped.
     """
 
     folder: str
@@ -90,30 +84,22 @@ class SalvageTask(NamedTuple):
 def salvage_digests(task: SalvageTask) -> Iterator[bytes]:
     """Finds the digests in unreadable manifests: they may refer to these.
 
-    Yields:
-        For each file its digests, 32 raw bytes each.
+    Yields those of each file, 32 raw bytes each.
 
     Raises:
         OSError: The folder can't be opened.
     """
     names = file_names(task.digests)
-    folder = open_folder(task.folder)
-    try:
-        reader = FileReader(task.max_bytes)
+    reader = FileReader(task.max_bytes)
+    with opened_folder(task.folder) as folder:
         for _, content in reader.read_carefully(folder, names, range(len(names)), []):
             yield b"".join(task.layout.digests_in(bytes(content)))
-    finally:
-        os.close(folder)
 
 
 class CompareTask(NamedTuple):
-    """Files that were found sound, and what they were like then.
+    """Files that were found sound, as in a `StatTask`, and what they were like then.
 
-    Attributes:
-        folder: Path of the folder.
-        first: Position of the first file among those that are asked for.
-        digests: The names, 32 raw bytes each.
-        identities: Their identities, end to end.
+    Their identities are end to end.
     """
 
     folder: str
@@ -123,11 +109,9 @@ class CompareTask(NamedTuple):
 
 
 class Unchanged(NamedTuple):
-    """Which files are as they were.
+    """Which files are as they were, from the `first` of the task on.
 
-    Attributes:
-        first: `first` of the task.
-        flags: A byte for each file: 1 if it has the identity that it had, else 0.
+    `flags` has a byte for each file: 1 if it has the identity that it had, else 0.
     """
 
     first: int
@@ -150,18 +134,10 @@ def compare_identities(task: CompareTask) -> Iterator[Unchanged]:
     yield Unchanged(task.first, bytes(flags))
 
 
-class HashTask(NamedTuple):
-    """Files whose content is to be compared with their names.
+class HashTask(StatTask):
+    """Files whose content is to be compared with their names."""
 
-    Attributes:
-        folder: Path of the folder.
-        first: Position of the first file among those that are asked for.
-        digests: The names, 32 raw bytes each.
-    """
-
-    folder: str
-    first: int
-    digests: bytes
+    __slots__ = ()
 
 
 class HashedPart(NamedTuple):
@@ -188,10 +164,7 @@ def hash_files(
 ) -> Iterator[HashedPart]:
     """Reads files to the end and compares the sha256 of each with its name.
 
-    Args:
-        task: Which.
-        buffer_bytes: How much is read at a time.
-        part_bytes: How much is read between two parts of the answer.
+    `part_bytes` are read between two parts of the answer.
 
     Raises:
         OSError: The folder can't be opened.
@@ -201,8 +174,7 @@ def hash_files(
     def part() -> HashedPart:
         return HashedPart(first, len(identities), size, tuple(odd), b"".join(identities))
 
-    folder = open_folder(task.folder)
-    try:
+    with opened_folder(task.folder) as folder:
         for row, name in enumerate(file_names(task.digests)):
             raw = task.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
             hashed = _HashedFile(name, raw, folder)
@@ -214,8 +186,6 @@ def hash_files(
             identities.append(hashed.identity)
             if hashed.verdict is not None:
                 odd.append(OddFile(task.first + row, hashed.verdict, hashed.mark, hashed.reason))
-    finally:
-        os.close(folder)
     yield part()
 
 
@@ -270,13 +240,9 @@ class _HashedFile:
             self.verdict = Verdict.UNREADABLE
             if self.mark == ABSENT_MARK:
                 # The file could not even be opened, so it has no mark yet.
-                self.mark = self._ask_for_mark()
+                with suppress(OSError):
+                    status = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+                    self.mark = mark_of(status)
         else:
             self.verdict = Verdict.REFUSED
         self.reason = reason_of(error)
-
-    def _ask_for_mark(self) -> FileMark:
-        try:
-            return mark_of(os.stat(self._name, dir_fd=self._folder, follow_symlinks=False))
-        except OSError:
-            return ABSENT_MARK

@@ -7,7 +7,6 @@ and picklable values, so that any executor can run them; no numpy, so that a wor
 from __future__ import annotations
 
 import functools
-import os
 import stat
 import threading
 from array import array
@@ -18,17 +17,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.layouts.layout import Layout, ManifestRecord
 from fastprune.model import DIGEST_BYTES, file_names
-from fastprune.reading.folders import opened_folder
-from fastprune.reading.identities import SeenFiles, identities_of
+from fastprune.reading.folders import opened_folder, status_of
+from fastprune.reading.identities import SeenFiles, identities_of, identity_of
 from fastprune.reading.marks import IDENTITY_BYTES, NO_IDENTITY, Known
 from fastprune.reading.reader import FileReader
 from fastprune.reading.shard_rows import whole_urls
-from fastprune.reading.shards import (
-    ChunkRecords,
-    Fault,
-    Mismatch,
-    ShardIndex,
-)
+from fastprune.reading.shards import ChunkRecords, Fault, Mismatch, ShardIndex
 
 if TYPE_CHECKING:
     from fastprune.patterns import UrlMatcher
@@ -82,11 +76,10 @@ def kind_of(path: str) -> str | None:
     Raises:
         OSError: The system does not say.
     """
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
+    status = status_of(path)
+    if status is None:
         return None
-    return _KINDS.get(stat.S_IFMT(mode), "not a regular file")
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "not a regular file")
 
 
 def read_chunk(task: ReadTask) -> Iterator[ShardIndex]:
@@ -121,12 +114,14 @@ def _read_changed(task: ReadTask, folder: int, names: list[str], known: Known) -
     rows = list(range(len(names)))
     if known.identities.strip(b"\0"):
         rows = _changed(identities_of(folder, names, known.racy), known.identities)
-    seen = SeenFiles(len(rows))
+    seen: SeenFiles = [None] * len(rows)
     shard = _read(task, folder, [names[row] for row in rows], seen)
     return replace(
         shard,
         read=array("I", rows),
-        identities=seen.identities(known.racy),
+        identities=b"".join(
+            [NO_IDENTITY if one is None else identity_of(one, known.racy) for one in seen]
+        ),
         known_matches=_known_matches(task, names, set(rows), known),
     )
 

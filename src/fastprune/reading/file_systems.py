@@ -26,9 +26,8 @@ from typing import NamedTuple
 class FileSystem(NamedTuple):
     """What is known of a kind of file system.
 
-    Attributes:
-        trusted: Whether ctime tells every change.
-        waits: Whether a call waits for another machine, or for a program in user space.
+    ctime tells every change if it is `trusted`. A call `waits` for another machine, or for a
+    program in user space.
     """
 
     trusted: bool
@@ -57,27 +56,16 @@ KNOWN = {
 }
 """The kinds that are known; of any other one, nothing is. `fuse` stands for all of its subtypes."""
 
-TRUSTED = frozenset(kind for kind, known in KNOWN.items() if known.trusted)
-"""The file systems of Linux whose ctime can be trusted."""
-
 _MOUNT_ID = re.compile(rb"^mnt_id:\t(\d+)$", re.MULTILINE)
 
 
 def known_of(kind: str) -> FileSystem:
-    """What is known of a kind of file system.
-
-    Args:
-        kind: Its name, as the kernel gives it: `nfs4`, or `fuse.sshfs` with a subtype.
-    """
+    """What is known of a kind of file system: `nfs4`, or `fuse.sshfs` with a subtype."""
     return KNOWN.get(kind.partition(".")[0] if kind.startswith("fuse.") else kind, _UNKNOWN)
 
 
 def kind_of_folder(path: str, proc: str = "/proc") -> str:
     """The kind of file system that a folder is on; empty if the system does not say.
-
-    Args:
-        path: The folder.
-        proc: Where the kernel shows what is mounted.
 
     Raises:
         OSError: The folder can't be opened.
@@ -100,9 +88,7 @@ def kind_of_folder(path: str, proc: str = "/proc") -> str:
 def why_not_trusted(path: str, proc: str = "/proc") -> str:
     """Says why the ctime of files in a folder can't be trusted; empty if it can.
 
-    Args:
-        path: The folder; one that is not there has no files to distrust.
-        proc: Where the kernel shows what is mounted.
+    A folder that is not there has no files to distrust.
     """
     try:
         kind = kind_of_folder(path, proc)
@@ -120,9 +106,7 @@ def why_not_trusted(path: str, proc: str = "/proc") -> str:
 def where_it_waits(folders: Iterable[str], proc: str = "/proc") -> str:
     """The kind of file system on which reading waits for others; empty if no folder is on one.
 
-    Args:
-        folders: Paths of folders; those that are not there, or can't be opened, do not count.
-        proc: Where the kernel shows what is mounted.
+    Folders that are not there, or can't be opened, do not count.
     """
     for path in folders:
         try:

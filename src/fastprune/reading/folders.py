@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from fastprune.errors import CacheReadError, FastpruneError, NoCacheError, NoMemoryError
 from fastprune.layouts.layout import Layout
-from fastprune.model import file_names, is_hex_name, pack_names
+from fastprune.model import LARGEST_INT64, file_names, is_hex_name, pack_names
 from fastprune.reading.marks import FileSizes
 from fastprune.reading.reader import open_unseen
 
@@ -26,7 +26,6 @@ _LISTING_PART = 4_096
 
 GONE_TIME = -(2**63)
 """The time of a file that is gone."""
-_LATEST_TIME = 2**63 - 1
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -51,12 +50,9 @@ class ListingPart(NamedTuple):
 
 
 class StatTask(NamedTuple):
-    """Files whose sizes are wanted.
+    """Files that the system is asked about, by their names: 32 raw bytes each.
 
-    Attributes:
-        folder: Path of the folder.
-        first: A number that is given back with the sizes.
-        digests: The names, 32 raw bytes each.
+    `first` is a number that is given back with the answer.
     """
 
     folder: str
@@ -65,13 +61,9 @@ class StatTask(NamedTuple):
 
 
 def open_folder(path: str, *, within: int | None = None) -> int:
-    """Opens a folder of the cache; it must be a real one, no symbolic link.
+    """Opens a folder of the cache, relative to `within` if given; it must be no symbolic link.
 
     The access time does not change if we are the owner or root.
-
-    Args:
-        path: The folder.
-        within: The open folder that the path is relative to.
 
     Raises:
         OSError: It can't be opened.
@@ -92,24 +84,18 @@ def opened_folder(path: str) -> Iterator[int]:
 def list_folder(path: str, *, part_size: int = _LISTING_PART) -> Iterator[ListingPart]:
     """Lists one folder in parts, so that a large one needs no large memory.
 
-    Args:
-        path: The folder.
-        part_size: Names in a part.
-
     Raises:
         FileNotFoundError: There is no such folder.
         OSError: It can't be listed to its end.
     """
-    descriptor = open_folder(path)
-    try:
-        with os.scandir(descriptor) as entries:
-            while part := list(islice(entries, part_size)):
-                yield _listing_part(part)
-    except FileNotFoundError:
-        # The folder was there when it was opened: the listing is not whole.
-        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path) from None
-    finally:
-        os.close(descriptor)
+    with opened_folder(path) as descriptor:
+        try:
+            with os.scandir(descriptor) as entries:
+                while part := list(islice(entries, part_size)):
+                    yield _listing_part(part)
+        except FileNotFoundError:
+            # The folder was there when it was opened: the listing is not whole.
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path) from None
     yield ListingPart(b"", (), last=True)
 
 
@@ -143,11 +129,9 @@ def stat_files(task: StatTask) -> Iterator[FileSizes]:
 
 
 class FileTimes(NamedTuple):
-    """When the content of files last changed.
+    """When the content of files last changed, from the `first` of the task on.
 
-    Attributes:
-        first: `first` of the task.
-        times: Nanoseconds since 1970; the least int64 for a file that is gone.
+    `times` are nanoseconds since 1970; the least int64 for a file that is gone.
     """
 
     first: int
@@ -162,7 +146,7 @@ def times_of_files(task: StatTask) -> Iterator[FileTimes]:
     """
     found = (GONE_TIME if status is None else status.st_mtime_ns for status in statuses(task))
     # A time after the year 2262, or before 1677, does not fit into 64 bits.
-    times = (max(GONE_TIME, min(time, _LATEST_TIME)) for time in found)
+    times = (max(GONE_TIME, min(time, LARGEST_INT64)) for time in found)
     yield FileTimes(task.first, array("q", times))
 
 
@@ -182,12 +166,21 @@ def statuses(task: StatTask) -> Iterator[os.stat_result | None]:
                 yield status
 
 
+def status_of(path: str, *, within: int | None = None) -> os.stat_result | None:
+    """What the system says of a path, not following a link there; None if nothing is there.
+
+    Raises:
+        OSError: The system does not say.
+    """
+    try:
+        return os.stat(path, dir_fd=within, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
 @contextmanager
 def reading(root: str) -> Iterator[None]:
     """Turns errors of the system while a cache is read into errors that name the path.
-
-    Args:
-        root: Path of the cache.
 
     Raises:
         CacheReadError: Something could not be read.
@@ -206,10 +199,6 @@ def reading(root: str) -> Iterator[None]:
 def check_root(root: str, layout: Layout) -> None:
     """Checks that a path holds a cache: a folder with the first folder of manifests in it.
 
-    Args:
-        root: The path.
-        layout: The kind of cache.
-
     Raises:
         NoCacheError: It does not. Nothing is created.
         CacheReadError: The system does not say.
@@ -223,11 +212,8 @@ def check_root(root: str, layout: Layout) -> None:
         raise NoCacheError(f"no cache at {root}: no such folder")
     first = layout.manifest_folders[0]
     with reading(root):
-        try:
-            there = stat.S_ISDIR(os.lstat(os.path.join(root, first)).st_mode)
-        except FileNotFoundError:
-            there = False
-    if not there:
+        status = status_of(os.path.join(root, first))
+    if status is None or not stat.S_ISDIR(status.st_mode):
         raise NoCacheError(f"no cache at {root}: it has no folder {first}/")
 
 

@@ -19,13 +19,17 @@ import stat
 import struct
 from collections.abc import Sequence
 
-from fastprune.reading.marks import IDENTITY, NO_IDENTITY
+from fastprune.model import LARGEST_INT64
+from fastprune.reading.marks import IDENTITY
 
 RACY_NANOSECONDS = 2 * 10**9
 """Changes so long before a scan count as racy: far more than the tick of any kernel's clock, and as
 much as the coarsest file system rounds."""
 
-NOTHING_IS_RACY = 2**63 - 1
+SeenFiles = list[os.stat_result | None]
+"""The status of files right before they were read; None for one that could not be opened."""
+
+NOTHING_IS_RACY = LARGEST_INT64
 """Stands for `racy_from` where files are compared with identities that a scan kept.
 
 A scan keeps none that is racy: a file whose identity it knows had changed long before it asked.
@@ -41,22 +45,17 @@ _FOLDER_FORM = struct.Struct("<QQqq")
 def racy_from(scanned_at: float) -> int:
     """The ctime, in nanoseconds, from which on a file is racy for a scan.
 
-    Args:
-        scanned_at: When the scan began, before it asked about any file: seconds since the epoch.
+    The scan began at this time, in seconds since the epoch, before it asked about any file.
     """
     return int(scanned_at * 1e9) - RACY_NANOSECONDS
 
 
 def identity_of(status: os.stat_result, racy: int, form: struct.Struct = IDENTITY) -> bytes:
-    """The identity of a file by its status.
+    """The identity of a file by its status, as `lstat` gives it.
 
     It is zeros if the file is racy or no regular file, or if a number is too large: `NO_IDENTITY`,
-    or `NO_BLOB_IDENTITY`.
-
-    Args:
-        status: Its status, by `lstat`.
-        racy: What `racy_from` gives.
-        form: `IDENTITY` for a manifest, `BLOB_IDENTITY` for a blob.
+    or `NO_BLOB_IDENTITY`. `racy` is what `racy_from` gives. The form is `IDENTITY` for a manifest,
+    `BLOB_IDENTITY` for a blob.
     """
     changed = status.st_ctime_ns
     if changed >= racy or status.st_mode & _TYPE != stat.S_IFREG:
@@ -73,13 +72,7 @@ def identities_of(
 ) -> list[bytes]:
     """The identities of files; zeros for one whose status the system does not give.
 
-    Reading such a file will say what is wrong with it.
-
-    Args:
-        folder: Descriptor of the open folder.
-        names: File names in it.
-        racy: What `racy_from` gives.
-        form: See `identity_of`.
+    Reading such a file will say what is wrong with it. See `identity_of`.
     """
     found = []
     for name in names:
@@ -92,34 +85,11 @@ def identities_of(
     return found
 
 
-class SeenFiles:
-    """What files were like right before they were read.
-
-    Attributes:
-        statuses: The status of each file; None for one that could not be opened.
-    """
-
-    def __init__(self, count: int) -> None:
-        """Has seen none of so many files."""
-        self.statuses: list[os.stat_result | None] = [None] * count
-
-    def identities(self, racy: int) -> bytes:
-        """Their identities, end to end; see `identity_of` for `racy`."""
-        return b"".join(
-            [NO_IDENTITY if one is None else identity_of(one, racy) for one in self.statuses]
-        )
-
-
 def folder_identity(path: str, racy: int) -> bytes:
     """The identity of a folder: another one, or none, if a name in it came, went or was replaced.
 
-    Args:
-        path: The folder; a real one, no symbolic link.
-        racy: What `racy_from` gives.
-
-    Returns:
-        Bytes that tell it from others; empty if it is racy, if the system gives no status, or if
-            it has a time after the year 2262.
+    It is empty if the folder is racy or a symbolic link, if the system gives no status, or if it
+    has a time after the year 2262.
     """
     try:
         status = os.lstat(path)
@@ -136,10 +106,6 @@ def folder_identity(path: str, racy: int) -> bytes:
 
 
 def folder_changed_at(identity: str) -> int:
-    """When a folder changed last: nanoseconds since the epoch.
-
-    Args:
-        identity: What `folder_identity` gave, in hex; not empty.
-    """
+    """When a folder changed last, by its `folder_identity` in hex: nanoseconds since the epoch."""
     changed: int = _FOLDER_FORM.unpack(bytes.fromhex(identity))[-1]
     return changed

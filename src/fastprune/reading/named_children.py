@@ -16,16 +16,7 @@ from fastprune.reading.shards import pack_digests
 
 
 def named_children(path: str, layout: Layout, max_manifest_bytes: int) -> bytes | None:
-    """The raw digests that a list names, one after the other.
-
-    Args:
-        path: Path of the list.
-        layout: What kind of cache it is.
-        max_manifest_bytes: Larger manifest files are not read.
-
-    Returns:
-        The digests; None if the list can't be read any more.
-    """
+    """The raw digests that a list names, one after the other; None if it can't be read any more."""
     folder, name = os.path.split(path)
     reader = FileReader(max_manifest_bytes)
     try:

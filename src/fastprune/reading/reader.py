@@ -62,12 +62,11 @@ class FileReader:
     def __init__(
         self, max_bytes: int, *, buffer_bytes: int = _BUFFER_BYTES, nowait: int = _RWF_NOWAIT
     ) -> None:
-        """Makes a reader.
+        """Makes a reader that refuses files larger than `max_bytes`.
 
-        Args:
-            max_bytes: Larger files are refused.
-            buffer_bytes: Room for a file of the first pass; a larger file makes room for itself.
-            nowait: The flag of `os.preadv` for reading without waiting; 0 where there is none.
+        `buffer_bytes` is the room for a file of the first pass; a larger file makes room for
+        itself. `nowait` is the flag of `os.preadv` for reading without waiting; 0 where there is
+        none.
         """
         self._max_bytes = max_bytes
         self._buffer = memoryview(bytearray(buffer_bytes))
@@ -76,24 +75,17 @@ class FileReader:
         self._flags = OPEN_FLAGS | getattr(os, "O_NOATIME", 0)
 
     def read_cached(
-        self,
-        folder: int,
-        names: Sequence[str],
-        suspects: list[int],
-        seen: SeenFiles | None = None,
+        self, folder: int, names: Sequence[str], suspects: list[int], seen: SeenFiles | None = None
     ) -> Iterator[Content]:
         """Yields the files that are in the page cache; asks the kernel to fetch the others.
 
         Where the file system can't tell, all files are left to `read_carefully`.
 
-        A read that does not wait ends where the page cache ends, at the end of a page. So a
-        result of whole pages is a suspect, and a result of any other length is the whole file.
+        A read that does not wait ends where the page cache ends, at the end of a page. So a result
+        of whole pages is a suspect, and a result of any other length is the whole file.
 
-        Args:
-            folder: Descriptor of the open folder.
-            names: File names in it.
-            suspects: Receives the positions of files that have to be read carefully.
-            seen: Receives the status of each file; None if nobody asks.
+        `suspects` receives the positions of files that have to be read carefully, and `seen` the
+        status of each file.
         """
         buffer, room = self._buffer, min(len(self._buffer), self._max_bytes + 1)
         buffers = [buffer]
@@ -109,7 +101,7 @@ class FileReader:
                 continue
             try:
                 if seen is not None:
-                    seen.statuses[row] = os.fstat(descriptor)
+                    seen[row] = os.fstat(descriptor)
                 count = os.preadv(descriptor, buffers, 0, self._nowait)
             except OSError as error:
                 if error.errno in _UNSUPPORTED:
@@ -132,12 +124,8 @@ class FileReader:
     ) -> Iterator[Content]:
         """Yields the whole content of regular files, waiting for each.
 
-        Args:
-            folder: Descriptor of the open folder.
-            names: File names in it.
-            rows: Positions of the files to read.
-            faults: Receives the files that can't be read, with position and reason.
-            seen: Receives the status of each file; None if nobody asks.
+        `rows` are the positions of the files to read. `faults` receives those that can't be read,
+        and `seen` the status of each file.
         """
         left = deque(rows)
         opened: deque[tuple[int, int]] = deque()
@@ -151,7 +139,7 @@ class FileReader:
                     try:
                         status = os.fstat(descriptor)
                         if seen is not None:
-                            seen.statuses[row] = status
+                            seen[row] = status
                         content = self._read_whole(descriptor, status)
                     finally:
                         os.close(descriptor)
@@ -221,29 +209,12 @@ class FileReader:
 
 
 def open_file(name: str, folder: int) -> int:
-    """Opens one file as `FileReader` does: no link, no waiting, no new access time.
-
-    Args:
-        name: Its name.
-        folder: Descriptor of the open folder.
-
-    Raises:
-        OSError: It can't be opened.
-    """
+    """Opens one file as `FileReader` does: no link, no waiting, no new access time."""
     return open_unseen(name, OPEN_FLAGS, folder)
 
 
 def open_unseen(path: str, flags: int, within: int | None) -> int:
-    """Opens a file or folder; its access time does not change if we are the owner or root.
-
-    Args:
-        path: The file or folder.
-        flags: The flags of `os.open`.
-        within: The open folder that the path is relative to.
-
-    Raises:
-        OSError: It can't be opened.
-    """
+    """Opens a file or folder; its access time does not change if we are the owner or root."""
     try:
         return os.open(path, flags | getattr(os, "O_NOATIME", 0), dir_fd=within)
     except OSError as error:
@@ -253,12 +224,7 @@ def open_unseen(path: str, flags: int, within: int | None) -> int:
 
 
 def advise(descriptor: int, advice: str) -> None:
-    """Tells the system how a file will be read; a system may ignore that.
-
-    Args:
-        descriptor: The open file, or a FIFO or the like.
-        advice: The name of a constant of `os`.
-    """
+    """Tells the system how a file will be read, by the name of a constant; it may ignore that."""
     if hasattr(os, "posix_fadvise"):
         # A FIFO gives ESPIPE.
         with suppress(OSError):

@@ -14,14 +14,10 @@ from fastprune.reading.shards import ShardIndex, UrlForm
 
 
 def joined_shards(shards: Sequence[ShardIndex]) -> ShardIndex:
-    """Shards one after the other, as one shard.
+    """Shards one after the other, as one shard with the chunk number of the first.
 
-    Args:
-        shards: At least one; all with edges or all without, and of the same pattern sets. Which
-            files of their chunks have a row is not told any more.
-
-    Returns:
-        Their rows in order, with the chunk number of the first.
+    There is at least one; all with edges or all without, and of the same pattern sets. Which files
+    of their chunks have a row is not told any more.
     """
     if len(shards) == 1:
         return shards[0]
@@ -70,16 +66,9 @@ def joined_shards(shards: Sequence[ShardIndex]) -> ShardIndex:
 def whole_urls(
     forms: bytes, pool: bytes, lengths: Sequence[int], names: Sequence[str]
 ) -> Callable[[int], bytes]:
-    """Gives the URLs in UTF-8 that a shard holds, with the digests that it leaves out.
+    """Gives the URL of a row in UTF-8, with the digest that a shard leaves out.
 
-    Args:
-        forms: `url_forms` of the shard.
-        pool: Its `url_bytes`.
-        lengths: Its `url_lengths`.
-        names: The file name of each row.
-
-    Returns:
-        A function of the row.
+    Forms, pool and lengths are columns of the shard; the file name of each row is in `names`.
     """
     ends = list(accumulate(lengths))
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from fastprune.errors import ManifestError
 from fastprune.layouts.layout import ManifestRecord, shown
-from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX
+from fastprune.model import DIGEST_BYTES, DIGEST_PREFIX, LARGEST_INT64, LINE_CHARS
 
 ABSENT = 255
 """The kind of a row whose file could not be read or understood."""
@@ -30,11 +30,9 @@ EMPTY_TIME = b"\xff" * TIME_CHARS
 
 UrlMatch: TypeAlias = "Callable[[Sequence[bytes]], array[int]]"
 
-_LINE_CHARS = len(DIGEST_PREFIX) + 2 * DIGEST_BYTES + 1
 _BEFORE_HEX = f"\n{DIGEST_PREFIX}".encode()
-_LINE_WORDS = _LINE_CHARS // len(_BEFORE_HEX)
+_LINE_WORDS = LINE_CHARS // len(_BEFORE_HEX)
 _OWN_DIGEST_CHARS = len("@") + len(DIGEST_PREFIX) + 2 * DIGEST_BYTES
-_MAX_SIZE = 2**63 - 1
 ODD_TIME_CHARS = 64
 """Characters that are kept of a time that is not `TIME_CHARS` long."""
 
@@ -75,12 +73,7 @@ class Fault(NamedTuple):
 
 
 class Mismatch(NamedTuple):
-    """A manifest file that can be understood, but does not match its name.
-
-    Attributes:
-        row: Position of the file in its chunk.
-        reason: Why, in words.
-    """
+    """A manifest file that can be understood, but does not match its name; see `Fault`."""
 
     row: int
     reason: str
@@ -166,10 +159,8 @@ class ChunkRecords:
     def pack(self, *, edges: bool, match: UrlMatch | None) -> ShardIndex:
         """Turns the records into columns; records that fail the checks become faults.
 
-        Args:
-            edges: Whether digests and their sizes are wanted. They are checked anyway.
-            match: Returns the bits of the pattern sets that match URLs in UTF-8; None without
-                patterns.
+        Without edges, digests and their sizes are checked, and left out. `match` gives the bits of
+        the pattern sets that match URLs in UTF-8.
         """
         try:
             packed = _pack_edges(self._records)
@@ -235,7 +226,7 @@ def _pack_edges(records: Sequence[ManifestRecord]) -> _Edges:
     except OverflowError:
         raise ManifestError("the sizes of an image add up to more than 2^63 bytes") from None
     # Every line was checked to be as long as a digest.
-    counts = array("I", [(len(lines) + 1) // _LINE_CHARS for lines in digest_lines])
+    counts = array("I", [(len(lines) + 1) // LINE_CHARS for lines in digest_lines])
     return _Edges(digests, counts, sizes, declared)
 
 
@@ -251,23 +242,17 @@ def check_record(record: ManifestRecord) -> None:
 def pack_digests(lines: Sequence[str]) -> bytes:
     """Turns digests into raw bytes, all or nothing.
 
-    The check is strict, and costs a fraction of checking each digest alone. A line feed and the
-    prefix are one word of eight bytes, and the hex digits are eight more. So every ninth word is
-    checked and removed, until only hex digits are left.
-
-    Args:
-        lines: Texts of any number of digests each, with a line feed between two; each
-            digest should be `sha256:` and 64 lower-case hex digits.
-
-    Returns:
-        32 bytes per digest.
+    There is a line feed between two; each should be `sha256:` and 64 lower-case hex digits. The
+    check is strict, and costs a fraction of checking each digest alone. A line feed and the prefix
+    are one word of eight bytes, and the hex digits are eight more. So every ninth word is checked
+    and removed, until only hex digits are left.
 
     Raises:
         ManifestError: At least one digest has another form.
     """
     text = "\n".join(["", *filter(None, lines)])
     try:
-        count, rest = divmod(len(text), _LINE_CHARS)
+        count, rest = divmod(len(text), LINE_CHARS)
         if rest or text != text.lower():
             raise ValueError
         words = array("Q", text.encode("ascii"))
@@ -293,12 +278,7 @@ def is_digest_url(url: str) -> bool:
 
 
 def url_form(url: str, name: str) -> UrlForm:
-    """What a URL ends with.
-
-    Args:
-        url: The image URL.
-        name: The name of its file, 64 lower-case hex digits.
-    """
+    """What a URL ends with; `name` is that of its file, 64 lower-case hex digits."""
     return UrlForm(url_forms([url], [name])[0])
 
 
@@ -335,13 +315,10 @@ def pack_sizes(sizes: Sequence[int]) -> array[int]:
     except (TypeError, OverflowError):
         packed = None
     if packed is None or set(map(type, sizes)) - {int} or (packed and min(packed) < 0):
-        odd: object = next((size for size in sizes if not _is_size(size)), sizes[0])
+        whole = (size for size in sizes if type(size) is not int or not 0 <= size <= LARGEST_INT64)
+        odd: object = next(whole, sizes[0])
         raise ManifestError(f"not a size: {shown(odd)}")
     return packed
-
-
-def _is_size(size: object) -> bool:
-    return type(size) is int and 0 <= size <= _MAX_SIZE
 
 
 def _pack_times(texts: Sequence[str], column: int, odd_times: list[tuple[int, int, str]]) -> bytes:

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 
 from fastprune.errors import TrashError
 from fastprune.layouts.layout import Layout
-from fastprune.reading.folders import open_folder
+from fastprune.reading.folders import open_folder, status_of
 
 STEPS = (".fastprune", "trash")
 """The way from the cache to its trash."""
@@ -31,12 +31,7 @@ def open_root(root: str, opened: ExitStack) -> int:
 
 
 def open_step(name: str, parent: int, opened: ExitStack) -> int:
-    """Opens a folder in an open folder.
-
-    Args:
-        name: Its name.
-        parent: The open folder that it is in.
-        opened: Closes it in the end.
+    """Opens a folder in an open folder; `opened` closes it in the end.
 
     Raises:
         FileNotFoundError: There is none.
@@ -56,12 +51,7 @@ def open_step(name: str, parent: int, opened: ExitStack) -> int:
 
 @contextmanager
 def opened_run(root: str, run: str, layout: Layout) -> Iterator[dict[str, int]]:
-    """Opens the folders of a run.
-
-    Args:
-        root: Path of the cache.
-        run: A run id.
-        layout: What kind of cache it is.
+    """Opens the folders of a run, by its id.
 
     Yields:
         Descriptors by name; a folder that does not exist is left out.
@@ -91,14 +81,6 @@ def _open_all(layout: Layout, parent: int, opened: ExitStack) -> dict[str, int]:
             folders[name] = open_step(name, parent, opened)
         except FileNotFoundError as error:
             # Ask once more: a folder that is there must not count as one without files.
-            if _is_there(name, parent):
+            if status_of(name, within=parent):
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name) from error
     return folders
-
-
-def _is_there(name: str, parent: int) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True

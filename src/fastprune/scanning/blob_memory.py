@@ -57,11 +57,7 @@ class BlobMemory:
     def __init__(self, file: KeptFile, index: CacheIndex, executor: Executor, since: Since) -> None:
         """Looks for what earlier runs have left. Without it, all is read.
 
-        Args:
-            file: Where it is remembered.
-            index: The cache.
-            executor: Where to check what was left, and to ask about blobs.
-            since: From when on a blob must have been verified.
+        The executor checks what was left, and asks about blobs. See `Since`.
         """
         count, now = index.blobs_present, time.time()
         self._before = np.zeros((0, BLOB_IDENTITY_BYTES), dtype=np.uint8)
@@ -110,10 +106,7 @@ class BlobMemory:
     def unchanged(self, blobs: Rows, progress: Progress, checkpoint: Callable[[], None]) -> Rows:
         """Which of some blobs were verified late enough, and have not changed since.
 
-        Args:
-            blobs: Their ids.
-            progress: Is told how many were asked about.
-            checkpoint: Called often; raises if the work is to end.
+        `checkpoint` is called often, and raises if the work is to end.
         """
         if self.since is None:
             return blobs[:0]
@@ -141,11 +134,9 @@ class BlobMemory:
         return blobs[same]
 
     def note(self, blobs: Rows, identities: bytes) -> None:
-        """Remembers what was read; writes it down if it is time to.
+        """Remembers blobs that were read to the end; writes them down if it is time to.
 
-        Args:
-            blobs: Ids of those that were read to the end.
-            identities: See `HashedPart.identities`.
+        `identities` is that of `HashedPart`.
         """
         found = np.frombuffer(identities, dtype=np.uint8).reshape(-1, BLOB_IDENTITY_BYTES)
         self._identities[blobs] = found
@@ -158,21 +149,13 @@ class BlobMemory:
         """Takes the identities of blobs that workers elsewhere are about to read.
 
         What they see of a file may be older than what is seen here, and their clocks may differ.
-
-        Args:
-            blobs: Their ids.
         """
         if not len(self._before):
             self._before = np.zeros_like(self._identities)
         self._before[blobs] = self._seen_here(blobs)
 
     def note_elsewhere(self, blobs: Rows, identities: bytes) -> None:
-        """As `note`, of blobs that were read elsewhere: what they are like here counts.
-
-        Args:
-            blobs: Ids of those that were read to the end, after `look_before`.
-            identities: See `HashedPart.identities`.
-        """
+        """As `note`, after `look_before` and reading elsewhere: what is seen here counts."""
         there = np.frombuffer(identities, dtype=np.uint8).reshape(-1, BLOB_IDENTITY_BYTES)
         here = self._before[blobs]
         unchanged = (here == self._seen_here(blobs)).all(axis=1) & there.any(axis=1)

@@ -31,10 +31,7 @@ _log = logging.getLogger("fastprune")
 def check_since(since: Since, folder: StateFolder | None, now: float) -> None:
     """Checks that what is asked for makes sense.
 
-    Args:
-        since: From when on a blob must have been verified.
-        folder: Where it is remembered; None for nowhere.
-        now: The time: seconds since the epoch.
+    Blobs are remembered in the folder, if there is one. `now` is in seconds since the epoch.
 
     Raises:
         UsageError: It makes none.
@@ -65,12 +62,7 @@ def seconds_of(moment: datetime) -> int:
 
 
 def say_why_not(reason: str, *, wanted: bool) -> None:
-    """Says why nothing is remembered: aloud if it was relied on.
-
-    Args:
-        reason: Why.
-        wanted: Whether something was to be remembered from before.
-    """
+    """Says why nothing is remembered: as a warning if something was wanted from before."""
     if wanted:
         _log.warning("--content-since: every blob is read: %s", reason)
     else:
@@ -82,11 +74,7 @@ def file_of_checks(
 ) -> KeptFile | None:
     """Where to remember which blobs of a cache were found sound; None if it can't be.
 
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
-        folder: The folder for state; None for nowhere.
-        wanted: Whether something is to be remembered from before.
+    `wanted` says whether something is to be remembered from before.
 
     Raises:
         UsageError: The folder for state lies in the cache.

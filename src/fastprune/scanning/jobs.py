@@ -22,10 +22,8 @@ SMALL_CACHE_THAT_WAITS = 128
 class AutoJobs(NamedTuple):
     """What `--jobs auto` means for one cache.
 
-    Attributes:
-        jobs: The number of workers.
-        small: With no more manifests than this, workers don't pay.
-        waits: The kind of file system that the workers wait for; empty if they don't.
+    With no more manifests than `small`, workers don't pay. The kind of file system that they wait
+    for is `waits`; empty if they don't.
     """
 
     jobs: int
@@ -36,14 +34,9 @@ class AutoJobs(NamedTuple):
 def auto_jobs(root: str, layout: Layout, *, merging: bool = True) -> AutoJobs:
     """What `--jobs auto` means for a cache.
 
-    Where workers wait for round trips, the rate is their number by the time of a round trip: so
-    it is not the processors that limit it (`waiting_jobs`).
-
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
-        merging: Whether this process has to merge what all workers read, so that more of them
-            than `available_jobs` says would wait for it.
+    Where workers wait for round trips, the rate is their number by the time of a round trip: so it
+    is not the processors that limit it (`waiting_jobs`). `merging` says whether this process has to
+    merge what all workers read, so that more of them than `available_jobs` would wait for it.
     """
     here = available_jobs() if merging else available_jobs(most=sys.maxsize)
     waits = where_it_waits(os.path.join(root, folder) for folder in layout.folders)

@@ -50,25 +50,19 @@ class KeptFile:
     """
 
     def __init__(self, root: str, layout: Layout, folder: str, ending: str) -> None:
-        """Asks which cache it is.
-
-        Args:
-            root: Path of the cache.
-            layout: What kind of cache it is.
-            folder: The folder for state.
-            ending: How the names of files of this kind end; see `fastprune.scanning.store`.
+        """Asks which cache it is. See `fastprune.scanning.store` for the ending.
 
         Raises:
             OSError: The cache can't be asked about.
         """
-        status, file_system = os.stat(root), os.statvfs(root).f_fsid
+        status, file_system, kind = os.stat(root), os.statvfs(root).f_fsid, type(layout)
         cache = f"{file_system:016x}-{status.st_ino}"
         self.path = os.path.join(folder, cache + ending)
         self.origin = Origin(
             made_by=__version__,
             cache=cache,
             path=in_utf8(os.path.realpath(root)),
-            layout=_name_of(layout),
+            layout=f"{kind.__module__}.{kind.__qualname__}: {' '.join(layout.folders)}",
         )
         self.used_at = 0
 
@@ -80,10 +74,8 @@ class KeptFile:
     ) -> ColumnFile[Header]:
         """The columns of the file, if it is whole and may be believed.
 
-        Args:
-            decode: Decodes a file.
-            written_at: The latest time that a header says it was written, or begun.
-            open_executor: Gives the executor for a number of rows.
+        `written_at` is the latest time that a header says it was written, or begun. `open_executor`
+        gives the executor for a number of rows.
 
         Raises:
             FileNotFoundError: There is none.
@@ -117,11 +109,7 @@ class KeptFile:
             raise NotBelievedError("it says that it was written in the future")
 
     def write(self, content: Iterable[bytes | memoryview]) -> None:
-        """Writes the file, if it can be written and would be believed.
-
-        Args:
-            content: All of it.
-        """
+        """Writes the whole file, if it can be written and would be believed."""
         try:
             store(self.path, content)
         except OSError as error:
@@ -131,12 +119,7 @@ class KeptFile:
 
 
 def why_not_kept(root: str, layout: Layout, folder: str) -> str:
-    """Says why nothing about a cache can be kept; empty if it can.
-
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
-        folder: The folder for state.
+    """Says why nothing about a cache can be kept in a folder for state; empty if it can.
 
     Raises:
         UsageError: The folder for state lies in the cache.
@@ -146,8 +129,3 @@ def why_not_kept(root: str, layout: Layout, folder: str) -> str:
         raise UsageError(f"--state-dir {folder} is in the cache: choose another folder")
     reasons = (why_not_trusted(os.path.join(root, name)) for name in layout.folders)
     return next(filter(None, reasons), "")
-
-
-def _name_of(layout: Layout) -> str:
-    kind = type(layout)
-    return f"{kind.__module__}.{kind.__qualname__}: {' '.join(layout.folders)}"

@@ -41,31 +41,18 @@ class ManifestNames:
     """
 
     def __init__(self, root: str, layout: Layout, checkpoint: Callable[[], None]) -> None:
-        """Lists nothing yet.
-
-        Args:
-            root: Path of the cache.
-            layout: What kind of cache it is.
-            checkpoint: Called often; raises if the scan is to end.
-        """
+        """Lists nothing yet; `checkpoint` is called often, and raises if the scan is to end."""
         self.foreign: list[str] = []
         self.irregular: dict[str, str] = {}
         self._root, self._layout, self._checkpoint = root, layout, checkpoint
 
     def listed(
-        self,
-        numbers: Sequence[int],
-        open_executor: Callable[[int], Executor],
-        progress: Progress,
+        self, numbers: Sequence[int], open_executor: Callable[[int], Executor], progress: Progress
     ) -> Iterator[bytes]:
         """Lists folders. Large ones are listed by workers: there is enough to do in this process.
 
-        Workers elsewhere list none: theirs may be old, without a manifest that is there.
-
-        Args:
-            numbers: Which of the layout's folders of manifests.
-            open_executor: Gives the executor for at least so many manifests.
-            progress: Is told how many names were listed.
+        Workers elsewhere list none: theirs may be old, without a manifest that is there. The
+        folders are given as positions in the layout's `manifest_folders`.
 
         Yields:
             For each folder, the names of the manifests, 32 raw bytes each.
@@ -99,12 +86,9 @@ class ManifestNames:
         return digests
 
     def _look_at(self, path: str, name: str) -> bytes:
-        """Looks at a name that was not listed as a regular file.
+        """The raw digest of a name that was not listed as a regular file, if it is one now.
 
         On file systems that don't list types, a file that was just being replaced is one, too.
-
-        Returns:
-            The raw digest if it is a regular file now, to be read; else nothing.
         """
         kind = kind_of(os.path.join(self._root, path))
         if kind == REGULAR:

@@ -27,11 +27,9 @@ _MOST_IN_REMOTE_TASK = 8_192
 
 
 class Measured(NamedTuple):
-    """The sizes of files, and which have other hard links.
+    """The sizes of files, 0 for one that is gone; and which have other hard links.
 
-    Attributes:
-        sizes: int64: bytes of each; 0 for one that is gone.
-        linked: bool: whether it has other hard links, so that removing it frees nothing.
+    To remove those frees nothing.
     """
 
     sizes: NDArray[np.int64]
@@ -45,15 +43,7 @@ def measure_files(
     executor: Executor,
     progress: Progress | None = None,
 ) -> Measured:
-    """Asks for the sizes of files and whether they have other names, many at a time.
-
-    Args:
-        index: The cache.
-        folder: The folder in it.
-        digests: Their names.
-        executor: Where to ask.
-        progress: Is told how many were asked about.
-    """
+    """Asks for the sizes of files in a folder and whether they have other names, many at a time."""
     import numpy as np
 
     sizes = np.zeros(len(digests), dtype=np.int64)
@@ -76,15 +66,7 @@ def measure_blobs(
 def sizes_of(
     path: str, digests: bytes, executor: Executor, progress: Progress | None, unit: str
 ) -> Iterator[FileSizes]:
-    """Asks for the sizes of files.
-
-    Args:
-        path: Path of the folder.
-        digests: Their names, 32 raw bytes each.
-        executor: Where to ask.
-        progress: Is told how many were asked about.
-        unit: What they are.
-    """
+    """Asks for the sizes of files, whose names are 32 raw bytes each; `unit` is what they are."""
     most = _MOST_IN_REMOTE_TASK
     if not executor.remote:
         most = piece_size(len(digests) // DIGEST_BYTES, executor.jobs, _MOST_IN_TASK)

@@ -20,13 +20,7 @@ from typing import TYPE_CHECKING
 from fastprune.errors import NotBelievedError
 from fastprune.executors.executor import Executor
 from fastprune.index.recalled import Recalled
-from fastprune.index.remembered import (
-    RememberedFolder,
-    RememberedScan,
-    ScanHeader,
-    decoded,
-    encoded,
-)
+from fastprune.index.remembered import RememberedFolder, ScanHeader, decoded, encoded
 from fastprune.layouts.layout import Layout
 from fastprune.reading.identities import folder_changed_at, folder_identity, racy_from
 from fastprune.scanning.kept_file import KeptFile, why_not_kept
@@ -74,15 +68,7 @@ class ScanMemory:
         scanned_at: float,
         max_manifest_bytes: int,
     ) -> None:
-        """Asks for the identities of the folders; they must not be listed before.
-
-        Args:
-            root: Path of the cache.
-            layout: What kind of cache it is.
-            folder: Where scans are remembered.
-            scanned_at: When the scan began.
-            max_manifest_bytes: Larger manifest files are not read.
-        """
+        """Asks for the identities of the folders; they must not be listed before."""
         self._file = KeptFile(root, layout, folder.path, SCANS)
         self.racy = racy_from(scanned_at)
         self.recalled: Recalled | None = None
@@ -93,15 +79,13 @@ class ScanMemory:
         ]
 
     def recall(self, open_executor: Callable[[int], Executor]) -> None:
-        """Looks for what an earlier scan has left, and checks it. Without it, all is read.
-
-        Args:
-            open_executor: Gives the executor for a number of manifests.
-        """
+        """Looks for what an earlier scan has left, and checks it. Without it, all is read."""
         if self._folder.rescan:
             return
         try:
-            scan = self._read(open_executor)
+            scan = self._file.read(decoded, lambda header: header.scanned_at, open_executor)
+            if scan.header.max_manifest_bytes > self._max_bytes:
+                raise NotBelievedError("--max-manifest-size was larger")
         except FileNotFoundError:
             return
         except OSError as error:
@@ -111,22 +95,13 @@ class ScanMemory:
         else:
             self.recalled = Recalled(scan, self.racy, self._identities)
 
-    def _read(self, open_executor: Callable[[int], Executor]) -> RememberedScan:
-        """The remembered scan, if it is whole and may be believed."""
-        scan = self._file.read(decoded, lambda header: header.scanned_at, open_executor)
-        if scan.header.max_manifest_bytes > self._max_bytes:
-            raise NotBelievedError("--max-manifest-size was larger")
-        return scan
-
     def keep(self, outcome: Outcome, *, irregular: Iterable[str]) -> None:
         """Remembers a scan, unless what is remembered already is nearly the same.
 
         What is remembered stays true whatever comes after it: what changed is read again. To read a
         few manifests again, and to list the folders, costs less than to write the whole file.
 
-        Args:
-            outcome: What the scan found.
-            irregular: Paths that are named as manifests and are no regular files.
+        `irregular` are the paths that are named as manifests and are no regular files.
         """
         folders = tuple(outcome.folders(self._identities, irregular))
         recalled, self.recalled = self.recalled, None
@@ -150,11 +125,7 @@ class ScanMemory:
 
         It has to if they change again, as most do between two nights. So that is expected if one
         has changed since the scan before. If none has, somebody scans a cache at rest, and will
-        again.
-
-        Args:
-            folders: What there is to remember of them.
-            before: What is remembered of them.
+        again. What is remembered of them so far is `before`.
         """
         is_new = any(one != old and one.identity for one, old in zip(folders, before, strict=True))
         times = [folder_changed_at(one.identity) for one in folders if one.identity]
@@ -170,13 +141,6 @@ def memory_of(
     max_manifest_bytes: int,
 ) -> ScanMemory | None:
     """The memory of a scan; None if there is to be none.
-
-    Args:
-        root: Path of the cache.
-        layout: What kind of cache it is.
-        folder: Where scans are remembered; None for nowhere.
-        scanned_at: When the scan began.
-        max_manifest_bytes: Larger manifest files are not read.
 
     Raises:
         UsageError: The folder for state lies in the cache.

@@ -38,10 +38,8 @@ _SILENT_SECONDS = 0.2
 class ListTask(NamedTuple):
     """A folder of blobs to list.
 
-    Attributes:
-        path: The folder.
-        sort: Whether to send long parts of the listing, each sorted: then to put them together
-            takes little time.
+    With `sort`, long parts of the listing are sent, each sorted: then to put them together takes
+    little time.
     """
 
     path: str
@@ -49,11 +47,9 @@ class ListTask(NamedTuple):
 
 
 class PieceTask(NamedTuple):
-    """Manifest files that are read in chunks, and merged before they are sent.
+    """Manifest files that are read in chunks of so many, and merged before they are sent.
 
-    Attributes:
-        read: All of them, as one chunk. Nothing is remembered of them.
-        chunk: How many are read at a time.
+    `read` has all of them, as one chunk. Nothing is remembered of them.
     """
 
     read: ReadTask
@@ -61,13 +57,7 @@ class PieceTask(NamedTuple):
 
 
 class SoFar(NamedTuple):
-    """How far a worker is with a piece that takes long.
-
-    Attributes:
-        chunk: The number of the piece.
-        read: How many of its manifests were read.
-        size: The bytes of these.
-    """
+    """How many manifests of a piece that takes long a worker has read, and the bytes of these."""
 
     chunk: int
     read: int
@@ -131,13 +121,7 @@ def run_task(work: Work) -> Iterable[Result]:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many manifests are handed out at a time.
-
-    Attributes:
-        most: At most.
-        least: At least.
-        share: Else one in so many of those that are left.
-    """
+    """How many manifests are handed out at a time: a share of those left, within limits."""
 
     most: int
     least: int
@@ -151,12 +135,9 @@ class Sizes:
 def sizes_of_work(total: int, jobs: int, *, comparing: bool, merging: bool) -> Sizes:
     """How many manifests of a cache are handed out at a time.
 
-    Args:
-        total: How many there are.
-        jobs: How many workers.
-        comparing: Whether workers compare what is remembered, which takes a fraction of the time.
-        merging: Whether workers merge what they read. Then pieces are large, and smaller towards
-            the end, so that all workers end at about the same time.
+    To compare them with what is remembered takes a fraction of the time. For workers that merge
+    what they read, pieces are large, and smaller towards the end, so that all workers end at about
+    the same time.
     """
     if merging:
         least = max(_MOST_IN_CHUNK, piece_size(total, 2 * jobs, _MOST_IN_LAST_PIECE))
@@ -171,10 +152,8 @@ def handed_out(
 ) -> Iterator[tuple[int, int, bytes]]:
     """Cuts the names of manifests into what is handed out at a time.
 
-    Args:
-        listings: The names in each folder, 32 raw bytes each. Those that were handed out are
-            dropped, so that their memory is free for the columns.
-        sizes: How many at a time.
+    The listings of the folders have 32 raw bytes a name. Those that were handed out are dropped, so
+    that their memory is free for the columns.
 
     Yields:
         A folder, the position of the first name in its listing, and the names.

@@ -6,7 +6,7 @@ read. No I/O; it tells a `Progress`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastprune.errors import WorkerError
@@ -17,8 +17,6 @@ from fastprune.reading.shards import Fault, ShardIndex
 from fastprune.scanning.pieces import Result, SoFar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fastprune.index.builder import IndexBuilder
     from fastprune.index.digests import DigestTable
     from fastprune.index.merging import MergedShard
@@ -50,11 +48,8 @@ class ScanResults:
     ) -> None:
         """Expects nothing yet.
 
-        Args:
-            blob_folder: The name of the folder of blobs.
-            to_read: How many manifests there are.
-            progress: Is told how many were read.
-            checkpoint: Called for each result; raises if the scan is to end.
+        `to_read` is the number of manifests. `checkpoint` is called for each result, and raises if
+        the scan is to end.
         """
         self.unread: list[Unread] = []
         self.foreign: list[str] = []

@@ -106,12 +106,8 @@ def scan_cache(
 ) -> CacheIndex:
     """Scans a cache. Blocking; `fastprune.api.scan` is its asynchronous face.
 
-    Args:
-        root: Path of the cache.
-        open_executor: Gives the executor for a number of manifests.
-        options: How to scan.
-        progress: Is told how many manifests were read.
-        checkpoint: Called often; raises if the scan is to end.
+    `open_executor` gives the executor for a number of manifests. `checkpoint` is called often, and
+    raises if the scan is to end.
 
     Raises:
         NoCacheError: There is no cache at this path.
@@ -132,11 +128,7 @@ def scan_and_keep_executor(
     progress: Progress | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> tuple[CacheIndex, Executor]:
-    """Scans a cache as `scan_cache` does, for callers that need the workers afterwards.
-
-    Returns:
-        The index, and the executor that was opened.
-    """
+    """Scans a cache as `scan_cache` does, and gives the executor that was opened as well."""
     run = _Run(root, options, progress or NoProgress(), checkpoint)
     with reading(root):
         return run.scan(open_executor)
@@ -290,23 +282,20 @@ class _Run:
     def _work(
         self, total: int, executor: Executor, listings: list[bytes | memoryview]
     ) -> Iterator[Work]:
-        comparing, chunk = self._recalled is not None, self._options.chunk
-        merging = not comparing and self._merges(total, executor)
+        comparing, options = self._recalled is not None, self._options
+        merging = options.merge
+        if merging is None:
+            # Workers elsewhere have numpy, and pieces that are merged are large.
+            merging = executor.remote or total > LARGE_CACHE
+        merging = merging and not comparing
         if self._blobs_are_wanted and not executor.remote:
             yield self._list_blobs(sort=merging)
         sizes = sizes_of_work(total, executor.jobs, comparing=comparing, merging=merging)
-        if chunk is not None:
-            sizes = Sizes(chunk, chunk, 1)
+        if options.chunk is not None:
+            sizes = Sizes(options.chunk, options.chunk, 1)
         for folder, first, digests in handed_out(listings, sizes):
             task = self._task(folder, slice(first, first + len(digests) // DIGEST_BYTES), digests)
             yield PieceTask(task) if merging else task
-
-    def _merges(self, total: int, executor: Executor) -> bool:
-        """Whether workers merge what they read."""
-        if self._options.merge is not None:
-            return self._options.merge
-        # Workers elsewhere have numpy, and pieces that are merged are large.
-        return executor.remote or total > LARGE_CACHE
 
     def _known(self, folder: int, positions: Positions, count: int) -> Known | None:
         """What is remembered of files that are to be read for the first time."""

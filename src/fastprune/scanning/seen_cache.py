@@ -32,12 +32,9 @@ _MARK_BYTES = 8
 
 
 class SeenFile(NamedTuple):
-    """A file of a cache.
+    """A file of a cache: its path there, its bytes, and the sha256 of its first MiB.
 
-    Attributes:
-        path: Relative to the cache.
-        size: Bytes.
-        content: The sha256 of its first MiB; empty for a blob, which is not read.
+    A blob is not read, so that is empty.
     """
 
     path: str
@@ -79,10 +76,6 @@ class SeenCache:
 
 def see_cache(root: str, layout: Layout) -> SeenCache:
     """Looks at a cache.
-
-    Args:
-        root: The path.
-        layout: What kind of cache it is.
 
     Raises:
         UsageError: The path is relative: workers have other working folders.

@@ -45,14 +45,9 @@ _IS_LEFT = re.compile(rf"\.{_NAME}-[0-9a-f]+").fullmatch
 
 
 class PieceTask(NamedTuple):
-    """A part of a file that is to be checked.
+    """A part of a file that is to be checked: where it is, and its CRC-32.
 
-    Attributes:
-        path: The file.
-        inode: That of the file that is mapped.
-        start: Where the part begins.
-        size: Its bytes.
-        checksum: Its CRC-32.
+    The inode is that of the file that is mapped.
     """
 
     path: str
@@ -65,10 +60,8 @@ class PieceTask(NamedTuple):
 class MappedFile(NamedTuple):
     """A file that is mapped; it stays as it is, whatever another scan puts in its place.
 
-    Attributes:
-        content: Its bytes.
-        inode: Its inode, which no other file gets as long as it is mapped.
-        used_at: When a scan used or wrote it last: nanoseconds since the epoch.
+    No other file gets its inode as long as it is mapped. A scan used or wrote it last at `used_at`:
+    nanoseconds since the epoch.
     """
 
     content: mmap.mmap
@@ -78,9 +71,6 @@ class MappedFile(NamedTuple):
 
 def mapped_file(path: str) -> MappedFile:
     """Maps a file, which is not checked yet.
-
-    Args:
-        path: The file.
 
     Raises:
         FileNotFoundError: There is none.
@@ -145,11 +135,9 @@ def is_replaced(path: str, mapped: MappedFile) -> bool:
 
 
 def store(path: str, content: Iterable[bytes | memoryview]) -> None:
-    """Writes a file, and removes those that nobody used for long.
+    """Writes a whole file, and removes those that nobody used for long.
 
-    Args:
-        path: The file. Its folder is made if there is none.
-        content: All of it.
+    Its folder is made if there is none.
 
     Raises:
         OSError: It can't be written.

@@ -78,9 +78,7 @@ class Evaluation:
 def evaluate(index: CacheIndex, policy: Policy) -> Evaluation:
     """Asks the criteria and keeps of a policy about each name; not its count or size target.
 
-    Args:
-        index: The cache; with edges if `policy.needs_edges`.
-        policy: The policy.
+    The index has edges if `policy.needs_edges`.
     """
     names = names_of(index)
     pulls = newest_pulls(index) if policy.needs_edges else index.pulled
@@ -117,10 +115,7 @@ def evaluate(index: CacheIndex, policy: Policy) -> Evaluation:
 def keeping_tags(index: CacheIndex, policy: Policy, row: int) -> list[str]:
     """The tags of a manifest that only a server knows and that a policy does not select.
 
-    Args:
-        index: The cache; with edges if `policy.needs_edges`.
-        policy: The policy; its count and its size target are not asked.
-        row: The manifest.
+    The index has edges if `policy.needs_edges`. Count and size target are not asked.
     """
     if index.others is None or policy.orphans_only:
         return []
@@ -133,12 +128,8 @@ def keeping_tags(index: CacheIndex, policy: Policy, row: int) -> list[str]:
 def keeping(names: Names, policy: Policy, pulls: Times, tags: Tags | None) -> NDArray[np.uint8]:
     """By which rule each name is kept, uint8 (n + u,): values of `Keep`.
 
-    Args:
-        names: The names.
-        policy: The policy.
-        pulls: int64 (n,): see `newest_pulls`.
-        tags: All tags, if the policy keeps the last of them: those of each repository that
-            its patterns match.
+    `pulls` is that of `newest_pulls`. `tags` are all tags, if the policy keeps the last of them:
+    those of each repository that its patterns match.
     """
     index = names.index
     kept_by = np.zeros(len(names), dtype=np.uint8)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.index.arrays import marked
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import Mask
 from fastprune.index.times import Times
@@ -77,12 +78,11 @@ def select(
     allow_broken: bool = False,
     young_blobs: Rows | None = None,
 ) -> Selection:
-    """Evaluates a policy.
+    """Evaluates a policy. Without any criterion or rule, that selects all that nothing keeps.
 
     Args:
         index: The cache; with edges if `policy.needs_edges`.
-        policy: What to select. Without any criterion or rule, that is every manifest that
-            nothing keeps, as a listing wants it.
+        policy: What to select.
         allow_broken: Whether lists that stay may lose what they refer to: more comes free
             then, so a size target needs fewer images.
         young_blobs: Ids of blobs that are too young to go, so that they never count as freed.
@@ -114,22 +114,14 @@ def _by_criteria(
         images, target = shortest_prefix(
             index, images, kept, target, allow_broken=allow_broken, young_blobs=young_blobs
         )
-    selected = np.zeros(len(index), dtype=bool)
-    selected[images] = True
-    return Selection(selected, kept_by, meets, target)
+    return Selection(marked(images, len(index)), kept_by, meets, target)
 
 
 def selected_names(index: CacheIndex, policy: Policy) -> Rows:
     """The names that a policy selects, each for itself: for a listing; see `Names`.
 
-    A count or a size target chooses manifests: then these are all names of those.
-
-    Args:
-        index: The cache; with edges if `policy.needs_edges`.
-        policy: What to select; see `select`.
-
-    Returns:
-        Ascending; without a server, the rows that `select` gives.
+    A count or a size target chooses manifests: then these are all names of those. They ascend.
+    Without a server, they are the rows that `select` gives.
     """
     names = names_of(index)
     counts = [policy.count, *(rule.policy.count for rule in policy.rules)]
@@ -160,8 +152,8 @@ def _by_rules(
         chosen = names.any(met[number]) & by_all_names & ~kept
         if rule.policy.count is not None:
             candidates = able_to_go(index, chosen, kept, allow_broken=allow_broken)
-            chosen = np.zeros(len(index), dtype=bool)
-            chosen[oldest_first(index, candidates, pulls)[: rule.policy.count]] = True
+            oldest = oldest_first(index, candidates, pulls)[: rule.policy.count]
+            chosen = marked(oldest, len(index))
         chosen_names |= met[number] & names.spread(chosen)
         by_rule[chosen & names.shown(met[number]) & (by_rule == NO_NAME)] = number
     # A rule that counts may have chosen it for one of its names only.

@@ -35,9 +35,7 @@ def newest_pulls(index: CacheIndex) -> Times:
 def before(times: Times, cutoff: str) -> Mask:
     """Which times are known and strictly before a cutoff, bool (n,).
 
-    Args:
-        times: int64 (n,).
-        cutoff: `YYYY-MM-DDTHH:MM:SS`, checked by `Policy.check`.
+    The cutoff is `YYYY-MM-DDTHH:MM:SS`, checked by `Policy.check`.
     """
     early: Mask = (times > BAD_TIME) & (times < _seconds(cutoff))
     return early
@@ -46,12 +44,8 @@ def before(times: Times, cutoff: str) -> Mask:
 def since(index: CacheIndex, pulls: Times, cutoff: str) -> Mask:
     """Which images were pulled or created at a time or later, bool (n,).
 
-    Images without any time count, too: unknown is not old.
-
-    Args:
-        index: The cache.
-        pulls: int64 (n,): see `newest_pulls`.
-        cutoff: `YYYY-MM-DDTHH:MM:SS`, checked by `Policy.check`.
+    Images without any time count, too: unknown is not old. See `before` for the cutoff, and
+    `newest_pulls` for `pulls`.
     """
     limit = _seconds(cutoff)
     late: Mask = (pulls >= limit) | (index.created >= limit) | (pulls == NO_TIME)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastprune.index.arrays import marked
 from fastprune.index.cache_index import CacheIndex
 from fastprune.index.refcounts import Mask, needing
 from fastprune.selection.rules.names import Names, names_of
@@ -38,16 +39,12 @@ def broken(index: CacheIndex) -> Mask:
     A list that also leads to a sound image can be used, so it is not broken. It keeps its
     broken children, unless lists may be broken.
     """
-    missing = np.zeros(len(index.blob_digests), dtype=bool)
-    missing[index.missing_blobs] = True
-    lacking = needing(index, missing)
+    lacking = needing(index, marked(index.missing_blobs, len(index.blob_digests)))
     parents, children = index.child_parents, index.child_rows
-    leads_somewhere = np.zeros(len(index), dtype=bool)
-    leads_somewhere[parents] = True
+    leads_somewhere = marked(parents, len(index))
     # From the images up, one level per round; lists in a cycle lead to no image.
     while True:
-        sound = np.zeros(len(index), dtype=bool)
-        sound[parents[~lacking[children]]] = True
+        sound = marked(parents[~lacking[children]], len(index))
         new = leads_somewhere & ~sound & ~lacking
         if not new.any():
             return lacking

@@ -5,12 +5,13 @@ Stage: select. Input: `Names` and references. Output: a mask. Pure, no I/O.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from fastprune.index.cache_index import CacheIndex, Rows
-from fastprune.index.digests import DigestTable, as_digests
+from fastprune.index.digests import Digests, DigestTable, as_digests
 from fastprune.index.refcounts import Mask
 from fastprune.model import DIGEST_PREFIX
 from fastprune.selection.rules.names import Names
@@ -23,9 +24,7 @@ def in_use(names: Names, references: tuple[str, ...]) -> Mask:
     A digest means the files of that name, in any folder and repository, and the images with
     that config: some container runtimes call the digest of the config the image's id.
 
-    Args:
-        names: Those of the cache; it has edges if any reference holds a digest.
-        references: As `parse_references` gives them.
+    References are as `parse_references` gives them. The cache has edges if any holds a digest.
     """
     meant = np.zeros(len(names), dtype=bool)
     digests = {text.rpartition("@")[2] for text in references if _has_digest(text)}
@@ -49,21 +48,25 @@ def _with_lengths(names: Names, lengths: set[int]) -> Rows:
 
 
 def _with_digest(index: CacheIndex, digests: set[str]) -> Mask:
-    meant = np.zeros(len(index), dtype=bool)
     raw = b"".join(bytes.fromhex(digest.removeprefix(DIGEST_PREFIX)) for digest in digests)
-    for first, last in pairwise(index.folder_starts):
-        found = DigestTable(index.digests[first:last]).find(as_digests(raw))
-        meant[found[found >= 0] + first] = True
-    configs = np.zeros(len(index.blob_digests), dtype=bool)
+    meant = _among(index.digests, index.folder_starts, as_digests(raw))
     # Present and missing blobs, each sorted.
-    for first, last in pairwise((0, index.blobs_present, len(configs))):
-        found = DigestTable(index.blob_digests[first:last]).find(as_digests(raw))
-        configs[found[found >= 0] + first] = True
+    starts = (0, index.blobs_present, len(index.blob_digests))
+    configs = _among(index.blob_digests, starts, as_digests(raw))
     images = np.flatnonzero(index.blob_counts)
     # The config comes after the layers.
     ends = index.blob_starts[images].astype(np.int64) + index.blob_counts[images]
     meant[images] |= configs[index.blob_ids[ends - 1]]
     return meant
+
+
+def _among(digests: Digests, starts: Sequence[int], wanted: Digests) -> Mask:
+    """Which digests are among the wanted ones; they are sorted from one start to the next."""
+    among = np.zeros(len(digests), dtype=bool)
+    for first, last in pairwise(starts):
+        found = DigestTable(digests[first:last]).find(wanted)
+        among[found[found >= 0] + first] = True
+    return among
 
 
 def _has_digest(reference: str) -> bool:

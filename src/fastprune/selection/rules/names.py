@@ -11,19 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import pieces
+from fastprune.index.arrays import Scalar, pieces
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import Mask
 from fastprune.index.server_urls import OtherTags
 
 _PIECE = 1 << 16
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

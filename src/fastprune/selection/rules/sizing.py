@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprune.index.arrays import distinct
+from fastprune.index.arrays import distinct, pieces
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import MOST_LEVELS, Mask, expand, owned_edges, protect, references_of
 from fastprune.index.times import NO_TIME, Times
@@ -34,14 +34,9 @@ Ranks = NDArray[np.int32]
 class SizeTarget:
     """How a size target was met.
 
-    Removing a file with other hard links makes the cache smaller, but frees nothing: so the
-    two are counted apart.
-
-    Attributes:
-        to_free: Bytes that must come free.
-        to_remove: Bytes of files that must go, so that the cache is small enough.
-        frees: Bytes that come free.
-        removes: Bytes of the files that go.
+    Removing a file with other hard links makes the cache smaller, but frees nothing. So bytes that
+    must come free (`to_free`), and do (`frees`), are counted apart from those of files that must go
+    (`to_remove`), and do (`removes`).
     """
 
     to_free: int
@@ -67,13 +62,8 @@ class SizeTarget:
 def able_to_go(index: CacheIndex, selected: Mask, kept: Mask, *, allow_broken: bool) -> Mask:
     """Which of the selected manifests go if all of them do, bool (n,).
 
-    The others can't go, because a list that stays needs them: they must not be counted.
-
-    Args:
-        index: The cache.
-        selected: bool (n,).
-        kept: bool (n,): see `expand`.
-        allow_broken: Whether lists that stay may lose what they refer to.
+    The others can't go, because a list that stays needs them: they must not be counted. All masks
+    are bool (n,); `kept` is that of `expand`.
     """
     going, _ = expand(index, selected, kept)
     if not allow_broken:
@@ -86,11 +76,7 @@ def oldest_first(index: CacheIndex, selected: Mask, pulls: Times) -> Rows:
 
     An image with a tag of its own comes after the lists that refer to it, because they keep it
     while they stay. They were pulled no later than the image; at equal times they come first.
-
-    Args:
-        index: The cache.
-        selected: bool (n,).
-        pulls: int64 (n,): see `newest_pulls`.
+    `selected` is bool (n,), and `pulls` that of `newest_pulls`.
     """
     _, children = owned_edges(index, np.flatnonzero(selected))
     units = selected.copy()
@@ -116,10 +102,7 @@ def _levels(index: CacheIndex) -> NDArray[np.int32]:
 def size_target(index: CacheIndex, max_bytes: int | None, free_bytes: int | None) -> SizeTarget:
     """The size target, before anything goes.
 
-    Args:
-        index: The cache.
-        max_bytes: Bytes of manifests and blobs that may stay, by file and descriptor sizes.
-        free_bytes: Bytes that must come free.
+    `max_bytes` may stay, by the sizes of files and descriptors; `free_bytes` must come free.
     """
     excess = 0 if max_bytes is None else max(0, total_bytes(index) - max_bytes)
     return SizeTarget(free_bytes or 0, excess)
@@ -147,17 +130,9 @@ def shortest_prefix(
 ) -> tuple[Rows, SizeTarget]:
     """The fewest images, in their order, that meet a target; all if even those don't.
 
-    If bytes must come free, images at the end whose files all have other hard links are left
-    out.
-
-    Args:
-        index: The cache.
-        images: Rows, in the order in which they go.
-        kept: bool (n,): the manifests that stay, whatever takes them along.
-        target: What must go.
-        allow_broken: Whether lists that stay may lose what they refer to.
-        young_blobs: Ids of blobs that stay in any case.
-        at_least: The fewest images that go, even if fewer would be enough.
+    If bytes must come free, images at the end whose files all have other hard links are left out.
+    What is `kept`, bool (n,), stays whatever takes it along, and so do young blobs. At least so
+    many images go, even if fewer would be enough.
 
     Returns:
         These images; the target with the bytes that go, those of parts and orphans included.
@@ -199,11 +174,9 @@ def _bytes_by_prefix(
 
     def add(at: Ranks, sizes: NDArray[np.integer], sign: int = 1) -> None:
         # In pieces, as a selection of all blobs would take a quarter of the memory of the index.
-        for first in range(0, len(at), _PIECE):
-            some = at[first : first + _PIECE]
+        for some, bytes_of_some in zip(pieces(at, _PIECE), pieces(sizes, _PIECE), strict=True):
             counts = some < _NEVER
-            summands = sizes[first : first + _PIECE][counts].astype(np.int64)
-            np.add.at(freed, some[counts], sign * summands)
+            np.add.at(freed, some[counts], sign * bytes_of_some[counts].astype(np.int64))
 
     sizes = index.file_sizes
     if allow_broken:
@@ -260,9 +233,7 @@ def _needed_until(index: CacheIndex, every_copy: Ranks) -> Ranks:
 def _last_user(index: CacheIndex, gone_by: Ranks) -> Ranks:
     """After how many images nothing refers to each of the present blobs; orphans: 0."""
     last = np.zeros(len(index.blob_digests), dtype=np.int32)
-    images = np.flatnonzero(index.blob_counts)
-    for first in range(0, len(images), _PIECE):
-        rows = images[first : first + _PIECE]
+    for rows in pieces(np.flatnonzero(index.blob_counts), _PIECE):
         users = np.repeat(gone_by[rows], index.blob_counts[rows])
         np.maximum.at(last, references_of(index, rows), users)
     return last[: index.blobs_present]

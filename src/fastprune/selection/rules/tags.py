@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprune.index.arrays import distinct, marked
 from fastprune.index.attached import names_a_digest
 from fastprune.index.cache_index import CacheIndex, Rows
 from fastprune.index.refcounts import Mask
@@ -51,14 +52,8 @@ class Tags:
     examples: Rows
 
     def among(self, matches: Mask) -> Tags:
-        """The tags, ranked only among those that some names carry.
-
-        Args:
-            matches: bool (n + u,): these names.
-        """
-        meant = np.zeros(len(self.ranks), dtype=bool)
-        meant[self.of_carriers[matches[self.carriers]]] = True
-        some = np.flatnonzero(meant)
+        """The tags, ranked only among those that some names carry: bool (n + u,)."""
+        some = distinct(self.of_carriers[matches[self.carriers]])
         repositories, created, pulled = self.columns
         columns = (repositories[some], created[some], pulled[some])
         ranks = np.full(len(self.ranks), _NO_RANK, dtype=np.int64)
@@ -66,23 +61,16 @@ class Tags:
         return replace(self, ranks=ranks)
 
     def tagged(self, *, newest: int | None = None) -> Mask:
-        """Which names are tags, bool (n + u,).
-
-        Args:
-            newest: Only so many of the newest tags of each repository.
-        """
+        """Which names are tags, bool (n + u,); or only so many of the newest of each repository."""
         carriers = self.carriers
         if newest is not None:
             carriers = carriers[self.ranks[self.of_carriers] < newest]
-        mask = np.zeros(len(self.names), dtype=bool)
-        mask[carriers] = True
-        return mask
+        return marked(carriers, len(self.names))
 
     def rank(self, name: int) -> int | None:
         """The rank of a tag by its name, which is the row for one that a file shows.
 
-        Returns:
-            None if it is no tag, or one that is not ranked.
+        None if it is no tag, or one that is not ranked.
         """
         at = int(np.searchsorted(self.carriers, name))
         if at == len(self.carriers) or self.carriers[at] != name:
@@ -106,12 +94,8 @@ def of_no_cached_image(names: Names) -> Mask:
 def find_tags(index: CacheIndex, pulls: Times) -> Tags:
     """Finds the tags, and which are the newest of their repositories.
 
-    Tags are compared by `created`, then by their last pull, then by name. Of the manifests
-    that carry a tag the newest counts. An unknown time is older than any other.
-
-    Args:
-        index: The cache.
-        pulls: int64 (n,): see `newest_pulls`.
+    Tags are compared by `created`, then by their last pull (see `newest_pulls`), then by name. Of
+    the manifests that carry a tag the newest counts. An unknown time is older than any other.
     """
     names = names_of(index)
     carriers = names.tags
