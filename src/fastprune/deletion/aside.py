@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from fastprune.deletion.checks import status_of
 from fastprune.deletion.deleter import (
     NO_HARD_LINKS,
     Batch,
@@ -25,6 +24,7 @@ from fastprune.deletion.deleter import (
 )
 from fastprune.errors import TrashError
 from fastprune.index.cache_index import CacheIndex
+from fastprune.reading.folders import status_of
 from fastprune.reading.trash_folders import opened_cache, opened_run
 from fastprune.whole_files import sync_if_offered
 
@@ -71,7 +71,7 @@ class Aside:
     def missing(self, names: Sequence[str], folder: str | None = None) -> list[bool]:
         """Which names a folder of the cache has no file of; by default that of the blobs."""
         opened = self.cache.get(folder or self._blobs)
-        return [opened is None or status_of(name, opened) is None for name in names]
+        return [opened is None or status_of(name, within=opened) is None for name in names]
 
     def put_back(self, names: list[str], folder: str | None = None) -> list[str]:
         """Puts files back durably, never over what is there; they stay in the trash as well.
@@ -91,7 +91,7 @@ class Aside:
         sync_if_offered(self.cache[folder])
         # One that is not in the trash may be in the cache: it was put back before.
         gone = result.where(Outcome.GONE)
-        lost = [at for at in gone if status_of(names[at], self.cache[folder]) is None]
+        lost = [at for at in gone if status_of(names[at], within=self.cache[folder]) is None]
         why = {at: result.message(at) for at in result.where(Outcome.FAILED)}
         why |= dict.fromkeys(lost, "it is not in the trash any more")
         return [f"{folder}/{names[at]}: {said}" for at, said in why.items()]

@@ -67,14 +67,6 @@ def still_has(mark: FileMark, folder: int, name: str) -> bool:
     return now == mark and now != ABSENT_MARK
 
 
-def status_of(name: str, folder: int | None = None) -> os.stat_result | None:
-    """The status of a file, or of a link itself, in an open folder or by a path; None if gone."""
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-
-
 def content_of(folder: int, name: str) -> bytes | None:
     """What is in a file of an open folder; None if it is no regular file.
 

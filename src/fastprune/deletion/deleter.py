@@ -22,9 +22,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from fastprune.deletion.checks import Check, status_of
+from fastprune.deletion.checks import Check
 from fastprune.errors import TrashError
 from fastprune.layouts.layout import Layout
+from fastprune.reading.folders import status_of
 from fastprune.reading.trash_folders import STEPS, open_root, open_step, opened_cache, opened_run
 from fastprune.whole_files import sync, sync_if_offered
 
@@ -201,7 +202,7 @@ def _is_gone(name: str, folder: int) -> bool:
     asked once more: a move fails the same way if the trash is gone, and a file server may be wrong.
     """
     try:
-        return status_of(name, folder) is None
+        return status_of(name, within=folder) is None
     except OSError:
         return False
 
@@ -393,7 +394,7 @@ def _link_back(name: str, trash: int, folder: int) -> bool:
             raise
         # Without hard links it must be looked for first. The lock keeps every other fastprune
         # away. If a server writes the file in between, it is the same blob or manifest.
-        if status_of(name, folder) is not None:
+        if status_of(name, within=folder) is not None:
             return False
         os.rename(name, name, src_dir_fd=trash, dst_dir_fd=folder)
     return True

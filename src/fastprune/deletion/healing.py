@@ -22,13 +22,13 @@ from dataclasses import replace
 import numpy as np
 
 from fastprune.deletion.batches import Crew
-from fastprune.deletion.checks import status_of
 from fastprune.deletion.journal import Journal, JournalEntry
 from fastprune.deletion.looking import HALF_REMOVED, MISCOUNTED, Look, blobs_of, miscounted
 from fastprune.errors import JournalError, ServerError
 from fastprune.executors.threads import in_thread
 from fastprune.guard.agreement import check_loaded, listed_entries, lost_entries
 from fastprune.index.cache_index import Rows
+from fastprune.reading.folders import status_of
 from fastprune.reading.marks import FileMark
 from fastprune.server.asked import Server
 from fastprune.server.expressions import in_requests

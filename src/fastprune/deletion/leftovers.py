@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastprune.deletion.aside import Aside, opened_aside
-from fastprune.deletion.checks import content_of, status_of
+from fastprune.deletion.checks import content_of
 from fastprune.deletion.deleter import Outcome, remove_run
 from fastprune.deletion.looking import Look, split_digests
 from fastprune.deletion.phases import Phases
@@ -34,7 +34,7 @@ from fastprune.index.cache_index import CacheIndex
 from fastprune.index.digests import as_digests
 from fastprune.layouts.layout import Layout
 from fastprune.model import ManifestKind, file_names
-from fastprune.reading.folders import list_folder
+from fastprune.reading.folders import list_folder, status_of
 from fastprune.reading.shards import pack_digests
 from fastprune.server.asked import Server
 from fastprune.trash.model import FileGroup, RunContents
@@ -197,7 +197,7 @@ def _to_delete(index: CacheIndex, aside: Aside, run: str, now: datetime) -> RunC
         for name in held.get(folder, ()):
             status = os.stat(name, dir_fd=aside.trash[folder], follow_symlinks=False)
             opened = aside.cache.get(folder) if recent else None
-            there = None if opened is None else status_of(name, opened)
+            there = None if opened is None else status_of(name, within=opened)
             if there is None or not os.path.samestat(there, status):
                 names.append(name)
                 # What has another name frees nothing.

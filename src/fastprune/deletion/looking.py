@@ -17,7 +17,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from fastprune.deletion.checks import content_of, status_of
+from fastprune.deletion.checks import content_of
 from fastprune.errors import CutOffError, ManifestError
 from fastprune.guard.drift import manifests_changed_at, new_manifests
 from fastprune.index.cache_index import CacheIndex, Rows
@@ -25,7 +25,7 @@ from fastprune.index.digests import Digests, DigestTable, as_digests
 from fastprune.index.refcounts import Mask, count_references, drop_references, references_of
 from fastprune.index.server_urls import KnownUrls
 from fastprune.model import DIGEST_BYTES, ManifestKind
-from fastprune.reading.folders import opened_folder
+from fastprune.reading.folders import opened_folder, status_of
 from fastprune.reading.shards import pack_digests
 from fastprune.server.listing import BlobCounts
 

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from fastprune.deletion.checks import status_of
 from fastprune.deletion.deleter import Outcome, Restorer, Unlinker, remove_empty, remove_run
 from fastprune.deletion.pace import Limits
 from fastprune.deletion.phases import Files, Phases, RunContext, batch_of
@@ -26,6 +25,7 @@ from fastprune.executors.threads import in_thread
 from fastprune.index.refcounts import Mask
 from fastprune.model import file_names
 from fastprune.progress import Progress, WhenSlow, under_way
+from fastprune.reading.folders import status_of
 from fastprune.reading.trash_folders import opened_cache, opened_run
 from fastprune.trash.model import KINDS, FileGroup, RunContents, foreign_paths
 from fastprune.trash.report import TrashReport
@@ -226,7 +226,7 @@ def _check_folders(contents: RunContents, cache: dict[str, int]) -> None:
 
 def _is_in_the_way(name: str, trash: int, folder: int) -> bool:
     """Whether the cache has another file of this name."""
-    there = status_of(name, folder)
+    there = status_of(name, within=folder)
     if there is None:
         return False
     return not os.path.samestat(there, os.stat(name, dir_fd=trash, follow_symlinks=False))
