@@ -1,10 +1,10 @@
-"""Runs the program again and again, and loads the libraries it uses only once.
+"""Runs the program again and again, and loads most of its modules only once.
 
     python tests/cli/forked.py DESCRIPTOR
 
-The descriptor is a socket; `tests.cli.forking` has the other end. This process never loads anything
-of fastprune itself. For each run it forks, and the fork becomes the program as
-`python -m fastprune` does: it loads all modules of fastprune anew.
+The descriptor is a socket; `tests.cli.forking` has the other end. This process loads the libraries
+and fastprune, but for the modules of the commands: to load one registers it. It never runs anything
+of them. For each run it forks, and the fork becomes the program as `python -m fastprune` does.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import importlib
 import inspect
 import json
 import logging
 import os
+import pkgutil
 import runpy
 import signal
 import socket
@@ -34,6 +36,10 @@ import rich.console
 import typer
 import uvloop
 import yaml
+
+import fastprune
+from fastprune.cli.app import COMMANDS
+from fastprune.reading import identities
 
 # What takes long to load.
 LOADED = (
@@ -61,6 +67,14 @@ class Run(NamedTuple):
     folder: str
     racy: int
     descriptors: list[int]
+
+
+def load_fastprune() -> None:
+    """Loads all modules of fastprune but those of the commands."""
+    left_out = {f"fastprune.cli.{command}" for command in COMMANDS} | {"fastprune.__main__"}
+    for module in pkgutil.walk_packages(fastprune.__path__, "fastprune."):
+        if module.name not in left_out:
+            importlib.import_module(module.name)
 
 
 def wait_for_runs(connection: socket.socket) -> Run:
@@ -101,15 +115,13 @@ def become(run: Run) -> None:
 
 
 def main() -> None:
-    assert not [name for name in sys.modules if name.partition(".")[0] == "fastprune"]
+    load_fastprune()
     # Ctrl-C ends the tests, and so the connection.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
     run = wait_for_runs(socket.socket(fileno=int(sys.argv[1])))
     become(run)
-    from fastprune.reading import identities
-
     identities.RACY_NANOSECONDS = run.racy
     runpy.run_module("fastprune", run_name="__main__", alter_sys=True)
 

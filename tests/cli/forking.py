@@ -1,6 +1,6 @@
-"""Processes that run the program without loading the libraries it uses: see `tests.cli.forked`.
+"""Processes that run the program without loading its modules: see `tests.cli.forked`.
 
-To load them takes three times as long as all that a small command does.
+To load them and the libraries takes ten times as long as all that a small command does.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def run(
 ) -> Result:
     """Runs the program to its end, away from any terminal.
 
-    With nothing but arguments, it is forked from a process that has its libraries loaded, where
+    With nothing but arguments, it is forked from a process that has its modules loaded, where
     that is safe: on Linux.
 
     Args:
