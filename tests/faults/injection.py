@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -64,6 +64,14 @@ class Fault(NamedTuple):
         return f"{what} at {calls} {self.first}{last}"
 
 
+WHERE = ("first", "middle", "last")
+"""Which of the calls of a kind `strike` lets fail."""
+
+_TRIES = 5
+
+Fresh = Callable[[], Path]
+
+
 class Outcome(NamedTuple):
     """How a run with faults ended.
 
@@ -112,6 +120,28 @@ def run_with(
         )
         calls = log.read_text(encoding="utf-8").splitlines()
     return Outcome(result, calls, 0 < fault.first <= len(calls))
+
+
+def strike(kind: str, where: str, number: int, *args: str | Path, fresh: Fresh) -> Outcome:
+    """Runs the program with one call that fails.
+
+    The calls of an undisturbed run are counted first. They are counted again if the other run makes
+    fewer: each compares its cache with those of all servers on the machine, and tests start some.
+
+    Args:
+        kind: The kind of the call.
+        where: Which of them: a word of `WHERE`.
+        number: The errno.
+        args: Command and options.
+        fresh: Makes the cache as it was at the beginning.
+    """
+    for _ in range(_TRIES):
+        total = len(run_with(Fault((kind,)), *args, cache=fresh()).calls)
+        at = {"first": 1, "middle": (total + 1) // 2, "last": total}[where]
+        outcome = run_with(Fault((kind,), first=at, error=number), *args, cache=fresh())
+        if outcome.struck:
+            break
+    return outcome
 
 
 def run_far_away(microseconds: int, *args: str | Path, cache: Path) -> Result:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from functools import cache
 
 import pytest
 from tests.faults.counting import COUNTS
-from tests.faults.injection import FOREVER, Fault, run_with
+from tests.faults.injection import FOREVER, WHERE, Fault, run_with, strike
 from tests.faults.scenes import NUMBERS, Mode, Scene, prune_of
 from tests.support.cachebuilder import files
-
-WHERE = ("first", "middle", "last")
 
 EVERYWHERE: tuple[tuple[Mode, str], ...] = (
     ("delete", "unlink"),
@@ -56,12 +53,6 @@ def struck() -> Iterator[list[str]]:
     COUNTS.append(f"{len(struck)} calls that failed, one at a time: nothing lost")
 
 
-@cache
-def calls_of(scene: Scene, mode: Mode, kind: str) -> int:
-    """How many calls of a kind an undisturbed prune makes."""
-    return len(run_with(Fault((kind,)), *_command(mode, kind), cache=scene.fresh()).calls)
-
-
 def _command(mode: Mode, kind: str) -> list[str]:
     """A prune; without remembered scans if these calls are not always as many with them.
 
@@ -81,10 +72,7 @@ def _command(mode: Mode, kind: str) -> list[str]:
 def test_one_call_that_fails(
     mode: Mode, kind: str, number: int, where: str, scene: Scene, struck: list[str]
 ) -> None:
-    total = calls_of(scene, mode, kind)
-    at = {"first": 1, "middle": (total + 1) // 2, "last": total}[where]
-    fault = Fault((kind,), first=at, error=number)
-    outcome = run_with(fault, *_command(mode, kind), cache=scene.fresh())
+    outcome = strike(kind, where, number, *_command(mode, kind), fresh=scene.fresh)
     assert outcome.struck
     assert scene.complaints(outcome.result, number) == []
     scene.heal("delete")

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 from tests.faults.counting import COUNTS
-from tests.faults.injection import CHANGES, FOREVER, Fault, kinds, run_with, tool
+from tests.faults.injection import CHANGES, FOREVER, WHERE, Fault, kinds, run_with, strike, tool
 from tests.faults.scenes import NUMBERS
 from tests.faults.trash_scenes import EMPTY, EMPTY_OLD, RESTORE, TASKS, TrashScene, words_of
 from tests.support.cachebuilder import files
 
-WHERE = ("first", "middle", "last")
 STRUCK = {
     RESTORE: ("link", "unlink", "fsync", "rmdir", "open", "readdir", "preadv", "stat", "flock"),
     EMPTY: ("unlink", "fsync", "rmdir", "open", "readdir"),
@@ -99,10 +98,7 @@ def test_without_hard_links_a_restore_that_is_killed_loses_nothing(folder: Path)
 )
 def test_one_call_that_fails(task: str, kind: str, where: str, number: int, folder: Path) -> None:
     scene = scene_of(folder, task)
-    total = calls_of(scene).count(kind)
-    at = {"first": 1, "middle": (total + 1) // 2, "last": total}[where]
-    fault = Fault((kind,), first=at, error=number)
-    outcome = run_with(fault, *words_of(task), cache=scene.fresh())
+    outcome = strike(kind, where, number, *words_of(task), fresh=scene.fresh)
     assert outcome.struck
     assert scene.complaints(outcome.result, number) == []
 
