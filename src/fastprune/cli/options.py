@@ -146,7 +146,7 @@ class GlobalOptions:
     jobs: str | None = option(
         "--jobs N|auto",
         GLOBAL,
-        "Processes that read manifests. Default: auto, by the CPUs that may be used, and 16 to 32 "
+        "Processes that read manifests. Default: auto, by the CPUs that may be used, and up to 32 "
         "on a network file system.",
     )
     max_manifest_size: str | None = option(
