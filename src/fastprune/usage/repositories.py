@@ -8,6 +8,7 @@ and `@`: so there is no Python object per manifest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,9 +16,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from fastprune.index.arrays import pieces
 from fastprune.index.cache_index import CacheIndex, Rows
 
-_PIECE = 1 << 20
+_ROWS_AT_ONCE = 1 << 14
 _BEFORE_ALL, _BEHIND_ALL = -1, 2**62
 
 
@@ -38,15 +40,15 @@ class Names:
 
 def repository_lengths(index: CacheIndex) -> NDArray[np.int64]:
     """How many bytes of each URL come before its tag or digest: int64 (n,)."""
-    starts = index.url_starts
-    ends = starts + index.url_lengths
-    ats = _places(index, "@")
-    at = ats[np.searchsorted(ats, starts)]
-    slash = np.maximum(_last_before(_places(index, "/"), ends), starts - 1)
-    colon = _last_before(_places(index, ":"), ends)
-    # A colon before the last slash belongs to a port.
-    tagged = np.where((colon > slash) & ~index.own_digest_urls, colon, ends)
-    lengths: NDArray[np.int64] = np.where(at < ends, at, tagged) - starts
+    lengths = np.empty(len(index), dtype=np.int64)
+    for rows, text, starts, ends in _in_pool_order(index):
+        ats = _places(text, "@")
+        at = ats[np.searchsorted(ats, starts)]
+        slash = np.maximum(_last_before(_places(text, "/"), ends), starts - 1)
+        colon = _last_before(_places(text, ":"), ends)
+        # A colon before the last slash belongs to a port.
+        tagged = np.where((colon > slash) & ~index.own_digest_urls[rows], colon, ends)
+        lengths[rows] = np.where(at < ends, at, tagged) - starts
     return lengths
 
 
@@ -63,10 +65,12 @@ def cut_to_segments(
     Returns:
         int64 (n,): bytes that are left.
     """
-    slashes = _places(index, "/")
-    last = np.searchsorted(slashes, index.url_starts) + min(segments, len(slashes)) - 1
-    slash = slashes[np.minimum(last, len(slashes) - 1)]
-    cut: NDArray[np.int64] = np.minimum(lengths, slash - index.url_starts)
+    cut = np.empty(len(index), dtype=np.int64)
+    for rows, text, starts, _ in _in_pool_order(index):
+        slashes = _places(text, "/")
+        last = np.searchsorted(slashes, starts) + min(segments, len(slashes)) - 1
+        slash = slashes[np.minimum(last, len(slashes) - 1)]
+        cut[rows] = np.minimum(lengths[rows], slash - starts)
     return cut
 
 
@@ -99,14 +103,25 @@ def number_names(index: CacheIndex, lengths: NDArray[np.int64]) -> Names:
     return Names(ids, name_rows, lengths[name_rows])
 
 
-def _places(index: CacheIndex, char: str) -> NDArray[np.int64]:
-    """Where a character is in the pool of URLs; with a place before and one behind all."""
-    pool, code = index.url_pool, ord(char)
-    found = [
-        np.flatnonzero(pool[first : first + _PIECE] == code) + first
-        for first in range(0, len(pool), _PIECE)
-    ]
-    return np.concatenate([[_BEFORE_ALL], *found, [_BEHIND_ALL]]).astype(np.int64)
+def _in_pool_order(
+    index: CacheIndex,
+) -> Iterator[tuple[Rows, NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]]:
+    """The rows in the order of their URLs in the pool: so the memory is read from end to end.
+
+    Yields:
+        Some rows, the part of the pool that has their URLs, and where in it each begins and ends.
+    """
+    for rows in pieces(np.argsort(index.url_starts), _ROWS_AT_ONCE):
+        starts = index.url_starts[rows]
+        ends = starts + index.url_lengths[rows]
+        first = starts[0]
+        yield rows, index.url_pool[first : ends.max()], starts - first, ends - first
+
+
+def _places(text: NDArray[np.uint8], char: str) -> NDArray[np.int64]:
+    """Where a character is in a text; with a place before and one behind all."""
+    found = np.flatnonzero(text == ord(char))
+    return np.concatenate([[_BEFORE_ALL], found, [_BEHIND_ALL]]).astype(np.int64)
 
 
 def _last_before(places: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
