@@ -66,19 +66,19 @@ class Members:
     Attributes:
         groups: How many groups there are; numbers from there on are an `Extra`.
         of_unit: int64 (u,): the group of each unit.
-        pair_groups: int64 (p,): groups, ascending, each with ...
-        pair_rows: int64 (p,): ... a manifest of it; no pair comes twice.
+        pair_groups: int32 (p,): groups, ascending, each with ...
+        pair_rows: int32 (p,): ... a manifest of it; no pair comes twice.
     """
 
     groups: int
     of_unit: NDArray[np.int64]
-    pair_groups: NDArray[np.int64]
-    pair_rows: NDArray[np.int64]
+    pair_groups: NDArray[np.int32]
+    pair_rows: NDArray[np.int32]
 
-    def references(self, index: CacheIndex) -> Iterator[tuple[Rows, NDArray[np.int64]]]:
+    def references(self, index: CacheIndex) -> Iterator[tuple[Rows, NDArray[np.int32]]]:
         """The blobs that the groups need, with repetitions: pieces of blobs and groups."""
         for first in range(0, len(self.pair_rows), _PIECE):
-            rows = self.pair_rows[first : first + _PIECE]
+            rows = self.pair_rows[first : first + _PIECE].astype(np.intp)
             groups = self.pair_groups[first : first + _PIECE]
             yield (
                 references_of(index, rows).astype(np.intp),
@@ -90,8 +90,8 @@ def members(units: Units, groups: int, of_unit: NDArray[np.int64], selected: Mas
     """Puts the selected manifests into the groups of their units, the others outside."""
     pair_groups = of_unit[units.pair_units]
     pair_groups = np.where(selected[units.pair_rows], pair_groups, groups + Extra.OUTSIDE)
-    pairs = distinct(paired(pair_groups, units.pair_rows))
-    return Members(groups, of_unit, *unpaired(pairs))
+    pair_groups, pair_rows = unpaired(distinct(paired(pair_groups, units.pair_rows)))
+    return Members(groups, of_unit, pair_groups.astype(np.int32), pair_rows.astype(np.int32))
 
 
 def place(index: CacheIndex, among: Members) -> Places:

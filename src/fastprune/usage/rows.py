@@ -152,7 +152,7 @@ def measure(
         there = np.flatnonzero(columns.manifests[:count])
         kept = np.concatenate([there, count + np.arange(len(Extra))])
         # Nothing is placed in a group without a manifest; its units are outside.
-        renumbered = np.full(count + len(Extra), len(there) + Extra.OUTSIDE)
+        renumbered = np.full(count + len(Extra), len(there) + Extra.OUTSIDE, dtype=np.int32)
         renumbered[kept] = np.arange(len(kept))
         usage = Usage(
             index=index,
@@ -161,11 +161,11 @@ def measure(
             name_rows=name_rows[there],
             name_lengths=lengths[there],
             layers=np.empty(0, dtype=np.intp),
-            of_unit=renumbered[of_unit],
+            of_unit=renumbered[of_unit].astype(np.int64),
             places=Places(
                 len(there),
-                renumbered[places.blobs].astype(np.int32),
-                renumbered[places.manifests].astype(np.int32),
+                renumbered[places.blobs],
+                renumbered[places.manifests],
             ),
         )
     usage.columns.unique[len(usage) + Extra.UNREADABLE] = unreadable_bytes
@@ -308,10 +308,10 @@ def _users(
     pulls = newest_pulls(index)[units.heads]
     for some in range(0, len(units), _UNITS_AT_ONCE):
         begin, end = np.searchsorted(pair_units, (some, some + _UNITS_AT_ONCE))
-        rows = pair_rows[begin:end]
-        of = np.repeat(pair_units[begin:end], index.blob_counts[rows])
+        rows = pair_rows[begin:end].astype(np.intp)
+        naming = np.repeat(pair_units[begin:end], index.blob_counts[rows])
         # An image may name a layer twice, and a list hold two images with the same one.
-        of, needed = unpaired(distinct(paired(of, references_of(index, rows))))
+        of, needed = unpaired(distinct(paired(naming, references_of(index, rows))))
         np.add.at(images, needed, 1)
         np.minimum.at(first, needed, of)
         known = pulls[of] > NO_TIME

@@ -25,16 +25,16 @@ class Units:
 
     Attributes:
         heads: (u,): the row that gives a unit its name.
-        pair_units: int64 (p,): units, ascending, each with ...
-        pair_rows: int64 (p,): ... a manifest of it, itself included. A child that two tags
+        pair_units: int32 (p,): units, ascending, each with ...
+        pair_rows: int32 (p,): ... a manifest of it, itself included. A child that two tags
             share is in both of their units; every manifest is in one at least.
         dangling: bool (u,): an image without a tag that no list refers to.
         broken: bool (u,): it lacks blobs, or is a list that leads to such images only.
     """
 
     heads: Rows
-    pair_units: NDArray[np.int64]
-    pair_rows: NDArray[np.int64]
+    pair_units: NDArray[np.int32]
+    pair_rows: NDArray[np.int32]
     dangling: Mask
     broken: Mask
 
@@ -56,9 +56,10 @@ def find_units(index: CacheIndex) -> Units:
     heads, rows = unpaired(np.sort(np.concatenate([pairs, paired(stray, stray)])))
     first = begins_run(heads)
     unit_heads = heads[first]
-    pair_units = np.cumsum(first) - 1
+    pair_units = np.cumsum(first, dtype=np.int32) - np.int32(1)
+    pair_rows = rows.astype(np.int32)
     return Units(
-        unit_heads, pair_units, rows, dangling(index)[unit_heads], broken(index)[unit_heads]
+        unit_heads, pair_units, pair_rows, dangling(index)[unit_heads], broken(index)[unit_heads]
     )
 
 
