@@ -103,7 +103,7 @@ def test_a_url_may_hold_blanks() -> None:
     ],
 )
 def test_anything_else_is_an_error(text: str, part: str) -> None:
-    with pytest.raises(ServerError, match="the server's list of manifests can't be used") as caught:
+    with pytest.raises(ServerError, match="the server's list can't be used") as caught:
         parse_listing(text.encode())
     assert part in str(caught.value)
     assert str(caught.value).isprintable()

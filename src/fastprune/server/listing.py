@@ -149,7 +149,7 @@ def _whole(url: str, digest: str, number: int) -> str:
 
 def _odd(what: str) -> ServerError:
     return ServerError(
-        f"the server's list of manifests can't be used: {what}",
+        f"the server's list can't be used: {what}",
         hint="make sure that --server names a server of ociregistry, of a version that fastprune "
         "knows",
     )
