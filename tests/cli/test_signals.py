@@ -104,6 +104,28 @@ def test_nothing_is_said_of_where_it_was(
 
 
 @every_signal
+def test_after_a_signal_python_takes_nothing_apart(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    """Meanwhile, another signal would end the process without an exit code."""
+    builder = CacheBuilder(tmp_path / "cache")
+    builder.image("a:1")
+    program = (
+        "import atexit, os, signal, sys\n"
+        "from fastprune import pipeline\n"
+        "from fastprune.cli.main import main\n"
+        "atexit.register(os.write, 1, b'taken apart')\n"
+        f"pipeline.work_out = lambda *_, **__: os.kill(os.getpid(), {number:d})\n"
+        f"sys.argv[1:] = ['prune', '--pattern', 'a', '--image-path', {str(builder.root)!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (code, b"")
+
+
+@every_signal
 def test_during_the_deletion_it_stops_and_the_report_tells_the_truth(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:

@@ -178,6 +178,9 @@ def run() -> None:
     except KeyboardInterrupt:
         # The signal came before a command ran: commands report it themselves.
         code = 128 + signal.SIGINT
+    except SystemExit as ended:
+        # Any other signal.
+        code = ended.code
     end_at_once_on_signals()
     with contextlib.suppress(OSError):
         sys.stderr.flush()
