@@ -96,7 +96,7 @@ def test_a_name_of_several_lists_them(cache: Path) -> None:
 def test_an_unknown_name_is_an_error(cache: Path) -> None:
     result = run("explain", "no/such:image", cache=cache)
     assert (result.code, result.out) == (1, "")
-    assert "no image is called 'no/such:image'" in result.err
+    assert "no image is called 'no/such:image'; 'fastprune list' shows what there is" in result.err
 
 
 def test_with_the_options_of_prune_it_says_what_that_would_do(cache: Path) -> None:

@@ -42,13 +42,14 @@ def find_manifest(index: CacheIndex, reference: str) -> int:
         return int(rows[0])
     if rows:
         some = [f"  {index.path(row)} {printable(index.url(row))}" for row in rows[:_MOST_NAMED]]
-        more = [f"  and {len(rows) - len(some)} more"] if len(rows) > len(some) else []
+        rest = [f"  and {len(rows) - len(some)} more"] if len(rows) > len(some) else []
         raise UsageError(
-            "\n".join([f"{reference!r} may mean any of these; write more of it:", *some, *more])
+            "\n".join([f"{reference!r} may mean any of these; write more of it:", *some, *rest])
         )
     near = _near_matches(index, reference)
-    hint = ["; there are:", *(f"  {printable(url)}" for url in near)] if near else [""]
-    raise FastpruneError(f"no image is called {reference!r}" + "\n".join(hint))
+    hint = ["; there are:", *(f"  {printable(url)}" for url in near)]
+    more = "\n".join(hint) if near else "; 'fastprune list' shows what there is"
+    raise FastpruneError(f"no image is called {reference!r}{more}")
 
 
 def find_manifests(index: CacheIndex, reference: str) -> Rows:
